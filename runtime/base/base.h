@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * base: what every folder of the runtime leans on - the error sentence, checked arithmetic,
+ * half floats, file mappings and files that appear whole or not at all. No models, no devices.
+ */
+#ifndef SHERD_BASE_H
+#define SHERD_BASE_H
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "sherd.h"
+
+#define ARRAY_SIZE(a)	 (sizeof(a) / sizeof((a)[0]))
+#define DIV_ROUND_UP(n, d) (((n) + (d)-1) / (d))
+#define ROUND_UP(n, d)	 (DIV_ROUND_UP(n, d) * (d))
+#define MIN(a, b)	 ((a) < (b) ? (a) : (b))
+#define MAX(a, b)	 ((a) > (b) ? (a) : (b))
+
+/*
+ * Leaves one sentence in @err (may be NULL) and returns @code (a negative errno), so that a
+ * failing function ends with `return sherd_fail(err, -EINVAL, "%s: ...", path)`.
+ */
+int sherd_fail(struct sherd_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Puts "<prefix>: " before the sentence that is already in @err; returns @code. */
+int sherd_fail_prefix(struct sherd_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The one sentence for an allocation of @bytes that failed; returns -ENOMEM. */
+int sherd_fail_oom(struct sherd_error *err, size_t bytes, const char *what);
+
+/* calloc of @n * @size bytes; NULL on overflow too. Free with free(). */
+void *sherd_calloc(size_t n, size_t size);
+/* @n * @size bytes aligned to @align (a power of two), not zeroed; NULL on overflow. Free with free(). */
+void *sherd_alloc_aligned(size_t align, size_t n, size_t size);
+/* asprintf that returns the string, or NULL. Free with free(). */
+char *sherd_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static inline bool sherd_mul_ok(size_t a, size_t b, size_t *out)
+{
+	return !__builtin_mul_overflow(a, b, out);
+}
+
+static inline bool sherd_add_ok(size_t a, size_t b, size_t *out)
+{
+	return !__builtin_add_overflow(a, b, out);
+}
+
+/* Seconds on CLOCK_MONOTONIC. */
+double sherd_now(void);
+
+/* IEEE half <-> float; f32 -> f16 rounds to nearest even and overflows to infinity. */
+float sherd_f16_to_f32(uint16_t h);
+uint16_t sherd_f32_to_f16(float f);
+static inline float sherd_bf16_to_f32(uint16_t b)
+{
+	uint32_t u = (uint32_t)b << 16;
+	float f;
+
+	memcpy(&f, &u, sizeof(f));
+	return f;
+}
+
+/* A whole file mapped read-only and shared. @data is NULL for an empty file. */
+struct sherd_map {
+	const uint8_t *data;
+	size_t size;
+	int fd; /* open as long as the mapping is; -1 when unmapped */
+};
+int sherd_map_open(struct sherd_map *m, const char *path, struct sherd_error *err);
+/* Takes over @fd (closed by sherd_map_close, and here on failure). @name is for messages. */
+int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_error *err);
+void sherd_map_close(struct sherd_map *m);
+
+/*
+ * A file that appears whole or not at all: write to a temporary name beside @path, then
+ * sherd_outfile_commit() fsyncs and renames; sherd_outfile_abort() unlinks. Either ends @o.
+ */
+struct sherd_outfile {
+	int fd;
+	char *path;
+	char *tmp_path;
+};
+int sherd_outfile_open(struct sherd_outfile *o, const char *path, struct sherd_error *err);
+int sherd_outfile_commit(struct sherd_outfile *o, struct sherd_error *err);
+void sherd_outfile_abort(struct sherd_outfile *o);
+/* write() until all @size bytes are out; the sentence names @name on failure (ENOSPC says how much). */
+int sherd_write_all(int fd, const void *data, size_t size, const char *name,
+		    struct sherd_error *err);
+/* Reads a small file whole, NUL-terminated (the NUL is not in *size); refuses more than @limit bytes. */
+int sherd_read_file(const char *path, size_t limit, char **data, size_t *size,
+		    struct sherd_error *err);
+
+/* SHA-256 as 64 lower-case hex digits and a NUL. */
+#define SHERD_SHA256_HEX 65
+struct sherd_sha256;
+struct sherd_sha256 *sherd_sha256_new(void);
+void sherd_sha256_add(struct sherd_sha256 *s, const void *data, size_t size);
+void sherd_sha256_end(struct sherd_sha256 *s, char hex[SHERD_SHA256_HEX]); /* frees @s */
+void sherd_sha256(const void *data, size_t size, char hex[SHERD_SHA256_HEX]);
+
+/* $XDG_CACHE_HOME/sherd or ~/.cache/sherd, created; NULL where there is none to be had. Free it. */
+char *sherd_cache_dir(void);
+
+#endif

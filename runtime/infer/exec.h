@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * exec: what an executor of the step list has to offer. step.c flattens a batch into rows, takes KV
+ * pages, and calls run() once; the executor walks ops [first, end).
+ *
+ * The KV cache: n_pages pages of SHERD_PAGE positions. A page holds, for every layer that is loaded
+ * and every KV head, K as [head_dim][SHERD_PAGE] (positions side by side: 16 scores at a time, and
+ * coalesced on a GPU) and V as [SHERD_PAGE][head_dim]; int8 caches have a float scale per (position,
+ * head) beside each. A session's page table says which page holds positions [i * SHERD_PAGE, ...).
+ */
+#ifndef SHERD_EXEC_H
+#define SHERD_EXEC_H
+
+#include "infer/ops.h"
+
+#define SHERD_PAGE 64 /* positions; divides SHERD_CHUNK */
+
+/* A batch, flattened. Rows of one item are neighbours with rising positions. */
+struct sherd_work {
+	int n_rows, n_items;
+	int first_op, end_op;
+	const int32_t *tokens; /* [n_rows]; NULL if hidden is given */
+	const float *hidden; /* [n_rows][hidden] */
+	const int32_t *pos; /* [n_rows] */
+	const int32_t *item; /* [n_rows]: index of the row's item */
+	const int32_t *item_row; /* [n_items + 1]: first row of each item */
+	const int32_t *pages; /* [n_items][pages_stride]: page tables */
+	int pages_stride;
+	const int32_t *wanted; /* [n_wanted]: rows whose result is wanted, rising */
+	int n_wanted;
+	/* [n_items]: bit set of layers at which the item's session is cut, and its wire type */
+	const uint64_t *const *cut_layers; /* [n_items] -> bitmap words, or NULL */
+	const uint8_t *wire; /* [n_items]: enum sherd_wire */
+};
+
+static inline bool sherd_work_is_cut(const struct sherd_work *w, int item, int layer)
+{
+	const uint64_t *bits = w->cut_layers ? w->cut_layers[item] : NULL;
+
+	return bits && (bits[layer / 64] >> (layer % 64) & 1);
+}
+
+struct sherd_exec_params {
+	const struct sherd_program *program;
+	int n_batch, n_pages, n_threads;
+	enum sherd_kv_type kv_type;
+	const char *device;
+	bool untested;
+	sherd_progress_fn progress;
+	sherd_note_fn note;
+	void *ctx;
+};
+
+struct sherd_exec {
+	const struct sherd_exec_ops *ops;
+	char device[128], why[256];
+	char bit_profile[SHERD_SHA256_HEX];
+	uint64_t kv_bytes, scratch_bytes;
+};
+
+struct sherd_exec_ops {
+	/*
+	 * Runs ops [first_op, end_op) over the rows. *rows: [n_wanted][width of the result], valid until
+	 * the next run. A NaN or Inf in an activation is -EDOM, its sentence names layer and position.
+	 */
+	int (*run)(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
+		   struct sherd_error *err);
+	void (*close)(struct sherd_exec *e);
+};
+
+int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+			struct sherd_error *err);
+int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+		       struct sherd_error *err);
+
+/* Bytes of one KV page over all loaded layers. */
+size_t sherd_kv_page_bytes(const struct sherd_hparams *hp, int n_layers, enum sherd_kv_type type);
+
+#endif

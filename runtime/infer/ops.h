@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ops: a model as a list of steps, built from its architecture's row. Two executors walk the same list:
+ * plain C (ref/), the definition of every result's bits, and OpenCL (cl/). Tracing, memory planning
+ * and taps walk it too.
+ */
+#ifndef SHERD_OPS_H
+#define SHERD_OPS_H
+
+#include "model/shard.h"
+
+/* The activations of a step; each is [n_rows][width] floats, but for the quantized pair. */
+enum sherd_buf {
+	SHERD_BUF_X, /* residual stream, width hidden */
+	SHERD_BUF_A, /* input of the next matmuls: floats and/or quantized groups, width <= max(hidden, q, ffn) */
+	SHERD_BUF_QKV, /* q, k, v side by side, width q + 2 kv */
+	SHERD_BUF_ATT, /* attention's output, width q */
+	SHERD_BUF_FFN, /* gate and up side by side (or up alone) */
+	SHERD_BUF_LOGITS, /* width n_vocab, wanted rows only */
+	SHERD_N_BUFS,
+};
+
+enum sherd_op_kind {
+	SHERD_OP_EMBED, /* X = embedding[token] (+ positions[pos]) */
+	SHERD_OP_CUT, /* X through the wire format and back; runs where a session has a cut here */
+	SHERD_OP_GATHER, /* X's wanted rows move together: from here on only they are computed */
+	SHERD_OP_NORM, /* A = norm(src), or src itself (norm NONE) */
+	SHERD_OP_MATMUL, /* dst[:, dst_col ..] = W A (+ bias) (+ dst) */
+	SHERD_OP_ROPE, /* rotates q and k in QKV, scales q, stores k and v in the cache */
+	SHERD_OP_ATTEND, /* ATT = softmax(q k) v */
+	SHERD_OP_ACT, /* A = act(gate) * up, or act(up) */
+	SHERD_N_OPS,
+};
+
+struct sherd_op {
+	enum sherd_op_kind kind;
+	int layer; /* -1: before the first or after the last */
+	enum sherd_buf src, dst;
+	int width; /* columns of src that count (norm, act), or W's cols */
+	/* norm, act: what the matmuls that follow read */
+	bool want_f32, want_q8;
+	bool want_q8_halves; /* group sums per 16 too: some W has groups of 16 */
+	enum sherd_norm norm;
+	const float *weight, *bias; /* norm: [width]; matmul: bias [rows] or NULL */
+	/* matmul */
+	const struct sherd_tensor *w;
+	int dst_col; /* where W's rows begin in dst */
+	bool residual; /* dst += instead of = */
+	/* embed */
+	const struct sherd_tensor *table, *positions;
+};
+
+struct sherd_program {
+	const struct sherd_shard *shard;
+	struct sherd_op *ops;
+	int n_ops;
+	int *layer_op; /* [n_layers + 1]: index of the first op of a layer; [n_layers]: of the head's ops */
+	int width[SHERD_N_BUFS];
+	bool any_q8, any_halves, any_f32; /* which forms of A are needed at all */
+	float *rope; /* [n_ctx][rope_dim / 2][2]: cos, sin; NULL for learned positions */
+	int n_ctx;
+	float q_scale; /* 1 / sqrt(head_dim) */
+};
+
+/* @n_ctx: positions that the RoPE table covers. The shard must outlive the program. */
+int sherd_program_build(struct sherd_program **p, const struct sherd_shard *shard, int n_ctx,
+			struct sherd_error *err);
+void sherd_program_free(struct sherd_program *p);
+
+#endif

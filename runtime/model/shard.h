@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shard: a packed shard, opened: a GGUF container in which every matrix is planes in the packed layout
+ * and every vector is F32. What is on disk is what a device reads: nothing is copied here.
+ *
+ *   general.architecture      "sherd"
+ *   sherd.layout_version      u32, refused if unknown
+ *   sherd.source.architecture, sherd.source.sha256, sherd.source.name
+ *   sherd.layers              u32[2]: [first, end)
+ *   <arch>.*                  the source's hyper-parameters, under their own keys
+ *   tokenizer.*               in the head's shard
+ *   sherd.format.<tensor>     u32[6]: elem, group, scale, min, rows, cols
+ *   tensors <tensor>.values, .scales, .mins   I8, one-dimensional, 4096-aligned
+ */
+#ifndef SHERD_SHARD_H
+#define SHERD_SHARD_H
+
+#include "model/arch.h"
+#include "model/format.h"
+
+struct sherd_vector {
+	const float *data; /* NULL: not there */
+	uint32_t n;
+};
+
+union sherd_slot_data {
+	struct sherd_tensor matrix;
+	struct sherd_vector vector;
+};
+
+struct sherd_shard {
+	struct gguf *gguf;
+	struct sherd_hparams hp;
+	int first_layer, end_layer;
+	union sherd_slot_data global[SHERD_FIRST_LAYER_SLOT]; /* by slot */
+	union sherd_slot_data (*layers)[SHERD_N_SLOTS]; /* [end - first], by slot; globals unused */
+	uint64_t weight_bytes, token_bytes, n_params;
+	char source_sha256[SHERD_SHA256_HEX];
+};
+
+/* Opens and checks a packed shard: every tensor that the architecture needs is there, in shape. */
+int sherd_shard_open(struct sherd_shard **s, const char *path, struct sherd_error *err);
+int sherd_shard_open_fd(struct sherd_shard **s, int fd, const char *name, struct sherd_error *err);
+void sherd_shard_close(struct sherd_shard *s);
+/* NULL where the slot is empty. @layer is the model's number, ignored for global slots. */
+const struct sherd_tensor *sherd_shard_matrix(const struct sherd_shard *s, enum sherd_slot slot,
+					      int layer);
+const float *sherd_shard_vector(const struct sherd_shard *s, enum sherd_slot slot, int layer);
+
+/* True if the mapped GGUF says it is a packed shard. */
+bool sherd_is_shard(const struct gguf *g);
+
+struct sherd_pack_params {
+	int bits; /* 0, 4, 8: requantize float matrices */
+	int first_layer, end_layer; /* 0, 0: all */
+	sherd_progress_fn progress;
+	sherd_note_fn note;
+	void *ctx;
+};
+
+/* What packing one matrix lost: relative RMS error against the source's floats. */
+struct sherd_pack_loss {
+	char tensor[64];
+	char from[16], to[32];
+	double rel_rms;
+};
+
+struct sherd_pack_report {
+	struct sherd_pack_loss *loss; /* one a matrix; free() it */
+	size_t n_loss;
+	uint64_t bytes_in, bytes_out;
+};
+
+/* Packs @g into the open file @fd (a temporary or a memfd). @report may be NULL. */
+int sherd_pack(const struct gguf *g, int fd, const char *name, const struct sherd_pack_params *p,
+	       struct sherd_pack_report *report, struct sherd_error *err);
+
+/*
+ * The shard of @path: itself, if it is one; else from the user's cache, packed there first if need
+ * be; else (no_cache, or no room) packed into a memfd, with a note. *in_memory says which.
+ */
+int sherd_shard_get(struct sherd_shard **s, const char *path, const struct sherd_pack_params *p,
+		    bool no_cache, bool *in_memory, struct sherd_error *err);
+
+/*
+ * A path, an Ollama model name ("llama3.2:1b"), or a Hugging Face cache folder or repo name, to the
+ * GGUF file that it means; malloc'd. The sentence on failure says where it looked.
+ */
+int sherd_resolve_model(const char *name, char **path, struct sherd_error *err);
+
+#endif

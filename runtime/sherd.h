@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libsherd - runs language models on OpenCL devices from packed, quantized shards.
+ *
+ * Who owns what:
+ *
+ *   A *model* is weights, hyper-parameters and tokenizer. It is immutable once open, and any
+ *   number of sessions share it. It must outlive them.
+ *
+ *   A *session* is one sequence: its tokens, its pages of the KV cache, its sampler. It is made
+ *   from a model and freed by sherd_session_free().
+ *
+ *   The only way to compute is sherd_step(): a batch of (session, tokens or hidden rows) goes
+ *   through a range of layers and gives hidden rows or logits. The rows it returns belong to the
+ *   model and live until its next step. Batching sessions, chunking a prompt or cutting the
+ *   layers into ranges never changes a result's bits (Documentation/arithmetic.rst).
+ *
+ *   A model and its sessions are used by one thread at a time.
+ *
+ * Functions return 0 or a negative errno, and leave one sentence for a person in *err, which may
+ * be NULL. The library never prints and never exits.
+ *
+ *	struct sherd_error err;
+ *	struct sherd_model_params params = SHERD_MODEL_PARAMS_INIT;
+ *	struct sherd_model *model;
+ *	struct sherd_session *session;
+ *
+ *	if (sherd_model_open(&model, "tiny.gguf", &params, &err))
+ *		...
+ *	sherd_session_new(&session, model, NULL, &err);
+ *	sherd_tokenize(sherd_model_tokenizer(model), "Once", 4, SHERD_TOK_SPECIAL, &ids, &n, &err);
+ *	sherd_prefill(session, ids, n, &logits, &err);
+ *	while ((token = sherd_session_sample(session, logits)) != eos)
+ *		sherd_prefill(session, &token, 1, &logits, &err);
+ */
+#ifndef SHERD_H
+#define SHERD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHERD_VERSION_MAJOR 0
+#define SHERD_VERSION_MINOR 1
+#define SHERD_VERSION_PATCH 0
+#define SHERD_VERSION	    "0.1.0"
+
+/* One sentence: what, what is wrong with it, and where it helps what to do. No final newline. */
+struct sherd_error {
+	char msg[512];
+};
+
+const char *sherd_version(void);
+
+/* ---------------------------------------------------------------- model */
+
+struct sherd_model;
+struct sherd_session;
+struct sherd_tokenizer;
+
+enum sherd_kv_type {
+	SHERD_KV_F16, /* halves, rounded to nearest even */
+	SHERD_KV_INT8, /* a float scale per (position, head) */
+	SHERD_KV_F32, /* for checking against float implementations */
+};
+
+/* Something to say while a long piece of work runs: @done of @total (0: unknown) units of @what. */
+typedef void (*sherd_progress_fn)(void *ctx, const char *what, uint64_t done, uint64_t total);
+/* A remark that a person should see ("the cache is full: packing into memory"). */
+typedef void (*sherd_note_fn)(void *ctx, const char *sentence);
+
+struct sherd_model_params {
+	const char *device; /* NULL or "auto"; "reference"; "cpu", "gpu"; a number or part of a name */
+	int n_threads; /* for CPU devices; 0: as many as this process may run on */
+	int n_ctx; /* positions of one session; 0: min(trained, 4096) */
+	int n_sessions; /* sessions at full context that the KV cache holds; 0: 1 */
+	int n_batch; /* rows one step may take; 0: 256 */
+	int bits; /* 0: as the file has it; 4 or 8: requantize F32/F16/BF16 weights */
+	enum sherd_kv_type kv_type;
+	int first_layer, end_layer; /* layers to load: [first, end); 0, 0: all */
+	bool no_cache; /* neither read nor write the cache of packed shards */
+	bool untested; /* skip the device's self-test (for debugging a device) */
+	sherd_progress_fn progress;
+	sherd_note_fn note;
+	void *ctx; /* passed to progress and note */
+};
+
+#define SHERD_MODEL_PARAMS_INIT \
+	{                       \
+		.device = NULL, \
+	}
+
+struct sherd_model_info {
+	const char *path; /* the file that was opened, after resolving names */
+	const char *arch; /* "llama", "qwen2", "gpt2", ... */
+	const char *name; /* general.name, or "" */
+	const char *device; /* the device's name */
+	const char *device_why; /* why it was chosen: one clause */
+	int n_layers, first_layer, end_layer;
+	int hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab;
+	int n_ctx, n_ctx_train, n_batch, n_threads;
+	uint64_t n_params;
+	uint64_t weight_bytes; /* of the packed shard: planes only */
+	uint64_t token_bytes; /* of weights that decoding one token reads (no embedding table) */
+	uint64_t kv_bytes; /* of the KV cache */
+	uint64_t scratch_bytes; /* of activations and other device buffers */
+	const char *bit_profile; /* hex: equal profiles give equal bits */
+	bool packed_in_memory; /* no room in the cache */
+};
+
+/*
+ * Opens @name: a GGUF file, a packed shard, an Ollama model name or a Hugging Face cache folder.
+ * A GGUF file is packed once into the user's cache.
+ */
+int sherd_model_open(struct sherd_model **model, const char *name,
+		     const struct sherd_model_params *params, struct sherd_error *err);
+void sherd_model_close(struct sherd_model *model);
+const struct sherd_model_info *sherd_model_info(const struct sherd_model *model);
+/* NULL for a shard that has none (not the head's). */
+const struct sherd_tokenizer *sherd_model_tokenizer(const struct sherd_model *model);
+
+/* -------------------------------------------------------------- session */
+
+struct sherd_sampler_params {
+	float temp; /* <= 0: greedy */
+	int top_k; /* <= 0: off */
+	float top_p; /* >= 1: off */
+	float min_p; /* <= 0: off */
+	float repeat_penalty; /* 1: off */
+	int repeat_last_n; /* tokens the penalty looks back at */
+	uint64_t seed;
+};
+
+#define SHERD_SAMPLER_PARAMS_INIT                                             \
+	{                                                                     \
+		.temp = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f,    \
+		.repeat_penalty = 1.0f, .repeat_last_n = 64, .seed = 0,       \
+	}
+
+enum sherd_wire {
+	SHERD_WIRE_INT8, /* groups of 32 with a half scale */
+	SHERD_WIRE_F16,
+	SHERD_WIRE_F32,
+};
+
+struct sherd_session_params {
+	struct sherd_sampler_params sampler;
+	const int *cuts; /* the residual is put through the wire format before each of these layers */
+	int n_cuts;
+	enum sherd_wire wire;
+};
+
+/* @params may be NULL: greedy, no cuts. The session starts at position 0 and takes pages as it grows. */
+int sherd_session_new(struct sherd_session **session, struct sherd_model *model,
+		      const struct sherd_session_params *params, struct sherd_error *err);
+void sherd_session_free(struct sherd_session *session);
+/* Positions so far. */
+int sherd_session_pos(const struct sherd_session *session);
+/* Forgets positions from @pos on (0: all). */
+int sherd_session_truncate(struct sherd_session *session, int pos, struct sherd_error *err);
+/*
+ * Draws the next token from @logits [n_vocab] with the session's sampler. The draw is a function
+ * of (seed, position, logits, tokens so far) alone: a replayed session draws the same.
+ */
+int32_t sherd_session_sample(struct sherd_session *session, const float *logits);
+
+/* ----------------------------------------------------------------- step */
+
+enum sherd_want {
+	SHERD_WANT_NONE, /* only fill the KV cache */
+	SHERD_WANT_LAST, /* the last row of this item */
+	SHERD_WANT_ALL, /* every row of this item */
+};
+
+/* @n new positions of one session. A session stands at most once in a batch. */
+struct sherd_item {
+	struct sherd_session *session;
+	const int32_t *tokens; /* [n]; NULL if hidden rows are given. Needed too for repeat_penalty. */
+	const float *hidden; /* [n][hidden]: when the range does not start at layer 0 */
+	int n;
+	enum sherd_want want;
+};
+
+struct sherd_rows {
+	const float *data; /* [n_rows][row_len]: wanted rows, in item order; the model's */
+	int n_rows;
+	int row_len; /* n_vocab at the last layer, else hidden */
+};
+
+/*
+ * Runs the items, at most n_batch rows together, through layers [first, end) (0, 0: all).
+ * A range that ends at the last layer gives logits, any other hidden rows. On failure no
+ * session has moved.
+ */
+int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_items,
+	       int first_layer, int end_layer, struct sherd_rows *rows, struct sherd_error *err);
+
+/* sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token. */
+int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
+		  const float **logits, struct sherd_error *err);
+
+/* ------------------------------------------------------------ tokenizer */
+
+enum sherd_tok_flags {
+	SHERD_TOK_SPECIAL = 1 << 0, /* add BOS/EOS as the model's metadata says */
+	SHERD_TOK_PARSE = 1 << 1, /* "<|im_end|>" in the text is the control token, not its letters */
+};
+
+/* A tokenizer alone, from any GGUF file (vocabulary-only ones too). */
+int sherd_tokenizer_open(struct sherd_tokenizer **tok, const char *name, struct sherd_error *err);
+void sherd_tokenizer_free(struct sherd_tokenizer *tok);
+int sherd_tokenizer_n_vocab(const struct sherd_tokenizer *tok);
+/* -1 where the model has none. */
+int32_t sherd_tokenizer_bos(const struct sherd_tokenizer *tok);
+int32_t sherd_tokenizer_eos(const struct sherd_tokenizer *tok);
+/* True for EOS, EOT, <|im_end|> and their like: generation ends here. */
+bool sherd_tokenizer_is_end(const struct sherd_tokenizer *tok, int32_t id);
+/* *ids is malloc'd, the caller frees it. Invalid UTF-8 is kept as bytes or replaced, never refused. */
+int sherd_tokenize(const struct sherd_tokenizer *tok, const char *text, size_t len, unsigned flags,
+		   int32_t **ids, int *n, struct sherd_error *err);
+/*
+ * The bytes of one token (not NUL-terminated, may be part of a character): copied to @buf as far
+ * as they fit; returns how many there are. @special: control tokens give their names, not "".
+ */
+int sherd_token_text(const struct sherd_tokenizer *tok, int32_t id, bool special, char *buf,
+		     size_t size);
+/* Text of a whole sequence, malloc'd and NUL-terminated; the leading space that SPM adds is dropped. */
+int sherd_detokenize(const struct sherd_tokenizer *tok, const int32_t *ids, int n, bool special,
+		     char **text, size_t *len, struct sherd_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tool: what the sub-commands of `sherd` share - one option parser, one error path, one progress bar.
+ * A sub-command is a file with a `struct tool`; main.c lists them.
+ */
+#ifndef SHERD_TOOL_H
+#define SHERD_TOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "sherd.h"
+
+/* Exit codes: 0 success, 1 the work failed, 2 the command line is wrong. */
+enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
+
+enum opt_kind { OPT_FLAG, OPT_INT, OPT_U64, OPT_FLOAT, OPT_STR, OPT_STRS, OPT_INTS };
+
+/* A list that an option may add to: repeated (OPT_STRS), or comma separated numbers (OPT_INTS). */
+struct opt_strs {
+	const char **v;
+	int n;
+};
+struct opt_ints {
+	int *v;
+	int n;
+};
+
+struct opt {
+	char short_name; /* 0: none */
+	const char *long_name; /* NULL: none. Two-letter llama.cpp forms such as -ngl are not taken. */
+	enum opt_kind kind;
+	void *out; /* bool, int, uint64_t, float, const char *, struct opt_strs, struct opt_ints */
+	double lo, hi; /* numbers: the range that is accepted, if lo < hi */
+	const char *arg; /* "N", "FILE"; NULL for flags */
+	const char *help; /* one line or more; the default belongs in it */
+};
+
+struct tool {
+	const char *name;
+	const char *synopsis; /* "-m MODEL [-p PROMPT | -f FILE | -] [options]" */
+	const char *summary; /* one line for `sherd --help` */
+	const char *about; /* the paragraph that teaches, with examples */
+	int (*main)(int argc, char **argv); /* argv[0] is the sub-command */
+};
+
+extern const struct tool tool_run, tool_bench, tool_info, tool_tokenize, tool_pack, tool_eval;
+
+/*
+ * Parses options ("-n 5", "-n5", "--temp 0", "--temp=0", "--" ends them); what is left moves to the
+ * front of argv, *argc is how many. -h/--help prints help made from @t and @opts and returns 1; a
+ * wrong line prints one sentence to stderr and returns -1; 0: go on. @opts ends with an empty row.
+ */
+int opt_parse(const struct tool *t, const struct opt *opts, int *argc, char **argv);
+void opt_strs_free(struct opt_strs *s);
+void opt_ints_free(struct opt_ints *s);
+
+/* "sherd run: <sentence>" on stderr; returns TOOL_FAILED. The only way a tool reports failure. */
+int tool_fail(const struct tool *t, const struct sherd_error *err);
+int tool_failf(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same for a wrong command line, with a hint at --help; returns TOOL_USAGE. */
+int tool_usage(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * A progress bar on stderr, with the time left; only where stderr is a terminal. tool_progress() fits
+ * sherd_progress_fn, tool_note() fits sherd_note_fn (it clears the bar's line first).
+ */
+void tool_progress(void *ctx, const char *what, uint64_t done, uint64_t total);
+void tool_progress_end(void);
+void tool_note(void *ctx, const char *sentence);
+
+/* Reads a text file, or stdin for "-"; malloc'd and NUL-terminated. */
+int tool_read_text(const char *path, char **text, size_t *len, struct sherd_error *err);
+
+/* "1.10 GiB", "512.0 KiB" into a static ring of buffers. */
+const char *tool_bytes(uint64_t bytes);
+
+/* Flushes stdout; false (and a sentence) if something was lost, so that `> /dev/full` fails. */
+bool tool_flush(const struct tool *t);
+
+/* The options that open a model, shared by run, bench, eval: a row to paste into a tool's table. */
+#define TOOL_MODEL_OPTS(model, params)                                                              \
+	{ 'm', "model", OPT_STR, &(model), 0, 0, "MODEL",                                          \
+	  "GGUF file, packed shard, Ollama model name or Hugging Face cache folder" },             \
+	{ 'c', "ctx-size", OPT_INT, &(params).n_ctx, 0, 1 << 24, "N",                              \
+	  "context in tokens (default: what the model was trained for, at most 4096)" },           \
+	{ 't', "threads", OPT_INT, &(params).n_threads, 1, 1024, "N",                              \
+	  "threads of a CPU device (default: as many as the process may run on)" },                \
+	{ 0, "device", OPT_STR, &(params).device, 0, 0, "NAME",                                    \
+	  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },            \
+	{ 0, "bits", OPT_INT, &(params).bits, 4, 8, "4|8",                                         \
+	  "requantize F32/F16/BF16 weights (quantized files stay as they are)" },                  \
+	{ 0, "no-cache", OPT_FLAG, &(params).no_cache, 0, 0, NULL,                                 \
+	  "neither read nor write the cache of packed shards" }
+
+#endif
