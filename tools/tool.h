@@ -45,6 +45,8 @@ struct tool {
 };
 
 extern const struct tool tool_run, tool_bench, tool_info, tool_tokenize, tool_pack, tool_eval;
+/* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
+extern const struct tool tool_device_test;
 
 /*
  * Parses options ("-n 5", "-n5", "--temp 0", "--temp=0", "--" ends them); what is left moves to the
@@ -77,6 +79,9 @@ const char *tool_bytes(uint64_t bytes);
 
 /* Flushes stdout; false (and a sentence) if something was lost, so that `> /dev/full` fails. */
 bool tool_flush(const struct tool *t);
+
+/* How many letters to change, add or drop between two words: for "did you mean". */
+size_t tool_distance(const char *a, const char *b);
 
 /* The options that open a model, shared by run, bench, eval: a row to paste into a tool's table. */
 #define TOOL_MODEL_OPTS(model, params)                                                              \

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main: finds the sub-command and gets out of its way. Each is a file with a `struct tool`.
+ */
+#include <signal.h>
+#include <string.h>
+#include "tool.h"
+
+static const struct tool *const tools[] = {
+	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval,
+};
+#define N_TOOLS (sizeof(tools) / sizeof(tools[0]))
+
+static int help(FILE *out)
+{
+	fputs("sherd runs language models on OpenCL devices, from packed, quantized shards.\n\n"
+	      "Usage: sherd COMMAND [options]\n\n"
+	      "Commands:\n",
+	      out);
+	for (size_t i = 0; i < N_TOOLS; i++)
+		fprintf(out, "  %-10s %s\n", tools[i]->name, tools[i]->summary);
+	fputs("\nTry:\n"
+	      "  sherd run -m model.gguf -p \"Once upon a time\"\n"
+	      "  sherd run --help\n",
+	      out);
+	if (out != stdout)
+		return TOOL_USAGE;
+	return tool_flush(NULL) ? TOOL_OK : TOOL_FAILED;
+}
+
+static const struct tool *find(const char *name)
+{
+	for (size_t i = 0; i < N_TOOLS; i++)
+		if (!strcmp(tools[i]->name, name))
+			return tools[i];
+	return strcmp(name, tool_device_test.name) ? NULL : &tool_device_test;
+}
+
+static int unknown(const char *name)
+{
+	const char *nearest = NULL;
+	size_t best = 4;
+
+	for (size_t i = 0; i < N_TOOLS; i++) {
+		size_t d = tool_distance(name, tools[i]->name);
+
+		if (d < best && d < strlen(tools[i]->name)) {
+			best = d;
+			nearest = tools[i]->name;
+		}
+	}
+	if (nearest)
+		return tool_usage(NULL, "there is no command '%s'; did you mean '%s'?", name,
+				  nearest);
+	return tool_usage(NULL, "there is no command '%s'", name);
+}
+
+int main(int argc, char **argv)
+{
+	char *help_argv[] = { NULL, "--help", NULL };
+	const struct tool *t;
+
+	/* A reader that goes away is a failed write, not a death in the middle of a file. */
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2)
+		return help(stderr);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+	    (!strcmp(argv[1], "help") && argc == 2))
+		return help(stdout);
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+		printf("sherd %s\n", sherd_version());
+		return tool_flush(NULL) ? TOOL_OK : TOOL_FAILED;
+	}
+	if (!strcmp(argv[1], "help")) {
+		t = find(argv[2]);
+		help_argv[0] = argv[2];
+		return t ? t->main(2, help_argv) : unknown(argv[2]);
+	}
+	t = find(argv[1]);
+	return t ? t->main(argc - 1, argv + 1) : unknown(argv[1]);
+}

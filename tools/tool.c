@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tool: failure, notes, progress and input of all sub-commands. stdout carries results only; whatever
+ * is for the person in front of the terminal goes to stderr, in one sentence that begins with
+ * "sherd <sub-command>:".
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "tool.h"
+
+#define TEXT_LIMIT ((size_t)1 << 30)
+
+static void say(const struct tool *t, const char *fmt, va_list ap)
+{
+	tool_progress_end();
+	fprintf(stderr, "sherd%s%s: ", t ? " " : "", t ? t->name : "");
+	vfprintf(stderr, fmt, ap);
+}
+
+int tool_failf(const struct tool *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(t, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return TOOL_FAILED;
+}
+
+int tool_fail(const struct tool *t, const struct sherd_error *err)
+{
+	return tool_failf(t, "%s", err->msg);
+}
+
+int tool_usage(const struct tool *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(t, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, " (see sherd%s%s --help)\n", t ? " " : "", t ? t->name : "");
+	return TOOL_USAGE;
+}
+
+/* ------------------------------------------------------------- progress */
+
+static struct {
+	bool drawn;
+	const char *what;
+	double start, last;
+} bar;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec * 1e-9;
+}
+
+static void draw(const char *what, double share, double left)
+{
+	char cells[31];
+	int full = (int)(share * 30);
+
+	memset(cells, '.', 30);
+	memset(cells, '#', full);
+	cells[30] = '\0';
+	fprintf(stderr, "\r\033[K%s [%s] %3d %%", what, cells, (int)(share * 100));
+	if (left >= 3600)
+		fprintf(stderr, ", %d h %02d min left", (int)left / 3600, (int)left / 60 % 60);
+	else if (left >= 60)
+		fprintf(stderr, ", %d min %02d s left", (int)left / 60, (int)left % 60);
+	else if (left >= 0)
+		fprintf(stderr, ", %d s left", (int)left);
+}
+
+void tool_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+	double t = now(), share = 0, left = -1;
+
+	(void)ctx;
+	if (!isatty(STDERR_FILENO))
+		return;
+	if (!bar.what || strcmp(bar.what, what)) {
+		bar.what = what;
+		bar.start = t;
+		bar.last = 0;
+	}
+	/* Work that takes no time needs no bar, and ten pictures a second are enough. */
+	if (t - bar.start < 0.3 || t - bar.last < 0.1)
+		return;
+	bar.last = t;
+	bar.drawn = true;
+	if (!total) {
+		fprintf(stderr, "\r\033[K%s: %llu", what, (unsigned long long)done);
+		return;
+	}
+	if (done > total)
+		done = total;
+	share = (double)done / total;
+	if (done && t - bar.start > 1)
+		left = (t - bar.start) * (1 - share) / share;
+	draw(what, share, left);
+}
+
+void tool_progress_end(void)
+{
+	if (bar.drawn)
+		fputs("\r\033[K", stderr);
+	bar.drawn = false;
+	bar.what = NULL;
+}
+
+void tool_note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	if (bar.drawn)
+		fputs("\r\033[K", stderr);
+	bar.drawn = false;
+	fprintf(stderr, "sherd: %s\n", sentence);
+}
+
+/* ------------------------------------------------------ input and output */
+
+static int read_fail(struct sherd_error *err, int code, const char *name, const char *why)
+{
+	if (err)
+		snprintf(err->msg, sizeof(err->msg), "%s: %s", name, why);
+	return code;
+}
+
+static int read_all(FILE *f, const char *name, char **text, size_t *len, struct sherd_error *err)
+{
+	size_t size = 0, used = 0;
+	char *buf = NULL, *bigger;
+
+	do {
+		if (size - used < 2) {
+			size = size ? size * 2 : 64 * 1024;
+			bigger = size <= 2 * TEXT_LIMIT ? realloc(buf, size) : NULL;
+			if (!bigger) {
+				free(buf);
+				return read_fail(err, -EFBIG, name, "too much text to read at once");
+			}
+			buf = bigger;
+		}
+		used += fread(buf + used, 1, size - used - 1, f);
+	} while (!feof(f) && !ferror(f));
+	if (ferror(f)) {
+		int code = errno ? errno : EIO;
+
+		free(buf);
+		return read_fail(err, -code, name, strerror(code));
+	}
+	buf[used] = '\0';
+	*text = buf;
+	*len = used;
+	return 0;
+}
+
+int tool_read_text(const char *path, char **text, size_t *len, struct sherd_error *err)
+{
+	FILE *f;
+	int rc;
+
+	if (!strcmp(path, "-"))
+		return read_all(stdin, "standard input", text, len, err);
+	f = fopen(path, "rbe");
+	if (!f)
+		return read_fail(err, -errno, path, strerror(errno));
+	rc = read_all(f, path, text, len, err);
+	fclose(f);
+	return rc;
+}
+
+const char *tool_bytes(uint64_t bytes)
+{
+	static char ring[8][24];
+	static int next;
+	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB" };
+	char *s = ring[next++ % 8];
+	double v = bytes / 1024.0;
+	int u = 0;
+
+	if (bytes < 1024) {
+		snprintf(s, sizeof(ring[0]), "%d B", (int)bytes);
+		return s;
+	}
+	while (v >= 1024 && u < 3) {
+		v /= 1024;
+		u++;
+	}
+	snprintf(s, sizeof(ring[0]), "%.*f %s", u < 2 ? 1 : 2, v, unit[u]);
+	return s;
+}
+
+bool tool_flush(const struct tool *t)
+{
+	int code;
+
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return true;
+	code = errno;
+	/* Whoever read the pipe has seen enough: that needs no words. */
+	if (code != EPIPE)
+		tool_failf(t, "the output could not be written: %s",
+			   code ? strerror(code) : "write error");
+	return false;
+}
+
+size_t tool_distance(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b), row[32], i, j;
+
+	if (lb >= 31 || la >= 31)
+		return la + lb;
+	for (j = 0; j <= lb; j++)
+		row[j] = j;
+	for (i = 1; i <= la; i++) {
+		size_t corner = row[0];
+
+		row[0] = i;
+		for (j = 1; j <= lb; j++) {
+			size_t above = row[j], best = corner + (a[i - 1] != b[j - 1]);
+
+			if (above + 1 < best)
+				best = above + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+			corner = above;
+		}
+	}
+	return row[lb];
+}
