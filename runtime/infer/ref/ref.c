@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ref: the steps between the matmuls, one row at a time: embedding, norm, quantizer, rotation,
+ * activation, cut. See ref.h; the contract in words is Documentation/arithmetic.rst.
+ */
+#include "infer/ref/ref.h"
+#include "num.h"
+
+#define LANES 16
+
+/* A mean square that num_rsqrt() still takes; NaN fails the comparison too. */
+#define NORM_MAX 1.3292280e36f /* 2^120 */
+
+static float lanes_add(float s[LANES])
+{
+	int step, l;
+
+	for (step = LANES / 2; step; step /= 2)
+		for (l = 0; l < step; l++)
+			s[l] = s[l] + s[l + step];
+	return s[0];
+}
+
+float sherd_ref_lane_sum(const float *x, int n)
+{
+	float s[LANES] = { 0 };
+	int i;
+
+	for (i = 0; i < n; i++)
+		s[i % LANES] = s[i % LANES] + x[i];
+	return lanes_add(s);
+}
+
+/* The lane rule for sum((x - mean)^2), each step one fma. */
+static SHERD_REF_HOT float lane_sum_squares(const float *x, float mean, int n)
+{
+	float s[LANES] = { 0 };
+	int i, l;
+
+	for (i = 0; i < n; i += LANES) {
+		for (l = 0; l < MIN(LANES, n - i); l++) {
+			float c = x[i + l] - mean;
+
+			s[l] = fmaf(c, c, s[l]);
+		}
+	}
+	return lanes_add(s);
+}
+
+/* amax by the bits: for magnitudes integers order like floats, with Inf and NaN above all. */
+static float amax_of(const float *x, int n)
+{
+	int32_t m = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		m = MAX(m, num_as_int_1(x[i]) & 0x7fffffff);
+	return num_as_float_1(m);
+}
+
+static bool is_finite(float x)
+{
+	return (num_as_int_1(x) & 0x7f800000) != 0x7f800000;
+}
+
+void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
+		     int32_t token, int32_t pos, float *x)
+{
+	uint32_t c;
+
+	for (c = 0; c < table->fmt.cols; c++) {
+		x[c] = sherd_tensor_get(table, token, c);
+		if (positions)
+			x[c] = x[c] + sherd_tensor_get(positions, pos, c);
+	}
+}
+
+static int norm_rms(const float *x, const float *w, int n, float eps, float *y)
+{
+	float inv_n = 1.0f / (float)n;
+	float v = lane_sum_squares(x, 0.0f, n) * inv_n + eps;
+	float r;
+	int i;
+
+	if (!(v < NORM_MAX))
+		return -EDOM;
+	r = num_rsqrt_1(v);
+	for (i = 0; i < n; i++)
+		y[i] = x[i] * r * w[i];
+	return 0;
+}
+
+static int norm_layer(const float *x, const float *w, const float *b, int n, float eps, float *y)
+{
+	float inv_n = 1.0f / (float)n;
+	float mean = sherd_ref_lane_sum(x, n) * inv_n;
+	float v = lane_sum_squares(x, mean, n) * inv_n + eps;
+	float r;
+	int i;
+
+	if (!(v < NORM_MAX))
+		return -EDOM;
+	r = num_rsqrt_1(v);
+	for (i = 0; i < n; i++)
+		y[i] = b ? fmaf((x[i] - mean) * r, w[i], b[i]) : (x[i] - mean) * r * w[i];
+	return 0;
+}
+
+int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, const float *bias,
+		   int n, float eps, float *y)
+{
+	switch (norm) {
+	case SHERD_NORM_RMS:
+		return norm_rms(x, weight, n, eps, y);
+	case SHERD_NORM_LAYER:
+		return norm_layer(x, weight, bias, n, eps, y);
+	case SHERD_NORM_NONE:
+		if (y != x)
+			memcpy(y, x, n * sizeof(*y));
+		return is_finite(amax_of(x, n)) ? 0 : -EDOM;
+	}
+	return -EINVAL;
+}
+
+/* @n integers of a group, n <= 32. */
+static void quantize_group(const float *x, int n, float r, int8_t *q)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		q[i] = (int8_t)NUM_MIN(NUM_MAX(NUM_RINT(x[i] * r), -127.0f), 127.0f);
+	memset(q + n, 0, SHERD_ACT_GROUP - n);
+}
+
+static int sum_of(const int8_t *q, int n)
+{
+	int sum = 0, i;
+
+	for (i = 0; i < n; i++)
+		sum += q[i];
+	return sum;
+}
+
+int sherd_ref_quantize(const float *x, int n, int8_t *q, struct sherd_act_group *groups,
+		       struct sherd_act_half *halves)
+{
+	int g, h, i;
+
+	for (g = 0, i = 0; i < n; g++, i += SHERD_ACT_GROUP) {
+		int len = MIN(SHERD_ACT_GROUP, n - i);
+		float amax = amax_of(x + i, len), r;
+		float d = num_quant_scale(amax, &r);
+		int sum;
+
+		if (!is_finite(amax))
+			return -EDOM;
+		quantize_group(x + i, len, r, q + i);
+		sum = sum_of(q + i, SHERD_ACT_GROUP);
+		groups[g] = (struct sherd_act_group){ d, d * (float)sum, -8 * sum, -128 * sum };
+		for (h = 0; halves && h < 2; h++) {
+			sum = sum_of(q + i + 16 * h, 16);
+			halves[g].ds[h] = d * (float)sum;
+			halves[g].n8[h] = -128 * sum;
+		}
+	}
+	return 0;
+}
+
+void sherd_ref_rope(enum sherd_position position, const float *table, int rope_dim, float *x)
+{
+	bool pairs = position == SHERD_POS_ROPE_PAIRS;
+	int step = pairs ? 1 : rope_dim / 2;
+	int i;
+
+	for (i = 0; i < rope_dim / 2; i++) {
+		float *p = x + (pairs ? 2 * i : i);
+		float c = table[2 * i], s = table[2 * i + 1];
+		float x0 = p[0], x1 = p[step];
+
+		p[0] = fmaf(x0, c, -(x1 * s));
+		p[step] = fmaf(x0, s, x1 * c);
+	}
+}
+
+void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n, float *h)
+{
+	const float *x = gate ? gate : up;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		float a = act == SHERD_ACT_SILU	     ? num_silu_1(x[i]) :
+			  act == SHERD_ACT_GELU_TANH ? num_gelu_tanh_1(x[i]) :
+						       num_gelu_erf_1(x[i]);
+
+		h[i] = gate ? a * up[i] : a;
+	}
+}
+
+/* One group over the int8 wire: the scale travels as a half, so the half is what divides. */
+static int cut_int8(float *x, int n)
+{
+	float amax = amax_of(x, n), d = 0.0f, r = 0.0f;
+	int8_t q[SHERD_ACT_GROUP];
+	int i;
+
+	if (!is_finite(amax))
+		return -EDOM;
+	if (!(amax < NUM_TINY))
+		d = sherd_f16_to_f32(sherd_f32_to_f16(amax * NUM_INV_127));
+	if (!is_finite(d))
+		return -EDOM;
+	if (d > 0.0f)
+		r = num_recip_1(d);
+	quantize_group(x, n, r, q);
+	for (i = 0; i < n; i++)
+		x[i] = (float)q[i] * d;
+	return 0;
+}
+
+int sherd_ref_cut(enum sherd_wire wire, float *x, int n)
+{
+	int i, rc = 0;
+
+	if (wire == SHERD_WIRE_INT8) {
+		for (i = 0; i < n && !rc; i += SHERD_ACT_GROUP)
+			rc = cut_int8(x + i, MIN(SHERD_ACT_GROUP, n - i));
+	} else if (wire == SHERD_WIRE_F16) {
+		for (i = 0; i < n; i++)
+			x[i] = sherd_f16_to_f32(sherd_f32_to_f16(x[i]));
+	}
+	return rc ? rc : is_finite(amax_of(x, n)) ? 0 : -EDOM;
+}

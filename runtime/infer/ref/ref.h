@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ref: every step's arithmetic as pure functions on plain arrays. These functions are the definition
+ * of the contract (Documentation/arithmetic.rst): what a device computes is right if it has the same
+ * bits. They are written to be read and compared with; they are only as fast as a plain
+ * loop that the compiler vectorizes can be.
+ *
+ * A function that returns int gives 0, or -EDOM where a value is NaN, infinite or too large to go on
+ * with; what it wrote then means nothing.
+ */
+#ifndef SHERD_REF_H
+#define SHERD_REF_H
+
+#include "infer/act.h"
+#include "infer/kv.h"
+
+/* 16 lanes, lane l sums elements l, l + 16, ...; then the lanes pairwise: +8, +4, +2, +1. */
+float sherd_ref_lane_sum(const float *x, int n);
+
+/* X = embedding[token] + positions[pos]; @positions may be NULL. x [table's cols] */
+void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
+		     int32_t token, int32_t pos, float *x);
+
+/* y [n] = norm of x [n]; @bias may be NULL, NONE copies. In place is fine. */
+int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, const float *bias,
+		   int n, float eps, float *y);
+
+/*
+ * Quantizes a row x [n]: q [n padded to 32], groups [padded n / 32]; @halves [padded n / 32] may
+ * be NULL. The padding's q are 0.
+ */
+int sherd_ref_quantize(const float *x, int n, int8_t *q, struct sherd_act_group *groups,
+		       struct sherd_act_half *halves);
+
+/* The rows that a matmul reads: floats for float weights, the rest for integer weights. */
+struct sherd_ref_act {
+	const float *x; /* [n_rows][x_stride] */
+	size_t x_stride;
+	const int8_t *q; /* [n_rows][q_stride], q_stride: a multiple of 32 */
+	size_t q_stride;
+	const struct sherd_act_group *groups; /* [n_rows][q_stride / 32] */
+	const struct sherd_act_half *halves; /* the same; needed for groups of 16 with minima */
+};
+
+/*
+ * dst[i][r] = W[r] . a[i] (+ bias[r]), or dst[i][r] += it if @residual; i < n_rows, r < W's rows.
+ * dst [n_rows][dst_stride]
+ */
+void sherd_ref_matmul(const struct sherd_tensor *w, const struct sherd_ref_act *a, int n_rows,
+		      const float *bias, bool residual, float *dst, size_t dst_stride);
+
+/* Rotates x [head_dim] in place; table: {cos, sin} [rope_dim / 2] of the position. */
+void sherd_ref_rope(enum sherd_position position, const float *table, int rope_dim, float *x);
+
+/* Stores k and v [head_dim] as position @slot of the page (see kv.h). */
+int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer, int kv_head,
+		       int slot, const float *k, const float *v);
+
+/*
+ * out [head_dim] = attention of q [head_dim] (rotated and scaled) over positions 0 .. pos; pool:
+ * all pages' bytes, side by side; pages: the session's table.
+ */
+void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const int32_t *pages,
+		      int layer, int kv_head, int pos, const float *q, float *out);
+
+/* h [n] = act(gate) * up, or act(up) if @gate is NULL. */
+void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n, float *h);
+
+/* x [n] through the wire format and back, in place. */
+int sherd_ref_cut(enum sherd_wire wire, float *x, int n);
+
+/*
+ * Hot loops are compiled twice where the compiler can do so and the loader picks: an fma is one
+ * instruction on any recent x86, but a call in code for the first x86-64. The bits are the same.
+ */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
+	!defined(__SANITIZE_ADDRESS__)
+#define SHERD_REF_HOT __attribute__((target_clones("default", "arch=x86-64-v3")))
+#else
+#define SHERD_REF_HOT
+#endif
+
+#endif

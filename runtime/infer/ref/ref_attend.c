@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ref_attend: the KV cache's pages, and attention over them. A chunk is 256 absolute positions,
+ * whoever asks and however the prompt came: each chunk has its own maximum, sum and weighted V,
+ * computed from scratch, and chunks merge in position order.
+ */
+#include "infer/ref/ref.h"
+#include "num.h"
+
+#define MAX_HEAD_DIM 1024 /* scratch on the stack; sherd_exec_ref_open() refuses more */
+
+/* A head's K and V of one page. */
+struct side {
+	const void *k, *v;
+	const float *k_scale, *v_scale; /* NULL but for int8 */
+};
+
+static struct side page_side(const struct sherd_kv_shape *s, const uint8_t *page, int layer,
+			     int head)
+{
+	size_t bytes = sherd_kv_side_bytes(s);
+	size_t n = (size_t)s->head_dim * SHERD_PAGE;
+	const uint8_t *k = page + sherd_kv_offset(s, layer, head);
+	bool int8 = s->type == SHERD_KV_INT8;
+
+	return (struct side){ .k = k,
+			      .v = k + bytes,
+			      .k_scale = int8 ? (const float *)(k + n) : NULL,
+			      .v_scale = int8 ? (const float *)(k + bytes + n) : NULL };
+}
+
+static void put(enum sherd_kv_type type, void *plane, size_t i, float x, float r)
+{
+	if (type == SHERD_KV_F32)
+		((float *)plane)[i] = x;
+	else if (type == SHERD_KV_F16)
+		((uint16_t *)plane)[i] = sherd_f32_to_f16(x);
+	else
+		((int8_t *)plane)[i] =
+			(int8_t)NUM_MIN(NUM_MAX(NUM_RINT(x * r), -127.0f), 127.0f);
+}
+
+/* The scale of a vector that is stored as int8, and its reciprocal. */
+static int vector_scale(const float *x, int n, float *d, float *r)
+{
+	int32_t m = 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		m = MAX(m, num_as_int_1(x[i]) & 0x7fffffff);
+	*d = num_quant_scale(num_as_float_1(m), r);
+	return m >= 0x7f800000 ? -EDOM : 0;
+}
+
+int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer, int kv_head,
+		       int slot, const float *k, const float *v)
+{
+	struct side side = page_side(s, page, layer, kv_head);
+	float kd = 0, kr = 0, vd = 0, vr = 0;
+	int d;
+
+	if (s->type == SHERD_KV_INT8) {
+		if (vector_scale(k, s->head_dim, &kd, &kr) ||
+		    vector_scale(v, s->head_dim, &vd, &vr))
+			return -EDOM;
+		((float *)side.k_scale)[slot] = kd;
+		((float *)side.v_scale)[slot] = vd;
+	}
+	for (d = 0; d < s->head_dim; d++) {
+		put(s->type, (void *)side.k, (size_t)d * SHERD_PAGE + slot, k[d], kr);
+		put(s->type, (void *)side.v, (size_t)slot * s->head_dim + d, v[d], vr);
+	}
+	return 0;
+}
+
+static void load(enum sherd_kv_type type, const void *plane, size_t first, int n, float *out)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		out[i] = type == SHERD_KV_F32 ? ((const float *)plane)[first + i] :
+			 type == SHERD_KV_F16 ?
+						sherd_f16_to_f32(((const uint16_t *)plane)[first + i]) :
+						(float)((const int8_t *)plane)[first + i];
+}
+
+/* out[i] = fma(a, x[i], out[i]) */
+static SHERD_REF_HOT void add_scaled(float a, const float *x, int n, float *out)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		out[i] = fmaf(a, x[i], out[i]);
+}
+
+/* Scores of a page's first @n positions: a chain of fma over head_dim each. */
+static void page_scores(const struct sherd_kv_shape *s, const struct side *p, const float *q,
+			int n, float *scores)
+{
+	float k[SHERD_PAGE];
+	int d, j;
+
+	memset(scores, 0, n * sizeof(*scores));
+	for (d = 0; d < s->head_dim; d++) {
+		load(s->type, p->k, (size_t)d * SHERD_PAGE, n, k);
+		add_scaled(q[d], k, n, scores);
+	}
+	for (j = 0; p->k_scale && j < n; j++)
+		scores[j] = scores[j] * p->k_scale[j];
+}
+
+/* out += weights times a page's first @n rows of V, in position order. */
+static void page_values(const struct sherd_kv_shape *s, const struct side *p, const float *e,
+			int n, float *out)
+{
+	float v[MAX_HEAD_DIM];
+	int j;
+
+	for (j = 0; j < n; j++) {
+		load(s->type, p->v, (size_t)j * s->head_dim, s->head_dim, v);
+		add_scaled(p->v_scale ? e[j] * p->v_scale[j] : e[j], v, s->head_dim, out);
+	}
+}
+
+/* A chunk's result, or several chunks' merged. */
+struct part {
+	float max, sum;
+	float out[MAX_HEAD_DIM];
+};
+
+static void attend_chunk(const struct sherd_kv_shape *s, const struct side *pages, int n,
+			 const float *q, struct part *part)
+{
+	float e[SHERD_CHUNK] = { 0 };
+	int j;
+
+	for (j = 0; j < n; j += SHERD_PAGE)
+		page_scores(s, &pages[j / SHERD_PAGE], q, MIN(SHERD_PAGE, n - j), e + j);
+	part->max = e[0];
+	for (j = 1; j < n; j++)
+		part->max = NUM_MAX(part->max, e[j]);
+	for (j = 0; j < n; j++)
+		e[j] = num_exp_1(e[j] - part->max);
+	part->sum = sherd_ref_lane_sum(e, n);
+	memset(part->out, 0, s->head_dim * sizeof(float));
+	for (j = 0; j < n; j += SHERD_PAGE)
+		page_values(s, &pages[j / SHERD_PAGE], e + j, MIN(SHERD_PAGE, n - j), part->out);
+}
+
+static void merge(struct part *to, const struct part *from, int head_dim)
+{
+	float max = NUM_MAX(to->max, from->max);
+	float a = num_exp_1(to->max - max), b = num_exp_1(from->max - max);
+	int d;
+
+	to->sum = fmaf(to->sum, a, from->sum * b);
+	for (d = 0; d < head_dim; d++)
+		to->out[d] = fmaf(to->out[d], a, from->out[d] * b);
+	to->max = max;
+}
+
+void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const int32_t *pages,
+		      int layer, int kv_head, int pos, const float *q, float *out)
+{
+	size_t page_bytes = sherd_kv_shape_page_bytes(s);
+	struct side sides[SHERD_CHUNK / SHERD_PAGE];
+	struct part all, one;
+	float r;
+	int c, i, d;
+
+	for (c = 0; c <= pos / SHERD_CHUNK; c++) {
+		int n = MIN(SHERD_CHUNK, pos + 1 - c * SHERD_CHUNK);
+		const int32_t *chunk_pages = pages + c * (SHERD_CHUNK / SHERD_PAGE);
+
+		for (i = 0; i * SHERD_PAGE < n; i++)
+			sides[i] = page_side(s, pool + chunk_pages[i] * page_bytes, layer, kv_head);
+		attend_chunk(s, sides, n, q, c ? &one : &all);
+		if (c)
+			merge(&all, &one, s->head_dim);
+	}
+	r = num_recip_1(all.sum);
+	for (d = 0; d < s->head_dim; d++)
+		out[d] = all.out[d] * r;
+}
