@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * program: builds programs from the embedded sources and keeps their binaries. PoCL caches by itself
+ * (in a folder that query.c points into ours), other drivers' binaries are kept here with a hash in
+ * front: a damaged binary has been seen to crash drivers, so it must not reach one.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "device/kernels.h"
+#include "device/query.h"
+
+#define BINARY_MAX (256u << 20)
+
+/* ------------------------------------------------------------ source text */
+
+struct text {
+	FILE *f;
+	char *data;
+	size_t size;
+	bool *seen; /* [sherd_n_kernel_sources] */
+};
+
+static int find_source(const char *name, size_t len)
+{
+	for (int i = 0; i < sherd_n_kernel_sources; i++)
+		if (strlen(sherd_kernel_sources[i].name) == len &&
+		    !memcmp(sherd_kernel_sources[i].name, name, len))
+			return i;
+	return -1;
+}
+
+/* The name in `#include "name"`, or NULL if @line is another one. */
+static const char *include_name(const char *line, const char *end, size_t *len)
+{
+	const char *p = line, *close;
+
+	while (p < end && isblank((unsigned char)*p))
+		p++;
+	if (p == end || *p++ != '#')
+		return NULL;
+	while (p < end && isblank((unsigned char)*p))
+		p++;
+	if (end - p < 7 || memcmp(p, "include", 7))
+		return NULL;
+	for (p += 7; p < end && isblank((unsigned char)*p);)
+		p++;
+	if (p == end || *p++ != '"')
+		return NULL;
+	close = memchr(p, '"', end - p);
+	*len = close ? (size_t)(close - p) : 0;
+	return close ? p : NULL;
+}
+
+/* Appends source @i with its includes in their places; #line keeps the compiler's messages right. */
+static int append_source(struct text *t, int i, struct sherd_error *err)
+{
+	const struct sherd_kernel_source *s = &sherd_kernel_sources[i];
+	const char *p = s->text;
+	int line = 1;
+
+	if (t->seen[i])
+		return 0;
+	t->seen[i] = true;
+	fprintf(t->f, "#line 1 \"%s\"\n", s->name);
+	for (; *p; line++) {
+		const char *end = strchrnul(p, '\n');
+		size_t len;
+		const char *name = include_name(p, end, &len);
+
+		if (name) {
+			int inner = find_source(name, len);
+			int ret;
+
+			if (inner < 0)
+				return sherd_fail(err, -ENOENT,
+						  "%s: includes \"%.*s\", which is not a kernel source",
+						  s->name, (int)len, name);
+			ret = append_source(t, inner, err);
+			if (ret)
+				return ret;
+			fprintf(t->f, "#line %d \"%s\"\n", line + 1, s->name);
+		} else {
+			fprintf(t->f, "%.*s\n", (int)(end - p), p);
+		}
+		p = *end ? end + 1 : end;
+	}
+	return 0;
+}
+
+char *sherd_device_source(const char *const *sources, int n_sources, struct sherd_error *err)
+{
+	struct text t = { 0 };
+	int ret = 0;
+
+	t.seen = sherd_calloc(sherd_n_kernel_sources + 1, sizeof(*t.seen));
+	t.f = t.seen ? open_memstream(&t.data, &t.size) : NULL;
+	if (!t.f) {
+		free(t.seen);
+		sherd_fail_oom(err, 1, "a program's source");
+		return NULL;
+	}
+	for (int i = 0; i < n_sources && !ret; i++) {
+		int s = find_source(sources[i], strlen(sources[i]));
+
+		ret = s < 0 ? sherd_fail(err, -ENOENT, "%s: not a kernel source", sources[i]) :
+			      append_source(&t, s, err);
+	}
+	if (fclose(t.f) && !ret)
+		ret = sherd_fail_oom(err, t.size, "a program's source");
+	free(t.seen);
+	if (ret) {
+		free(t.data);
+		return NULL;
+	}
+	return t.data;
+}
+
+void sherd_device_key(const struct sherd_device *dev, const char *text, char hex[SHERD_SHA256_HEX])
+{
+	const char *parts[] = { SHERD_VERSION, dev->info.platform, dev->info.name, dev->info.version,
+				dev->info.driver, dev->dot,
+				dev->shape == SHERD_SHAPE_WIDE ? "wide" : "simt", text };
+	struct sherd_sha256 *s = sherd_sha256_new();
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		sherd_sha256_add(s, parts[i], strlen(parts[i]) + 1);
+	sherd_sha256_end(s, hex);
+}
+
+/* --------------------------------------------------------- kept binaries */
+
+/* A kept binary: 64 hex digits of its hash, then its bytes. */
+static cl_program load_binary(struct sherd_device *dev, const char *key, const char *options)
+{
+	char *path = sherd_device_cache_path(key, ".bin");
+	char hex[SHERD_SHA256_HEX];
+	char *data = NULL;
+	cl_program program = NULL;
+	cl_int code, status = CL_SUCCESS;
+	size_t size;
+
+	if (!path || sherd_read_file(path, BINARY_MAX, &data, &size, NULL))
+		goto out;
+	if (size > SHERD_SHA256_HEX - 1) {
+		const unsigned char *bytes = (const unsigned char *)data + SHERD_SHA256_HEX - 1;
+
+		size -= SHERD_SHA256_HEX - 1;
+		sherd_sha256(bytes, size, hex);
+		if (!memcmp(hex, data, SHERD_SHA256_HEX - 1))
+			program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &size, &bytes,
+							    &status, &code);
+	}
+	if (program && (status || clBuildProgram(program, 1, &dev->id, options, NULL, NULL))) {
+		clReleaseProgram(program);
+		program = NULL;
+	}
+	free(data);
+out:
+	free(path);
+	return program;
+}
+
+/* A cache that can't be written costs time at the next start, nothing else: no error. */
+static void keep_binary(cl_program program, const char *key)
+{
+	char *path = sherd_device_cache_path(key, ".bin");
+	char hex[SHERD_SHA256_HEX];
+	struct sherd_outfile out;
+	unsigned char *data = NULL;
+	size_t size = 0;
+
+	if (!path || clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, NULL) ||
+	    !size || size > BINARY_MAX)
+		goto out;
+	data = malloc(size);
+	if (!data || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, NULL) ||
+	    sherd_outfile_open(&out, path, NULL))
+		goto out;
+	sherd_sha256(data, size, hex);
+	if (sherd_write_all(out.fd, hex, SHERD_SHA256_HEX - 1, path, NULL) ||
+	    sherd_write_all(out.fd, data, size, path, NULL))
+		sherd_outfile_abort(&out);
+	else
+		sherd_outfile_commit(&out, NULL);
+out:
+	free(data);
+	free(path);
+}
+
+/* -------------------------------------------------------------- compiling */
+
+/* The first line of the build log that speaks of an error, else its first line. */
+static int fail_build(cl_program program, cl_device_id id, cl_int code, const char *name,
+		      struct sherd_error *err)
+{
+	size_t size = 0;
+	char *log, *line;
+	int ret;
+
+	if (clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) || size > 1 << 24)
+		size = 0;
+	log = sherd_calloc(size + 1, 1);
+	if (log && size)
+		clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+	if (!log || !*log) {
+		ret = sherd_fail_cl(err, code, "%s: the device's compiler failed, and says nothing more",
+				    name);
+		goto out;
+	}
+	line = strcasestr(log, "error");
+	if (!line)
+		line = log;
+	while (line > log && line[-1] != '\n')
+		line--;
+	line += strspn(line, " \t\r\n");
+	line[strcspn(line, "\r\n")] = 0;
+	ret = sherd_fail(err, -ENOEXEC, "%s: the device's compiler says: %s", name, line);
+out:
+	free(log);
+	return ret;
+}
+
+static int build_source(struct sherd_device *dev, const char *text, const char *options,
+			const char *name, cl_program *program, struct sherd_error *err)
+{
+	cl_int code;
+	int ret;
+
+	*program = clCreateProgramWithSource(dev->context, 1, &text, NULL, &code);
+	if (code) {
+		*program = NULL;
+		return sherd_fail_cl(err, code, "%s: no program", name);
+	}
+	code = clBuildProgram(*program, 1, &dev->id, options, NULL, NULL);
+	if (!code)
+		return 0;
+	ret = fail_build(*program, dev->id, code, name, err);
+	clReleaseProgram(*program);
+	*program = NULL;
+	return ret;
+}
+
+/* cl_khr_integer_dot_product's functions are there from OpenCL C 3.0 on only. */
+static char *all_options(const struct sherd_device *dev, const char *options)
+{
+	return sherd_asprintf("-cl-std=%s -D%s=1 %s%s%s",
+			      !strcmp(dev->dot, "khr") ? "CL3.0" : "CL1.2",
+			      dev->shape == SHERD_SHAPE_WIDE ? "SHERD_SHAPE_WIDE" : "SHERD_SHAPE_SIMT",
+			      sherd_dot_option(dev->dot), options && *options ? " " : "",
+			      options ? options : "");
+}
+
+int sherd_device_build(struct sherd_device *dev, const char *options, const char *const *sources,
+		       int n_sources, cl_program *program, struct sherd_error *err)
+{
+	const char *name = n_sources ? sources[n_sources - 1] : "(empty)";
+	char *text = sherd_device_source(sources, n_sources, err);
+	char *opts = all_options(dev, options);
+	char *keyed = NULL;
+	char key[SHERD_SHA256_HEX];
+	int ret = -ENOMEM;
+
+	*program = NULL;
+	if (!text) {
+		ret = -ENOENT;
+		goto out;
+	}
+	keyed = opts ? sherd_asprintf("%s\n%s", opts, text) : NULL;
+	if (!keyed) {
+		ret = sherd_fail_oom(err, strlen(text), "a program's source");
+		goto out;
+	}
+	if (dev->info.is_pocl) {
+		ret = build_source(dev, text, opts, name, program, err);
+		goto out;
+	}
+	sherd_device_key(dev, keyed, key);
+	*program = load_binary(dev, key, opts);
+	ret = 0;
+	if (!*program) {
+		ret = build_source(dev, text, opts, name, program, err);
+		if (!ret)
+			keep_binary(*program, key);
+	}
+out:
+	free(keyed);
+	free(opts);
+	free(text);
+	return ret;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* query: what device/ keeps to itself - the walk over platforms, and files of the device cache. */
+#ifndef SHERD_DEVICE_QUERY_H
+#define SHERD_DEVICE_QUERY_H
+
+#include "device/device.h"
+
+struct sherd_found {
+	cl_platform_id platform;
+	cl_device_id id;
+	struct sherd_device_info info;
+};
+
+/*
+ * All devices of all platforms. The first call creates the platforms, and fixes with @n_threads (0:
+ * the affinity mask's size) how many threads PoCL's CPU device has in this process.
+ */
+int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err);
+void sherd_devices_free(struct sherd_found *found, int n);
+
+/* <cache>/device/<key><suffix>, its folder made; NULL where there is no cache. Free it. */
+char *sherd_device_cache_path(const char *key, const char *suffix);
+
+#endif
