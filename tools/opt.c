@@ -313,7 +313,7 @@ int opt_parse(const struct tool *t, const struct opt *opts, int *argc, char **ar
 				argv[kept++] = argv[p.next++];
 		} else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
 			print_help(t, opts);
-			return 1;
+			return tool_flush(t) ? 1 : -1;
 		} else if (arg[0] != '-' || !arg[1]) {
 			argv[kept++] = arg;
 		} else if (arg[1] == '-') {
