@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* file: mapping files, reading small ones, writing all of a buffer, and where the cache is. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/base.h"
+
+int sherd_map_open(struct sherd_map *m, const char *path, struct sherd_error *err)
+{
+	/* O_NONBLOCK: a FIFO must not hold us; it means nothing for regular files. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	*m = (struct sherd_map){ .fd = -1 };
+	if (fd < 0)
+		return sherd_fail(err, -errno, "%s: cannot open it: %s", path, strerror(errno));
+	return sherd_map_fd(m, fd, path, err);
+}
+
+int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_error *err)
+{
+	struct stat st;
+	void *p;
+	int ret;
+
+	*m = (struct sherd_map){ .fd = -1 };
+	if (fstat(fd, &st)) {
+		ret = sherd_fail(err, -errno, "%s: cannot look at it: %s", name, strerror(errno));
+		goto close_fd;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		ret = sherd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: is %s, not a file",
+				 name, S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
+		goto close_fd;
+	}
+	if ((uint64_t)st.st_size > SIZE_MAX / 2) {
+		ret = sherd_fail(err, -EFBIG, "%s: %lld bytes do not fit into the address space",
+				 name, (long long)st.st_size);
+		goto close_fd;
+	}
+	m->fd = fd;
+	if (!st.st_size)
+		return 0;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		ret = sherd_fail(err, -errno, "%s: cannot map its %lld bytes: %s", name,
+				 (long long)st.st_size, strerror(errno));
+		goto close_fd;
+	}
+	m->data = p;
+	m->size = (size_t)st.st_size;
+	return 0;
+
+close_fd:
+	m->fd = -1;
+	close(fd);
+	return ret;
+}
+
+void sherd_map_close(struct sherd_map *m)
+{
+	if (m->data)
+		munmap((void *)m->data, m->size);
+	if (m->fd >= 0)
+		close(m->fd);
+	*m = (struct sherd_map){ .fd = -1 };
+}
+
+int sherd_write_all(int fd, const void *data, size_t size, const char *name,
+		    struct sherd_error *err)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < size) {
+		n = write(fd, (const char *)data + done, MIN(size - done, (size_t)1 << 30));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == ENOSPC)
+			return sherd_fail(err, -ENOSPC,
+					  "%s: the file system is full: %zu bytes more are needed",
+					  name, size - done);
+		if (n < 0)
+			return sherd_fail(err, -errno, "%s: cannot write: %s", name,
+					  strerror(errno));
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* Reads until the end or until *size > @limit. */
+static int read_up_to(int fd, size_t limit, char **data, size_t *size)
+{
+	size_t room = 0, n = 0;
+	ssize_t got;
+	char *p;
+
+	for (;;) {
+		if (n + 1 >= room) {
+			room = room ? 2 * room : 4096;
+			p = realloc(*data, room);
+			if (!p)
+				return -ENOMEM;
+			*data = p;
+		}
+		got = read(fd, *data + n, room - 1 - n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		n += (size_t)got;
+		if (!got || n > limit)
+			break;
+	}
+	(*data)[n] = '\0';
+	*size = n;
+	return 0;
+}
+
+int sherd_read_file(const char *path, size_t limit, char **data, size_t *size,
+		    struct sherd_error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret;
+
+	*data = NULL;
+	*size = 0;
+	if (fd < 0)
+		return sherd_fail(err, -errno, "%s: cannot open it: %s", path, strerror(errno));
+	ret = read_up_to(fd, limit, data, size);
+	if (ret)
+		sherd_fail(err, ret, "%s: cannot read it: %s", path, strerror(-ret));
+	else if (*size > limit)
+		ret = sherd_fail(err, -EFBIG, "%s: is larger than the %zu bytes that it may have",
+				 path, limit);
+	close(fd);
+	if (ret) {
+		free(*data);
+		*data = NULL;
+		*size = 0;
+	}
+	return ret;
+}
+
+static int make_dirs(char *path)
+{
+	char *slash;
+
+	for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(path, 0777) && errno != EEXIST) {
+			*slash = '/';
+			return -errno;
+		}
+		*slash = '/';
+	}
+	return mkdir(path, 0777) && errno != EEXIST ? -errno : 0;
+}
+
+char *sherd_cache_dir(void)
+{
+	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	struct stat st;
+	char *dir = NULL;
+
+	/* The base directory specification: a relative path is to be ignored. */
+	if (xdg && xdg[0] == '/')
+		dir = sherd_asprintf("%s/sherd", xdg);
+	else if (home && home[0] == '/')
+		dir = sherd_asprintf("%s/.cache/sherd", home);
+	if (!dir)
+		return NULL;
+	if (make_dirs(dir) || stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+		free(dir);
+		return NULL;
+	}
+	return dir;
+}
