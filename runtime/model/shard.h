@@ -38,9 +38,26 @@ struct sherd_shard {
 	char source_sha256[SHERD_SHA256_HEX];
 };
 
-/* Opens and checks a packed shard: every tensor that the architecture needs is there, in shape. */
+/* Which slots an architecture's layers [first, end) have, and their shapes (slot.c). */
+enum sherd_slot_need { SHERD_SLOT_NEVER, SHERD_SLOT_OPTIONAL, SHERD_SLOT_REQUIRED };
+enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_slot slot,
+				     int first_layer, int end_layer);
+/* Vectors are 1 x n. */
+void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
+		      uint32_t *cols);
+
+/*
+ * Opens and checks a packed shard: every tensor that the architecture needs is there, in shape, and
+ * every scale and vector is finite.
+ */
 int sherd_shard_open(struct sherd_shard **s, const char *path, struct sherd_error *err);
 int sherd_shard_open_fd(struct sherd_shard **s, int fd, const char *name, struct sherd_error *err);
+/*
+ * From an open GGUF, which is taken over, on failure too. @trusted: this user's packer wrote it, so
+ * the scales, which it has checked, are not read again.
+ */
+int sherd_shard_from_gguf(struct sherd_shard **s, struct gguf *g, bool trusted,
+			  struct sherd_error *err);
 void sherd_shard_close(struct sherd_shard *s);
 /* NULL where the slot is empty. @layer is the model's number, ignored for global slots. */
 const struct sherd_tensor *sherd_shard_matrix(const struct sherd_shard *s, enum sherd_slot slot,

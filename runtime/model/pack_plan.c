@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pack_plan: decides what a shard will hold. Every slot of the architecture's layers is looked up in
+ * the source, under the names that GGUF files use, and checked for type and shape; what the
+ * architecture can't use is refused, since a weight silently left out gives wrong text.
+ */
+#include "model/pack.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Where each slot comes from; a layer's names follow "blk.N.". */
+static const char *const sources[SHERD_N_SLOTS][SHERD_PACK_PARTS] = {
+	[SHERD_TOKEN_EMBD] = { "token_embd.weight" },
+	[SHERD_POS_EMBD] = { "position_embd.weight" },
+	[SHERD_ROPE_FREQS] = { "rope_freqs.weight" },
+	[SHERD_OUT_NORM] = { "output_norm.weight" },
+	[SHERD_OUT_NORM_BIAS] = { "output_norm.bias" },
+	[SHERD_OUTPUT] = { "output.weight" },
+	[SHERD_ATTN_NORM] = { "attn_norm.weight" },
+	[SHERD_ATTN_NORM_BIAS] = { "attn_norm.bias" },
+	[SHERD_ATTN_QKV] = { "attn_q.weight", "attn_k.weight", "attn_v.weight" },
+	[SHERD_ATTN_Q] = { "attn_q.weight" },
+	[SHERD_ATTN_K] = { "attn_k.weight" },
+	[SHERD_ATTN_V] = { "attn_v.weight" },
+	[SHERD_ATTN_QKV_BIAS] = { "attn_q.bias", "attn_k.bias", "attn_v.bias" },
+	[SHERD_ATTN_OUT] = { "attn_output.weight" },
+	[SHERD_ATTN_OUT_BIAS] = { "attn_output.bias" },
+	[SHERD_FFN_NORM] = { "ffn_norm.weight" },
+	[SHERD_FFN_NORM_BIAS] = { "ffn_norm.bias" },
+	[SHERD_FFN_GATE_UP] = { "ffn_gate.weight", "ffn_up.weight" },
+	[SHERD_FFN_GATE] = { "ffn_gate.weight" },
+	[SHERD_FFN_UP] = { "ffn_up.weight" },
+	[SHERD_FFN_UP_BIAS] = { "ffn_up.bias" },
+	[SHERD_FFN_DOWN] = { "ffn_down.weight" },
+	[SHERD_FFN_DOWN_BIAS] = { "ffn_down.bias" },
+};
+
+static const char *const fused_qkv[] = { "attn_qkv.weight" };
+static const char *const fused_qkv_bias[] = { "attn_qkv.bias" };
+
+/* Old converters wrote these tables; readers compute them instead. */
+static const char *const computed[] = { "attn_rot_embd.weight", "attn_rot_embd" };
+
+static const char *const *slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot,
+				       int *n)
+{
+	if (hp->arch->qkv_fused && (slot == SHERD_ATTN_QKV || slot == SHERD_ATTN_QKV_BIAS)) {
+		*n = 1;
+		return slot == SHERD_ATTN_QKV ? fused_qkv : fused_qkv_bias;
+	}
+	for (*n = 0; *n < SHERD_PACK_PARTS && sources[slot][*n];)
+		++*n;
+	return sources[slot];
+}
+
+static void source_name(enum sherd_slot slot, int layer, const char *part, char buf[64])
+{
+	if (slot < SHERD_FIRST_LAYER_SLOT)
+		snprintf(buf, 64, "%s", part);
+	else
+		snprintf(buf, 64, "blk.%d.%s", layer, part);
+}
+
+/* ------------------------------------------------ names that nobody would read */
+
+static bool slot_reads(const struct sherd_hparams *hp, enum sherd_slot slot, struct gguf_str name)
+{
+	const char *const *part;
+	int n;
+
+	if (sherd_slot_need(hp, slot, 0, hp->n_layers) == SHERD_SLOT_NEVER)
+		return false;
+	if (hp->arch->qkv_fused && slot >= SHERD_ATTN_Q && slot <= SHERD_ATTN_V)
+		return false;
+	part = slot_sources(hp, slot, &n);
+	while (n--)
+		if (gguf_str_eq(name, part[n]))
+			return true;
+	return false;
+}
+
+/* Takes "blk.N." off @name: N, or -1 where there is none; -2 where N is not a layer's number. */
+static int strip_layer(struct gguf_str *name)
+{
+	size_t i = 4;
+	int layer = 0;
+
+	if (name->len < 4 || memcmp(name->data, "blk.", 4))
+		return -1;
+	while (i < name->len && name->data[i] >= '0' && name->data[i] <= '9' && layer < 1000000)
+		layer = layer * 10 + (name->data[i++] - '0');
+	if (i == 4 || i >= name->len || name->data[i] != '.')
+		return -2;
+	name->data += i + 1;
+	name->len -= i + 1;
+	return layer;
+}
+
+static bool ends_with(struct gguf_str s, const char *end)
+{
+	size_t n = strlen(end);
+
+	return s.len >= n && !memcmp(s.data + s.len - n, end, n);
+}
+
+static bool is_used(const struct sherd_hparams *hp, struct gguf_str name)
+{
+	int layer = strip_layer(&name), slot, end;
+	size_t i;
+
+	slot = layer == -1 ? 0 : SHERD_FIRST_LAYER_SLOT;
+	end = layer == -1 ? SHERD_FIRST_LAYER_SLOT : SHERD_N_SLOTS;
+	if (layer == -2 || layer >= hp->n_layers)
+		return false;
+	for (; slot < end; slot++)
+		if (slot_reads(hp, slot, name))
+			return true;
+	for (i = 0; i < ARRAY_SIZE(computed); i++)
+		if (gguf_str_eq(name, computed[i]))
+			return true;
+	return layer == -1 && !ends_with(name, ".weight") && !ends_with(name, ".bias") &&
+	       !ends_with(name, ".scale");
+}
+
+static int check_all_used(const struct sherd_pack_plan *plan, struct sherd_error *err)
+{
+	const struct gguf *g = plan->g;
+	size_t i;
+
+	for (i = 0; i < g->n_tensors; i++) {
+		struct gguf_str name = g->tensors[i].name;
+
+		if (!is_used(&plan->hp, name))
+			return sherd_fail(err, -EOPNOTSUPP,
+					  "%s: tensor %.*s is no part of a %s model of %d layers as "
+					  "sherd knows it; leaving it out would give wrong results",
+					  g->path, (int)MIN(name.len, 64u), name.data,
+					  plan->hp.arch->name, plan->hp.n_layers);
+	}
+	return 0;
+}
+
+/* --------------------------------------------------------------- slot by slot */
+
+static struct sherd_pack_item *new_item(struct sherd_pack_plan *plan, struct sherd_error *err)
+{
+	if (plan->n_items == plan->room) {
+		size_t room = plan->room ? 2 * plan->room : 64;
+		void *items = realloc(plan->items, room * sizeof(*plan->items));
+
+		if (!items) {
+			sherd_fail_oom(err, room * sizeof(*plan->items), "the plan of a shard");
+			return NULL;
+		}
+		plan->items = items;
+		plan->room = room;
+	}
+	memset(&plan->items[plan->n_items], 0, sizeof(*plan->items));
+	return &plan->items[plan->n_items++];
+}
+
+static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tensor *t,
+		      const char *name, bool vector, uint64_t rows, uint64_t cols,
+		      struct sherd_error *err)
+{
+	const char *path = plan->g->path;
+
+	if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1)
+		return sherd_fail(err, -EINVAL,
+				  "%s: tensor %s is %llu x %llu x %llu x %llu, but the "
+				  "hyper-parameters call for %llu x %llu",
+				  path, name, (unsigned long long)t->dims[0],
+				  (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
+				  (unsigned long long)t->dims[3], (unsigned long long)cols,
+				  (unsigned long long)rows);
+	if (!ggml_type_known(t->type) || t->type == GGML_I8)
+		return sherd_fail(err, -EOPNOTSUPP,
+				  "%s: tensor %s is of type %s, which sherd does not read yet", path,
+				  name, ggml_type_name(t->type));
+	if (vector && !sherd_type_is_float(t->type))
+		return sherd_fail(err, -EOPNOTSUPP,
+				  "%s: tensor %s is of type %s, but norms and biases must be F32, F16 "
+				  "or BF16",
+				  path, name, ggml_type_name(t->type));
+	if (cols % ggml_block_size(t->type))
+		return sherd_fail(err, -EINVAL,
+				  "%s: tensor %s has rows of %llu weights, no multiple of %s's block "
+				  "of %u",
+				  path, name, (unsigned long long)cols, ggml_type_name(t->type),
+				  ggml_block_size(t->type));
+	return 0;
+}
+
+/* Looks up @part of @slot; *t is NULL where it is not there, which is for the caller to judge. */
+static int find_part(const struct sherd_pack_plan *plan, enum sherd_slot slot, int layer,
+		     const char *part, uint64_t rows, uint64_t cols,
+		     const struct gguf_tensor **t, struct sherd_error *err)
+{
+	char name[64];
+
+	source_name(slot, layer, part, name);
+	*t = gguf_tensor(plan->g, name);
+	if (!*t)
+		return 0;
+	return check_part(plan, *t, name, sherd_slot_is_vector(slot), rows, cols, err);
+}
+
+static int fail_missing(const struct sherd_pack_plan *plan, enum sherd_slot slot, int layer,
+			const char *part, uint64_t rows, uint64_t cols, struct sherd_error *err)
+{
+	char name[64];
+
+	source_name(slot, layer, part, name);
+	return sherd_fail(err, -ENOENT,
+			  "%s: tensor %s (%llu x %llu) is missing; a %s model can't do without it",
+			  plan->g->path, name, (unsigned long long)cols, (unsigned long long)rows,
+			  plan->hp.arch->name);
+}
+
+static int part_format(const struct sherd_pack_plan *plan, const struct gguf_tensor *t,
+		       struct sherd_format *fmt)
+{
+	if (plan->bits && sherd_type_is_float(t->type)) {
+		*fmt = (struct sherd_format){
+			.elem = plan->bits == 4 ? SHERD_ELEM_U4 : SHERD_ELEM_U8,
+			.group = 32,
+			.scale = SHERD_ELEM_F16,
+			.min = SHERD_ELEM_NONE,
+		};
+		return 0;
+	}
+	return sherd_quant_format(t->type, fmt);
+}
+
+static bool same_format(const struct sherd_format *a, const struct sherd_format *b)
+{
+	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
+	       a->min == b->min;
+}
+
+/* Rows of part @i of @n: q, k, v; gate, up; or all of them. */
+static uint32_t part_rows(const struct sherd_hparams *hp, int i, int n, uint32_t all)
+{
+	if (n == 1)
+		return all;
+	if (n == 2)
+		return all / 2;
+	return (i ? hp->n_kv_heads : hp->n_heads) * hp->head_dim;
+}
+
+/*
+ * Adds a matrix if its parts are all there and can be stacked: one format, and every part but the
+ * last fills its row blocks. 1: added, 0: not, negative: one of the parts is wrong.
+ */
+static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int layer,
+		      struct sherd_error *err)
+{
+	struct sherd_pack_item it = { 0 }, *item;
+	const char *const *part;
+	uint32_t rows, cols;
+	int i, ret;
+
+	sherd_slot_shape(&plan->hp, slot, &rows, &cols);
+	sherd_slot_name(slot, layer, it.name, sizeof(it.name));
+	part = slot_sources(&plan->hp, slot, &it.n_parts);
+	for (i = 0; i < it.n_parts; i++) {
+		struct sherd_format fmt = { 0 };
+
+		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts, rows);
+		ret = find_part(plan, slot, layer, part[i], it.part_rows[i], cols, &it.part[i], err);
+		if (ret || !it.part[i])
+			return ret;
+		if (part_format(plan, it.part[i], &fmt))
+			return sherd_fail(err, -EOPNOTSUPP, "%s: no packed format holds type %s",
+					  it.name, ggml_type_name(it.part[i]->type));
+		if (i && (!same_format(&fmt, &it.fmt) || it.part_rows[i - 1] % SHERD_TILE_ROWS))
+			return 0;
+		it.fmt = fmt;
+	}
+	it.fmt.rows = rows;
+	it.fmt.cols = cols;
+	ret = sherd_format_check(&it.fmt, it.name, err);
+	if (ret)
+		return ret;
+	item = new_item(plan, err);
+	if (!item)
+		return -ENOMEM;
+	*item = it;
+	return 1;
+}
+
+/* Adds a vector if any of its parts is there; those that are not count as zeros if @optional. */
+static int add_vector(struct sherd_pack_plan *plan, enum sherd_slot slot, int layer, bool optional,
+		      struct sherd_error *err)
+{
+	struct sherd_pack_item it = { .vector = true }, *item;
+	const char *const *part;
+	uint32_t rows, n;
+	bool any = false;
+	int i, ret;
+
+	sherd_slot_shape(&plan->hp, slot, &rows, &n);
+	sherd_slot_name(slot, layer, it.name, sizeof(it.name));
+	part = slot_sources(&plan->hp, slot, &it.n_parts);
+	for (i = 0; i < it.n_parts; i++) {
+		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts, n);
+		ret = find_part(plan, slot, layer, part[i], 1, it.part_rows[i], &it.part[i], err);
+		if (ret)
+			return ret;
+		if (!it.part[i] && !optional)
+			return fail_missing(plan, slot, layer, part[i], 1, it.part_rows[i], err);
+		any |= !!it.part[i];
+	}
+	if (!any)
+		return 0;
+	it.fmt = (struct sherd_format){ .elem = SHERD_ELEM_F32,
+					.scale = SHERD_ELEM_NONE,
+					.min = SHERD_ELEM_NONE,
+					.rows = 1,
+					.cols = n };
+	item = new_item(plan, err);
+	if (!item)
+		return -ENOMEM;
+	*item = it;
+	return 1;
+}
+
+/* 1: added, 0: not there and not needed. */
+static int add_slot(struct sherd_pack_plan *plan, enum sherd_slot slot, int layer, bool needed,
+		    struct sherd_error *err)
+{
+	uint32_t rows, cols;
+	int ret, n;
+
+	if (sherd_slot_is_vector(slot))
+		return add_vector(plan, slot, layer, !needed, err);
+	ret = add_matrix(plan, slot, layer, err);
+	if (ret || !needed)
+		return ret;
+	sherd_slot_shape(&plan->hp, slot, &rows, &cols);
+	return fail_missing(plan, slot, layer, *slot_sources(&plan->hp, slot, &n), rows, cols, err);
+}
+
+/* One stacked matrix where the parts allow it, else each of its parts, which must be there. */
+static int add_stack(struct sherd_pack_plan *plan, enum sherd_slot stack, enum sherd_slot first,
+		     enum sherd_slot last, int layer, struct sherd_error *err)
+{
+	int ret = add_matrix(plan, stack, layer, err);
+	int slot;
+
+	if (ret)
+		return MIN(ret, 0);
+	if (stack == SHERD_ATTN_QKV && plan->hp.arch->qkv_fused)
+		return MIN(add_slot(plan, stack, layer, true, err), 0);
+	for (slot = first; slot <= (int)last && ret >= 0; slot++)
+		ret = add_slot(plan, slot, layer, true, err);
+	return MIN(ret, 0);
+}
+
+static int add_layer(struct sherd_pack_plan *plan, int layer, struct sherd_error *err)
+{
+	const struct sherd_hparams *hp = &plan->hp;
+	int slot, ret = 0;
+
+	for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS && ret >= 0; slot++) {
+		enum sherd_slot_need need =
+			sherd_slot_need(hp, slot, plan->first_layer, plan->end_layer);
+
+		if (slot == SHERD_ATTN_QKV) {
+			ret = add_stack(plan, slot, SHERD_ATTN_Q, SHERD_ATTN_V, layer, err);
+			slot = SHERD_ATTN_V;
+		} else if (slot == SHERD_FFN_GATE_UP && need != SHERD_SLOT_NEVER) {
+			ret = add_stack(plan, slot, SHERD_FFN_GATE, SHERD_FFN_UP, layer, err);
+			slot = SHERD_FFN_UP;
+		} else if (need != SHERD_SLOT_NEVER) {
+			ret = add_slot(plan, slot, layer, need == SHERD_SLOT_REQUIRED, err);
+		}
+	}
+	return MIN(ret, 0);
+}
+
+static int add_globals(struct sherd_pack_plan *plan, struct sherd_error *err)
+{
+	bool tied = !gguf_tensor(plan->g, sources[SHERD_OUTPUT][0]);
+	int slot, ret = 0;
+
+	for (slot = 0; slot < SHERD_FIRST_LAYER_SLOT && ret >= 0; slot++) {
+		enum sherd_slot_need need =
+			sherd_slot_need(&plan->hp, slot, plan->first_layer, plan->end_layer);
+
+		if (slot == SHERD_TOKEN_EMBD && need == SHERD_SLOT_OPTIONAL)
+			need = tied ? SHERD_SLOT_REQUIRED : SHERD_SLOT_NEVER;
+		if (need != SHERD_SLOT_NEVER)
+			ret = add_slot(plan, slot, -1, need == SHERD_SLOT_REQUIRED, err);
+	}
+	return MIN(ret, 0);
+}
+
+static int check_params(struct sherd_pack_plan *plan, const struct sherd_pack_params *p,
+			struct sherd_error *err)
+{
+	int64_t parts = 1;
+	int ret = gguf_get_int(plan->g, "split.count", 0, 65535, &parts, err);
+
+	if (ret < 0)
+		return ret;
+	if (parts > 1)
+		return sherd_fail(err, -EOPNOTSUPP,
+				  "%s: is one of %lld files of a split model; merge them first "
+				  "(llama-gguf-split --merge)",
+				  plan->g->path, (long long)parts);
+	if (sherd_is_shard(plan->g))
+		return sherd_fail(err, -EINVAL, "%s: is a packed shard already; pack its source",
+				  plan->g->path);
+	if (p->bits && p->bits != 4 && p->bits != 8)
+		return sherd_fail(err, -EINVAL, "weights can't be packed to %d bits, only to 4 or 8",
+				  p->bits);
+	return 0;
+}
+
+int sherd_pack_plan_make(struct sherd_pack_plan *plan, const struct gguf *g,
+			 const struct sherd_pack_params *p, struct sherd_error *err)
+{
+	size_t i;
+	int ret, layer, k;
+
+	memset(plan, 0, sizeof(*plan));
+	plan->g = g;
+	plan->bits = p->bits;
+	ret = check_params(plan, p, err);
+	if (!ret)
+		ret = sherd_hparams_read(&plan->hp, g, err);
+	if (ret)
+		return ret;
+	plan->first_layer = p->first_layer;
+	plan->end_layer = p->first_layer || p->end_layer ? p->end_layer : plan->hp.n_layers;
+	if (plan->first_layer < 0 || plan->first_layer >= plan->end_layer ||
+	    plan->end_layer > plan->hp.n_layers)
+		return sherd_fail(err, -EINVAL, "%s: has layers 0-%d; a range %d-%d is not in it",
+				  g->path, plan->hp.n_layers - 1, plan->first_layer,
+				  plan->end_layer - 1);
+	ret = check_all_used(plan, err);
+	if (!ret)
+		ret = add_globals(plan, err);
+	for (layer = plan->first_layer; layer < plan->end_layer && !ret; layer++)
+		ret = add_layer(plan, layer, err);
+	for (i = 0; i < plan->n_items; i++)
+		for (k = 0; k < plan->items[i].n_parts; k++)
+			if (plan->items[i].part[k])
+				plan->bytes_in += plan->items[i].part[k]->size;
+	return ret;
+}
+
+void sherd_pack_plan_clear(struct sherd_pack_plan *plan)
+{
+	free(plan->items);
+	memset(plan, 0, sizeof(*plan));
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * slot: which matrices and vectors a range of layers has, and how large they are. The packer asks
+ * before it writes and the shard loader before it trusts, so both read the architecture's row here.
+ */
+#include "model/shard.h"
+
+static enum sherd_slot_need needed_if(bool needed)
+{
+	return needed ? SHERD_SLOT_REQUIRED : SHERD_SLOT_NEVER;
+}
+
+/* Biases: the row says which a family always has; others are used where a file brings them. */
+static enum sherd_slot_need bias_need(bool known, bool needed)
+{
+	if (!known)
+		return SHERD_SLOT_NEVER;
+	return needed ? SHERD_SLOT_REQUIRED : SHERD_SLOT_OPTIONAL;
+}
+
+static enum sherd_slot_need global_need(const struct sherd_hparams *hp, enum sherd_slot slot,
+					bool head, bool last)
+{
+	const struct sherd_arch *a = hp->arch;
+
+	switch (slot) {
+	case SHERD_TOKEN_EMBD:
+		/* the last stage reads it where the output projection is tied to it */
+		return head ? SHERD_SLOT_REQUIRED : last ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
+	case SHERD_POS_EMBD:
+		return needed_if(head && a->position == SHERD_POS_LEARNED);
+	case SHERD_ROPE_FREQS:
+		return bias_need(a->position != SHERD_POS_LEARNED, false);
+	case SHERD_OUT_NORM:
+		return needed_if(last && a->norm != SHERD_NORM_NONE);
+	case SHERD_OUT_NORM_BIAS:
+		return bias_need(last && a->norm == SHERD_NORM_LAYER, a->norm_bias);
+	default: /* SHERD_OUTPUT */
+		return last ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
+	}
+}
+
+/* Of ATTN_QKV and its three parts, or FFN_GATE_UP and its two, a layer has one or the other. */
+enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_slot slot,
+				     int first_layer, int end_layer)
+{
+	const struct sherd_arch *a = hp->arch;
+
+	if (slot < SHERD_FIRST_LAYER_SLOT)
+		return global_need(hp, slot, first_layer == 0, end_layer == hp->n_layers);
+	switch (slot) {
+	case SHERD_ATTN_NORM:
+		return needed_if(a->norm != SHERD_NORM_NONE);
+	case SHERD_FFN_NORM:
+		return needed_if(a->norm != SHERD_NORM_NONE && !a->parallel);
+	case SHERD_ATTN_NORM_BIAS:
+		return bias_need(a->norm == SHERD_NORM_LAYER, a->norm_bias);
+	case SHERD_FFN_NORM_BIAS:
+		return bias_need(a->norm == SHERD_NORM_LAYER && !a->parallel, a->norm_bias);
+	case SHERD_ATTN_QKV_BIAS:
+		return bias_need(true, a->qkv_bias);
+	case SHERD_ATTN_OUT_BIAS:
+		return bias_need(true, a->out_bias);
+	case SHERD_FFN_GATE_UP:
+	case SHERD_FFN_GATE:
+		return a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
+	case SHERD_FFN_UP:
+		return a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_REQUIRED;
+	case SHERD_FFN_UP_BIAS:
+		return bias_need(!a->gated, a->ffn_bias);
+	case SHERD_FFN_DOWN_BIAS:
+		return bias_need(true, a->ffn_bias);
+	case SHERD_ATTN_QKV:
+	case SHERD_ATTN_Q:
+	case SHERD_ATTN_K:
+	case SHERD_ATTN_V:
+		return SHERD_SLOT_OPTIONAL;
+	default: /* ATTN_OUT, FFN_DOWN */
+		return SHERD_SLOT_REQUIRED;
+	}
+}
+
+static void matrix_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
+			 uint32_t *cols)
+{
+	uint32_t q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim;
+
+	*cols = hp->hidden;
+	*rows = hp->hidden;
+	switch (slot) {
+	case SHERD_TOKEN_EMBD:
+	case SHERD_OUTPUT:
+		*rows = hp->n_vocab;
+		break;
+	case SHERD_POS_EMBD:
+		*rows = hp->n_ctx_train;
+		break;
+	case SHERD_ATTN_QKV:
+		*rows = q + 2 * kv;
+		break;
+	case SHERD_ATTN_Q:
+		*rows = q;
+		break;
+	case SHERD_ATTN_K:
+	case SHERD_ATTN_V:
+		*rows = kv;
+		break;
+	case SHERD_ATTN_OUT:
+		*cols = q;
+		break;
+	case SHERD_FFN_GATE_UP:
+		*rows = 2 * hp->ffn;
+		break;
+	case SHERD_FFN_GATE:
+	case SHERD_FFN_UP:
+		*rows = hp->ffn;
+		break;
+	default: /* FFN_DOWN */
+		*cols = hp->ffn;
+		break;
+	}
+}
+
+void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
+		      uint32_t *cols)
+{
+	if (!sherd_slot_is_vector(slot)) {
+		matrix_shape(hp, slot, rows, cols);
+		return;
+	}
+	*rows = 1;
+	switch (slot) {
+	case SHERD_ROPE_FREQS:
+		*cols = hp->rope_dim / 2;
+		break;
+	case SHERD_ATTN_QKV_BIAS:
+		*cols = (hp->n_heads + 2 * hp->n_kv_heads) * hp->head_dim;
+		break;
+	case SHERD_FFN_UP_BIAS:
+		*cols = hp->ffn;
+		break;
+	default: /* norms, and biases of what is added to the residual stream */
+		*cols = hp->hidden;
+		break;
+	}
+}
