@@ -30,7 +30,7 @@ struct sherd_device_info {
 	char name[128], vendor[64], version[128], driver[64], platform[64];
 	char *extensions; /* space separated; the info's owner frees it */
 	bool is_cpu, is_gpu, host_unified;
-	bool is_pocl; /* caches by itself, compiles a work-group function per kernel and local size */
+	bool is_pocl; /* compiles a work-group function per kernel and local size, when first enqueued */
 	bool usable; /* little endian, available, and with a compiler */
 	int compute_units, clock_mhz;
 	size_t global_mem, max_alloc, max_wg;
@@ -90,6 +90,13 @@ const char *sherd_dot_option(const char *name);
  */
 int sherd_device_build(struct sherd_device *dev, const char *options, const char *const *sources,
 		       int n_sources, cl_program *program, struct sherd_error *err);
+/*
+ * Keeps @program, made by sherd_device_build() from the same arguments, for the next build. Build does
+ * it by itself but on PoCL: there the kernels should have been enqueued first, each with the local
+ * sizes that will be used. A program from a kept binary never wakes the compiler (whose memory stays).
+ */
+int sherd_device_keep(struct sherd_device *dev, const char *options, const char *const *sources,
+		      int n_sources, cl_program program, struct sherd_error *err);
 /* The text that the build compiles, malloc'd: for offline compilers and for hashing. */
 char *sherd_device_source(const char *const *sources, int n_sources, struct sherd_error *err);
 /* Hash of @text and of what else decides a binary: device, driver, shape, dot path, sherd's version. */

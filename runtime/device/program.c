@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * program: builds programs from the embedded sources and keeps their binaries. PoCL caches by itself
- * (in a folder that query.c points into ours), other drivers' binaries are kept here with a hash in
- * front: a damaged binary has been seen to crash drivers, so it must not reach one.
+ * program: builds programs from the embedded sources and keeps their binaries, with a hash in front:
+ * damaged binaries have been seen to crash drivers, so they must not reach one. PoCL has a cache of its
+ * own too (pocl.c); a kept binary still saves it reading the program's LLVM code: 5 MB and 50 ms.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -118,11 +118,13 @@ char *sherd_device_source(const char *const *sources, int n_sources, struct sher
 
 void sherd_device_key(const struct sherd_device *dev, const char *text, char hex[SHERD_SHA256_HEX])
 {
-	const char *parts[] = { SHERD_VERSION, dev->info.platform, dev->info.name, dev->info.version,
-				dev->info.driver, dev->dot,
+	char platform[256] = ""; /* PoCL's names its LLVM */
+	const char *parts[] = { SHERD_VERSION, dev->info.platform, platform, dev->info.name,
+				dev->info.version, dev->info.driver, dev->dot,
 				dev->shape == SHERD_SHAPE_WIDE ? "wide" : "simt", text };
 	struct sherd_sha256 *s = sherd_sha256_new();
 
+	clGetPlatformInfo(dev->platform, CL_PLATFORM_VERSION, sizeof(platform) - 1, platform, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		sherd_sha256_add(s, parts[i], strlen(parts[i]) + 1);
 	sherd_sha256_end(s, hex);
@@ -161,31 +163,39 @@ out:
 	return program;
 }
 
-/* A cache that can't be written costs time at the next start, nothing else: no error. */
-static void keep_binary(cl_program program, const char *key)
+static int keep_binary(cl_program program, const char *key, struct sherd_error *err)
 {
 	char *path = sherd_device_cache_path(key, ".bin");
 	char hex[SHERD_SHA256_HEX];
 	struct sherd_outfile out;
 	unsigned char *data = NULL;
 	size_t size = 0;
+	int ret;
 
-	if (!path || clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, NULL) ||
-	    !size || size > BINARY_MAX)
+	if (!path)
+		return sherd_fail(err, -ENOENT, "no cache folder: the compiled kernels are not kept");
+	if (!clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, NULL) && size &&
+	    size <= BINARY_MAX)
+		data = malloc(size);
+	if (!data || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, NULL)) {
+		ret = sherd_fail(err, -EIO, "the driver doesn't give its compiled kernels away");
 		goto out;
-	data = malloc(size);
-	if (!data || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, NULL) ||
-	    sherd_outfile_open(&out, path, NULL))
+	}
+	ret = sherd_outfile_open(&out, path, err);
+	if (ret)
 		goto out;
 	sherd_sha256(data, size, hex);
-	if (sherd_write_all(out.fd, hex, SHERD_SHA256_HEX - 1, path, NULL) ||
-	    sherd_write_all(out.fd, data, size, path, NULL))
+	ret = sherd_write_all(out.fd, hex, SHERD_SHA256_HEX - 1, path, err);
+	if (!ret)
+		ret = sherd_write_all(out.fd, data, size, path, err);
+	if (ret)
 		sherd_outfile_abort(&out);
 	else
-		sherd_outfile_commit(&out, NULL);
+		ret = sherd_outfile_commit(&out, err);
 out:
 	free(data);
 	free(path);
+	return ret;
 }
 
 /* -------------------------------------------------------------- compiling */
@@ -251,41 +261,68 @@ static char *all_options(const struct sherd_device *dev, const char *options)
 			      options ? options : "");
 }
 
+/* What a build is made of; free_recipe() frees the strings. */
+struct recipe {
+	char *text, *options;
+	char key[SHERD_SHA256_HEX];
+};
+
+static void free_recipe(struct recipe *r)
+{
+	free(r->text);
+	free(r->options);
+}
+
+static int make_recipe(struct recipe *r, const struct sherd_device *dev, const char *options,
+		       const char *const *sources, int n_sources, struct sherd_error *err)
+{
+	char *keyed;
+
+	r->options = NULL;
+	r->text = sherd_device_source(sources, n_sources, err);
+	if (!r->text)
+		return -ENOENT;
+	r->options = all_options(dev, options);
+	keyed = r->options ? sherd_asprintf("%s\n%s", r->options, r->text) : NULL;
+	if (!keyed) {
+		free_recipe(r);
+		return sherd_fail_oom(err, 1, "a program's source");
+	}
+	sherd_device_key(dev, keyed, r->key);
+	free(keyed);
+	return 0;
+}
+
 int sherd_device_build(struct sherd_device *dev, const char *options, const char *const *sources,
 		       int n_sources, cl_program *program, struct sherd_error *err)
 {
 	const char *name = n_sources ? sources[n_sources - 1] : "(empty)";
-	char *text = sherd_device_source(sources, n_sources, err);
-	char *opts = all_options(dev, options);
-	char *keyed = NULL;
-	char key[SHERD_SHA256_HEX];
-	int ret = -ENOMEM;
+	struct recipe r;
+	int ret = make_recipe(&r, dev, options, sources, n_sources, err);
 
 	*program = NULL;
-	if (!text) {
-		ret = -ENOENT;
-		goto out;
-	}
-	keyed = opts ? sherd_asprintf("%s\n%s", opts, text) : NULL;
-	if (!keyed) {
-		ret = sherd_fail_oom(err, strlen(text), "a program's source");
-		goto out;
-	}
-	if (dev->info.is_pocl) {
-		ret = build_source(dev, text, opts, name, program, err);
-		goto out;
-	}
-	sherd_device_key(dev, keyed, key);
-	*program = load_binary(dev, key, opts);
-	ret = 0;
+	if (ret)
+		return ret;
+	*program = load_binary(dev, r.key, r.options);
 	if (!*program) {
-		ret = build_source(dev, text, opts, name, program, err);
-		if (!ret)
-			keep_binary(*program, key);
+		ret = build_source(dev, r.text, r.options, name, program, err);
+		/* A cache that can't be written costs time at the next start, nothing else. */
+		if (!ret && !dev->info.is_pocl)
+			keep_binary(*program, r.key, NULL);
 	}
-out:
-	free(keyed);
-	free(opts);
-	free(text);
+	free_recipe(&r);
+	return ret;
+}
+
+int sherd_device_keep(struct sherd_device *dev, const char *options, const char *const *sources,
+		      int n_sources, cl_program program, struct sherd_error *err)
+{
+	struct recipe r;
+	int ret = make_recipe(&r, dev, options, sources, n_sources, err);
+
+	if (ret)
+		return ret;
+	ret = keep_binary(program, r.key, err);
+	free_recipe(&r);
 	return ret;
 }

@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * query: walks platforms and devices. PoCL reads its settings from the environment when its platform
- * is created, and ignores the affinity mask: what it should know is put there first, unless the user
- * already did.
- */
-#include <pthread.h>
+/* query: walks platforms and devices, and asks each what it is. */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,29 +28,6 @@ int sherd_device_host_cpus(void)
 			break;
 	}
 	return MAX(1, (int)sysconf(_SC_NPROCESSORS_ONLN));
-}
-
-static void prepare_environment(int n_threads)
-{
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static bool done;
-	char count[16];
-	char *cache, *dir;
-
-	pthread_mutex_lock(&lock);
-	if (!done) {
-		done = true;
-		snprintf(count, sizeof(count), "%d",
-			 n_threads > 0 ? n_threads : sherd_device_host_cpus());
-		setenv("POCL_MAX_PTHREAD_COUNT", count, 0);
-		cache = sherd_cache_dir();
-		dir = cache ? sherd_asprintf("%s/pocl", cache) : NULL;
-		if (dir)
-			setenv("POCL_CACHE_DIR", dir, 0);
-		free(dir);
-		free(cache);
-	}
-	pthread_mutex_unlock(&lock);
 }
 
 static void device_string(cl_device_id id, cl_device_info what, char *buf, size_t size)
@@ -183,7 +155,7 @@ int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct
 
 	*found = NULL;
 	*n = 0;
-	prepare_environment(n_threads);
+	sherd_pocl_prepare(n_threads);
 	code = clGetPlatformIDs(MAX_PLATFORMS, platforms, &count);
 	if (code || !count)
 		return sherd_fail(err, -ENODEV,
@@ -195,7 +167,8 @@ int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct
 	if (!ret && !*n)
 		ret = sherd_fail(err, -ENODEV,
 				 "no OpenCL device: %u platform(s) in /etc/OpenCL/vendors, but none has "
-				 "a device here; pocl-opencl-icd runs on any CPU", count);
+				 "a device here; pocl-opencl-icd runs on any CPU, if it has a folder to "
+				 "write to (POCL_CACHE_DIR)", count);
 	if (ret) {
 		sherd_devices_free(*found, *n);
 		*found = NULL;

@@ -18,6 +18,9 @@ struct sherd_found {
 int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err);
 void sherd_devices_free(struct sherd_found *found, int n);
 
+/* Sets PoCL's environment, once a process: before any platform is created. */
+void sherd_pocl_prepare(int n_threads);
+
 /* <cache>/device/<key><suffix>, its folder made; NULL where there is no cache. Free it. */
 char *sherd_device_cache_path(const char *key, const char *suffix);
 
