@@ -88,6 +88,155 @@ $(O)/sherd: $(TOOL_OBJ) $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# ---------------------------------------------------------------- tests
+# A test is tests/DIR/test_*.c; the folder's other .c files are linked to each of its tests. The
+# sub-commands' objects are an archive without main(), so that a test takes what it needs.
+
+TEST_SRC := $(sort $(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/golden/test_*.c))
+TESTS := $(TEST_SRC:%.c=$(O)/%)
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
+FUZZERS := $(FUZZ_SRC:%.c=$(O)/%)
+helpers = $(patsubst %.c,$(O)/%.o,$(filter-out tests/$(1)/test_%.c,$(sort $(wildcard tests/$(1)/*.c))))
+
+$(O)/tests/%.o: SHERD_CFLAGS += -Itests -Itools
+
+$(O)/tools.a: $(filter-out $(O)/tools/main.o,$(TOOL_OBJ))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+define test_rule
+$(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools.a $(O)/libsherd.a
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LIBS)
+endef
+$(foreach d,unit kernels golden,$(eval $(call test_rule,$(d))))
+
+$(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
+
+.SECONDARY:
+tests-build: $(TESTS) $(REPLAYS)
+fuzzers-build: $(FUZZERS)
+
+# As many jobs as there are cores, unless -j was given.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+SUB = +@$(MAKE) --no-print-directory $(JOBS)
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+check:
+	@scripts/deps check
+	$(SUB) all
+	$(SUB) O=$(O)/check CFLAGS='$(SANITIZE)' $(O)/check/sherd tests-build
+	@tests/check $(O)/check $(O)
+
+check-long:
+	@scripts/deps long
+	$(SUB) all fuzz-build
+	$(SUB) O=$(O)/check CFLAGS='$(SANITIZE)' $(O)/check/sherd tests-build
+	@SHERD_LONG=1 tests/check $(O)/check $(O)
+
+fuzz-build:
+	$(SUB) O=$(O)/fuzz CC=clang \
+		CFLAGS='$(SANITIZE) -fsanitize=fuzzer-no-link' fuzzers-build
+
+fuzz:
+	@scripts/deps long
+	$(SUB) fuzz-build
+	@T='fuzz/*' SHERD_LONG=1 tests/check $(O) $(O)
+
+golden:
+	@tests/golden/make.sh
+
+bench: all
+	@scripts/bench $(O)
+
+# Compiles for aarch64 with this machine's headers, which are the same there but for C's own and
+# those under a multiarch folder; links too where the arm64 libraries are installed.
+CROSS := aarch64-linux-gnu-
+ARM64_LIBS := /usr/lib/aarch64-linux-gnu
+cross-check:
+	@command -v $(CROSS)gcc >/dev/null || { echo 'skipped: no $(CROSS)gcc here'; exit 77; }
+	@mkdir -p $(O)/include
+	@for h in CL openssl jansson.h jansson_config.h pcre2.h utf8proc.h; do \
+		ln -sfn /usr/include/$$h $(O)/include/$$h; done
+	@rm -rf $(O)/include/openssl && mkdir $(O)/include/openssl
+	@ln -sf /usr/include/openssl/*.h /usr/include/*-linux-gnu/openssl/*.h $(O)/include/openssl
+	@if [ -e $(ARM64_LIBS)/libjansson.so ] && [ -e $(ARM64_LIBS)/libOpenCL.so ]; then \
+		targets=all; else targets=objects; fi; \
+	$(MAKE) --no-print-directory CROSS_COMPILE=$(CROSS) O=$(O) CC=$(CROSS)gcc AR=$(CROSS)ar \
+		PKG_CFLAGS=-I$(abspath $(O))/include PKG_LIBS='-lOpenCL -lcrypto -ljansson -lpcre2-8 -lutf8proc' \
+		$$targets && echo "aarch64: $$targets built"
+
+objects: $(LIB_OBJ) $(TOOL_OBJ)
+
+# ------------------------------------------------------------- for people
+
+demo:
+	@scripts/deps run
+	$(SUB) all
+	@scripts/demo $(O)/sherd
+
+$(O)/sherd.pc: sherd.pc.in $(O)/flags FORCE
+	@sed -e 's|@prefix@|$(prefix)|; s|@libdir@|$(libdir)|; s|@includedir@|$(includedir)|' \
+		-e 's|@version@|$(VERSION)|; s|@pkgs@|$(PKGS)|' $< > $@
+
+MAN := $(sort $(wildcard man/*.1))
+install: all
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir) \
+		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(datadir)/sherd/kernels-cl
+	install -m 755 $(O)/sherd $(DESTDIR)$(bindir)/sherd
+	install -m 755 $(O)/$(SO) $(DESTDIR)$(libdir)/$(SO)
+	ln -sf $(SO) $(DESTDIR)$(libdir)/$(SONAME)
+	ln -sf $(SO) $(DESTDIR)$(libdir)/libsherd.so
+	install -m 644 $(O)/libsherd.a $(DESTDIR)$(libdir)/libsherd.a
+	install -m 644 $(O)/sherd.pc $(DESTDIR)$(libdir)/pkgconfig/sherd.pc
+	install -m 644 runtime/sherd.h $(DESTDIR)$(includedir)/sherd.h
+	install -m 644 $(KERNELS) $(DESTDIR)$(datadir)/sherd/kernels-cl
+	install -m 644 $(MAN) $(DESTDIR)$(mandir)/man1
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/sherd $(DESTDIR)$(libdir)/$(SO) $(DESTDIR)$(libdir)/$(SONAME) \
+		$(DESTDIR)$(libdir)/libsherd.so $(DESTDIR)$(libdir)/libsherd.a \
+		$(DESTDIR)$(libdir)/pkgconfig/sherd.pc $(DESTDIR)$(includedir)/sherd.h \
+		$(MAN:man/%=$(DESTDIR)$(mandir)/man1/%)
+	rm -rf $(DESTDIR)$(datadir)/sherd
+
+# For editors and clang-tidy.
+compile_commands:
+	@mkdir -p $(O)
+	@{ sep='['; for f in $(LIB_SRC) $(TOOL_SRC) $(TEST_SRC) $(FUZZ_SRC); do \
+		printf '%s\n{"directory":"%s","file":"%s","command":"%s -c %s"}' "$$sep" '$(CURDIR)' \
+			$$f '$(CC) $(SHERD_CFLAGS) $(CFLAGS) -Itests -Itools' $$f; sep=','; \
+	done; echo; echo ']'; } > $(O)/compile_commands.json
+	@echo 'wrote $(O)/compile_commands.json'
+
+clean:
+	rm -rf $(O)
+
+help:
+	@printf '%s\n' \
+	'make               the command and the library, in $(O)/' \
+	'make demo          install what is missing, build, and stream text from a small model' \
+	'make check         every check but the long ones (T=PATTERN: only some, e.g. T="unit/*")' \
+	'make check-long    all of them: minutes of fuzzing, whole perplexities, Oclgrind' \
+	'make bench         measurements, against llama.cpp where it is to be had' \
+	'make fuzz          the fuzz targets alone, FUZZ_TIME seconds each (120)' \
+	'make golden        remake the golden values (Python, transformers, torch)' \
+	'make cross-check   compile for aarch64' \
+	'make install       DESTDIR= prefix=$(prefix)' \
+	'make uninstall clean compile_commands' \
+	'' \
+	'O=FOLDER           build there instead of build/' \
+	'V=1                show the commands' \
+	'CC= CFLAGS= LDFLAGS= CROSS_COMPILE=aarch64-linux-gnu-'
+
 FORCE:
--include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
-.PHONY: all FORCE
+-include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
+.PHONY: FORCE all tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
+	cross-check objects demo install uninstall compile_commands clean help
