@@ -30,7 +30,7 @@ def random_row(rng, qtype):
 
 
 def main():
-    """Magic, number of types, columns; for each type its number, bytes, the row, its floats."""
+    """Magic, number of types, columns; for each type its number, bytes, the row (padded to 4), its floats."""
     rng = np.random.default_rng(1)
     with open(sys.argv[1], "wb") as f:
         f.write(b"SHBLOCK1" + struct.pack("<2I", len(TYPES), COLS))
@@ -38,6 +38,7 @@ def main():
             row = random_row(rng, t)
             raw = row.view(np.float16) if t == Q.F16 else row
             f.write(struct.pack("<2I", t, row.nbytes) + row.tobytes() +
+                    bytes(-row.nbytes % 4) +
                     gguf.quants.dequantize(raw, t).astype("<f4").tobytes())
 
 

@@ -26,11 +26,13 @@ static const char *const float_files[] = {
 	"llama-f32", "llama3-f16", "llama-hd64-bf16", "qwen2-f32", "gpt2-f32",
 };
 static const char *const quantized_files[] = {
-	"llama-q8_0", "llama-q4_0", "llama-q4_1", "llama-q5_0", "llama-q5_1", "qwen2-q4_0", "gpt2-q8_0",
+	"llama-q8_0", "llama-q4_0", "llama-q4_1", "llama-q5_0",
+	"llama-q5_1", "qwen2-q4_0", "gpt2-q8_0",
 };
 
 /* How far sherd may be from torch, as a share of the distance between torch's two sections. */
-#define OF_INT8	 0.5 /* the same quantized activations: what is left is values that round elsewhere */
+#define OF_INT8 \
+	0.5 /* the same quantized activations: what is left is values that round elsewhere */
 #define OF_FLOAT 1.5 /* float activations */
 
 static char *golden_path(const char *name, const char *suffix)
@@ -193,7 +195,7 @@ static bool check_int(const char *name, const char *device, int bits, const char
 	return to_int <= OF_INT8 * cost && to_float <= OF_FLOAT * cost;
 }
 
-static void float_files(const char *device)
+static void check_float_files(const char *device)
 {
 	int bad = 0;
 
@@ -202,7 +204,7 @@ static void float_files(const char *device)
 	assert_int_equal(bad, 0);
 }
 
-static void quantized_files(const char *device)
+static void check_quantized_files(const char *device)
 {
 	int bad = 0;
 
@@ -211,7 +213,7 @@ static void quantized_files(const char *device)
 	assert_int_equal(bad, 0);
 }
 
-static void requantized_files(const char *device)
+static void check_requantized_files(const char *device)
 {
 	int bad = 0;
 
@@ -225,31 +227,32 @@ static void requantized_files(const char *device)
 static void float_models_give_torchs_logits_on_the_reference(void **state)
 {
 	(void)state;
-	float_files("reference");
+	check_float_files("reference");
 }
 
 static void float_models_give_torchs_logits_on_opencl(void **state)
 {
 	(void)state;
-	float_files("auto");
+	check_float_files("auto");
 }
 
-static void quantized_models_are_as_far_from_torch_as_int8_activations_on_the_reference(void **state)
+static void
+quantized_models_are_as_far_from_torch_as_int8_activations_on_the_reference(void **state)
 {
 	(void)state;
-	quantized_files("reference");
+	check_quantized_files("reference");
 }
 
 static void quantized_models_are_as_far_from_torch_as_int8_activations_on_opencl(void **state)
 {
 	(void)state;
-	quantized_files("auto");
+	check_quantized_files("auto");
 }
 
 static void requantized_models_give_what_torch_gives_with_the_same_rounding(void **state)
 {
 	(void)state;
-	requantized_files("reference");
+	check_requantized_files("reference");
 }
 
 /* Largest difference between a row of @type taken apart and @want, the same row as floats. */
@@ -290,14 +293,14 @@ static void blocks_of_every_type_stand_for_the_floats_that_gguf_py_says(void **s
 	memcpy(&cols, p + 12, 4);
 	got = sherd_calloc(cols, sizeof(*got));
 	assert_non_null(got);
-	for (p += 16; n_types--; p += 8 + bytes + 4 * cols) {
+	for (p += 16; n_types--; p += 8 + ROUND_UP(bytes, 4) + 4 * cols) {
 		double whole, parts, max = 0;
 		const float *want;
 
 		memcpy(&type, p, 4);
 		memcpy(&bytes, p + 4, 4);
-		assert_true(p + 8 + bytes + 4 * cols <= end);
-		want = (const float *)(p + 8 + bytes);
+		assert_true(p + 8 + ROUND_UP(bytes, 4) + 4 * cols <= end);
+		want = (const float *)(p + 8 + ROUND_UP(bytes, 4));
 		sherd_dequant_row(type, p + 8, cols, got);
 		for (uint32_t i = 0; i < cols; i++)
 			max = fmax(max, fabs(want[i]));
@@ -320,8 +323,7 @@ int main(void)
 		cmocka_unit_test(float_models_give_torchs_logits_on_the_reference),
 		cmocka_unit_test(
 			quantized_models_are_as_far_from_torch_as_int8_activations_on_the_reference),
-		cmocka_unit_test(
-			requantized_models_give_what_torch_gives_with_the_same_rounding),
+		cmocka_unit_test(requantized_models_give_what_torch_gives_with_the_same_rounding),
 		cmocka_unit_test(float_models_give_torchs_logits_on_opencl),
 		cmocka_unit_test(
 			quantized_models_are_as_far_from_torch_as_int8_activations_on_opencl),
