@@ -70,6 +70,12 @@ void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n
 int sherd_ref_cut(enum sherd_wire wire, float *x, int n);
 
 /*
+ * Names the arithmetic: SHA-256 over the contract's version and the bits that a fixed vector gives.
+ * Executors whose results have the same bits have the same profile.
+ */
+void sherd_ref_bit_profile(char hex[SHERD_SHA256_HEX]);
+
+/*
  * Hot loops are compiled twice where the compiler can do so and the loader picks: an fma is one
  * instruction on any recent x86, but a call in code for the first x86-64. The bits are the same.
  */

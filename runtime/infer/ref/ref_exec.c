@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ref_exec: walks the step list with the functions of ref.h, row by row, on one thread. It is the
+ * device that is always there, and the one that the others are compared with.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include "infer/ref/ref.h"
+
+#define MAX_HEAD_DIM 1024 /* ref_attend.c's scratch */
+
+struct ref {
+	struct sherd_exec exec;
+	const struct sherd_program *program;
+	const struct sherd_hparams *hp;
+	struct sherd_kv_shape shape;
+	uint8_t *pool; /* [n_pages][page bytes] */
+	float *buf[SHERD_N_BUFS]; /* [n_batch][width]; logits: [logit_rows] */
+	int logit_rows;
+	int8_t *q; /* A quantized: [n_batch][q_stride] */
+	size_t q_stride;
+	struct sherd_act_group *groups;
+	struct sherd_act_half *halves;
+	/* the run in progress */
+	const struct sherd_work *w;
+	int n; /* rows that are computed: all, then the wanted ones */
+	bool gathered;
+};
+
+static float *row_of(const struct ref *r, enum sherd_buf buf, int row)
+{
+	return r->buf[buf] + (size_t)row * r->program->width[buf];
+}
+
+/* The batch's row that stands in row @i of the buffers. */
+static int work_row(const struct ref *r, int i)
+{
+	return r->gathered ? r->w->wanted[i] : i;
+}
+
+static int not_finite(const struct ref *r, const struct sherd_op *op, int i, const char *what,
+		      struct sherd_error *err)
+{
+	int pos = r->w->pos[work_row(r, i)];
+
+	if (op->layer < 0)
+		return sherd_fail(err, -EDOM,
+				  "after the last layer, position %d: %s is NaN, infinite or too large",
+				  pos, what);
+	return sherd_fail(err, -EDOM, "layer %d, position %d: %s is NaN, infinite or too large",
+			  op->layer, pos, what);
+}
+
+static int run_embed(struct ref *r, const struct sherd_op *op)
+{
+	int i;
+
+	for (i = 0; i < r->n; i++)
+		sherd_ref_embed(op->table, op->positions, r->w->tokens[i], r->w->pos[i],
+				row_of(r, SHERD_BUF_X, i));
+	return 0;
+}
+
+static int run_cut(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	int i;
+
+	for (i = 0; i < r->n; i++) {
+		int item = r->w->item[work_row(r, i)];
+
+		if (!sherd_work_is_cut(r->w, item, op->layer))
+			continue;
+		if (sherd_ref_cut(r->w->wire[item], row_of(r, SHERD_BUF_X, i), op->width))
+			return not_finite(r, op, i, "the residual stream at a cut", err);
+	}
+	return 0;
+}
+
+/* Wanted rows move to the front: they rise, so no row is overwritten before it has moved. */
+static int run_gather(struct ref *r)
+{
+	size_t width = r->program->width[SHERD_BUF_X] * sizeof(float);
+	int i;
+
+	for (i = 0; i < r->w->n_wanted; i++)
+		memmove(row_of(r, SHERD_BUF_X, i), row_of(r, SHERD_BUF_X, r->w->wanted[i]), width);
+	r->n = r->w->n_wanted;
+	r->gathered = true;
+	return 0;
+}
+
+/* What norm and act end with: A's floats are there, the matmuls may want integers. */
+static int finish_a(struct ref *r, const struct sherd_op *op, int i, struct sherd_error *err)
+{
+	size_t g = i * r->q_stride / SHERD_ACT_GROUP;
+
+	if (!op->want_q8)
+		return 0;
+	if (sherd_ref_quantize(row_of(r, SHERD_BUF_A, i), op->width, r->q + i * r->q_stride,
+			       r->groups + g, op->want_q8_halves ? r->halves + g : NULL))
+		return not_finite(r, op, i, "an activation", err);
+	return 0;
+}
+
+static int run_norm(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	int i, rc;
+
+	for (i = 0; i < r->n; i++) {
+		if (sherd_ref_norm(op->norm, row_of(r, op->src, i), op->weight, op->bias,
+				   op->width, r->hp->norm_eps, row_of(r, SHERD_BUF_A, i)))
+			return not_finite(r, op, i,
+					  op->src == SHERD_BUF_ATT ? "attention's output" :
+								     "the residual stream",
+					  err);
+		rc = finish_a(r, op, i, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int run_act(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	bool gated = r->hp->arch->gated;
+	int i, rc;
+
+	for (i = 0; i < r->n; i++) {
+		const float *f = row_of(r, SHERD_BUF_FFN, i);
+		float *h = row_of(r, SHERD_BUF_A, i);
+
+		sherd_ref_act(r->hp->arch->act, gated ? f : NULL, gated ? f + op->width : f,
+			      op->width, h);
+		if (sherd_ref_norm(SHERD_NORM_NONE, h, NULL, NULL, op->width, 0, h))
+			return not_finite(r, op, i, "the feed-forward activation", err);
+		rc = finish_a(r, op, i, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
+static int grow_logits(struct ref *r, struct sherd_error *err)
+{
+	float *p;
+	size_t n;
+
+	if (r->n <= r->logit_rows)
+		return 0;
+	n = (size_t)r->n * r->program->width[SHERD_BUF_LOGITS];
+	p = sherd_calloc(n, sizeof(float));
+	if (!p)
+		return sherd_fail_oom(err, n * sizeof(float), "the logits");
+	free(r->buf[SHERD_BUF_LOGITS]);
+	r->buf[SHERD_BUF_LOGITS] = p;
+	r->logit_rows = r->n;
+	return 0;
+}
+
+static int run_matmul(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	struct sherd_ref_act a = { .x = r->buf[SHERD_BUF_A],
+				   .x_stride = r->program->width[SHERD_BUF_A],
+				   .q = r->q,
+				   .q_stride = r->q_stride,
+				   .groups = r->groups,
+				   .halves = r->halves };
+	int rc = op->dst == SHERD_BUF_LOGITS ? grow_logits(r, err) : 0;
+
+	if (rc || !r->n)
+		return rc;
+	sherd_ref_matmul(op->w, &a, r->n, op->bias, op->residual, r->buf[op->dst] + op->dst_col,
+			 r->program->width[op->dst]);
+	return 0;
+}
+
+static const int32_t *pages_of(const struct ref *r, int row)
+{
+	return r->w->pages + (size_t)r->w->item[row] * r->w->pages_stride;
+}
+
+static int rope_row(struct ref *r, const struct sherd_op *op, int i)
+{
+	const struct sherd_hparams *hp = r->hp;
+	int pos = r->w->pos[i], dim = hp->head_dim, layer = op->layer - r->program->shard->first_layer;
+	float *q = row_of(r, SHERD_BUF_QKV, i), *k = q + hp->n_heads * dim;
+	float *v = k + hp->n_kv_heads * dim;
+	uint8_t *page = r->pool + pages_of(r, i)[pos / SHERD_PAGE] *
+					  sherd_kv_shape_page_bytes(&r->shape);
+	int h, d, rc = 0;
+
+	if (r->program->rope) {
+		const float *t = r->program->rope + (size_t)pos * hp->rope_dim;
+
+		for (h = 0; h < hp->n_heads + hp->n_kv_heads; h++)
+			sherd_ref_rope(hp->arch->position, t, hp->rope_dim, q + h * dim);
+	}
+	for (d = 0; d < hp->n_heads * dim; d++)
+		q[d] = q[d] * r->program->q_scale;
+	for (h = 0; h < hp->n_kv_heads && !rc; h++)
+		rc = sherd_ref_kv_store(&r->shape, page, layer, h, pos % SHERD_PAGE, k + h * dim,
+					v + h * dim);
+	return rc;
+}
+
+static int run_rope(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	int i;
+
+	for (i = 0; i < r->n; i++)
+		if (rope_row(r, op, i))
+			return not_finite(r, op, i, "a key or value", err);
+	return 0;
+}
+
+static int run_attend(struct ref *r, const struct sherd_op *op)
+{
+	const struct sherd_hparams *hp = r->hp;
+	int layer = op->layer - r->program->shard->first_layer;
+	int i, h;
+
+	for (i = 0; i < r->n; i++)
+		for (h = 0; h < hp->n_heads; h++)
+			sherd_ref_attend(&r->shape, r->pool, pages_of(r, i), layer,
+					 h / (hp->n_heads / hp->n_kv_heads), r->w->pos[i],
+					 row_of(r, SHERD_BUF_QKV, i) + h * hp->head_dim,
+					 row_of(r, SHERD_BUF_ATT, i) + h * hp->head_dim);
+	return 0;
+}
+
+static int run_op(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	switch (op->kind) {
+	case SHERD_OP_EMBED:
+		return run_embed(r, op);
+	case SHERD_OP_CUT:
+		return run_cut(r, op, err);
+	case SHERD_OP_GATHER:
+		return run_gather(r);
+	case SHERD_OP_NORM:
+		return run_norm(r, op, err);
+	case SHERD_OP_MATMUL:
+		return run_matmul(r, op, err);
+	case SHERD_OP_ROPE:
+		return run_rope(r, op, err);
+	case SHERD_OP_ATTEND:
+		return run_attend(r, op);
+	case SHERD_OP_ACT:
+		return run_act(r, op, err);
+	case SHERD_N_OPS:
+		break;
+	}
+	return sherd_fail(err, -EINVAL, "step %d is unknown to the reference", op->kind);
+}
+
+static int ref_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
+		   struct sherd_error *err)
+{
+	struct ref *r = (struct ref *)e;
+	bool head = w->end_op == r->program->n_ops &&
+		    r->program->ops[w->end_op - 1].dst == SHERD_BUF_LOGITS;
+	int i, rc;
+
+	r->w = w;
+	r->n = w->n_rows;
+	r->gathered = false;
+	if (w->hidden)
+		memcpy(r->buf[SHERD_BUF_X], w->hidden,
+		       (size_t)w->n_rows * r->hp->hidden * sizeof(float));
+	for (i = w->first_op; i < w->end_op; i++) {
+		rc = run_op(r, &r->program->ops[i], err);
+		if (rc)
+			return rc;
+	}
+	if (!r->gathered)
+		run_gather(r);
+	*rows = r->buf[head ? SHERD_BUF_LOGITS : SHERD_BUF_X];
+	return 0;
+}
+
+static void ref_close(struct sherd_exec *e)
+{
+	struct ref *r = (struct ref *)e;
+	int i;
+
+	for (i = 0; i < SHERD_N_BUFS; i++)
+		free(r->buf[i]);
+	free(r->pool);
+	free(r->q);
+	free(r->groups);
+	free(r->halves);
+	free(r);
+}
+
+static const struct sherd_exec_ops ref_ops = { .run = ref_run, .close = ref_close };
+
+static int alloc_bufs(struct ref *r, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	const int *width = r->program->width;
+	size_t n_groups, total = 0;
+	int i;
+
+	for (i = 0; i < SHERD_N_BUFS; i++) {
+		size_t row = width[i] * sizeof(float);
+
+		if (i == SHERD_BUF_LOGITS)
+			continue;
+		r->buf[i] = sherd_calloc(p->n_batch, row);
+		if (!r->buf[i])
+			return sherd_fail_oom(err, p->n_batch * row, "activations");
+		total += p->n_batch * row;
+	}
+	r->q_stride = ROUND_UP(width[SHERD_BUF_A], SHERD_ACT_GROUP);
+	n_groups = p->n_batch * (r->q_stride / SHERD_ACT_GROUP);
+	r->q = sherd_calloc(p->n_batch, r->q_stride);
+	r->groups = sherd_calloc(n_groups, sizeof(*r->groups));
+	r->halves = sherd_calloc(n_groups, sizeof(*r->halves));
+	if (!r->q || !r->groups || !r->halves)
+		return sherd_fail_oom(err, p->n_batch * r->q_stride, "quantized activations");
+	r->exec.scratch_bytes = total + p->n_batch * r->q_stride +
+				n_groups * (sizeof(*r->groups) + sizeof(*r->halves));
+	return 0;
+}
+
+static int alloc_pool(struct ref *r, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	const struct sherd_shard *s = r->program->shard;
+	size_t page;
+
+	r->shape = (struct sherd_kv_shape){ s->end_layer - s->first_layer, r->hp->n_kv_heads,
+					    r->hp->head_dim, p->kv_type };
+	page = sherd_kv_shape_page_bytes(&r->shape);
+	r->pool = sherd_calloc(p->n_pages, page);
+	if (!r->pool)
+		return sherd_fail_oom(err, p->n_pages * page, "the KV cache");
+	r->exec.kv_bytes = p->n_pages * page;
+	return 0;
+}
+
+int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+			struct sherd_error *err)
+{
+	struct ref *r = sherd_calloc(1, sizeof(*r));
+	int rc;
+
+	*e = NULL;
+	if (!r)
+		return sherd_fail_oom(err, sizeof(*r), "the reference executor");
+	r->exec.ops = &ref_ops;
+	r->program = p->program;
+	r->hp = &p->program->shard->hp;
+	snprintf(r->exec.device, sizeof(r->exec.device), "reference (plain C, one thread)");
+	snprintf(r->exec.why, sizeof(r->exec.why), "it was asked for");
+	sherd_ref_bit_profile(r->exec.bit_profile);
+	if (r->hp->head_dim > MAX_HEAD_DIM)
+		rc = sherd_fail(err, -ENOTSUP, "heads of %d are wider than the %d that are supported",
+				r->hp->head_dim, MAX_HEAD_DIM);
+	else
+		rc = alloc_bufs(r, p, err);
+	if (!rc)
+		rc = alloc_pool(r, p, err);
+	if (rc) {
+		ref_close(&r->exec);
+		return rc;
+	}
+	*e = &r->exec;
+	return 0;
+}
