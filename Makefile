@@ -127,7 +127,8 @@ fuzzers-build: $(FUZZERS)
 # As many jobs as there are cores, unless -j was given.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 SUB = +@$(MAKE) --no-print-directory $(JOBS)
-SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-Wno-error=maybe-uninitialized
 
 check:
 	@scripts/deps check
