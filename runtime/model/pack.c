@@ -83,13 +83,14 @@ static size_t row_bytes(const struct gguf_tensor *t)
 
 static bool all_finite(const float *x, size_t n)
 {
-	float sum = 0;
+	uint32_t bad = 0, u;
 	size_t i;
 
-	/* x * 0 is 0 or NaN: one test at the end */
-	for (i = 0; i < n; i++)
-		sum += x[i] * 0.0f;
-	return sum == 0.0f;
+	for (i = 0; i < n; i++) {
+		memcpy(&u, &x[i], sizeof(u));
+		bad |= (u & 0x7f800000) == 0x7f800000;
+	}
+	return !bad;
 }
 
 static const void *source_row(const struct sherd_pack_item *it, uint32_t row,
@@ -449,7 +450,8 @@ static void run_threads(struct packer *p)
 
 /* ---------------------------------------------------------------- header and file */
 
-static void put_prefixed(struct gguf_writer *w, const struct gguf *g, const char *prefix)
+static void put_prefixed(struct gguf_writer *w, const struct gguf *g, const char *prefix,
+			 const char *but)
 {
 	size_t n = strlen(prefix), i;
 	char key[256];
@@ -461,7 +463,8 @@ static void put_prefixed(struct gguf_writer *w, const struct gguf *g, const char
 			continue;
 		memcpy(key, v->key.data, v->key.len);
 		key[v->key.len] = '\0';
-		gguf_put_value(w, key, v);
+		if (strcmp(key, but))
+			gguf_put_value(w, key, v);
 	}
 }
 
@@ -469,7 +472,7 @@ static void put_metadata(struct gguf_writer *w, const struct packer *p)
 {
 	const struct sherd_pack_plan *plan = &p->plan;
 	uint32_t layers[2] = { plan->first_layer, plan->end_layer };
-	char zeros[SHERD_SHA256_HEX], prefix[80], name[256] = "";
+	char zeros[SHERD_SHA256_HEX], prefix[80], vocab[96], name[256] = "";
 	struct gguf_str s = { 0 };
 
 	memset(zeros, '0', sizeof(zeros) - 1);
@@ -482,15 +485,14 @@ static void put_metadata(struct gguf_writer *w, const struct packer *p)
 	gguf_put_str(w, "sherd.source.architecture", plan->hp.arch->name);
 	gguf_put_str(w, "sherd.source.name", name);
 	gguf_put_u32_array(w, "sherd.layers", layers, 2);
-	put_prefixed(w, plan->g, "general.name");
+	put_prefixed(w, plan->g, "general.name", "");
+	/* the source's size is that of its tokenizer or embedding, which may not be in this shard */
 	snprintf(prefix, sizeof(prefix), "%s.", plan->hp.arch->name);
-	put_prefixed(w, plan->g, prefix);
-	/* a reader of the source counts the embedding's rows; in a shard they may not be there */
-	snprintf(prefix, sizeof(prefix), "%s.vocab_size", plan->hp.arch->name);
-	if (!gguf_find(plan->g, prefix))
-		gguf_put_u32(w, prefix, plan->hp.n_vocab);
+	snprintf(vocab, sizeof(vocab), "%svocab_size", prefix);
+	gguf_put_u32(w, vocab, plan->hp.n_vocab);
+	put_prefixed(w, plan->g, prefix, vocab);
 	if (plan->first_layer == 0)
-		put_prefixed(w, plan->g, "tokenizer.");
+		put_prefixed(w, plan->g, "tokenizer.", "");
 }
 
 static void put_plane(struct gguf_writer *w, const char *item, const char *plane, uint64_t size,
