@@ -75,19 +75,25 @@ static void release(struct stream *s, size_t n)
 		s->failed = errno ? errno : EIO;
 }
 
-/* Where the first stop string begins in what is held; n_held: nowhere. */
+/*
+ * Where the stop string begins that is complete first (of those, the longest); n_held: there is none.
+ * So the result does not depend on how the text came in pieces.
+ */
 static size_t find_stop(const struct stream *s)
 {
-	size_t first = s->n_held;
+	size_t begin = s->n_held, end = SIZE_MAX;
 
 	for (int i = 0; i < s->stops->n; i++) {
-		const char *hit = memmem(s->held, s->n_held, s->stops->v[i],
-					 strlen(s->stops->v[i]));
+		size_t len = strlen(s->stops->v[i]);
+		const char *hit = memmem(s->held, s->n_held, s->stops->v[i], len);
+		size_t at = hit ? (size_t)(hit - s->held) : 0;
 
-		if (hit && (size_t)(hit - s->held) < first)
-			first = hit - s->held;
+		if (hit && (at + len < end || (at + len == end && at < begin))) {
+			begin = at;
+			end = at + len;
+		}
 	}
-	return first;
+	return begin;
 }
 
 /* How many bytes at the end may be the beginning of a stop string. */
@@ -114,6 +120,8 @@ bool stream_put(struct stream *s, const char *bytes, size_t n)
 
 	if (s->stopped || s->failed)
 		return false;
+	if (!n)
+		return true;
 	if (s->n_held + n > s->room) {
 		char *bigger = realloc(s->held, (s->n_held + n) * 2);
 
