@@ -59,6 +59,12 @@ static bool is_plain_name(const char *s, size_t len)
 	return true;
 }
 
+/* 0 means "look further" where several places are gone through, so success becomes 1. */
+static int found(int ret)
+{
+	return ret ? ret : 1;
+}
+
 static char *env_path(const char *variable, const char *below)
 {
 	const char *v = getenv(variable);
@@ -234,7 +240,7 @@ static int resolve_hub(const char *name, char **path, struct places *places,
 		if (!repo)
 			ret = sherd_fail_oom(err, strlen(hub), name);
 		else if (is_dir(repo))
-			ret = resolve_folder(repo, path, err) ? -EINVAL : 1;
+			ret = found(resolve_folder(repo, path, err));
 		free(repo);
 		free(hub);
 	}
@@ -352,7 +358,7 @@ static int resolve_ollama(const char *name, char **path, struct places *places,
 		if (!file)
 			ret = sherd_fail_oom(err, strlen(models), name);
 		else if (is_file(file))
-			ret = resolve_manifest(file, models, path, err) ? -EINVAL : 1;
+			ret = found(resolve_manifest(file, models, path, err));
 		free(file);
 		free(models);
 	}
