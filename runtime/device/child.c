@@ -5,7 +5,6 @@
  * not do: drivers don't survive it.
  */
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include "device/device.h"
 
 #define MAX_ARGS 32
+#define TEXT_MAX (64 << 10)
 
 extern char **environ;
 
@@ -78,30 +78,59 @@ static const char *tail_end(struct tail *t)
 	return t->last;
 }
 
-/* Reads until the child closes its stderr; false when the time is up. */
-static bool read_tail(int fd, double deadline, struct tail *t)
+/* A child's stdout, if anybody wants it, and the end of its stderr. */
+struct child {
+	pid_t pid;
+	int fd[2]; /* read ends: stderr, stdout; -1 when closed */
+	struct tail tail;
+	char *text;
+	size_t len;
+};
+
+static void take(struct child *c, int which, const char *data, size_t size)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	if (!which) {
+		tail_add(&c->tail, data, size);
+	} else if (c->text && size < TEXT_MAX - c->len) {
+		memcpy(c->text + c->len, data, size);
+		c->len += size;
+		c->text[c->len] = 0;
+	}
+}
+
+static void end_pipe(struct child *c, int which)
+{
+	if (c->fd[which] >= 0)
+		close(c->fd[which]);
+	c->fd[which] = -1;
+}
+
+/* Reads until the child closes its ends; false when the time is up. */
+static bool read_child(struct child *c, double deadline)
+{
 	char buf[4096];
 
-	for (;;) {
+	while (c->fd[0] >= 0 || c->fd[1] >= 0) {
+		struct pollfd p[2] = { { c->fd[0], POLLIN, 0 }, { c->fd[1], POLLIN, 0 } };
 		double left = deadline - sherd_now();
-		ssize_t n;
-		int ready;
 
 		if (left <= 0)
 			return false;
-		ready = poll(&p, 1, (int)MIN(left * 1000 + 1, 3600e3));
-		if (ready < 0 && errno != EINTR)
+		if (poll(p, 2, (int)MIN(left * 1000 + 1, 3600e3)) < 0 && errno != EINTR)
 			return true;
-		if (ready <= 0)
-			continue;
-		n = read(fd, buf, sizeof(buf));
-		if (n > 0)
-			tail_add(t, buf, n);
-		else if (!n || errno != EINTR)
-			return true;
+		for (int i = 0; i < 2; i++) {
+			ssize_t n;
+
+			if (c->fd[i] < 0 || !p[i].revents)
+				continue;
+			n = read(c->fd[i], buf, sizeof(buf));
+			if (n > 0)
+				take(c, i, buf, n);
+			else if (!n || errno != EINTR)
+				end_pipe(c, i);
+		}
 	}
+	return true;
 }
 
 /* waitpid with a deadline: the child may have closed its stderr and hang on. False: time is up. */
@@ -118,30 +147,46 @@ static bool wait_child(pid_t pid, double deadline, int *status)
 	}
 }
 
-static int spawn(const char *command, char **argv, pid_t *pid, int *err_fd)
+static int open_pipes(struct child *c, int write_fd[2])
+{
+	int p[2];
+
+	c->fd[0] = c->fd[1] = write_fd[0] = write_fd[1] = -1;
+	for (int i = 0; i < (c->text ? 2 : 1); i++) {
+		if (pipe2(p, O_CLOEXEC))
+			return -errno;
+		c->fd[i] = p[0];
+		write_fd[i] = p[1];
+	}
+	return 0;
+}
+
+static int spawn(struct child *c, const char *command, char **argv)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
-	int pipe_fd[2];
-	int ret;
+	int write_fd[2];
+	int ret = open_pipes(c, write_fd);
 
-	if (pipe2(pipe_fd, O_CLOEXEC))
-		return -errno;
+	if (ret)
+		goto close_writers;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], 2);
+	posix_spawn_file_actions_adddup2(&actions, write_fd[0], 2);
+	if (c->text)
+		posix_spawn_file_actions_adddup2(&actions, write_fd[1], 1);
+	else
+		posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
 	/* A group of its own: the driver's own children die with it. */
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
-	ret = -posix_spawn(pid, command, &actions, &attr, argv, environ);
+	ret = -posix_spawn(&c->pid, command, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
-	close(pipe_fd[1]);
-	if (ret)
-		close(pipe_fd[0]);
-	else
-		*err_fd = pipe_fd[0];
+close_writers:
+	for (int i = 0; i < 2; i++)
+		if (write_fd[i] >= 0)
+			close(write_fd[i]);
 	return ret;
 }
 
@@ -158,44 +203,84 @@ static int judge(int status, const struct tail *tail, struct sherd_error *err)
 			  WEXITSTATUS(status), colon, tail->last);
 }
 
-int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err)
+/* Waits for the child, at most until @deadline; ends it then. */
+static int finish(struct child *c, double timeout_s, double deadline, struct sherd_error *err)
 {
-	double deadline = sherd_now() + timeout_s;
-	char *argv[MAX_ARGS + 3] = { "sherd", "device-test" };
-	struct tail tail = { .len = 0 };
-	char *command = find_command();
-	int n = 2, err_fd = -1, status = 0;
-	pid_t pid;
-	int ret;
+	int status = 0;
 
-	if (!command)
-		return sherd_fail(err, -ENOENT, "no sherd command beside this program, installed or in "
-				  "PATH: the device is tested in this process");
-	for (; argv_tail && argv_tail[n - 2]; n++) {
-		if (n - 2 >= MAX_ARGS) {
-			free(command);
+	if (read_child(c, deadline) && wait_child(c->pid, deadline, &status)) {
+		tail_end(&c->tail);
+		return judge(status, &c->tail, err);
+	}
+	kill(-c->pid, SIGKILL);
+	waitpid(c->pid, &status, 0);
+	tail_end(&c->tail);
+	return sherd_fail(err, -ETIMEDOUT, "the device's test hung: ended after %g s%s%s", timeout_s,
+			  c->tail.last[0] ? ": " : "", c->tail.last);
+}
+
+static int make_argv(char *argv[MAX_ARGS + 3], const char *const *tail, struct sherd_error *err)
+{
+	int n = 0;
+
+	argv[0] = "sherd";
+	argv[1] = "device-test";
+	for (; tail && tail[n]; n++) {
+		if (n == MAX_ARGS)
 			return sherd_fail(err, -E2BIG, "a device test has at most %d arguments",
 					  MAX_ARGS);
-		}
-		argv[n] = (char *)argv_tail[n - 2];
+		argv[n + 2] = (char *)tail[n]; /* posix_spawn() does not write to them */
 	}
-	ret = spawn(command, argv, &pid, &err_fd);
-	if (ret) {
-		ret = sherd_fail(err, ret, "%s: can't be started: %s", command, strerror(-ret));
-		free(command);
+	argv[n + 2] = NULL;
+	return 0;
+}
+
+static int run_child(struct child *c, const char *const *argv_tail, double timeout_s,
+		     struct sherd_error *err)
+{
+	double deadline = sherd_now() + timeout_s;
+	char *argv[MAX_ARGS + 3];
+	char *command;
+	int ret = make_argv(argv, argv_tail, err);
+
+	if (ret)
 		return ret;
-	}
+	command = find_command();
+	if (!command)
+		return sherd_fail(err, -ENOENT, "no sherd command beside this program, installed or in "
+				  "PATH: the device can't be tested in a process of its own");
+	ret = spawn(c, command, argv);
+	if (ret)
+		/* Not -ENOENT: that means "there is none", and this one was there. */
+		ret = sherd_fail(err, -EIO, "%s: can't be started: %s", command, strerror(-ret));
+	else
+		ret = finish(c, timeout_s, deadline, err);
+	end_pipe(c, 0);
+	end_pipe(c, 1);
 	free(command);
-	if (read_tail(err_fd, deadline, &tail) && wait_child(pid, deadline, &status)) {
-		tail_end(&tail);
-		ret = judge(status, &tail, err);
-	} else {
-		kill(-pid, SIGKILL);
-		waitpid(pid, &status, 0);
-		tail_end(&tail);
-		ret = sherd_fail(err, -ETIMEDOUT, "the device's test hung: ended after %.0f s%s%s",
-				 timeout_s, tail.last[0] ? ": " : "", tail.last);
-	}
-	close(err_fd);
+	return ret;
+}
+
+int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err)
+{
+	struct child c = { .text = NULL };
+
+	return run_child(&c, argv_tail, timeout_s, err);
+}
+
+int sherd_device_child_text(const char *const *argv_tail, double timeout_s, char **text,
+			    struct sherd_error *err)
+{
+	struct child c = { .text = sherd_calloc(TEXT_MAX, 1) };
+	int ret;
+
+	*text = NULL;
+	if (!c.text)
+		return sherd_fail_oom(err, TEXT_MAX, "a device test's output");
+	ret = run_child(&c, argv_tail, timeout_s, err);
+	if (ret)
+		free(c.text);
+	else
+		*text = c.text;
 	return ret;
 }

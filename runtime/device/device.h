@@ -112,6 +112,9 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
  * a failure or the end of the child's time, as one sentence.
  */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);
+/* The same; *text: what it printed on stdout, malloc'd. */
+int sherd_device_child_text(const char *const *argv_tail, double timeout_s, char **text,
+			    struct sherd_error *err);
 
 /* CL_OUT_OF_RESOURCES as "CL_OUT_OF_RESOURCES", and as an errno. */
 const char *sherd_cl_error_name(cl_int code);
