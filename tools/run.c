@@ -413,7 +413,7 @@ static bool echo(struct run *r)
 
 static int compute(struct run *r)
 {
-	const struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+	const struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART };
 	const float *logits = NULL;
 	int rc;
 
