@@ -61,10 +61,11 @@ static int check_kind(const struct sherd_format *f, const char *name, struct she
 				  "%s: format record has groups of %u columns, not 16 or 32", name,
 				  f->group);
 	if (!is_scale(f->scale) || (f->min != SHERD_ELEM_NONE && !is_scale(f->min)))
-		return sherd_fail(err, -EINVAL,
-				  "%s: format record has scale type %u and minimum type %u, which do "
-				  "not exist",
-				  name, (unsigned)f->scale, (unsigned)f->min);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: format record has scale type %u and minimum type %u, which do "
+			"not exist",
+			name, (unsigned)f->scale, (unsigned)f->min);
 	return 0;
 }
 
@@ -127,8 +128,7 @@ void sherd_format_name(const struct sherd_format *f, char *buf, size_t size)
 		snprintf(buf + n, size - n, " min %s", float_name(f->min));
 }
 
-size_t sherd_value_offset(const struct sherd_format *f, uint32_t row, uint32_t col,
-			  unsigned *shift)
+size_t sherd_value_offset(const struct sherd_format *f, uint32_t row, uint32_t col, unsigned *shift)
 {
 	size_t base = row / SHERD_TILE_ROWS * block_bytes(f), r = row % SHERD_TILE_ROWS;
 	size_t word = col / cols_per_word(f->elem) * SHERD_TILE_ROWS + r;
@@ -261,8 +261,8 @@ void sherd_pack_int_row(const struct sherd_format *f, uint32_t row, const uint8_
 /* As above, for float elements: @x [cols]. */
 void sherd_pack_float_row(const struct sherd_format *f, uint32_t row, const float *x, void *values)
 {
-	size_t first = row / SHERD_TILE_ROWS * padded_cols(f) * SHERD_TILE_ROWS +
-		       row % SHERD_TILE_ROWS;
+	size_t first =
+		row / SHERD_TILE_ROWS * padded_cols(f) * SHERD_TILE_ROWS + row % SHERD_TILE_ROWS;
 	size_t c;
 
 	for (c = 0; c < f->cols; c++)

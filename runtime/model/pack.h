@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack: what stands between deciding what a shard holds (pack_plan.c, every check of the source) and
- * writing it (pack.c). Private to these two; the way in is sherd_pack() in shard.h.
+ * pack: what the packer's three files share: pack_plan.c decides what a shard holds and checks the
+ * source, pack_rows.c transcodes, pack.c writes what is around. The way in is sherd_pack() in shard.h.
  */
 #ifndef SHERD_PACK_H
 #define SHERD_PACK_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include "model/quant.h"
 #include "model/shard.h"
 
@@ -34,6 +36,39 @@ struct sherd_pack_plan {
 int sherd_pack_plan_make(struct sherd_pack_plan *plan, const struct gguf *g,
 			 const struct sherd_pack_params *p, struct sherd_error *err);
 void sherd_pack_plan_clear(struct sherd_pack_plan *plan);
+
+/* Where an item's planes begin in the file. */
+struct sherd_pack_place {
+	uint64_t values, scales, mins;
+};
+
+struct sherd_pack_error {
+	double err2, ref2; /* sums of squares: of what was lost, of what there was */
+};
+
+struct sherd_packer {
+	struct sherd_pack_plan plan;
+	const struct sherd_pack_params *params;
+	int fd;
+	const char *name;
+	struct sherd_pack_place *place; /* [n_items] */
+	uint64_t size; /* of the file */
+	char hash[SHERD_SHA256_HEX];
+
+	pthread_mutex_t lock; /* what follows */
+	size_t item; /* the next run of row blocks: of this item, */
+	uint32_t block; /* from this one on */
+	uint64_t done;
+	struct sherd_pack_error *lost; /* [n_items] */
+	int ret;
+	struct sherd_error err;
+	atomic_bool stop;
+};
+
+/* Writes every item to its place and takes the hash; what went wrong is in @p->ret and @p->err. */
+void sherd_pack_rows(struct sherd_packer *p);
+int sherd_pack_write(const struct sherd_packer *p, const void *data, size_t size, uint64_t offset,
+		     struct sherd_error *err);
 
 static inline bool sherd_type_is_float(enum ggml_type t)
 {

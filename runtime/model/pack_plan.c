@@ -42,8 +42,7 @@ static const char *const fused_qkv_bias[] = { "attn_qkv.bias" };
 /* Old converters wrote these tables; readers compute them instead. */
 static const char *const computed[] = { "attn_rot_embd.weight", "attn_rot_embd" };
 
-static const char *const *slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot,
-				       int *n)
+static const char *const *slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot, int *n)
 {
 	if (hp->arch->qkv_fused && (slot == SHERD_ATTN_QKV || slot == SHERD_ATTN_QKV_BIAS)) {
 		*n = 1;
@@ -132,11 +131,12 @@ static int check_all_used(const struct sherd_pack_plan *plan, struct sherd_error
 		struct gguf_str name = g->tensors[i].name;
 
 		if (!is_used(&plan->hp, name))
-			return sherd_fail(err, -EOPNOTSUPP,
-					  "%s: tensor %.*s is no part of a %s model of %d layers as "
-					  "sherd knows it; leaving it out would give wrong results",
-					  g->path, (int)MIN(name.len, 64u), name.data,
-					  plan->hp.arch->name, plan->hp.n_layers);
+			return sherd_fail(
+				err, -EOPNOTSUPP,
+				"%s: tensor %.*s is no part of a %s model of %d layers as "
+				"sherd knows it; leaving it out would give wrong results",
+				g->path, (int)MIN(name.len, 64u), name.data, plan->hp.arch->name,
+				plan->hp.n_layers);
 	}
 	return 0;
 }
@@ -176,26 +176,28 @@ static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tens
 				  (unsigned long long)rows);
 	if (!ggml_type_known(t->type) || t->type == GGML_I8)
 		return sherd_fail(err, -EOPNOTSUPP,
-				  "%s: tensor %s is of type %s, which sherd does not read yet", path,
-				  name, ggml_type_name(t->type));
-	if (vector && !sherd_type_is_float(t->type))
-		return sherd_fail(err, -EOPNOTSUPP,
-				  "%s: tensor %s is of type %s, but norms and biases must be F32, F16 "
-				  "or BF16",
+				  "%s: tensor %s is of type %s, which sherd does not read yet",
 				  path, name, ggml_type_name(t->type));
+	if (vector && !sherd_type_is_float(t->type))
+		return sherd_fail(
+			err, -EOPNOTSUPP,
+			"%s: tensor %s is of type %s, but norms and biases must be F32, F16 "
+			"or BF16",
+			path, name, ggml_type_name(t->type));
 	if (cols % ggml_block_size(t->type))
-		return sherd_fail(err, -EINVAL,
-				  "%s: tensor %s has rows of %llu weights, no multiple of %s's block "
-				  "of %u",
-				  path, name, (unsigned long long)cols, ggml_type_name(t->type),
-				  ggml_block_size(t->type));
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: tensor %s has rows of %llu weights, no multiple of %s's block "
+			"of %u",
+			path, name, (unsigned long long)cols, ggml_type_name(t->type),
+			ggml_block_size(t->type));
 	return 0;
 }
 
 /* Looks up @part of @slot; *t is NULL where it is not there, which is for the caller to judge. */
 static int find_part(const struct sherd_pack_plan *plan, enum sherd_slot slot, int layer,
-		     const char *part, uint64_t rows, uint64_t cols,
-		     const struct gguf_tensor **t, struct sherd_error *err)
+		     const char *part, uint64_t rows, uint64_t cols, const struct gguf_tensor **t,
+		     struct sherd_error *err)
 {
 	char name[64];
 
@@ -268,7 +270,8 @@ static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 		struct sherd_format fmt = { 0 };
 
 		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts, rows);
-		ret = find_part(plan, slot, layer, part[i], it.part_rows[i], cols, &it.part[i], err);
+		ret = find_part(plan, slot, layer, part[i], it.part_rows[i], cols, &it.part[i],
+				err);
 		if (ret || !it.part[i])
 			return ret;
 		if (part_format(plan, it.part[i], &fmt))
@@ -414,8 +417,8 @@ static int check_params(struct sherd_pack_plan *plan, const struct sherd_pack_pa
 		return sherd_fail(err, -EINVAL, "%s: is a packed shard already; pack its source",
 				  plan->g->path);
 	if (p->bits && p->bits != 4 && p->bits != 8)
-		return sherd_fail(err, -EINVAL, "weights can't be packed to %d bits, only to 4 or 8",
-				  p->bits);
+		return sherd_fail(err, -EINVAL,
+				  "weights can't be packed to %d bits, only to 4 or 8", p->bits);
 	return 0;
 }
 

@@ -25,7 +25,8 @@ bool sherd_is_shard(const struct gguf *g)
 	       gguf_str_eq(arch, "sherd");
 }
 
-static union sherd_slot_data *slot_data(const struct sherd_shard *s, enum sherd_slot slot, int layer)
+static union sherd_slot_data *slot_data(const struct sherd_shard *s, enum sherd_slot slot,
+					int layer)
 {
 	if (slot < SHERD_FIRST_LAYER_SLOT)
 		return (union sherd_slot_data *)&s->global[slot];
@@ -108,7 +109,8 @@ static int load_plane(const struct loader *l, const char *matrix, const char *pl
 				  l->g->path, name, (unsigned long long)t->size,
 				  ggml_type_name(t->type), size);
 	if (t->offset % ALIGNMENT || (uintptr_t)t->data % ALIGNMENT)
-		return sherd_fail(err, -EINVAL, "%s: tensor %s begins at byte %llu, no multiple of %d",
+		return sherd_fail(err, -EINVAL,
+				  "%s: tensor %s begins at byte %llu, no multiple of %d",
 				  l->g->path, name, (unsigned long long)t->offset, ALIGNMENT);
 	if (!l->trusted && !plane_finite(e, t->data, size))
 		return sherd_fail(err, -EINVAL, "%s: tensor %s holds a NaN or an infinity",
@@ -160,9 +162,10 @@ static int load_matrix(const struct loader *l, enum sherd_slot slot, const char 
 		return ret;
 	sherd_slot_shape(&l->s->hp, slot, &rows, &cols);
 	if (t->fmt.rows != rows || t->fmt.cols != cols)
-		return sherd_fail(err, -EINVAL,
-				  "%s: %s is %u rows x %u columns; the hyper-parameters call for %u x %u",
-				  l->g->path, name, t->fmt.rows, t->fmt.cols, rows, cols);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: %s is %u rows x %u columns; the hyper-parameters call for %u x %u",
+			l->g->path, name, t->fmt.rows, t->fmt.cols, rows, cols);
 	sherd_format_sizes(&t->fmt, &t->values_size, &t->scales_size, &t->mins_size);
 	ret = load_plane(l, name, "values", t->fmt.elem, t->values_size, &t->values, err);
 	if (!ret)
@@ -188,13 +191,15 @@ static int load_vector(const struct loader *l, enum sherd_slot slot, const char 
 		return 0;
 	sherd_slot_shape(&l->s->hp, slot, &rows, &n);
 	if (t->type != GGML_F32 || t->size != (uint64_t)n * sizeof(float) || t->dims[0] != n)
-		return sherd_fail(err, -EINVAL,
-				  "%s: tensor %s has %llu elements of %s; the hyper-parameters call for "
-				  "%u of F32",
-				  l->g->path, name, (unsigned long long)t->dims[0],
-				  ggml_type_name(t->type), n);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: tensor %s has %llu elements of %s; the hyper-parameters call for "
+			"%u of F32",
+			l->g->path, name, (unsigned long long)t->dims[0], ggml_type_name(t->type),
+			n);
 	if (t->offset % ALIGNMENT || (uintptr_t)t->data % ALIGNMENT)
-		return sherd_fail(err, -EINVAL, "%s: tensor %s begins at byte %llu, no multiple of %d",
+		return sherd_fail(err, -EINVAL,
+				  "%s: tensor %s begins at byte %llu, no multiple of %d",
 				  l->g->path, name, (unsigned long long)t->offset, ALIGNMENT);
 	if (!l->trusted && !finite_f32(t->data, n))
 		return sherd_fail(err, -EINVAL, "%s: tensor %s holds a NaN or an infinity",
@@ -205,7 +210,8 @@ static int load_vector(const struct loader *l, enum sherd_slot slot, const char 
 	return 1;
 }
 
-static int load_slot(const struct loader *l, enum sherd_slot slot, int layer, struct sherd_error *err)
+static int load_slot(const struct loader *l, enum sherd_slot slot, int layer,
+		     struct sherd_error *err)
 {
 	union sherd_slot_data *d = slot_data(l->s, slot, layer);
 	enum sherd_slot_need need =
@@ -266,7 +272,8 @@ static int load_globals(const struct loader *l, struct sherd_error *err)
 	if (ret || s->end_layer != s->hp.n_layers || s->global[SHERD_OUTPUT].matrix.values)
 		return ret;
 	if (!embd->values)
-		return sherd_fail(err, -EINVAL, "%s: has neither output.weight nor token_embd.weight",
+		return sherd_fail(err, -EINVAL,
+				  "%s: has neither output.weight nor token_embd.weight",
 				  l->g->path);
 	/* tied: the output projection reads the embedding */
 	s->token_bytes += (uint64_t)embd->values_size + embd->scales_size + embd->mins_size;
@@ -281,9 +288,10 @@ static int check_version(const struct gguf *g, struct sherd_error *err)
 	int ret;
 
 	if (!sherd_is_shard(g))
-		return sherd_fail(err, -EINVAL,
-				  "%s: is not a packed shard; make one of it: sherd pack MODEL -o SHARD",
-				  g->path);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: is not a packed shard; make one of it: sherd pack MODEL -o SHARD",
+			g->path);
 	ret = gguf_get_int(g, "sherd.layout_version", 0, UINT32_MAX, &version, err);
 	if (ret < 0)
 		return ret;
@@ -302,7 +310,8 @@ static int read_layers(struct sherd_shard *s, const struct gguf *g, struct sherd
 	int64_t first, end;
 
 	if (!v || v->kind != GGUF_ARRAY || v->elem != GGUF_U32 || v->n != 2)
-		return sherd_fail(err, -EINVAL, "%s: sherd.layers is not an array of 2 u32", g->path);
+		return sherd_fail(err, -EINVAL, "%s: sherd.layers is not an array of 2 u32",
+				  g->path);
 	first = gguf_elem_int(v, 0);
 	end = gguf_elem_int(v, 1);
 	if (first >= end || end > s->hp.n_layers || (uint64_t)(end - first) > g->n_tensors)
@@ -331,7 +340,8 @@ static int read_header(struct sherd_shard *s, const struct gguf *g, struct sherd
 	if (ret < 0)
 		return ret;
 	if (sha.len != SHERD_SHA256_HEX - 1)
-		return sherd_fail(err, -EINVAL, "%s: sherd.source.sha256 is not 64 digits", g->path);
+		return sherd_fail(err, -EINVAL, "%s: sherd.source.sha256 is not 64 digits",
+				  g->path);
 	memcpy(s->source_sha256, sha.data, sha.len);
 	return 0;
 }
