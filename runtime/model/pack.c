@@ -245,3 +245,21 @@ out_plan:
 	sherd_pack_plan_clear(&p.plan);
 	return ret;
 }
+
+int sherd_pack_size(const struct gguf *g, const struct sherd_pack_params *params, uint64_t *bytes,
+		    struct sherd_error *err)
+{
+	struct sherd_pack_plan plan;
+	int ret = sherd_pack_plan_make(&plan, g, params, err);
+	size_t nv, ns, nm, i;
+
+	/* the tokenizer is copied: no more than all of the source's header */
+	*bytes = plan.n_items && g->n_tensors ? ROUND_UP(g->tensors[0].offset, ALIGNMENT) : 0;
+	for (i = 0; i < plan.n_items && !ret; i++) {
+		sherd_format_sizes(&plan.items[i].fmt, &nv, &ns, &nm);
+		*bytes += ROUND_UP((uint64_t)nv, ALIGNMENT) + ROUND_UP((uint64_t)ns, ALIGNMENT) +
+			  ROUND_UP((uint64_t)nm, ALIGNMENT);
+	}
+	sherd_pack_plan_clear(&plan);
+	return ret;
+}

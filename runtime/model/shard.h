@@ -88,6 +88,9 @@ struct sherd_pack_report {
 	uint64_t bytes_in, bytes_out;
 };
 
+/* Checks everything that can be checked without reading weights; *bytes: how large the shard will be. */
+int sherd_pack_size(const struct gguf *g, const struct sherd_pack_params *p, uint64_t *bytes,
+		    struct sherd_error *err);
 /* Packs @g into the open file @fd (a temporary or a memfd). @report may be NULL. */
 int sherd_pack(const struct gguf *g, int fd, const char *name, const struct sherd_pack_params *p,
 	       struct sherd_pack_report *report, struct sherd_error *err);
@@ -98,6 +101,28 @@ int sherd_pack(const struct gguf *g, int fd, const char *name, const struct sher
  */
 int sherd_shard_get(struct sherd_shard **s, const char *path, const struct sherd_pack_params *p,
 		    bool no_cache, bool *in_memory, struct sherd_error *err);
+
+/* A shard in the user's cache, least recently used first. */
+struct sherd_cache_entry {
+	char file[48]; /* its name in the cache's folder */
+	char source[128]; /* the model's name, as far as it says */
+	uint64_t bytes;
+	int64_t used_at; /* seconds since 1970 */
+	bool in_use;
+};
+
+struct sherd_cache_list {
+	char *dir;
+	uint64_t bytes, limit;
+	struct sherd_cache_entry *entries;
+	size_t n_entries;
+};
+
+/* -ENOENT where no cache can be had. Free with sherd_cache_list_clear(). */
+int sherd_cache_list(struct sherd_cache_list *list, struct sherd_error *err);
+void sherd_cache_list_clear(struct sherd_cache_list *list);
+/* Removes every shard that nobody uses, and what killed processes left. */
+int sherd_cache_clear(uint64_t *freed, struct sherd_error *err);
 
 /*
  * A path, an Ollama model name ("llama3.2:1b"), or a Hugging Face cache folder or repo name, to the

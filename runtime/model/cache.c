@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cache: from a model's path to an open shard. A model is packed once; afterwards its shard is found
+ * under a key made of everything that would change it: the source file's identity, bits, layers,
+ * layout version. Processes that want the same shard at once wait for the first one to pack it.
+ * Where the cache can't be used the shard goes into memory, and a note says why.
+ */
+#include "model/cache.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct want {
+	const char *source;
+	const struct sherd_pack_params *p;
+	char *dir;		    /* NULL: no cache */
+	char *shard;		    /* path in the cache */
+	char key[SHERD_SHA256_HEX]; /* shortened to SHERD_CACHE_KEY digits */
+};
+
+static void note(const struct want *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void note(const struct want *w, const char *fmt, ...)
+{
+	char sentence[768];
+	va_list ap;
+
+	if (!w->p->note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(sentence, sizeof(sentence), fmt, ap);
+	va_end(ap);
+	w->p->note(w->p->ctx, sentence);
+}
+
+static int make_key(struct want *w, struct sherd_error *err)
+{
+	char *real = realpath(w->source, NULL), *text = NULL;
+	struct stat st;
+	int ret = 0;
+
+	if (!real || stat(real, &st)) {
+		ret = sherd_fail(err, -errno, "%s: can't be opened: %s", w->source,
+				 strerror(errno));
+		goto out;
+	}
+	text = sherd_asprintf("%s\n%lld %lld.%09ld %llu:%llu bits %d layers %d-%d layout %d", real,
+			      (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+			      (long)st.st_mtim.tv_nsec, (unsigned long long)st.st_dev,
+			      (unsigned long long)st.st_ino, w->p->bits, w->p->first_layer,
+			      w->p->end_layer, SHERD_LAYOUT_VERSION);
+	if (!text) {
+		ret = sherd_fail_oom(err, strlen(real), "a cache key");
+		goto out;
+	}
+	sherd_sha256(text, strlen(text), w->key);
+	w->key[SHERD_CACHE_KEY] = '\0';
+out:
+	free(text);
+	free(real);
+	return ret;
+}
+
+/*
+ * Opens the cached shard and holds a shared lock on it as long as it is mapped. -ENOENT: there is
+ * none; another error: it is of no use.
+ */
+static int open_cached(const struct want *w, struct sherd_shard **s, struct sherd_error *err)
+{
+	int fd = open(w->shard, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct gguf *g;
+	struct stat st;
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	/* whoever evicts holds the lock for a moment; what was unlinked under us stays readable */
+	if (flock(fd, LOCK_SH) || fstat(fd, &st)) {
+		ret = sherd_fail(err, -errno, "%s: %s", w->shard, strerror(errno));
+		close(fd);
+		return ret;
+	}
+	futimens(fd, NULL); /* used now; if that fails it is evicted a little early */
+	ret = gguf_open_fd(&g, fd, w->shard, err);
+	return ret ? ret : sherd_shard_from_gguf(s, g, st.st_uid == geteuid(), err);
+}
+
+static int pack_file(const struct want *w, const struct gguf *g, struct sherd_error *err)
+{
+	struct sherd_outfile out;
+	int ret = sherd_outfile_open(&out, w->shard, err);
+
+	if (ret)
+		return ret;
+	ret = sherd_pack(g, out.fd, w->shard, w->p, NULL, err);
+	if (!ret)
+		return sherd_outfile_commit(&out, err);
+	sherd_outfile_abort(&out);
+	return ret;
+}
+
+/* Whether @ret says that the model itself can't be packed, wherever to. */
+static bool is_final(int ret)
+{
+	return ret == -EINVAL || ret == -ENOMEM || ret == -EINTR;
+}
+
+/* With the key's lock held. 1: not in the cache, and a note has said why. */
+static int fill(const struct want *w, const struct gguf *g, struct sherd_shard **s,
+		struct sherd_error *err)
+{
+	struct sherd_error why = { "" };
+	uint64_t bytes, limit;
+	int ret = open_cached(w, s, &why);
+
+	if (!ret)
+		return 0; /* somebody packed it while we waited */
+	if (ret != -ENOENT) {
+		note(w, "packing again, since the cached shard is of no use: %s", why.msg);
+		unlink(w->shard);
+	}
+	ret = sherd_pack_size(g, w->p, &bytes, err);
+	if (ret)
+		return ret;
+	if (!sherd_cache_make_room(w->dir, w->key, bytes, &limit)) {
+		note(w, "the cache %s has no room for a shard of %llu MiB (its limit is %llu MiB)",
+		     w->dir, (unsigned long long)(bytes >> 20), (unsigned long long)(limit >> 20));
+		return 1;
+	}
+	ret = pack_file(w, g, &why);
+	if (!ret)
+		ret = open_cached(w, s, &why);
+	if (!ret)
+		return 0;
+	if (is_final(ret)) {
+		if (err)
+			*err = why;
+		return ret;
+	}
+	note(w, "the cache can't be used: %s", why.msg);
+	return 1;
+}
+
+static int from_cache(const struct want *w, const struct gguf *g, struct sherd_shard **s,
+		      struct sherd_error *err)
+{
+	int lock, ret;
+
+	lock = sherd_cache_lock(w->dir, w->key, w->p->note, w->p->ctx,
+				"another process is packing this model; waiting for it");
+	if (lock == -EINTR)
+		return sherd_fail(err, -EINTR, "%s: interrupted while another process packed it",
+				  w->source);
+	if (lock < 0) {
+		note(w, "the cache %s can't be used: %s", w->dir, strerror(-lock));
+		return 1;
+	}
+	ret = fill(w, g, s, err);
+	sherd_cache_unlock(w->dir, w->key, lock);
+	return ret;
+}
+
+/* Bytes that can be had without swapping, as the kernel estimates them; UINT64_MAX: unknown. */
+static uint64_t memory_available(void)
+{
+	static const char field[] = "MemAvailable:";
+	uint64_t kib = UINT64_MAX >> 10;
+	char *text, *at;
+	size_t size;
+
+	if (sherd_read_file("/proc/meminfo", 1 << 16, &text, &size, NULL))
+		return UINT64_MAX;
+	at = strstr(text, field);
+	if (at)
+		kib = strtoull(at + strlen(field), NULL, 10);
+	free(text);
+	return kib << 10;
+}
+
+static int into_memory(const struct want *w, const struct gguf *g, struct sherd_shard **s,
+		       struct sherd_error *err)
+{
+	uint64_t bytes, have = memory_available();
+	int fd, ret = sherd_pack_size(g, w->p, &bytes, err);
+
+	if (ret)
+		return ret;
+	if (bytes > have)
+		return sherd_fail(
+			err, -ENOMEM,
+			"%s: its shard takes %llu MiB, and there is neither room for it in "
+			"a cache nor in memory (%llu MiB free); pack it to a disk that has: "
+			"sherd pack",
+			w->source, (unsigned long long)(bytes >> 20),
+			(unsigned long long)(have >> 20));
+	note(w, "packing %s into memory: %llu MiB, for this process only", w->source,
+	     (unsigned long long)(bytes >> 20));
+	fd = memfd_create("sherd-shard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return sherd_fail(err, -errno, "no memory file can be had: %s", strerror(errno));
+	ret = sherd_pack(g, fd, w->source, w->p, NULL, err);
+	if (ret) {
+		close(fd);
+		return ret;
+	}
+	/* a file that can't shrink is one whose pages may be pinned */
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+	return sherd_shard_open_fd(s, fd, w->source, err);
+}
+
+static int pack_somewhere(const struct want *w, struct gguf *g, struct sherd_shard **s,
+			  bool *in_memory, struct sherd_error *err)
+{
+	int ret = w->dir ? from_cache(w, g, s, err) : 1;
+
+	if (ret == 1) {
+		*in_memory = true;
+		ret = into_memory(w, g, s, err);
+	}
+	gguf_close(g);
+	return ret;
+}
+
+static int prepare(struct want *w, bool no_cache, struct sherd_error *err)
+{
+	int ret;
+
+	if (no_cache)
+		return 0;
+	ret = make_key(w, err);
+	if (ret)
+		return ret;
+	w->dir = sherd_cache_shards();
+	if (!w->dir) {
+		note(w, "there is no cache: neither XDG_CACHE_HOME nor HOME names a folder that "
+			"can be "
+			"written");
+		return 0;
+	}
+	w->shard = sherd_asprintf("%s/%s.shard", w->dir, w->key);
+	return w->shard ? 0 : sherd_fail_oom(err, strlen(w->dir), "a path");
+}
+
+int sherd_shard_get(struct sherd_shard **s, const char *path, const struct sherd_pack_params *p,
+		    bool no_cache, bool *in_memory, struct sherd_error *err)
+{
+	struct want w = { .source = path, .p = p };
+	struct gguf *g;
+	int ret;
+
+	*in_memory = false;
+	ret = prepare(&w, no_cache, err);
+	if (ret)
+		goto out;
+	/* the usual case reads nothing of the source; a broken shard is fill()'s to judge */
+	if (w.dir && !open_cached(&w, s, NULL))
+		goto out;
+	ret = gguf_open(&g, path, err);
+	if (ret)
+		goto out;
+	if (sherd_is_shard(g))
+		ret = sherd_shard_from_gguf(s, g, false, err);
+	else
+		ret = pack_somewhere(&w, g, s, in_memory, err);
+out:
+	free(w.dir);
+	free(w.shard);
+	return ret;
+}
