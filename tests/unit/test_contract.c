@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract in sentences: a token's result does not depend on its company, nor on the device
+ * (Documentation/arithmetic.rst). Each test runs tiny random models of every kind of arithmetic, on
+ * the reference and on whatever OpenCL device "auto" is, and compares bits.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "infer/ref/ref.h"
+#include "tiny_model.h"
+
+#define N_PROMPT 300 /* crosses a chunk of 256 positions */
+#define N_BATCH	 320
+
+static uint64_t rng;
+
+/* A model on a device, and what the tests do with it. */
+struct rig {
+	const struct tiny_model *t;
+	struct sherd_model *model;
+	const struct sherd_model_info *info;
+	int32_t prompt[N_PROMPT];
+	struct sherd_session_params params;
+};
+
+static void die(const struct rig *r, const char *what, const struct sherd_error *err)
+{
+	fail_msg("%s: %s: %s", tiny_model_describe(r->t), what, err->msg);
+}
+
+/* False where the machine has no such device. */
+static bool open_model(struct sherd_model **m, const struct tiny_model *t, const char *device,
+		       const struct sherd_model_params *base)
+{
+	struct sherd_model_params p = *base;
+	struct sherd_error err = { "" };
+	char *path = tiny_model_write(t);
+	int rc;
+
+	p.device = device;
+	p.no_cache = true;
+	p.n_ctx = N_PROMPT + 100;
+	p.n_batch = N_BATCH;
+	p.n_sessions = 4;
+	rc = sherd_model_open(m, path, &p, &err);
+	unlink(path);
+	free(path);
+	if (rc == -ENODEV || rc == -ENOSYS) {
+		print_message("skipped: %s\n", err.msg);
+		return false;
+	}
+	if (rc)
+		fail_msg("%s: %s", tiny_model_describe(t), err.msg);
+	return true;
+}
+
+static bool rig_open(struct rig *r, const struct tiny_model *t, const char *device,
+		     const struct sherd_model_params *base)
+{
+	int i;
+
+	memset(r, 0, sizeof(*r));
+	r->t = t;
+	r->params.sampler.repeat_penalty = 1.0f;
+	if (!open_model(&r->model, t, device, base))
+		return false;
+	r->info = sherd_model_info(r->model);
+	for (i = 0; i < N_PROMPT; i++)
+		r->prompt[i] = tiny_below(&rng, t->n_vocab);
+	return true;
+}
+
+static void rig_close(struct rig *r)
+{
+	sherd_model_close(r->model);
+}
+
+static struct sherd_session *new_session(struct rig *r)
+{
+	struct sherd_session *s;
+	struct sherd_error err;
+
+	if (sherd_session_new(&s, r->model, &r->params, &err))
+		die(r, "new session", &err);
+	return s;
+}
+
+/* One item through layers [first, end); all its rows are copied to @out. */
+static void step_one(struct rig *r, struct sherd_session *s, const int32_t *tokens,
+		     const float *hidden, int n, int first, int end, float *out)
+{
+	struct sherd_item item = { s, tokens, hidden, n, SHERD_WANT_ALL };
+	struct sherd_error err;
+	struct sherd_rows rows;
+
+	if (sherd_step(r->model, &item, 1, first, end, &rows, &err))
+		die(r, "step", &err);
+	assert_int_equal(rows.n_rows, n);
+	memcpy(out, rows.data, (size_t)n * (size_t)rows.row_len * sizeof(float));
+}
+
+static float *new_rows(int n, int len)
+{
+	float *p = sherd_calloc((size_t)n * (size_t)len, sizeof(float));
+
+	assert_non_null(p);
+	memset(p, 0xAB, (size_t)n * (size_t)len * sizeof(float)); /* poison */
+	return p;
+}
+
+/* The whole prompt at once, every row's logits: what everything else is compared with. */
+static float *whole(struct rig *r)
+{
+	float *out = new_rows(N_PROMPT, r->info->n_vocab);
+	struct sherd_session *s = new_session(r);
+
+	step_one(r, s, r->prompt, NULL, N_PROMPT, 0, 0, out);
+	sherd_session_free(s);
+	return out;
+}
+
+static void assert_same(const struct rig *r, const char *what, const float *a, const float *b,
+			int first_row, int n_rows, int len)
+{
+	size_t i, at = (size_t)first_row * (size_t)len;
+
+	for (i = 0; i < (size_t)n_rows * (size_t)len; i++)
+		if (memcmp(&a[i], &b[at + i], sizeof(float)))
+			fail_msg("%s on %s: %s: row %d, column %d: %a, not %a",
+				 tiny_model_describe(r->t), r->info->device, what,
+				 first_row + (int)i / len, (int)i % len, (double)a[i],
+				 (double)b[at + i]);
+}
+
+static void assert_alive(const struct rig *r, const float *x, int n)
+{
+	int i, differ = 0;
+
+	for (i = 0; i < n; i++) {
+		assert_true(isfinite(x[i]));
+		differ += x[i] != x[0];
+	}
+	if (differ < n / 2)
+		fail_msg("%s: most logits are equal: this test would see nothing",
+			 tiny_model_describe(r->t));
+}
+
+/* Runs @check on every tiny model, with every kind of KV cache in turn. */
+static void on_every_model(const char *device, void (*check)(struct rig *))
+{
+	const struct tiny_model *t;
+	struct rig r;
+	int i = 0;
+
+	for (t = tiny_models; t->arch; t++, i++) {
+		struct sherd_model_params p = { .kv_type = i % 3 };
+
+		if (!rig_open(&r, t, device, &p)) {
+			skip();
+			return;
+		}
+		check(&r);
+		rig_close(&r);
+		if (t->type != GGML_F32)
+			continue;
+		/* rows that are no multiple of 32, as integers */
+		for (p.bits = 4; p.bits <= 8; p.bits += 4) {
+			assert_true(rig_open(&r, t, device, &p));
+			check(&r);
+			rig_close(&r);
+		}
+	}
+}
+
+/* A random length from 1 to @most, but not more than is left. */
+static int piece(int most, int left)
+{
+	int n = 1 + tiny_below(&rng, most);
+
+	return MIN(n, left);
+}
+
+static void check_chunking(struct rig *r)
+{
+	int len = r->info->n_vocab, round, pos, n;
+	float *want = whole(r), *got = new_rows(N_PROMPT, len);
+
+	assert_alive(r, want, len);
+	for (round = 0; round < 3; round++) {
+		struct sherd_session *s = new_session(r);
+
+		for (pos = 0; pos < N_PROMPT; pos += n) {
+			int most = round == 0 ? 9 : round == 1 ? 70 : 256;
+
+			n = piece(most, N_PROMPT - pos);
+			step_one(r, s, r->prompt + pos, NULL, n, 0, 0, got);
+			assert_same(r, "a chunk of the prompt", got, want, pos, n, len);
+		}
+		sherd_session_free(s);
+	}
+	free(want);
+	free(got);
+}
+
+static void any_chunking_of_a_prompt_gives_the_same_bits(void **state)
+{
+	on_every_model(*state, check_chunking);
+}
+
+static void check_company(struct rig *r)
+{
+	enum { N = 3 };
+	int len = r->info->n_vocab, pos[N] = { 0 }, i, k, row, n_items;
+	float *want = whole(r);
+	struct sherd_session *s[N];
+	struct sherd_error err;
+	struct sherd_rows rows;
+
+	for (i = 0; i < N; i++)
+		s[i] = new_session(r);
+	while (pos[0] < N_PROMPT) {
+		struct sherd_item items[N];
+		int which[N], left = N_BATCH;
+
+		for (i = 0, n_items = 0; i < N; i++) {
+			int n = 1 + tiny_below(&rng, tiny_below(&rng, 3) ? 90 : 3);
+
+			n = MIN(MIN(n, N_PROMPT - pos[i]), left);
+			if (n < 1 || tiny_below(&rng, 4) == 0)
+				continue;
+			left -= n;
+			which[n_items] = i;
+			items[n_items++] = (struct sherd_item){ s[i], r->prompt + pos[i], NULL, n,
+								(enum sherd_want)tiny_below(&rng, 3) };
+		}
+		if (!n_items)
+			continue;
+		if (sherd_step(r->model, items, n_items, 0, 0, &rows, &err))
+			die(r, "step", &err);
+		for (k = 0, row = 0; k < n_items; k++) {
+			int n = items[k].want == SHERD_WANT_NONE ? 0 :
+				items[k].want == SHERD_WANT_LAST ? 1 : items[k].n;
+
+			pos[which[k]] += items[k].n;
+			assert_same(r, "a row among others", rows.data + (size_t)row * len, want,
+				    pos[which[k]] - n, n, len);
+			row += n;
+		}
+		assert_int_equal(rows.n_rows, row);
+	}
+	for (i = 0; i < N; i++)
+		sherd_session_free(s[i]);
+	free(want);
+}
+
+static void a_result_does_not_depend_on_the_other_sessions_in_the_batch(void **state)
+{
+	on_every_model(*state, check_company);
+}
+
+static void check_ranges(struct rig *r)
+{
+	int len = r->info->n_vocab, hidden = r->info->hidden, n_layers = r->info->n_layers;
+	float *want = whole(r), *got = new_rows(N_PROMPT, len), *h = new_rows(N_PROMPT, hidden);
+	struct sherd_session *s = new_session(r);
+	int pos, n;
+
+	for (pos = 0; pos < N_PROMPT; pos += n) {
+		int layer = 0, end;
+
+		n = piece(150, N_PROMPT - pos);
+		while (layer < n_layers) {
+			end = layer + 1 + tiny_below(&rng, n_layers - layer);
+			step_one(r, s, r->prompt + pos, h, n, layer, end,
+				 end == n_layers ? got : h);
+			layer = end;
+		}
+		assert_int_equal(sherd_session_pos(s), pos + n);
+		assert_same(r, "a chain of layer ranges", got, want, pos, n, len);
+	}
+	sherd_session_free(s);
+	free(want);
+	free(got);
+	free(h);
+}
+
+static void any_split_of_the_layers_into_ranges_gives_the_same_bits(void **state)
+{
+	on_every_model(*state, check_ranges);
+}
+
+static void check_replay(struct rig *r)
+{
+	int len = r->info->n_vocab, round;
+	float *want = whole(r), *got = new_rows(N_PROMPT, len);
+	struct sherd_session *s = new_session(r);
+	struct sherd_error err;
+
+	step_one(r, s, r->prompt, NULL, N_PROMPT, 0, 0, got);
+	for (round = 0; round < 4; round++) {
+		int pos = tiny_below(&rng, N_PROMPT);
+		int32_t other[20];
+		int i;
+
+		for (i = 0; i < 20; i++)
+			other[i] = tiny_below(&rng, len);
+		if (sherd_session_truncate(s, pos, &err))
+			die(r, "truncate", &err);
+		step_one(r, s, other, NULL, MIN(20, N_PROMPT - pos), 0, 0, got);
+		if (sherd_session_truncate(s, pos, &err))
+			die(r, "truncate", &err);
+		step_one(r, s, r->prompt + pos, NULL, N_PROMPT - pos, 0, 0, got);
+		assert_same(r, "replay after truncation", got, want, pos, N_PROMPT - pos, len);
+	}
+	sherd_session_free(s);
+	free(want);
+	free(got);
+}
+
+static void what_was_truncated_leaves_no_trace(void **state)
+{
+	on_every_model(*state, check_replay);
+}
+
+/* Two models, each with a part of the layers, against one with all: as two boards would. */
+static void check_stages(struct rig *r, const char *device)
+{
+	int len = r->info->n_vocab, hidden = r->info->hidden, n_layers = r->info->n_layers;
+	float *want = whole(r), *got = new_rows(N_PROMPT, len), *h = new_rows(N_PROMPT, hidden);
+	struct rig stage[2];
+	int i, cut = 1 + tiny_below(&rng, n_layers - 1);
+
+	for (i = 0; i < 2; i++) {
+		struct sherd_model_params p = { .first_layer = i ? cut : 0,
+						.end_layer = i ? n_layers : cut };
+		struct sherd_session *s;
+
+		assert_true(rig_open(&stage[i], r->t, device, &p));
+		s = new_session(&stage[i]);
+		step_one(&stage[i], s, r->prompt, h, N_PROMPT, 0, 0, i ? got : h);
+		sherd_session_free(s);
+		rig_close(&stage[i]);
+	}
+	assert_same(r, "a chain of two models", got, want, 0, N_PROMPT, len);
+	free(want);
+	free(got);
+	free(h);
+}
+
+static void a_chain_of_stages_gives_the_bits_of_the_whole_model(void **state)
+{
+	static const struct sherd_model_params f16 = { .kv_type = SHERD_KV_F16 };
+	const struct tiny_model *t;
+	struct rig r;
+
+	for (t = tiny_models; t->arch; t++) {
+		if (!rig_open(&r, t, *state, &f16)) {
+			skip();
+			return;
+		}
+		check_stages(&r, *state);
+		rig_close(&r);
+	}
+}
+
+/* A session with a cut, against the wire's arithmetic done by hand between two ranges. */
+static void check_cuts(struct rig *r)
+{
+	int len = r->info->n_vocab, hidden = r->info->hidden, n_layers = r->info->n_layers;
+	float *want = new_rows(N_PROMPT, len), *got = new_rows(N_PROMPT, len);
+	float *uncut = whole(r), *h = new_rows(N_PROMPT, hidden);
+	enum sherd_wire wire;
+	int i, cut = 1 + tiny_below(&rng, n_layers - 1);
+
+	for (wire = SHERD_WIRE_INT8; wire <= SHERD_WIRE_F32; wire++) {
+		struct sherd_session *plain = new_session(r), *s;
+
+		step_one(r, plain, r->prompt, NULL, N_PROMPT, 0, cut, h);
+		for (i = 0; i < N_PROMPT; i++)
+			assert_int_equal(sherd_ref_cut(wire, h + (size_t)i * hidden, hidden), 0);
+		step_one(r, plain, NULL, h, N_PROMPT, cut, n_layers, want);
+		r->params.cuts = &cut;
+		r->params.n_cuts = 1;
+		r->params.wire = wire;
+		s = new_session(r);
+		step_one(r, s, r->prompt, NULL, N_PROMPT, 0, 0, got);
+		assert_same(r, "a session with a cut", got, want, 0, N_PROMPT, len);
+		if (wire == SHERD_WIRE_F32)
+			assert_same(r, "a cut that keeps floats", got, uncut, 0, N_PROMPT, len);
+		else
+			assert_memory_not_equal(got, uncut, (size_t)len * sizeof(float));
+		r->params.n_cuts = 0;
+		sherd_session_free(plain);
+		sherd_session_free(s);
+	}
+	free(want);
+	free(got);
+	free(uncut);
+	free(h);
+}
+
+static void a_cut_within_one_process_is_the_wires_arithmetic(void **state)
+{
+	on_every_model(*state, check_cuts);
+}
+
+static void check_against_reference(struct rig *r, const struct sherd_model_params *p)
+{
+	struct rig ref;
+	float *got = whole(r), *want;
+
+	assert_true(rig_open(&ref, r->t, "reference", p));
+	memcpy(ref.prompt, r->prompt, sizeof(ref.prompt));
+	want = whole(&ref);
+	assert_same(r, "against the reference", got, want, 0, N_PROMPT, r->info->n_vocab);
+	assert_string_equal(r->info->bit_profile, ref.info->bit_profile);
+	rig_close(&ref);
+	free(got);
+	free(want);
+}
+
+static void opencl_gives_the_bits_of_the_reference(void **state)
+{
+	const struct tiny_model *t;
+	struct rig r;
+
+	(void)state;
+	for (t = tiny_models; t->arch; t++) {
+		struct sherd_model_params p = { 0 };
+
+		for (; p.kv_type <= SHERD_KV_F32; p.kv_type++) {
+			p.bits = t->type == GGML_F32 || t->type == GGML_F16 ? 4 * p.kv_type : 0;
+			if (!rig_open(&r, t, "auto", &p)) {
+				skip();
+				return;
+			}
+			check_against_reference(&r, &p);
+			rig_close(&r);
+		}
+	}
+}
+
+/* Draws with a seed: the tokens, not only the logits, come again. */
+static void check_sampling(struct rig *r)
+{
+	int32_t first[40], token;
+	const float *logits;
+	struct sherd_error err;
+	int round, i;
+
+	r->params.sampler = (struct sherd_sampler_params)SHERD_SAMPLER_PARAMS_INIT;
+	r->params.sampler.seed = 1234567890123456789ull;
+	r->params.sampler.repeat_penalty = 1.1f;
+	for (round = 0; round < 2; round++) {
+		struct sherd_session *s = new_session(r), *other = new_session(r);
+
+		if (round && sherd_prefill(other, r->prompt, 100, &logits, &err))
+			die(r, "prefill", &err);
+		/* the second time in two pieces */
+		if ((round && sherd_prefill(s, r->prompt, 17, &logits, &err)) ||
+		    sherd_prefill(s, r->prompt + 17 * round, 30 - 17 * round, &logits, &err))
+			die(r, "prefill", &err);
+		for (i = 0; i < 40; i++) {
+			token = sherd_session_sample(s, logits);
+			if (round)
+				assert_int_equal(token, first[i]);
+			first[i] = token;
+			if (sherd_prefill(s, &token, 1, &logits, &err))
+				die(r, "prefill", &err);
+		}
+		sherd_session_free(s);
+		sherd_session_free(other);
+	}
+}
+
+static void a_replayed_session_draws_the_same_tokens(void **state)
+{
+	on_every_model(*state, check_sampling);
+}
+
+#define ON(device, f) { #f " (" device ")", f, NULL, NULL, device }
+#define ON_BOTH(f)    ON("reference", f), ON("auto", f)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_BOTH(any_chunking_of_a_prompt_gives_the_same_bits),
+		ON_BOTH(a_result_does_not_depend_on_the_other_sessions_in_the_batch),
+		ON_BOTH(any_split_of_the_layers_into_ranges_gives_the_same_bits),
+		ON_BOTH(what_was_truncated_leaves_no_trace),
+		ON_BOTH(a_chain_of_stages_gives_the_bits_of_the_whole_model),
+		ON_BOTH(a_cut_within_one_process_is_the_wires_arithmetic),
+		ON_BOTH(a_replayed_session_draws_the_same_tokens),
+		cmocka_unit_test(opencl_gives_the_bits_of_the_reference),
+	};
+
+	rng = tiny_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

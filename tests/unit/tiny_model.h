@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tiny_model: writes a GGUF file with a random model of any shape, architecture and weight type, for
+ * tests that need a model and not its meaning. Weights are of the size that training gives, so that
+ * logits differ and nothing overflows.
+ */
+#ifndef TINY_MODEL_H
+#define TINY_MODEL_H
+
+#include "model/gguf.h"
+
+struct tiny_model {
+	const char *arch; /* llama, qwen2, gpt2 */
+	int n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab, n_ctx;
+	enum ggml_type type; /* of matrices; the columns must be a multiple of its block */
+	enum ggml_type embd_type; /* of the token embedding */
+	bool tied; /* no output matrix */
+	bool rope_freqs; /* Llama-3's divisors */
+	uint64_t seed;
+	int nan_layer; /* > 0: that layer's ffn norm has a NaN */
+};
+
+/* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */
+extern const struct tiny_model tiny_models[];
+/* "llama Q4_0 2 layers of 96", for messages; a static buffer. */
+const char *tiny_model_describe(const struct tiny_model *t);
+
+/* Writes the model to a new temporary file; the path is malloc'd: unlink() and free() it. */
+char *tiny_model_write(const struct tiny_model *t);
+
+/* A small generator for tests: the seed says everything. */
+uint32_t tiny_random(uint64_t *state);
+static inline int tiny_below(uint64_t *state, int n)
+{
+	return (int)(tiny_random(state) % (uint32_t)n);
+}
+/* Roughly normal, variance 1. */
+float tiny_normal(uint64_t *state);
+/* From SHERD_SEED or the clock; printed, so that a failure can be repeated. */
+uint64_t tiny_seed(void);
+
+#endif
