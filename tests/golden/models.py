@@ -125,10 +125,10 @@ def quantize(w, qtype):
     return data, gguf.quants.dequantize(data, qtype)[:, :w.shape[1]]
 
 
-def matrices(model, arch):
-    """(name, parameter, to GGUF's rows, back) of every matrix that is stored in the file's type."""
+def matrices(model, arch, positions):
+    """(name, parameter, to GGUF's rows, back) of every matrix. @positions: GPT-2's table too."""
     for name, p in model.named_parameters():
-        if p.dim() != 2 or "wpe" in name:
+        if p.dim() != 2 or ("wpe" in name and not positions):
             continue
         n_head = heads_of(model.config, name) if arch == "llama" else 0
         if n_head:
@@ -139,11 +139,12 @@ def matrices(model, arch):
             yield name, p, lambda w: w, lambda w: w
 
 
-def round_weights(model, arch, qtype):
-    """Replaces every matrix by what @qtype can hold; returns the encoded rows by name."""
+def round_weights(model, arch, qtype, positions=False):
+    """Replaces every matrix by what @qtype can hold; returns the encoded rows by name. In quantized
+    files llama.cpp leaves GPT-2's position table in F32; sherd's --bits rounds it too."""
     encoded = {}
     with torch.no_grad():
-        for name, p, there, back in matrices(model, arch):
+        for name, p, there, back in matrices(model, arch, positions):
             encoded[name], w = quantize(there(p.numpy()), qtype)
             p.copy_(torch.from_numpy(back(w.astype(np.float32))))
     return encoded
@@ -257,7 +258,7 @@ def make(folder, name, arch, qtype, seed, build):
         state = {k: v.clone() for k, v in model.state_dict().items()}
         for bits, q in ((8, Q.Q8_0), (4, Q.Q4_0)):
             model.load_state_dict(state)
-            round_weights(model, arch, q)
+            round_weights(model, arch, q, positions=True)
             sections[f"bits{bits}"] = logits(model, tokens, True)
     else:
         sections["int8"] = logits(model, tokens, True)
