@@ -187,7 +187,7 @@ static void say_device(const struct run *r)
 	const struct sherd_model_info *info = sherd_model_info(r->model);
 
 	tool_progress_end();
-	fprintf(stderr, "sherd: %s (%s)\n", info->device, info->device_why);
+	fprintf(stderr, "sherd: %s: %s\n", info->device, info->device_why);
 	if (!r->verbose)
 		return;
 	fprintf(stderr, "sherd: %s: %s%s%s, %d layers, hidden %d, %d/%d heads, ffn %d, vocabulary %d\n",
@@ -197,8 +197,7 @@ static void say_device(const struct run *r)
 		tool_bytes(info->weight_bytes), tool_bytes(info->token_bytes),
 		info->packed_in_memory ? ", packed in memory" : "", tool_bytes(info->kv_bytes),
 		info->n_ctx, tool_bytes(info->scratch_bytes));
-	fprintf(stderr, "sherd: %d threads, %d rows a step, bit profile %s\n", info->n_threads,
-		info->n_batch, info->bit_profile);
+	fprintf(stderr, "sherd: %d rows a step, bit profile %s\n", info->n_batch, info->bit_profile);
 }
 
 static int open_model(struct run *r)
@@ -458,13 +457,12 @@ static int finish(struct run *r, int rc)
 
 static int run_main(int argc, char **argv)
 {
-	static const struct opt_strs no_stops;
 	struct run r = {
 		.params = SHERD_MODEL_PARAMS_INIT,
 		.sampler = SHERD_SAMPLER_PARAMS_INIT,
 		.n_predict = -1,
 		.seed = SEED_RANDOM,
-		.stream = { .out = stdout, .stops = &no_stops },
+		.stream = { .out = stdout, .stops = &r.stops },
 	};
 	struct sherd_error err = { "out of memory" };
 	bool done;

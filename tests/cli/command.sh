@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The command itself: help, version, and what it says to a wrong line.
+. "$(dirname "$0")/lib"
+
+sh_run --version
+ok "--version prints name and version" grep -qxE 'sherd [0-9]+\.[0-9]+\.[0-9]+' "$out"
+sh_run --help
+ok "--help lists every command" test "$(grep -cE '^  (run|bench|info|tokenize|pack|eval) ' "$out")" = 6
+ok "--help does not list what is not for people" bash -c "! grep -q device-test '$out'"
+ok "--help fits 80 columns" bash -c "! grep -qE '.{81}' '$out'"
+sh_run
+ok "no command at all is a wrong line, answered with the help on standard error" \
+	test "$rc" = 2 -a ! -s "$out" -a -s "$err"
+refuses "a mistyped command is answered with the nearest" 2 "did you mean 'run'" rnu
+refuses "an unknown command is named" 2 "no command 'frobnicate'" frobnicate
+refuses "a hostile command name is no trouble" 2 "no command" "$(printf 'x%.0s' {1..5000})"
+
+for c in run bench info tokenize pack eval; do
+	sh_run $c --help
+	ok "$c --help gives usage and examples, and succeeds" \
+		bash -c "test $rc = 0 && grep -q '^Usage: sherd $c' '$out' && grep -q '^  sherd $c' '$out'"
+	ok "$c --help fits 100 columns" bash -c "! grep -qE '.{101}' '$out'"
+	cp "$out" "$tmp/help"
+	sh_run help $c
+	ok "help $c is the same" same "$out" "$tmp/help"
+	refuses "$c refuses an unknown option" 2 "no option '--frobnicate'" $c --frobnicate
+	refuses "$c wants a model" 2 "." $c
+	man=man/sherd-$c.1
+	missing=$(grep -oE '^ {2,6}(-., )?--[a-z-]+' "$tmp/help" | grep -oE -- '--[a-z-]+' |
+		sed 's/^--//; s/-/\\?-/g' | grep -vx help | while read -r o; do
+		grep -qE "Fl -$o( |\$)" "$man" || echo "$o"
+	done)
+	[[ -z $missing ]] || echo "# not in $man: $missing"
+	ok "every option of $c is in its manual page" test -e "$man" -a -z "$missing"
+done
+"$sherd" --help >/dev/full 2>"$err"
+rc=$?
+ok "help that cannot be written is a failure" test $rc = 1 -a "$(wc -l <"$err")" = 1
+finish
