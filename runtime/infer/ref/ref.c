@@ -21,6 +21,30 @@ static float lanes_add(float s[LANES])
 	return s[0];
 }
 
+/*
+ * The half's bits at a float's place have an exponent that is 112 too small, which a multiplication
+ * puts right, for denormals too; Inf and NaN get the float's largest exponent.
+ */
+static inline float half_to_float(uint16_t h)
+{
+	int32_t u = (h & 0x7fff) << 13;
+	int32_t v = num_as_int_1(num_as_float_1(u) * 0x1p112f);
+
+	v |= u >= 0x0f800000 ? 0x7f800000 : 0;
+	return num_as_float_1(v | (int32_t)((uint32_t)(h & 0x8000) << 16));
+}
+
+SHERD_REF_HOT void sherd_ref_halves(const uint16_t *restrict h, int n, float *restrict out)
+{
+	int i, l;
+
+	for (i = 0; i + LANES <= n; i += LANES)
+		for (l = 0; l < LANES; l++)
+			out[i + l] = half_to_float(h[i + l]);
+	for (; i < n; i++)
+		out[i] = half_to_float(h[i]);
+}
+
 float sherd_ref_lane_sum(const float *x, int n)
 {
 	float s[LANES] = { 0 };

@@ -17,6 +17,9 @@
 /* 16 lanes, lane l sums elements l, l + 16, ...; then the lanes pairwise: +8, +4, +2, +1. */
 float sherd_ref_lane_sum(const float *x, int n);
 
+/* @n halves as floats, exactly: sherd_f16_to_f32() in a loop that compilers vectorize. */
+void sherd_ref_halves(const uint16_t *restrict h, int n, float *restrict out);
+
 /* X = embedding[token] + positions[pos]; @positions may be NULL. x [table's cols] */
 void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
 		     int32_t token, int32_t pos, float *x);

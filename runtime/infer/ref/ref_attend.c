@@ -75,21 +75,27 @@ int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer,
 
 static void load(enum sherd_kv_type type, const void *plane, size_t first, int n, float *out)
 {
+	const int8_t *q = (const int8_t *)plane + first;
 	int i;
 
-	for (i = 0; i < n; i++)
-		out[i] = type == SHERD_KV_F32 ? ((const float *)plane)[first + i] :
-			 type == SHERD_KV_F16 ?
-						sherd_f16_to_f32(((const uint16_t *)plane)[first + i]) :
-						(float)((const int8_t *)plane)[first + i];
+	if (type == SHERD_KV_F32)
+		memcpy(out, (const float *)plane + first, n * sizeof(*out));
+	else if (type == SHERD_KV_F16)
+		sherd_ref_halves((const uint16_t *)plane + first, n, out);
+	else
+		for (i = 0; i < n; i++)
+			out[i] = (float)q[i];
 }
 
-/* out[i] = fma(a, x[i], out[i]) */
-static SHERD_REF_HOT void add_scaled(float a, const float *x, int n, float *out)
+/* out[i] = fma(a, x[i], out[i]); in blocks whose length compilers know. */
+static SHERD_REF_HOT void add_scaled(float a, const float *restrict x, int n, float *restrict out)
 {
-	int i;
+	int i, l;
 
-	for (i = 0; i < n; i++)
+	for (i = 0; i + 16 <= n; i += 16)
+		for (l = 0; l < 16; l++)
+			out[i + l] = fmaf(a, x[i + l], out[i + l]);
+	for (; i < n; i++)
 		out[i] = fmaf(a, x[i], out[i]);
 }
 

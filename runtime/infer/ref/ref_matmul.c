@@ -53,21 +53,16 @@ static void unpack_int(const struct tile *t, int16_t u[SHERD_TILE_ROWS][SHERD_TI
 	}
 }
 
-static float plane_get(enum sherd_elem e, const void *plane, size_t i)
-{
-	return e == SHERD_ELEM_F32 ? ((const float *)plane)[i] :
-				     sherd_f16_to_f32(((const uint16_t *)plane)[i]);
-}
-
 /* The 16 scales, or minima, of the group that column @col is in. */
 static void load_plane(const struct tile *t, enum sherd_elem e, const void *plane, size_t col,
 		       float out[SHERD_TILE_ROWS])
 {
 	size_t i = sherd_scale_index(&t->w->fmt, t->first_row, col);
-	int r;
 
-	for (r = 0; r < SHERD_TILE_ROWS; r++)
-		out[r] = plane_get(e, plane, i + r);
+	if (e == SHERD_ELEM_F32)
+		memcpy(out, (const float *)plane + i, SHERD_TILE_ROWS * sizeof(*out));
+	else
+		sherd_ref_halves((const uint16_t *)plane + i, SHERD_TILE_ROWS, out);
 }
 
 /* One group of @len columns at @at in the tile: one fma a row of W, two with minima. */
@@ -132,10 +127,13 @@ static void unpack_float(const struct tile *t, float v[SHERD_TILE_COLS][SHERD_TI
 	enum sherd_elem e = t->w->fmt.elem;
 	int i;
 
-	for (i = 0; i < SHERD_TILE_COLS * SHERD_TILE_ROWS; i++)
-		v[0][i] = e == SHERD_ELEM_F32	? ((const float *)p)[i] :
-			  e == SHERD_ELEM_BF16 ? sherd_bf16_to_f32(((const uint16_t *)p)[i]) :
-						 sherd_f16_to_f32(((const uint16_t *)p)[i]);
+	if (e == SHERD_ELEM_F32)
+		memcpy(v, p, SHERD_TILE_COLS * sizeof(*v));
+	else if (e == SHERD_ELEM_F16)
+		sherd_ref_halves(p, SHERD_TILE_COLS * SHERD_TILE_ROWS, v[0]);
+	else
+		for (i = 0; i < SHERD_TILE_COLS * SHERD_TILE_ROWS; i++)
+			v[0][i] = sherd_bf16_to_f32(((const uint16_t *)p)[i]);
 }
 
 static SHERD_REF_HOT void add_columns(float v[][SHERD_TILE_ROWS], int n_cols, const float *x,
