@@ -29,32 +29,44 @@ static bool is_end(const struct opt *o)
 
 /* ----------------------------------------------------------------- help */
 
-/* Words of @text from column @indent on; its own line ends are kept. */
-static void print_wrapped(const char *text, int indent)
+/* The words of @text, @n bytes without a line end, from column @indent on. */
+static void print_words(const char *text, size_t n, int indent)
 {
+	const char *end = text + n;
 	int col = indent;
 
-	while (*text) {
-		size_t word = strcspn(text, " \n");
+	while (text < end) {
+		const char *space = memchr(text, ' ', end - text);
+		int word = (int)((space ? space : end) - text);
 
-		if (col > indent && col + 1 + (int)word > HELP_WIDTH) {
+		if (col > indent && col + 1 + word > HELP_WIDTH) {
 			printf("\n%*s", indent, "");
 			col = indent;
 		} else if (col > indent) {
 			putchar(' ');
 			col++;
 		}
-		printf("%.*s", (int)word, text);
-		col += (int)word;
-		text += word;
-		if (*text == '\n') {
-			printf("\n%*s", text[1] ? indent : 0, "");
-			col = indent;
-		}
-		if (*text)
-			text++;
+		printf("%.*s", word, text);
+		col += word;
+		text += word + (space ? 1 : 0);
 	}
 	putchar('\n');
+}
+
+/* Line by line; those that begin with a space are examples, and stay as they are. */
+static void print_wrapped(const char *text, int indent)
+{
+	for (bool first = true; *text; first = false) {
+		size_t n = strcspn(text, "\n");
+
+		if (!first)
+			printf("%*s", indent, "");
+		if (*text == ' ')
+			printf("%.*s\n", (int)n, text);
+		else
+			print_words(text, n, indent);
+		text += n + (text[n] ? 1 : 0);
+	}
 }
 
 static void print_opt(const struct opt *o)
@@ -78,10 +90,9 @@ static void print_help(const struct tool *t, const struct opt *opts)
 {
 	static const struct opt help = { 'h', "help", OPT_FLAG, NULL, 0, 0, NULL, "this text" };
 
-	printf("Usage: sherd %s %s\n\n%s\n", t->name, t->synopsis, t->about);
-	if (t->about[strlen(t->about) - 1] != '\n')
-		putchar('\n');
-	puts("Options:");
+	printf("Usage: sherd %s %s\n\n", t->name, t->synopsis);
+	print_wrapped(t->about, 0);
+	puts("\nOptions:");
 	for (const struct opt *o = opts; !is_end(o); o++)
 		print_opt(o);
 	print_opt(&help);

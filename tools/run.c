@@ -499,12 +499,12 @@ const struct tool tool_run = {
 	.name = "run",
 	.synopsis = "-m MODEL [-p PROMPT | -f FILE | -] [options]",
 	.summary = "continue a text",
-	.about = "Continues a text with a model: a GGUF file, or a shard made by `sherd pack`. The text goes\n"
-		 "to standard output as it is made; device and speed go to standard error.\n"
-		 "\n"
-		 "  sherd run -m model.gguf -p \"Once upon a time\"\n"
-		 "  sherd run model.gguf -p \"Once upon a time\" -n 64 --temp 0\n"
-		 "  sherd run llama3.2:1b -f question.txt --stop \"User:\"   (pulled by Ollama before)\n"
-		 "  fortune | sherd run model.gguf - --echo\n",
+	.about =
+		"Continues a text with a model: a GGUF file, or a shard made by `sherd pack`. The text "
+		"goes to standard output as it is made; device and speed go to standard error.\n\n"
+		"  sherd run -m model.gguf -p \"Once upon a time\"\n"
+		"  sherd run model.gguf -p \"Once upon a time\" -n 64 --temp 0\n"
+		"  sherd run llama3.2:1b -f question.txt --stop \"User:\"   (pulled by Ollama before)\n"
+		"  fortune | sherd run model.gguf - --echo",
 	.main = run_main,
 };

@@ -141,8 +141,7 @@ text "$tmp/b" -p "The scheduler" -n 8 --device reference
 ok "the reference needs no OpenCL" bash -c "test $rc = 0 && cmp -s '$tmp/a' '$tmp/b'"
 unset OCL_ICD_VENDORS
 
-left=$(find "$XDG_CACHE_HOME" "${TMPDIR:-$tmp}" -maxdepth 3 \( -name '*tmp.*' -o -name '*.tmp*' \
-	-o -name '.*.??????' \) -type f 2>/dev/null)
+left=$(find "$TMPDIR" -mindepth 1; find "$XDG_CACHE_HOME" -name '*.tmp')
 [[ -z $left ]] || echo "# left behind: $left"
 ok "nothing is left behind" test -z "$left"
 finish
