@@ -112,6 +112,10 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 endef
 $(foreach d,unit kernels golden,$(eval $(call test_rule,$(d))))
 
+$(O)/tests/cli/json: $(O)/tests/cli/json.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
+
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -121,7 +125,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libsherd.a
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
 .SECONDARY:
-tests-build: $(TESTS) $(REPLAYS)
+tests-build: $(TESTS) $(REPLAYS) $(O)/tests/cli/json
 fuzzers-build: $(FUZZERS)
 
 # As many jobs as there are cores, unless -j was given.
