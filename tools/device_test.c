@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * device-test: tries out a device, in a process that may crash or hang: runtime/device/child.c starts
+ * it and reads its exit code and its last word. It compiles every kernel, compares it with the C
+ * reference bit for bit, and leaves the binaries in the cache. With --limits it measures the device's
+ * roofs instead, for `sherd bench`.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include "device/limits.h"
+#include "device/memory.h"
+#if __has_include("infer/cl/cl.h")
+#include "infer/cl/cl.h"
+#else
+int sherd_cl_selftest(const char *device, int n_threads, const char *dot, struct sherd_error *err);
+#endif
+#include "tool.h"
+
+struct device_test {
+	const char *device, *dot;
+	int n_threads;
+	bool limits;
+};
+
+static int selftest(const struct device_test *t)
+{
+	struct sherd_error err;
+
+	if (sherd_cl_selftest(t->device, t->n_threads, t->dot, &err))
+		return tool_fail(&tool_device_test, &err);
+	puts("the kernels give the reference's bits");
+	return TOOL_OK;
+}
+
+/* "key value" lines; what an OpenCL process takes before it does anything comes last. */
+static int limits(const struct device_test *t)
+{
+	struct sherd_limits l;
+	struct sherd_memory empty;
+	struct sherd_device *dev;
+	struct sherd_error err;
+	char text[1024];
+	int ret;
+
+	if (sherd_device_open(&dev, t->device, t->n_threads, t->dot, &err))
+		return tool_fail(&tool_device_test, &err);
+	sherd_memory_read(&empty, NULL, 0);
+	ret = sherd_limits_measure(dev, &l, &err);
+	if (!ret && !sherd_limits_print(&l, text, sizeof(text)))
+		printf("%sempty_pss %llu\ndot_path %s\ndevice %s\n", text,
+		       (unsigned long long)empty.pss, dev->dot, dev->info.name);
+	sherd_device_close(dev);
+	return ret ? tool_fail(&tool_device_test, &err) : TOOL_OK;
+}
+
+static int main_device_test(int argc, char **argv)
+{
+	struct device_test t = { 0 };
+	const struct opt opts[] = {
+		{ 't', "threads", OPT_INT, &t.n_threads, 1, 1024, "N", "threads of a CPU device" },
+		{ 0, "device", OPT_STR, &t.device, 0, 0, "NAME",
+		  "auto, cpu, gpu, a number or part of a device's name" },
+		{ 0, "dot", OPT_STR, &t.dot, 0, 0, "PATH",
+		  "force a path of dot4.h: amx, vnni512, sdot, arm, khr, ptx, plain" },
+		{ 0, "limits", OPT_FLAG, &t.limits, 0, 0, NULL,
+		  "measure what the device can do, print \"key value\" lines" },
+		{ 0 }
+	};
+	int ret = opt_parse(&tool_device_test, opts, &argc, argv);
+
+	if (ret)
+		return ret > 0 ? TOOL_OK : TOOL_USAGE;
+	if (argc)
+		return tool_usage(&tool_device_test, "'%s' is one argument too many", argv[0]);
+	/* Nobody waits for the result of a parent that died. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	ret = t.limits ? limits(&t) : selftest(&t);
+	return tool_flush(&tool_device_test) ? ret : TOOL_FAILED;
+}
+
+const struct tool tool_device_test = {
+	.name = "device-test",
+	.synopsis = "[--device NAME] [--limits]",
+	.summary = "try out a device in a process of its own",
+	.about = "Compiles every kernel for a device and compares it with the C reference, bit for bit.\n"
+		 "`sherd run` does this by itself the first time it uses a device; this command is for "
+		 "looking at a device that fails.",
+	.main = main_device_test,
+};
