@@ -161,7 +161,7 @@ static int add_entry(struct sherd_cache_list *list, size_t *room, const char *na
 	}
 	e = &list->entries[list->n_entries++];
 	memset(e, 0, sizeof(*e));
-	snprintf(e->file, sizeof(e->file), "%s", name);
+	memcpy(e->file, name, strnlen(name, sizeof(e->file) - 1));
 	e->bytes = (uint64_t)st->st_blocks * 512;
 	e->used_at = st->st_mtime;
 	list->bytes += e->bytes;
