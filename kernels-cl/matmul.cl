@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * matmul.cl: dst = W a for integer weights in the packed layout and quantized activations. Compiled
+ * once a format: -DBITS=4|8 -DGROUP=16|32 -DSCALE_F32=0|1 -DMIN=0 (none), 1 (half) or 2 (float).
+ *
+ * Wide shape: a work-item is a row block (16 rows, a lane each), for T tokens at a time; matmul_tile
+ * takes TILE_RB row blocks and feeds a matrix unit. SIMT shape: a work-item is a row (and a share of
+ * the chunks in matmul_1, which has one token and needs the parallelism).
+ *
+ * All give the same bits: int32 dot products within a group are exact in any order, groups are
+ * added by fma in column order within chunks of 256 columns, chunks in column order.
+ */
+#include "common.h"
+
+#define GROUPS_PER_CHUNK (CHUNK / 32) /* activation groups, whatever GROUP is */
+#define PARTS		 (32 / GROUP) /* weight groups in an activation group */
+#define LINES		 BITS /* 64-byte lines a tile: 4 or 8 */
+#define PART_DOTS	 (8 / PARTS)
+
+#if SCALE_F32
+typedef float scale_t;
+#define LOAD_SCALE(p) LOAD_FLOATS(p)
+#else
+typedef ushort scale_t;
+#define LOAD_SCALE(p) load_half(p)
+#endif
+#if MIN == 2
+typedef float min_t;
+#define LOAD_MIN(p) LOAD_FLOATS(p)
+#else
+typedef ushort min_t;
+#define LOAD_MIN(p) load_half(p)
+#endif
+#if MIN
+#define MINS_AT(p, i) ((p) + (i))
+#else
+#define MINS_AT(p, i) (p)
+#endif
+#if LANES == 16
+#define LOAD_FLOATS(p) vload16(0, p)
+#define LOAD_LINE(p)   (*(__global const uint16 *)(p))
+#else
+#define LOAD_FLOATS(p) (*(p))
+#define LOAD_LINE(p)   (*(p))
+#endif
+
+#define AHEAD	 1024 /* words: 4 KiB */
+#define RESIDUAL 1 /* flags: dst += */
+#define BIAS	 2
+
+/* What a dot product starts from so that it ends as sum((u - zero) * x). */
+static inline int dot_start(__global const struct act_group *g, __global const struct act_half *h,
+			    int part)
+{
+#if MIN == 0 && BITS == 4 && GROUP == 32
+	return g->n4;
+#elif MIN == 0 && BITS == 4
+	return h->n8[part] >> 4;
+#elif (MIN == 0 && !DOT4_SIGNED) || (MIN != 0 && DOT4_SIGNED && BITS == 8)
+	int n8 = GROUP == 32 ? g->n8 : h->n8[part];
+
+	return MIN == 0 ? n8 : -n8;
+#else
+	return 0;
+#endif
+}
+
+/* scale * sum of the activations that a weight group meets: what a minimum is multiplied with. */
+static inline float part_sum(__global const struct act_group *g, __global const struct act_half *h,
+			     int part)
+{
+	return GROUP == 32 ? g->ds : h->ds[part];
+}
+
+/* The 8 words of a tile, one column quad each; @p points at this lane's first word. */
+static inline void load_tile(VU w[8], __global const uint *p)
+{
+#pragma unroll
+	for (int l = 0; l < LINES; l++) {
+		VU line = LOAD_LINE(p + 16 * l);
+
+#if BITS == 4
+		w[2 * l] = line & 0x0f0f0f0fu;
+		w[2 * l + 1] = (line >> 4) & 0x0f0f0f0fu;
+#else
+		w[l] = DOT4_SIGNED ? line ^ 0x80808080u : line;
+#endif
+	}
+}
+
+static inline void store_lanes(__global float *dst, VF y, __global const float *bias, int row,
+			       int rows, int flags)
+{
+#if LANES == 16
+	if (row + 16 <= rows) {
+		if (flags & BIAS)
+			y = y + vload16(0, bias + row);
+		if (flags & RESIDUAL)
+			y = vload16(0, dst + row) + y;
+		vstore16(y, 0, dst + row);
+		return;
+	}
+	float lane[16];
+
+	vstore16(y, 0, lane);
+	for (int i = 0; row + i < rows; i++) {
+		float v = lane[i];
+
+		if (flags & BIAS)
+			v = v + bias[row + i];
+		dst[row + i] = flags & RESIDUAL ? dst[row + i] + v : v;
+	}
+#else
+	if (row >= rows)
+		return;
+	if (flags & BIAS)
+		y = y + bias[row];
+	dst[row] = flags & RESIDUAL ? dst[row] + y : y;
+#endif
+}
+
+#if GROUP == 16
+#define HALVES(h, i) ((h) + (i))
+#else
+#define HALVES(h, i) (h)
+#endif
+#define MAX_T	8
+#define INLINED static inline __attribute__((always_inline))
+
+/* What T tokens bring: pointers to their rows of activations. T is a constant after inlining. */
+struct tokens {
+	__global const int *q[MAX_T]; /* 4 activations a word */
+	__global const struct act_group *groups[MAX_T];
+	__global const struct act_half *halves[MAX_T];
+};
+
+/* Adds one tile, 16 rows x 32 columns, to the sums of T tokens. */
+INLINED void add_tile(const int T, VF acc[MAX_T], __global const uint *tile,
+		      __global const scale_t *scale, __global const min_t *minimum,
+		      const struct tokens *in, int g)
+{
+	VU w[8];
+
+	load_tile(w, tile);
+#pragma unroll
+	for (int part = 0; part < PARTS; part++) {
+		VF dw = LOAD_SCALE(scale + part * 16);
+		VI dot[MAX_T];
+
+#pragma unroll
+		for (int t = 0; t < T; t++)
+			dot[t] = (VI)dot_start(in->groups[t] + g, HALVES(in->halves[t], g), part);
+#pragma unroll
+		for (int l = part * PART_DOTS; l < (part + 1) * PART_DOTS; l++)
+#pragma unroll
+			for (int t = 0; t < T; t++)
+				dot[t] = dot4(dot[t], w[l], in->q[t][g * 8 + l]);
+#pragma unroll
+		for (int t = 0; t < T; t++)
+			acc[t] = fma(VF_OF_VI(dot[t]), dw * in->groups[t][g].d, acc[t]);
+#if MIN
+		VF mw = -LOAD_MIN(minimum + part * 16);
+
+#pragma unroll
+		for (int t = 0; t < T; t++)
+			acc[t] = fma(mw, (VF)part_sum(in->groups[t] + g, HALVES(in->halves[t], g), part),
+				     acc[t]);
+#endif
+	}
+}
+
+#define MATMUL_ARGS                                                                               \
+	__global const uint *values, __global const scale_t *scales, __global const min_t *mins,  \
+		__global const int *q, __global const struct act_group *groups,                   \
+		__global const struct act_half *halves, __global const float *bias,               \
+		__global float *dst, int rows, int n_groups, int n, int dst_stride, int dst_col,  \
+		int flags
+
+/*
+ * One row block (wide) or one row (SIMT) for all tokens, T at a time. The last tokens are computed more
+ * than once where n is no multiple of T, and stored once.
+ */
+INLINED void matmul(const int T, MATMUL_ARGS)
+{
+	const int id = get_global_id(0);
+	const int row = id * LANES / 16 * 16 + (LANES == 16 ? 0 : id % 16);
+	const size_t first = (size_t)(row / 16) * n_groups;
+
+	if (row >= rows)
+		return;
+	values += first * (LINES * 16) + row % 16;
+	scales += first * (PARTS * 16) + row % 16;
+	for (int t0 = 0; t0 < n; t0 += T) {
+		struct tokens in;
+		VF total[MAX_T];
+
+#pragma unroll
+		for (int t = 0; t < T; t++) {
+			size_t token = min(t0 + t, n - 1);
+
+			in.q[t] = q + token * n_groups * 8;
+			in.groups[t] = groups + token * n_groups;
+			in.halves[t] = HALVES(halves, token * n_groups);
+			total[t] = (VF)(0.0f);
+		}
+		for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
+			VF acc[MAX_T];
+
+#pragma unroll
+			for (int t = 0; t < T; t++)
+				acc[t] = (VF)(0.0f);
+			for (int g = c; g < min(c + GROUPS_PER_CHUNK, n_groups); g++) {
+				__global const uint *tile = values + (size_t)g * (LINES * 16);
+
+				if (T <= 2)
+					for (int l = 0; l < LINES; l++)
+						prefetch_far(tile + AHEAD + 16 * l);
+				add_tile(T, acc, tile, scales + g * (PARTS * 16),
+					 MINS_AT(mins, first * (PARTS * 16) + row % 16 + g * (PARTS * 16)),
+					 &in, g);
+			}
+#pragma unroll
+			for (int t = 0; t < T; t++)
+				total[t] = total[t] + acc[t];
+		}
+#pragma unroll
+		for (int t = 0; t < T; t++)
+			if (t0 + t < n)
+				store_lanes(dst + (size_t)(t0 + t) * dst_stride + dst_col, total[t],
+					    bias, row, rows, flags);
+	}
+}
+
+#define MATMUL_KERNEL(T)                                                                          \
+	__kernel void matmul_##T(MATMUL_ARGS)                                                     \
+	{                                                                                         \
+		matmul(T, values, scales, mins, q, groups, halves, bias, dst, rows, n_groups, n,  \
+		       dst_stride, dst_col, flags);                                               \
+	}
+
+MATMUL_KERNEL(1)
+MATMUL_KERNEL(2)
+MATMUL_KERNEL(4)
+MATMUL_KERNEL(8)
+
+#ifdef DOT_TILE
+#define TILE_RB	   4 /* row blocks that share a read of the activations */
+#define TILE_BLOCK 128 /* tokens whose sums are kept on the stack */
+
+/* A chunk of one row block, made ready for the matrix unit. */
+struct ready {
+	int16 w[GROUPS_PER_CHUNK][8]; /* bytes, their zero taken off where there are no minima */
+	float16 scale[GROUPS_PER_CHUNK][PARTS];
+#if MIN
+	float16 min[GROUPS_PER_CHUNK][PARTS];
+#endif
+};
+
+INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
+			__global const scale_t *scale, __global const min_t *minimum)
+{
+	for (int g = 0; g < n; g++) {
+		uint16 w[8];
+
+		load_tile(w, tile + g * (LINES * 16));
+#pragma unroll
+		for (int l = 0; l < 8; l++)
+			r->w[g][l] = as_int16(MIN	? w[l] :
+					      BITS == 4 ? ((w[l] ^ 0x80808080u) - 0x08080808u) ^ 0x80808080u :
+							  w[l] ^ 0x80808080u);
+#pragma unroll
+		for (int p = 0; p < PARTS; p++) {
+			r->scale[g][p] = LOAD_SCALE(scale + (g * PARTS + p) * 16);
+#if MIN
+			r->min[g][p] = -LOAD_MIN(minimum + (g * PARTS + p) * 16);
+#endif
+		}
+	}
+}
+
+/* Adds a chunk's sums of 16 tokens to total [16]. */
+INLINED void add_chunk_tile(float16 *total, const struct ready *r, int n, __global const int *q,
+			    int q_stride, __global const struct act_group *groups,
+			    __global const struct act_half *halves, int g_stride)
+{
+	int16 dot[16];
+	float16 acc[16];
+
+#pragma unroll
+	for (int t = 0; t < 16; t++)
+		acc[t] = (float16)(0.0f);
+	for (int g = 0; g < n; g++) {
+#pragma unroll
+		for (int p = 0; p < PARTS; p++) {
+			TILE_DOT(dot, q + g * 8 + p * PART_DOTS, q_stride,
+				 r->w[g] + p * PART_DOTS);
+#pragma unroll
+			for (int t = 0; t < 16; t++) {
+				acc[t] = fma(convert_float16(dot[t]),
+					     r->scale[g][p] * groups[t * g_stride + g].d, acc[t]);
+#if MIN
+				acc[t] = fma(r->min[g][p],
+					     (float16)part_sum(groups + t * g_stride + g,
+							       HALVES(halves, t * g_stride + g), p),
+					     acc[t]);
+#endif
+			}
+		}
+	}
+#pragma unroll
+	for (int t = 0; t < 16; t++)
+		total[t] = total[t] + acc[t];
+}
+
+/* TILE_RB row blocks for all tokens; the activations' buffers are padded to 16 tokens. */
+__kernel void matmul_tile(MATMUL_ARGS)
+{
+	const int block0 = get_global_id(0) * TILE_RB;
+	const int n_blocks = min((rows + 15) / 16 - block0, TILE_RB);
+	struct ready ready[TILE_RB];
+	float16 total[TILE_RB][TILE_BLOCK];
+
+	if (n_blocks <= 0)
+		return;
+	tile_begin();
+	for (int b = 0; b < n; b += TILE_BLOCK) {
+		const int tokens = min(n - b, TILE_BLOCK);
+
+		for (int i = 0; i < n_blocks; i++)
+			for (int t = 0; t < tokens; t++)
+				total[i][t] = (float16)(0.0f);
+		for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
+			const int m = min(GROUPS_PER_CHUNK, n_groups - c);
+
+			for (int i = 0; i < n_blocks; i++) {
+				const size_t first = (size_t)(block0 + i) * n_groups + c;
+
+				make_ready(ready + i, m, values + first * (LINES * 16),
+					   scales + first * (PARTS * 16),
+					   MINS_AT(mins, first * (PARTS * 16)));
+			}
+			for (int t = 0; t < tokens; t += 16) {
+				const size_t at = (size_t)(b + t) * n_groups + c;
+
+				for (int i = 0; i < n_blocks; i++)
+					add_chunk_tile(total[i] + t, ready + i, m, q + at * 8, n_groups * 32,
+						       groups + at, HALVES(halves, at), n_groups);
+			}
+		}
+		for (int t = 0; t < tokens; t++)
+			for (int i = 0; i < n_blocks; i++)
+				store_lanes(dst + (size_t)(b + t) * dst_stride + dst_col, total[i][t], bias,
+					    (block0 + i) * 16, rows, flags);
+	}
+	tile_end();
+}
+#endif
