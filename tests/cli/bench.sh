@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# sherd bench: the table and its JSON are there; how fast it is, is no matter here.
+. "$(dirname "$0")/lib"
+
+quick=(bench -m "$model" -p 16 -n 4 -r 2)
+
+sh_run "${quick[@]}" --no-limits
+ok "a table has a row for each test" bash -c "test $rc = 0 && grep -q '| *pp16 |' '$out' &&
+	grep -q '| *tg4 |' '$out'"
+sh_run "${quick[@]}" -d 0,8 --json --no-limits
+ok "--json has an object for each test" test "$(json 3.n_depth)" = 8
+ok "with llama-bench's keys" test "$(json 0.n_prompt) $(json 0.n_gen)" = "16 0"
+ok "and speeds" awk "BEGIN { exit !($(json 0.avg_ts) > 0) }"
+ok "and the samples that they are the mean of" json 0.samples_ts.1
+sh_run "${quick[@]}" --json --no-limits --device reference
+ok "the reference can be measured too" test $rc = 0 -a "$(json 0.n_prompt)" = 16
+refuses "nothing to measure is a wrong line" 2 "nothing to measure" bench -m "$model" -p 0 -n 0
+refuses "a context too short for the tests is refused with both numbers" 2 "512.*64" \
+	bench -m "$model" -c 64
+refuses "a model that is not there is named" 1 "nosuch" bench -m "$tmp/nosuch" --no-limits
+"$sherd" "${quick[@]}" --no-limits >/dev/full 2>"$err"
+rc=$?
+ok "a table that cannot be written is a failure" bash -c "test $rc = 1 && grep -q 'No space' '$err'"
+finish
