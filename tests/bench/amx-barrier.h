@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Put before every source of llama.cpp by peer.sh. gcc 12's _tile_loadconfig() tells the compiler that it
- * reads 8 of the configuration's 64 bytes; the stores of the others are dropped, and the first AMX
- * instruction is illegal. The barrier makes the compiler keep them. Not a change of speed.
+ * Put before every source of llama.cpp by peer.sh. gcc 12's _tile_loadconfig() tells the compiler
+ * that it reads 8 of the configuration's 64 bytes; the stores of the others are dropped, and the
+ * first AMX instruction is illegal. The barrier makes the compiler keep them. Not a change of
+ * speed.
  *
- * clang 14 defines __AMXINT8__ where llama.cpp, and newer compilers, say __AMX_INT8__: without these lines
- * its build would silently be one without AMX.
+ * clang 14 defines __AMXINT8__ where llama.cpp, and newer compilers, say __AMX_INT8__: without
+ * these lines its build would silently be one without AMX.
  */
 #ifdef __AMXINT8__
 #define __AMX_TILE__ 1

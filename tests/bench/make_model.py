@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# make_model.py: a GGUF file of TinyLlama-1.1B's shape with random weights, f16: what the comparison with
-# llama.cpp runs on. Nobody's weights and nobody's vocabulary: speed depends on neither.
+# make_model.py: a GGUF file of TinyLlama-1.1B's shape with random weights, f16: what the
+# comparison with llama.cpp runs on. Nobody's weights and nobody's vocabulary: speed depends on
+# neither.
 #
 #   make_model.py FILE [--tiny]        --tiny: two narrow layers, to try the scripts out
 import itertools
@@ -54,9 +55,16 @@ def shapes():
     yield "token_embd", VOCAB, DIM
     for i in range(LAYERS):
         for name, rows, cols in (
-                ("attn_norm", 0, DIM), ("attn_q", DIM, DIM), ("attn_k", kv, DIM),
-                ("attn_v", kv, DIM), ("attn_output", DIM, DIM), ("ffn_norm", 0, DIM),
-                ("ffn_gate", FFN, DIM), ("ffn_up", FFN, DIM), ("ffn_down", DIM, FFN)):
+            ("attn_norm", 0, DIM),
+            ("attn_q", DIM, DIM),
+            ("attn_k", kv, DIM),
+            ("attn_v", kv, DIM),
+            ("attn_output", DIM, DIM),
+            ("ffn_norm", 0, DIM),
+            ("ffn_gate", FFN, DIM),
+            ("ffn_up", FFN, DIM),
+            ("ffn_down", DIM, FFN),
+        ):
             yield f"blk.{i}.{name}", rows, cols
     yield "output_norm", 0, DIM
     yield "output", VOCAB, DIM

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# peer.sh: builds llama.cpp for the comparison, from the source package of llama-cpp-python on PyPI, with
-# native flags and the CPU back end. Several compilers and flags, because none is the fastest
-# everywhere; each build that can run a model stays, and compare.py takes the fastest of them.
+# peer.sh: builds llama.cpp for the comparison, from the source package of llama-cpp-python on
+# PyPI, with native flags and the CPU back end. Several compilers and flags, because none is the
+# fastest everywhere; each build that can run a model stays, and compare.py takes the fastest of
+# them.
 #
 #   peer.sh WORK     ->  WORK/peer/<build>/bin/{llama-bench,llama-quantize,llama-completion}
 #                        WORK/peer/builds: the names of those that run

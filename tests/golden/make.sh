@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # make.sh: makes the golden files anew (`make golden`). Needs Python 3.11 and PyPI, a few GiB for
-# torch in $VENV (default: build/golden-venv), and a minute; what it writes beside itself is committed,
-# so that no test needs Python. The same versions on the same CPU family give the same files byte for
-# byte; elsewhere the logits' last bits may differ, which the tests' tolerance covers.
+# torch in $VENV (default: build/golden-venv), and a minute; what it writes beside itself is
+# committed, so that no test needs Python. The same versions on the same CPU family give the same
+# files byte for byte; elsewhere the logits' last bits may differ, which the tests' tolerance
+# covers.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${VENV:-$here/../../build/golden-venv}
@@ -14,5 +15,5 @@ if ! "$venv/bin/python" -c 'import torch, transformers, gguf' 2>/dev/null; then
 	"$venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
 fi
 "$venv/bin/python" "$here/models.py" "$here"
-"$venv/bin/python" "$here/blocks.py" "$here/blocks.gold"
-du -ch "$here"/*.gguf "$here"/*.gold | tail -1
+"$venv/bin/python" "$here/quant_blocks.py" >"$here/quant_blocks.h"
+du -ch "$here"/*.gguf "$here"/*.gold "$here"/*.h | tail -1

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Golden values from outside: the logits that transformers and torch give for tiny models of each
- * architecture, and the floats that gguf-py makes of random quantized blocks. make.sh made the files
- * beside this one; llama.cpp's logits for the same files were compared when they were made.
+ * architecture. make.sh made the files beside this one; llama.cpp's logits for the same files were
+ * compared when they were made.
  *
- * A .gold file: "SHGOLD1\n"; u32 n_tokens, n_rows, n_vocab, n_sections; i32 tokens [n_tokens]; i32 rows
- * [n_rows], the positions whose logits follow; sections of char name[8], float logits [n_rows][n_vocab].
+ * A .gold file: "SHGOLD1\n"; u32 n_tokens, n_rows, n_vocab, n_sections; i32 tokens [n_tokens];
+ * i32 rows [n_rows], the positions whose logits follow; sections of char name[8] and float logits
+ * [n_rows][n_vocab].
  */
 #include <math.h>
 #include <setjmp.h>
@@ -13,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "model/quant.h"
+#include "base/base.h"
 
 struct gold {
 	uint32_t n_tokens, n_rows, n_vocab, n_sections;
@@ -31,12 +32,12 @@ static const char *const quantized_files[] = {
 };
 
 /*
- * How far sherd may be from torch, as a share of the distance between torch's two sections. Most files
- * come out within 3e-7 of torch's int8; where one activation lies so near the middle between two
- * integers that it rounds elsewhere, or (--bits) a weight, it is up to a fifth of that distance.
+ * How far sherd may be from torch, as a share of the distance between torch's two sections. Most
+ * files come out within 3e-7 of torch's int8; where one activation lies so near the middle
+ * between two integers that it rounds elsewhere, or (--bits) a weight, it is up to a fifth of
+ * that distance.
  */
-#define OF_INT8 \
-	0.5 /* the same quantized activations: what is left is values that round elsewhere */
+#define OF_INT8	 0.5 /* the same quantized activations */
 #define OF_FLOAT 1.5 /* float activations */
 
 static char *golden_path(const char *name, const char *suffix)
@@ -48,23 +49,15 @@ static char *golden_path(const char *name, const char *suffix)
 	return path;
 }
 
-static char *read_golden(const char *name, size_t *size)
+static void gold_open(struct gold *g, const char *name)
 {
 	char *path = golden_path(name, ".gold");
 	struct sherd_error err = { "" };
-	char *data;
-
-	if (sherd_read_file(path, 1 << 20, &data, size, &err))
-		fail_msg("%s", err.msg);
-	free(path);
-	return data;
-}
-
-static void gold_open(struct gold *g, const char *name)
-{
 	size_t size;
 
-	g->file = read_golden(name, &size);
+	if (sherd_read_file(path, 1 << 20, &g->file, &size, &err))
+		fail_msg("%s", err.msg);
+	free(path);
 	assert_true(size > 24 && !memcmp(g->file, "SHGOLD1\n", 8));
 	memcpy(g, g->file + 8, 16);
 	g->tokens = (const int32_t *)(g->file + 24);
@@ -259,71 +252,9 @@ static void requantized_models_give_what_torch_gives_with_the_same_rounding(void
 	check_requantized_files("reference");
 }
 
-/* Largest difference between a row of @type taken apart and @want, the same row as floats. */
-static double unpacked_error(enum ggml_type type, const void *row, const float *want, uint32_t cols)
-{
-	float scale[1024], min[1024];
-	struct sherd_format fmt;
-	uint8_t q[1024];
-	double e = 0;
-
-	assert_in_range(cols, 1, ARRAY_SIZE(q));
-	assert_int_equal(sherd_quant_format(type, &fmt), 0);
-	if (!sherd_elem_is_int(fmt.elem))
-		return 0;
-	sherd_quant_unpack_row(type, row, cols, q, scale, fmt.min == SHERD_ELEM_NONE ? NULL : min);
-	for (uint32_t i = 0; i < cols; i++) {
-		double zero = fmt.min == SHERD_ELEM_NONE ? 1 << (sherd_elem_bits(fmt.elem) - 1) : 0;
-		double m = fmt.min == SHERD_ELEM_NONE ? 0 : min[i / fmt.group];
-
-		e = fmax(e, fabs(scale[i / fmt.group] * (q[i] - zero) - m - want[i]));
-	}
-	return e;
-}
-
-static void blocks_of_every_type_stand_for_the_floats_that_gguf_py_says(void **state)
-{
-	uint32_t n_types, cols, type, bytes;
-	char *file, *p, *end;
-	size_t size;
-	float *got;
-	int bad = 0;
-
-	(void)state;
-	file = p = read_golden("blocks", &size);
-	end = file + size;
-	assert_true(size > 16 && !memcmp(file, "SHBLOCK1", 8));
-	memcpy(&n_types, p + 8, 4);
-	memcpy(&cols, p + 12, 4);
-	got = sherd_calloc(cols, sizeof(*got));
-	assert_non_null(got);
-	for (p += 16; n_types--; p += 8 + ROUND_UP(bytes, 4) + 4 * cols) {
-		double whole, parts, max = 0;
-		const float *want;
-
-		memcpy(&type, p, 4);
-		memcpy(&bytes, p + 4, 4);
-		assert_true(p + 8 + ROUND_UP(bytes, 4) + 4 * cols <= end);
-		want = (const float *)(p + 8 + ROUND_UP(bytes, 4));
-		sherd_dequant_row(type, p + 8, cols, got);
-		for (uint32_t i = 0; i < cols; i++)
-			max = fmax(max, fabs(want[i]));
-		whole = worst(got, want, cols);
-		parts = unpacked_error(type, p + 8, want, cols) / max;
-		print_message("  %-5s dequantized %.1e, taken apart %.1e\n", ggml_type_name(type),
-			      whole, parts);
-		bad += !(whole <= 0x1p-22 && parts <= 0x1p-22);
-	}
-	assert_ptr_equal(p, end);
-	assert_int_equal(bad, 0);
-	free(got);
-	free(file);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(blocks_of_every_type_stand_for_the_floats_that_gguf_py_says),
 		cmocka_unit_test(float_models_give_torchs_logits_on_the_reference),
 		cmocka_unit_test(
 			quantized_models_are_as_far_from_torch_as_int8_activations_on_the_reference),

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# compile.sh: every kernel compiles for devices that are not here, through each path of dot4.h, in each
-# form that the host builds it in: SPIR for Mali and for the plain shapes, x86 and Arm machine code, PTX
-# for NVIDIA and, where ptxas is installed, NVIDIA's assembler. Built-in functions stay unresolved:
-# this finds what a front end, an optimizer and an assembler refuse, not what links or runs.
-# And the instruction that a path is named after has to be in what comes out. Speaks TAP.
+# compile.sh: every kernel compiles for devices that are not here, through each path of dot4.h, in
+# each form that the host builds it in: SPIR for Mali and for the plain shapes, x86 and Arm
+# machine code, PTX for NVIDIA and, where ptxas is installed, NVIDIA's assembler. Built-in
+# functions stay unresolved: this finds what a front end, an optimizer and an assembler refuse,
+# not what links or runs. And the instruction that a path is named after has to be in what comes
+# out. Speaks TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -18,7 +19,8 @@ ptxas=$(command -v ptxas || command -v /usr/local/cuda/bin/ptxas) ||
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-# The whole default header: the short one's vload_half() wants fp16. Kernel callers define the version.
+# The whole default header: the short one's vload_half() wants fp16. Kernel callers define the
+# version.
 cl=("$clang" -x cl -cl-no-stdinc -Xclang -finclude-default-header -D__OPENCL_VERSION__=120
 	-Ikernels-cl -Wall -Werror -Wno-unused-function -Wno-ignored-pragmas -O2)
 # name, shape, path, the instruction (or built-in) to be found in a matmul, the machine
@@ -63,8 +65,9 @@ variants()
 	esac
 }
 
-# compile FILE MACHINE OPTIONS: through LLVM's text, because kernels' calling convention is SPIR's, which
-# not every back end knows. Leaves $tmp/out: LLVM's text (SPIR) or assembly, which is assembled too.
+# compile FILE MACHINE OPTIONS: through LLVM's text, because kernels' calling convention is
+# SPIR's, which not every back end knows. Leaves $tmp/out: LLVM's text (SPIR) or assembly, which
+# is assembled too.
 compile()
 {
 	local file=$1 machine=$2 options=$3

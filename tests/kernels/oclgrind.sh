@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# oclgrind.sh: the kernels' test under Oclgrind, which interprets every kernel and sees reads and writes
-# beyond buffers, data races and wrong API calls. It knows no inline assembly, so the plain path of dot4.h
-# is forced, and its built-ins have their own precision: what counts is Oclgrind's log, which has to
-# stay empty, not the test's verdict on bits - unless the test was killed by a signal.
+# oclgrind.sh: the kernels' test under Oclgrind, which interprets every kernel and sees reads and
+# writes beyond buffers, data races and wrong API calls. It knows no inline assembly, so the plain
+# path of dot4.h is forced, and its built-ins have their own precision: what counts is Oclgrind's
+# log, which has to stay empty, not the test's verdict on bits - unless the test was killed by a
+# signal.
 #
 # Slow: SHERD_OCLGRIND=1 tells the test to take its smallest shapes. For check-long, or by hand.
 set -u
