@@ -256,7 +256,11 @@ int sherd_pack_size(const struct gguf *g, const struct sherd_pack_params *params
 	/* the tokenizer is copied: no more than all of the source's header */
 	*bytes = plan.n_items && g->n_tensors ? ROUND_UP(g->tensors[0].offset, ALIGNMENT) : 0;
 	for (i = 0; i < plan.n_items && !ret; i++) {
-		sherd_format_sizes(&plan.items[i].fmt, &nv, &ns, &nm);
+		const struct sherd_pack_item *it = &plan.items[i];
+
+		sherd_format_sizes(&it->fmt, &nv, &ns, &nm);
+		if (it->vector)
+			nv = it->fmt.cols * sizeof(float);
 		*bytes += ROUND_UP((uint64_t)nv, ALIGNMENT) + ROUND_UP((uint64_t)ns, ALIGNMENT) +
 			  ROUND_UP((uint64_t)nm, ALIGNMENT);
 	}

@@ -45,8 +45,8 @@ static void put_tensor(struct gguf_writer *w, const struct gguf_tensor *t,
 		       const struct gguf_edit *e)
 {
 	bool edit = is(t->name, e->tensor);
-	enum ggml_type type = edit && e->type_plus_1 ? (enum ggml_type)(e->type_plus_1 - 1) :
-						       t->type;
+	enum ggml_type type =
+		edit && e->type_plus_1 ? (enum ggml_type)(e->type_plus_1 - 1) : t->type;
 	char name[128];
 
 	if (is(t->name, e->drop_tensor))
@@ -61,8 +61,8 @@ static void put_tensor(struct gguf_writer *w, const struct gguf_tensor *t,
 static void put_data(struct gguf_writer *w, const struct gguf_tensor *t, const struct gguf_edit *e)
 {
 	bool edit = is(t->name, e->tensor);
-	enum ggml_type type = edit && e->type_plus_1 ? (enum ggml_type)(e->type_plus_1 - 1) :
-						       t->type;
+	enum ggml_type type =
+		edit && e->type_plus_1 ? (enum ggml_type)(e->type_plus_1 - 1) : t->type;
 	uint64_t elems = edit && e->dims[0] ? e->dims[0] * e->dims[1] : t->dims[0] * t->dims[1];
 	size_t size = elems / ggml_block_size(type) * ggml_block_bytes(type);
 	bool same = type == t->type && size == t->size;

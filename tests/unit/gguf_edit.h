@@ -9,14 +9,14 @@
 #include "model/gguf.h"
 
 struct gguf_edit {
-	const char *drop_tensor, *drop_value; /* left out */
-	const char *tensor; /* the one that changes: */
-	const char *name; /* its new name */
-	int type_plus_1; /* its new type */
-	uint64_t dims[2]; /* its new shape */
-	const void *poke; /* bytes that replace some of its own, */
-	size_t poke_size, poke_at; /* how many and where */
-	const char *add_tensor; /* F32, 32 zeros */
+	const char *drop_tensor, *drop_value;	   /* left out */
+	const char *tensor;			   /* the one that changes: */
+	const char *name;			   /* its new name */
+	int type_plus_1;			   /* its new type */
+	uint64_t dims[2];			   /* its new shape */
+	const void *poke;			   /* bytes that replace some of its own, */
+	size_t poke_size, poke_at;		   /* how many and where */
+	const char *add_tensor;			   /* F32, 32 zeros */
 	const char *set_u32, *set_array, *set_str; /* keys that get a new value: */
 	uint32_t u32, array[6];
 	int n_array;

@@ -28,7 +28,7 @@ static const struct sherd_format kinds[] = {
 /* A packed random matrix and the plain one that it was made of. */
 struct sample {
 	struct sherd_format f;
-	uint8_t *q; /* [rows][cols] */
+	uint8_t *q;		/* [rows][cols] */
 	float *x, *scale, *min; /* [rows][cols], [rows][groups] */
 	size_t groups;
 	uint8_t *values, *scales, *mins;
@@ -182,7 +182,7 @@ static void wipe(struct sample *s, uint32_t row, uint32_t col)
 	size_t at = sherd_value_offset(&s->f, row, col, &shift), i;
 
 	if (s->f.elem == SHERD_ELEM_U4)
-		s->values[at] &= (uint8_t)~(15u << shift);
+		s->values[at] &= (uint8_t) ~(15u << shift);
 	else
 		memset(s->values + at, 0, bytes);
 	if (!sherd_elem_is_int(s->f.elem))
