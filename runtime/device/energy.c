@@ -274,8 +274,8 @@ static void *sample(void *arg)
 			until.tv_nsec -= 1000000000l;
 			until.tv_sec++;
 		}
-		pthread_cond_timedwait(&e->wake, &e->lock, &until);
-		tick(e);
+		if (pthread_cond_timedwait(&e->wake, &e->lock, &until) == ETIMEDOUT)
+			tick(e);
 	}
 	pthread_mutex_unlock(&e->lock);
 	return NULL;
@@ -297,5 +297,6 @@ double sherd_energy_stop(struct sherd_energy *e)
 	pthread_cond_signal(&e->wake);
 	pthread_mutex_unlock(&e->lock);
 	pthread_join(e->thread, NULL);
+	tick(e);
 	return e->joules;
 }

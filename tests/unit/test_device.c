@@ -1,0 +1,771 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * device: choosing, building, caching, the child process, limits and sensors. What needs an OpenCL
+ * device is skipped where there is none. What must happen before a process first touches OpenCL runs
+ * in forked children, so those tests come first.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "device/energy.h"
+#include "device/kernels.h"
+#include "device/limits.h"
+#include "device/memory.h"
+
+static char dir[64]; /* everything that these tests write */
+static char *old_path;
+
+static const char *const limits_cl[] = { "limits.cl" };
+
+static char *in_dir(const char *name)
+{
+	char *path = sherd_asprintf("%s/%s", dir, name);
+
+	assert_non_null(path);
+	return path;
+}
+
+static void write_file(const char *name, const char *text)
+{
+	char *path = in_dir(name);
+	FILE *f;
+
+	for (char *slash = strchr(path + strlen(dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		mkdir(path, 0700);
+		*slash = '/';
+	}
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+	free(path);
+}
+
+/* Like the kernel's files, a reader sees the old text or the new one. */
+static void replace_file(const char *name, const char *text)
+{
+	char *tmp = in_dir("replacement"), *path = in_dir(name);
+
+	write_file("replacement", text);
+	assert_int_equal(rename(tmp, path), 0);
+	free(tmp);
+	free(path);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(dir, "/tmp/sherd-test-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	old_path = strdup(getenv("PATH") ? getenv("PATH") : "");
+	setenv("XDG_CACHE_HOME", dir, 1);
+	unsetenv("POCL_CACHE_DIR");
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	free(old_path);
+	return nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Runs @body in a process that has not used OpenCL; its exit code, or 128 + the signal. */
+static int forked(int (*body)(void))
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid)
+		exit(body());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int count_entries(const char *path)
+{
+	DIR *d = opendir(path);
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n - 2; /* . and .. */
+}
+
+enum { CHILD_OK = 0, CHILD_WRONG = 1, CHILD_NO_DEVICE = 77 };
+
+static bool skip_child(int rc)
+{
+	if (rc == CHILD_NO_DEVICE)
+		print_message("skipped: there is no OpenCL device here\n");
+	return rc == CHILD_NO_DEVICE;
+}
+
+/* ---------------------------------------- before this process has used OpenCL */
+
+static int without_platforms(void)
+{
+	struct sherd_device_info *list;
+	struct sherd_error err = { "" };
+	int n;
+
+	setenv("OCL_ICD_VENDORS", dir, 1); /* a folder without .icd files */
+	if (sherd_device_list(&list, &n, &err) != -ENODEV || list || n)
+		return CHILD_WRONG;
+	return strstr(err.msg, "pocl-opencl-icd") && strstr(err.msg, "/etc/OpenCL/vendors") ?
+		       CHILD_OK : CHILD_WRONG;
+}
+
+static void no_platform_is_one_sentence_that_says_what_to_install(void **state)
+{
+	(void)state;
+	assert_int_equal(forked(without_platforms), CHILD_OK);
+}
+
+static int without_a_cache(void)
+{
+	struct sherd_device *dev;
+	cl_program program;
+	int rc = CHILD_OK;
+
+	setenv("XDG_CACHE_HOME", "/proc/1/nothing", 1);
+	setenv("HOME", "/proc/1/nothing", 1);
+	if (sherd_device_open(&dev, NULL, 0, "plain", NULL))
+		return CHILD_NO_DEVICE;
+	if (sherd_device_build(dev, "-DGROUP=32 -DMIN=0", limits_cl, 1, &program, NULL))
+		rc = CHILD_WRONG;
+	else
+		clReleaseProgram(program);
+	sherd_device_close(dev);
+	return rc;
+}
+
+static void a_device_works_without_a_cache_folder_and_leaves_nothing_behind(void **state)
+{
+	char *tmp = in_dir("tmp");
+	int rc;
+
+	(void)state;
+	mkdir(tmp, 0700);
+	setenv("TMPDIR", tmp, 1);
+	rc = forked(without_a_cache);
+	unsetenv("TMPDIR");
+	assert_int_equal(count_entries(tmp), 0);
+	free(tmp);
+	if (skip_child(rc))
+		skip();
+	assert_int_equal(rc, CHILD_OK);
+}
+
+static int run_empty_kernel(struct sherd_device *dev, cl_program program)
+{
+	size_t one = 1;
+	cl_int code;
+	cl_kernel k = clCreateKernel(program, "limit_empty", &code);
+	cl_mem out = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, 64, NULL, NULL);
+
+	if (code || clSetKernelArg(k, 0, sizeof(out), &out) ||
+	    clEnqueueNDRangeKernel(dev->queue, k, 1, NULL, &one, &one, 0, NULL, NULL) ||
+	    clFinish(dev->queue))
+		return CHILD_WRONG;
+	clReleaseMemObject(out);
+	clReleaseKernel(k);
+	return CHILD_OK;
+}
+
+/* Exits with CHILD_OK if building and running took less than 12 MiB. */
+static int build_and_run(void)
+{
+	struct sherd_memory before, after;
+	struct sherd_device *dev;
+	cl_program program;
+	int rc;
+
+	if (sherd_device_open(&dev, "cpu", 1, "plain", NULL) || !dev->info.is_pocl)
+		return CHILD_NO_DEVICE;
+	sherd_memory_read(&before, NULL, 0);
+	if (sherd_device_build(dev, "-DMARK=1", limits_cl, 1, &program, NULL))
+		return CHILD_WRONG;
+	rc = run_empty_kernel(dev, program);
+	sherd_memory_read(&after, NULL, 0);
+	if (!rc && after.pss > before.pss + (12 << 20))
+		rc = 2; /* the compiler was awake */
+	if (rc == 2 && sherd_device_keep(dev, "-DMARK=1", limits_cl, 1, program, NULL))
+		rc = CHILD_WRONG;
+	clReleaseProgram(program);
+	sherd_device_close(dev);
+	return rc;
+}
+
+static void a_kept_program_runs_without_waking_the_compiler(void **state)
+{
+	int first = forked(build_and_run);
+
+	(void)state;
+	if (skip_child(first))
+		skip();
+	assert_int_equal(first, 2);
+	assert_int_equal(forked(build_and_run), CHILD_OK);
+}
+
+/* ------------------------------------------------------------------- dot paths */
+
+static void the_dot_path_follows_from_what_the_device_says(void **state)
+{
+	struct sherd_device_info gpu = { .is_gpu = true, .vendor = "Somebody", .platform = "Some" };
+	struct sherd_device_info sim = { .is_cpu = true, .platform = "Oclgrind" };
+
+	(void)state;
+	gpu.extensions = "cl_khr_fp16 cl_khr_integer_dot_product_2";
+	assert_string_equal(sherd_dot_choose(&gpu, NULL, NULL), "plain");
+	gpu.extensions = "cl_khr_fp16 cl_khr_integer_dot_product";
+	assert_string_equal(sherd_dot_choose(&gpu, NULL, NULL), "khr");
+	gpu.extensions = "cl_khr_integer_dot_product cl_arm_integer_dot_product_accumulate_int8";
+	assert_string_equal(sherd_dot_choose(&gpu, NULL, NULL), "arm");
+	gpu.extensions = "";
+	strcpy(gpu.vendor, "NVIDIA Corporation");
+	assert_string_equal(sherd_dot_choose(&gpu, NULL, NULL), "ptx");
+	assert_string_equal(sherd_dot_choose(&gpu, "plain", NULL), "plain");
+	sim.extensions = "";
+	assert_string_equal(sherd_dot_choose(&sim, NULL, NULL), "plain");
+}
+
+static void a_dot_path_that_cannot_run_is_refused(void **state)
+{
+	struct sherd_device_info gpu = { .is_gpu = true, .name = "Toaster", .extensions = "" };
+	struct sherd_error err;
+
+	(void)state;
+	assert_null(sherd_dot_choose(&gpu, "vnni512", &err));
+	assert_non_null(strstr(err.msg, "Toaster"));
+	assert_null(sherd_dot_choose(&gpu, "fast", &err));
+	assert_non_null(strstr(err.msg, "plain")); /* it says which there are */
+	for (int i = 0; sherd_dot_name(i); i++)
+		assert_non_null(strstr(sherd_dot_option(sherd_dot_name(i)), "-DSHERD_DOT_"));
+}
+
+static void extensions_match_whole_words_only(void **state)
+{
+	struct sherd_device_info info = { .extensions = "cl_khr_fp16x cl_khr_fp64  xcl_khr_spir" };
+
+	(void)state;
+	assert_false(sherd_device_has(&info, "cl_khr_fp16"));
+	assert_true(sherd_device_has(&info, "cl_khr_fp64"));
+	assert_false(sherd_device_has(&info, "cl_khr_spir"));
+}
+
+/* -------------------------------------------------------------------- programs */
+
+static void a_source_contains_each_include_once(void **state)
+{
+	const char *twice[] = { "limits.cl", "limits.cl" };
+	char *one = sherd_device_source(limits_cl, 1, NULL), *two = sherd_device_source(twice, 2, NULL);
+	const char *guard = "#ifndef SHERD_NUM_H";
+	char *first;
+
+	(void)state;
+	assert_non_null(one);
+	assert_non_null(two);
+	assert_string_equal(one, two);
+	first = strstr(one, guard);
+	assert_non_null(first);
+	assert_null(strstr(first + 1, guard));
+	assert_null(strstr(one, "#include \"")); /* a device finds no files */
+	assert_non_null(strstr(one, "#line 1 \"limits.cl\""));
+	free(one);
+	free(two);
+}
+
+static void an_unknown_source_is_refused_by_name(void **state)
+{
+	const char *missing[] = { "nothing.cl" };
+	struct sherd_error err;
+
+	(void)state;
+	assert_null(sherd_device_source(missing, 1, &err));
+	assert_non_null(strstr(err.msg, "nothing.cl"));
+}
+
+static struct sherd_device *open_device(const char *dot)
+{
+	struct sherd_device *dev;
+	struct sherd_error err;
+
+	if (!sherd_device_open(&dev, NULL, 0, dot, &err))
+		return dev;
+	print_message("skipped: %s\n", err.msg);
+	return NULL;
+}
+
+static void a_compiler_error_becomes_one_sentence_with_file_and_line(void **state)
+{
+	struct sherd_device *dev = open_device("plain");
+	struct sherd_error err;
+	cl_program program;
+
+	(void)state;
+	if (!dev)
+		skip();
+	assert_int_equal(sherd_device_build(dev, "-Dlimit_fma=@", limits_cl, 1, &program, &err), -ENOEXEC);
+	assert_null(program);
+	assert_non_null(strstr(err.msg, "error"));
+	assert_non_null(strstr(err.msg, "limits.cl:"));
+	assert_null(strchr(err.msg, '\n'));
+	sherd_device_close(dev);
+}
+
+static char *only_binary(void)
+{
+	char *folder = in_dir("sherd/device");
+	DIR *d = opendir(folder);
+	struct dirent *e;
+	char *path = NULL;
+
+	while (d && (e = readdir(d)))
+		if (strstr(e->d_name, ".bin")) {
+			assert_null(path);
+			path = sherd_asprintf("%s/%s", folder, e->d_name);
+		}
+	if (d)
+		closedir(d);
+	free(folder);
+	return path;
+}
+
+static void clear_binaries(void)
+{
+	char *folder = in_dir("sherd/device");
+
+	nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	free(folder);
+}
+
+static void check_build(struct sherd_device *dev, bool keep)
+{
+	struct sherd_error err = { "" };
+	cl_program program;
+
+	if (sherd_device_build(dev, NULL, limits_cl, 1, &program, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(run_empty_kernel(dev, program), CHILD_OK);
+	if (keep)
+		assert_int_equal(sherd_device_keep(dev, NULL, limits_cl, 1, program, &err), 0);
+	clReleaseProgram(program);
+}
+
+/* A damaged binary would crash some drivers: it never reaches them. */
+static void a_damaged_binary_is_built_again(void **state)
+{
+	struct sherd_device *dev = open_device("plain");
+	char *path;
+
+	(void)state;
+	if (!dev)
+		skip();
+	clear_binaries();
+	check_build(dev, true);
+	path = only_binary();
+	assert_non_null(path);
+	for (int kind = 0; kind < 3; kind++) {
+		struct stat st;
+		int fd = open(path, O_RDWR);
+
+		assert_true(fd >= 0);
+		assert_int_equal(fstat(fd, &st), 0);
+		if (kind == 0) /* one byte of the program differs */
+			assert_int_equal(pwrite(fd, "!", 1, st.st_size / 2), 1);
+		else /* cut off, then empty */
+			assert_int_equal(ftruncate(fd, kind == 1 ? 1000 : 0), 0);
+		close(fd);
+		check_build(dev, true);
+	}
+	check_build(dev, false);
+	free(path);
+	sherd_device_close(dev);
+}
+
+static void a_key_depends_on_the_dot_path_and_the_text(void **state)
+{
+	struct sherd_device a = { .dot = "plain" }, b = { .dot = "khr" };
+	char x[SHERD_SHA256_HEX], y[SHERD_SHA256_HEX];
+
+	(void)state;
+	sherd_device_key(&a, "text", x);
+	sherd_device_key(&b, "text", y);
+	assert_string_not_equal(x, y);
+	sherd_device_key(&a, "texu", y);
+	assert_string_not_equal(x, y);
+	sherd_device_key(&a, "text", y);
+	assert_string_equal(x, y);
+}
+
+static void a_verdict_is_kept_under_its_key(void **state)
+{
+	char *text;
+
+	(void)state;
+	assert_null(sherd_device_verdict_get("some-key"));
+	assert_int_equal(sherd_device_verdict_put("some-key", "bits equal\n", NULL), 0);
+	text = sherd_device_verdict_get("some-key");
+	assert_string_equal(text, "bits equal\n");
+	free(text);
+	assert_null(sherd_device_verdict_get("some-other-key"));
+}
+
+/* -------------------------------------------------------------------- choosing */
+
+static void a_device_is_found_by_number_name_and_kind(void **state)
+{
+	struct sherd_device_info *list;
+	struct sherd_error err;
+	struct sherd_device *dev;
+	int n;
+
+	(void)state;
+	if (sherd_device_list(&list, &n, &err)) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	for (int i = 0; i < n; i++) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", i);
+		if (!list[i].usable)
+			continue;
+		assert_int_equal(sherd_device_open(&dev, number, 0, NULL, NULL), 0);
+		assert_string_equal(dev->info.name, list[i].name);
+		assert_non_null(strstr(dev->info.why, number));
+		sherd_device_close(dev);
+		assert_int_equal(sherd_device_open(&dev, list[i].name, 0, NULL, NULL), 0);
+		sherd_device_close(dev);
+	}
+	sherd_device_list_free(list, n);
+	assert_int_equal(sherd_device_open(&dev, "9999999999999999999999", 0, NULL, &err), -ENODEV);
+	assert_int_equal(sherd_device_open(&dev, "no such device", 0, NULL, &err), -ENODEV);
+	assert_null(dev);
+	assert_non_null(strstr(err.msg, "no such device"));
+}
+
+/* PoCL's thread count is fixed for a process; a device opened with fewer is a part of it. */
+static void a_cpu_device_has_as_many_threads_as_asked_for(void **state)
+{
+	struct sherd_device *many, *one;
+	struct sherd_error err;
+
+	(void)state;
+	if (sherd_device_open(&many, "cpu", 0, "plain", &err)) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	assert_int_equal(sherd_device_open(&one, "cpu", 1, "plain", &err), 0);
+	assert_int_equal(one->info.compute_units, 1);
+	assert_in_range(many->info.compute_units, 1, sherd_device_host_cpus());
+	check_build(one, false);
+	sherd_device_close(one);
+	check_build(many, false);
+	sherd_device_close(many);
+}
+
+static void profiling_can_be_switched_on_and_off(void **state)
+{
+	struct sherd_device *dev = open_device("plain");
+	cl_command_queue_properties p;
+
+	(void)state;
+	if (!dev)
+		skip();
+	for (int on = 1; on >= 0; on--) {
+		assert_int_equal(sherd_device_set_profiling(dev, on, NULL), 0);
+		assert_int_equal(clGetCommandQueueInfo(dev->queue, CL_QUEUE_PROPERTIES, sizeof(p), &p,
+						       NULL), 0);
+		assert_int_equal(!!(p & CL_QUEUE_PROFILING_ENABLE), on);
+	}
+	sherd_device_close(dev);
+}
+
+/* ------------------------------------------------------------------- the child */
+
+/* A `sherd` of our own at the head of PATH, whose device-test does as its first argument says. */
+static void fake_command(const char *script)
+{
+	char *path = in_dir("bin/sherd"), *folder = in_dir("bin");
+	char *search = sherd_asprintf("%s:%s", folder, old_path);
+	char *text = sherd_asprintf("#!/bin/sh\n%s\n", script);
+
+	write_file("bin/sherd", text);
+	assert_int_equal(chmod(path, 0700), 0);
+	setenv("PATH", search, 1);
+	free(path);
+	free(folder);
+	free(search);
+	free(text);
+}
+
+static void a_childs_output_and_arguments_arrive(void **state)
+{
+	const char *args[] = { "a b", "--limits", NULL };
+	char *text;
+
+	(void)state;
+	fake_command("[ $# = 3 ] && printf '%s|' \"$@\"");
+	assert_int_equal(sherd_device_child_text(args, 20, &text, NULL), 0);
+	assert_string_equal(text, "device-test|a b|--limits|");
+	free(text);
+	assert_int_equal(sherd_device_child(args, 20, NULL), 0);
+}
+
+static void a_failing_child_is_quoted_by_its_last_line(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	fake_command("echo first >&2; echo 'sherd device-test: rope differs at 3' >&2; exit 1");
+	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
+	assert_non_null(strstr(err.msg, "exit code 1"));
+	assert_non_null(strstr(err.msg, "rope differs at 3"));
+	assert_null(strstr(err.msg, "first"));
+}
+
+static void a_crashing_child_is_named_by_its_signal(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	fake_command("kill -SEGV $$");
+	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
+	assert_non_null(strstr(err.msg, "Segmentation fault"));
+}
+
+/* ... together with what it has started, and although it closed its stderr. */
+static void a_hanging_child_is_ended_when_its_time_is_up(void **state)
+{
+	const char *scripts[] = { "sleep 60", "exec 2>&-; sleep 60" };
+	struct sherd_error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
+		double start = sherd_now();
+
+		fake_command(scripts[i]);
+		assert_int_equal(sherd_device_child(NULL, 0.3, &err), -ETIMEDOUT);
+		assert_true(sherd_now() - start < 20);
+		assert_non_null(strstr(err.msg, "hung"));
+	}
+}
+
+static void a_chatty_child_neither_blocks_nor_overflows(void **state)
+{
+	char *text;
+
+	(void)state;
+	fake_command("head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2");
+	assert_int_equal(sherd_device_child_text(NULL, 20, &text, NULL), 0);
+	assert_true(strlen(text) < 70000);
+	free(text);
+}
+
+static void no_sherd_command_is_not_an_error_of_the_device(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	setenv("PATH", "/nonexistent", 1);
+	assert_int_equal(sherd_device_child(NULL, 1, &err), -ENOENT);
+	setenv("PATH", old_path, 1);
+}
+
+/* ---------------------------------------------------------- limits and sensors */
+
+static void limits_survive_being_written_and_read(void **state)
+{
+	struct sherd_limits in, out = { 0 };
+	double *v = (double *)&in;
+	char text[1024];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(in) / sizeof(*v); i++)
+		v[i] = 1.5 * (double)(i + 1);
+	assert_int_equal(sherd_limits_print(&in, text, sizeof(text)), 0);
+	assert_int_equal(sherd_limits_parse(&out, text), 0);
+	assert_memory_equal(&in, &out, sizeof(in));
+	assert_int_equal(sherd_limits_print(&in, text, 20), -ENOSPC);
+	for (size_t cut = 0; cut + 1 < strlen(text); cut++) {
+		char part[1024];
+
+		snprintf(part, sizeof(part), "%.*s", (int)cut, text);
+		assert_int_equal(sherd_limits_parse(&out, part), -EINVAL);
+	}
+}
+
+static void limits_of_a_device_are_plausible(void **state)
+{
+	struct sherd_device *dev = open_device(NULL);
+	struct sherd_error err = { "" };
+	struct sherd_limits l;
+
+	(void)state;
+	if (!dev)
+		skip();
+	if (sherd_limits_measure(dev, &l, &err))
+		fail_msg("%s", err.msg);
+	print_message("%s (%s): %.1f GB/s, %.1f GOP/s, %.1f GFLOP/s, %.1f and %.1f us a launch\n",
+		      dev->info.name, dev->dot, l.read / 1e9, l.dot / 1e9, l.fma / 1e9, l.launch * 1e6,
+		      l.launch_wait * 1e6);
+	assert_true(l.read > 1e8 && l.read < 1e14);
+	assert_true(l.dot > 1e8 && l.dot < 1e16);
+	assert_true(l.fma > 1e8 && l.fma < 1e15);
+	assert_true(l.launch > 1e-8 && l.launch_wait >= l.launch / 2 && l.launch_wait < 1);
+	sherd_device_close(dev);
+}
+
+static void a_machine_without_sensors_has_no_energy(void **state)
+{
+	char *empty = in_dir("no-sensors");
+
+	(void)state;
+	assert_null(sherd_energy_open(empty));
+	free(empty);
+}
+
+static void a_rapl_counter_that_wraps_is_followed(void **state)
+{
+	char *sys = in_dir("rapl");
+	struct sherd_energy *e;
+
+	(void)state;
+	write_file("rapl/class/powercap/intel-rapl:0/name", "package-0\n");
+	write_file("rapl/class/powercap/intel-rapl:0/max_energy_range_uj", "10000000\n");
+	write_file("rapl/class/powercap/intel-rapl:0/energy_uj", "9000000\n");
+	/* A core's counter is part of its package's. */
+	write_file("rapl/class/powercap/intel-rapl:0:0/name", "core\n");
+	write_file("rapl/class/powercap/intel-rapl:0:0/max_energy_range_uj", "10000000\n");
+	write_file("rapl/class/powercap/intel-rapl:0:0/energy_uj", "5\n");
+	e = sherd_energy_open(sys);
+	assert_non_null(e);
+	assert_string_equal(sherd_energy_name(e), "RAPL package-0");
+	assert_int_equal(sherd_energy_start(e), 0);
+	replace_file("rapl/class/powercap/intel-rapl:0/energy_uj", "500000\n");
+	assert_true(fabs(sherd_energy_stop(e) - 1.5) < 1e-6);
+	sherd_energy_close(e);
+	free(sys);
+}
+
+static void power_is_summed_over_time(void **state)
+{
+	char *sys = in_dir("ina");
+	struct sherd_energy *e;
+	double start, joules, s;
+
+	(void)state;
+	write_file("ina/class/hwmon/hwmon0/name", "coretemp\n");
+	write_file("ina/class/hwmon/hwmon1/name", "ina3221\n");
+	write_file("ina/class/hwmon/hwmon1/in1_label", "VDD_IN\n");
+	write_file("ina/class/hwmon/hwmon1/in1_input", "5000\n"); /* mV */
+	write_file("ina/class/hwmon/hwmon1/curr1_input", "2000\n"); /* mA: 10 W */
+	write_file("ina/class/hwmon/hwmon1/in2_label", "VDD_CPU\n");
+	write_file("ina/class/hwmon/hwmon1/in2_input", "5000\n");
+	write_file("ina/class/hwmon/hwmon1/curr2_input", "1000\n");
+	e = sherd_energy_open(sys);
+	assert_non_null(e);
+	assert_string_equal(sherd_energy_name(e), "ina3221 VDD_IN");
+	start = sherd_now();
+	assert_int_equal(sherd_energy_start(e), 0);
+	usleep(200000);
+	joules = sherd_energy_stop(e);
+	s = sherd_now() - start;
+	assert_true(joules <= 10 * s && joules >= 10 * 0.199);
+	sherd_energy_close(e);
+	free(sys);
+}
+
+static void mapped_weights_are_told_from_other_memory(void **state)
+{
+	char *path = in_dir("weights");
+	const char *names[] = { NULL, path };
+	size_t size = 4 << 20;
+	struct sherd_memory m;
+	char *text = sherd_calloc(size + 1, 1);
+	volatile const char *p;
+	int fd;
+
+	(void)state;
+	memset(text, 'w', size);
+	write_file("weights", text);
+	fd = open(path, O_RDONLY);
+	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	for (size_t i = 0; i < size; i += 4096)
+		(void)p[i];
+	sherd_memory_read(&m, names, ARRAY_SIZE(names));
+	assert_int_equal(m.weights, size);
+	assert_true(m.pss > 2 * size && m.peak >= 2 * size);
+	sherd_memory_read(&m, NULL, 0);
+	assert_int_equal(m.weights, 0);
+	munmap((void *)p, size);
+	close(fd);
+	free(text);
+	free(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_platform_is_one_sentence_that_says_what_to_install),
+		cmocka_unit_test(a_device_works_without_a_cache_folder_and_leaves_nothing_behind),
+		cmocka_unit_test(a_kept_program_runs_without_waking_the_compiler),
+		cmocka_unit_test(the_dot_path_follows_from_what_the_device_says),
+		cmocka_unit_test(a_dot_path_that_cannot_run_is_refused),
+		cmocka_unit_test(extensions_match_whole_words_only),
+		cmocka_unit_test(a_source_contains_each_include_once),
+		cmocka_unit_test(an_unknown_source_is_refused_by_name),
+		cmocka_unit_test(a_compiler_error_becomes_one_sentence_with_file_and_line),
+		cmocka_unit_test(a_damaged_binary_is_built_again),
+		cmocka_unit_test(a_key_depends_on_the_dot_path_and_the_text),
+		cmocka_unit_test(a_verdict_is_kept_under_its_key),
+		cmocka_unit_test(a_device_is_found_by_number_name_and_kind),
+		cmocka_unit_test(a_cpu_device_has_as_many_threads_as_asked_for),
+		cmocka_unit_test(profiling_can_be_switched_on_and_off),
+		cmocka_unit_test(a_childs_output_and_arguments_arrive),
+		cmocka_unit_test(a_failing_child_is_quoted_by_its_last_line),
+		cmocka_unit_test(a_crashing_child_is_named_by_its_signal),
+		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
+		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
+		cmocka_unit_test(no_sherd_command_is_not_an_error_of_the_device),
+		cmocka_unit_test(limits_survive_being_written_and_read),
+		cmocka_unit_test(limits_of_a_device_are_plausible),
+		cmocka_unit_test(a_machine_without_sensors_has_no_energy),
+		cmocka_unit_test(a_rapl_counter_that_wraps_is_followed),
+		cmocka_unit_test(power_is_summed_over_time),
+		cmocka_unit_test(mapped_weights_are_told_from_other_memory),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
