@@ -124,16 +124,19 @@ static void add_tile_int(const struct tile *t, const struct sherd_ref_act *a, in
 static void unpack_float(const struct tile *t, float v[SHERD_TILE_COLS][SHERD_TILE_ROWS])
 {
 	const void *p = tile_values(t);
+	const uint16_t *h = p;
 	enum sherd_elem e = t->w->fmt.elem;
-	int i;
+	int c, r;
 
 	if (e == SHERD_ELEM_F32)
 		memcpy(v, p, SHERD_TILE_COLS * sizeof(*v));
 	else if (e == SHERD_ELEM_F16)
-		sherd_ref_halves(p, SHERD_TILE_COLS * SHERD_TILE_ROWS, v[0]);
+		for (c = 0; c < SHERD_TILE_COLS; c++)
+			sherd_ref_halves(h + c * SHERD_TILE_ROWS, SHERD_TILE_ROWS, v[c]);
 	else
-		for (i = 0; i < SHERD_TILE_COLS * SHERD_TILE_ROWS; i++)
-			v[0][i] = sherd_bf16_to_f32(((const uint16_t *)p)[i]);
+		for (c = 0; c < SHERD_TILE_COLS; c++)
+			for (r = 0; r < SHERD_TILE_ROWS; r++)
+				v[c][r] = sherd_bf16_to_f32(h[c * SHERD_TILE_ROWS + r]);
 }
 
 static SHERD_REF_HOT void add_columns(float v[][SHERD_TILE_ROWS], int n_cols, const float *x,
