@@ -76,9 +76,23 @@ static int32_t pair_merge(const struct tok_work *w, const struct tok_sym *l,
 	return m->left < 0 ? -1 : m->piece;
 }
 
-/* "left right": the first space that is not at the start parts them. */
+/*
+ * Merges mostly make tokens in the order of their ids: the one after @last is tried before the index.
+ */
+static int32_t intern_next(struct tok_vocab *v, int32_t last, const char *text, size_t len,
+			   struct sherd_error *err)
+{
+	uint32_t next = (uint32_t)last + 1;
+
+	if (next < v->n && v->pieces[next].len == len &&
+	    !memcmp(tok_text(v, (int32_t)next), text, len))
+		return (int32_t)next;
+	return tok_vocab_intern(v, text, len, err);
+}
+
+/* "left right": the first space that is not at the start parts them. *@last: the piece it made. */
 static int add_merge(struct sherd_tokenizer *t, struct gguf_str s, int32_t rank,
-		     struct tok_buf *joined, struct sherd_error *err)
+		     int32_t *last, struct tok_buf *joined, struct sherd_error *err)
 {
 	const char *space = s.len > 1 ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
 	size_t n = space ? (size_t)(space - s.data) : 0;
@@ -96,9 +110,10 @@ static int add_merge(struct sherd_tokenizer *t, struct gguf_str s, int32_t rank,
 	memcpy(mempcpy(text, s.data, n), space + 1, s.len - n - 1);
 	left = tok_vocab_intern(&t->vocab, text, n, err);
 	right = left < 0 ? left : tok_vocab_intern(&t->vocab, text + n, s.len - n - 1, err);
-	piece = right < 0 ? right : tok_vocab_intern(&t->vocab, text, s.len - 1, err);
+	piece = right < 0 ? right : intern_next(&t->vocab, *last, text, s.len - 1, err);
 	if (piece < 0)
 		return piece;
+	*last = piece;
 	m = merge_slot(t, left, right);
 	if (m->left < 0)
 		*m = (struct tok_merge){ left, right, rank, piece };
@@ -109,6 +124,7 @@ static int load_merges(struct sherd_tokenizer *t, const struct gguf *g, struct s
 {
 	const struct gguf_value *v = gguf_find(g, "tokenizer.ggml.merges");
 	struct tok_buf joined = { 0 };
+	int32_t last = -1;
 	size_t n = 16;
 	int ret = 0;
 
@@ -125,7 +141,7 @@ static int load_merges(struct sherd_tokenizer *t, const struct gguf *g, struct s
 	for (size_t i = 0; i < n; i++)
 		t->merges[i].left = -1;
 	for (uint64_t i = 0; v && i < v->n && !ret; i++)
-		ret = add_merge(t, v->strings[i], (int32_t)i, &joined, err);
+		ret = add_merge(t, v->strings[i], (int32_t)i, &last, &joined, err);
 	free(joined.data);
 	return ret;
 }
