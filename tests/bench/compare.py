@@ -10,6 +10,7 @@
 import argparse
 import datetime
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -203,10 +204,12 @@ def start_to_end(who, model, args):
     return time.monotonic() - start
 
 
-def first_token(sherd, peer, model, args):
+def first_token(sherd, peers, model, args):
+    start_to_end(sherd, model, args)  # warms the page cache, and sherd's shards and kernels
+    for p in peers:
+        start_to_end(p, model, args)
+    peer = min(peers, key=lambda p: start_to_end(p, model, args))
     ratios, ours, theirs = [], [], []
-    for who in (sherd, peer):
-        start_to_end(who, model, args)  # warms the page cache, and sherd's shards and kernels
     for i in range(max(args.pairs, 3)):
         order = [sherd, peer] if i % 2 == 0 else [peer, sherd]
         s = {who.name: start_to_end(who, model, args) for who in order}
@@ -215,6 +218,7 @@ def first_token(sherd, peer, model, args):
     return {
         "sherd": statistics.median(ours),
         "peer": statistics.median(theirs),
+        "build": peer.name,
         "ratio": statistics.median(ratios),
         "ratios": ratios,
     }
@@ -238,25 +242,20 @@ def smaps(pid):
 
 
 def memory(who, model, kv_bytes, args):
-    """The largest PSS during decode, and what is left of it without weights and KV cache."""
-    p = subprocess.Popen(
-        [str(c) for c in who.run(model, args.gen, 512)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=who.env,
-    )
-    p.stdout.read(1)  # prefill and loading are over
-    largest = (0, 0)
+    """The largest PSS of a run, and the largest that is left of it without weights and KV cache."""
+    cmd = [str(c) for c in who.run(model, args.gen, 512)]
+    p = subprocess.Popen(cmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=who.env)
+    total = rest = 0
     while p.poll() is None:
         try:
-            largest = max(largest, smaps(p.pid))
+            pss, weights = smaps(p.pid)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             break
-        time.sleep(0.05)
-    p.stdout.read()
-    p.wait()
-    total, weights = largest
-    return {"pss": total, "weights": weights, "beyond": total - weights - kv_bytes}
+        total, rest = max(total, pss), max(rest, pss - weights)
+        time.sleep(0.02)
+    if p.wait() or not total:
+        sys.exit(f"bench: {' '.join(cmd)} ended with {p.returncode} before it could be weighed")
+    return {"pss": total, "beyond": rest - kv_bytes}
 
 
 def machine():
@@ -276,7 +275,7 @@ def shape(model, args):
     sherd, peers = args.sherd_runner, args.peers
     best = fastest(peers, model, args)
     r = {test: pairs(sherd, best[test], model, test, args) for test in ("prefill", "decode")}
-    r["first"] = first_token(sherd, best["decode"], model, args)
+    r["first"] = first_token(sherd, peers, model, args)
     kv = 22 * 2 * 256 * 512 * 2 if not args.quick else 0  # halves, a context of 512
     r["memory"] = memory(sherd, model, kv, args)
     r["peer_memory"] = memory(best["decode"], model, kv, args)
@@ -288,9 +287,9 @@ def verdict(ok):
 
 
 def speed_row(name, test, r, goal):
-    share = (
-        f"{100 * r['read_share']:.0f} % of {r['read'] / 1e9:.1f} GB/s" if test == "decode" else ""
-    )
+    share = ""
+    if test == "decode" and math.isfinite(r["read_share"]):
+        share = f"{100 * r['read_share']:.0f} % of {r['read'] / 1e9:.1f} GB/s"
     reached = r["ratio"] >= goal or (test == "decode" and r["read_share"] >= 0.9)
     spread = f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f}"
     return (
@@ -302,7 +301,7 @@ def speed_row(name, test, r, goal):
 def report(results, kdoc, empty, args):
     lines = [
         f"{datetime.date.today()}, {machine()}, {args.threads} threads, {args.pairs} pairs, "
-        f"load {os.getloadavg()[0]:.1f} at the end",
+        f"load {args.load:.1f} before",
         "",
         "| model | test | sherd | llama.cpp (build) | ratio (range) | weights read | goal | met |",
         "|---|---|---|---|---|---|---|---|",
@@ -312,7 +311,7 @@ def report(results, kdoc, empty, args):
         lines.append(speed_row(name, "decode", r["decode"], 1.3))
         f = r["first"]
         lines.append(
-            f"| {name} | one token, exec to exit | {f['sherd']:.2f} s | {f['peer']:.2f} s | "
+            f"| {name} | one token, exec to exit | {f['sherd']:.2f} s | {f['peer']:.2f} s ({f['build']}) | "
             f"{f['ratio']:.2f} | | <= 1.0 | {verdict(f['ratio'] <= 1)} |"
         )
         m, p, goal = r["memory"], r["peer_memory"], empty + 50 * MIB
@@ -366,7 +365,9 @@ def main():
     args.log = []
     args.sherd_runner = Sherd(args)
     args.peers = [Peer(args, b) for b in (args.peer / "builds").read_text().split()]
-    say(f"load before: {os.getloadavg()[0]:.2f} (other work on the machine spoils the numbers)")
+    args.load = os.getloadavg()[0]
+    if args.load > 0.3:
+        say(f"the load is {args.load:.1f}: other work on the machine spoils the numbers")
     results = {m.stem: shape(m, args) for m in args.models}
     kdoc = {m.stem: small(m, args) for m in args.small}
     table = report(results, kdoc, args.empty, args)
