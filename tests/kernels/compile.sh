@@ -6,7 +6,7 @@
 # machine code, PTX for NVIDIA and, where ptxas is installed, NVIDIA's assembler. Built-in
 # functions stay unresolved: this finds what a front end, an optimizer and an assembler refuse,
 # not what links or runs. And the instruction that a path is named after has to be in what comes
-# out. Speaks TAP.
+# out. Speaks TAP. compile.sh [FILE.cl ...]
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -55,6 +55,9 @@ variants()
 		# Q4_0; Q8_0, Q5_0; Q4_1; Q5_1; Q4_K; Q5_K; Q6_K; and groups of 16 with 4 bits
 		printf -- '-DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s\n' 4 32 0 0 8 32 0 0 4 32 0 1 \
 			8 32 0 1 4 32 1 2 8 32 1 2 8 16 1 0 4 16 0 1
+		;;
+	matmul_float.cl)
+		printf -- '-DELEM=%s\n' 2 3 4
 		;;
 	limits.cl)
 		echo -DGROUP=32
@@ -112,7 +115,8 @@ check()
 	echo "not ok $n - $file for $name $variant"
 }
 
-for f in kernels-cl/*.cl; do
+[[ $# -gt 0 ]] || set -- kernels-cl/*.cl
+for f in "$@"; do
 	while read -r variant; do
 		for t in "${targets[@]}"; do
 			check "${f##*/}" "$t" "$variant"
