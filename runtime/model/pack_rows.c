@@ -410,4 +410,6 @@ void sherd_pack_rows(struct sherd_packer *p)
 		pthread_join(hasher, NULL);
 	else
 		hash_main(p);
+	if (!p->ret && p->params->progress)
+		p->params->progress(p->params->ctx, "packing", p->plan.bytes_in, p->plan.bytes_in);
 }
