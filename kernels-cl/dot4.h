@@ -5,6 +5,7 @@
  *	VI dot4(VI acc, VU w, int x)    acc + sum of 4 (weight byte * activation byte), lane by lane
  *	void prefetch_far(p)            a hint that a weight line will be read soon
  *	VF load_half(p)                 halves to floats
+ *	ushort half_bits(float)         a float rounded to the nearest half, ties to even
  *
  * where a lane is a row: 16 side by side in the wide shape (CPUs), 1 in the SIMT shape (GPUs). x holds
  * 4 signed activations, the same for all lanes. Weights are unsigned bytes; where an instruction wants
@@ -111,8 +112,23 @@ static inline VF load_half(__global const ushort *p)
 	__asm__("vcvtph2ps %1, %0" : "=v"(r) : "m"(*(__global const ushort16 *)p));
 	return r;
 }
+static inline ushort half_bits(float x)
+{
+	float4 in = (float4)(x, 0.0f, 0.0f, 0.0f);
+	uint4 out;
+
+	__asm__("vcvtps2ph $0, %1, %0" : "=v"(out) : "v"(in));
+	return (ushort)out.x;
+}
 #else
 #define prefetch_far(p)
+static inline ushort half_bits(float x)
+{
+	ushort h;
+
+	vstore_half_rte(x, 0, (__private half *)&h);
+	return h;
+}
 #if LANES == 16
 #define load_half(p) vload_half16(0, (__global const half *)(p))
 #else

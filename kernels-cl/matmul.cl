@@ -37,16 +37,12 @@ typedef ushort min_t;
 #define MINS_AT(p, i) (p)
 #endif
 #if LANES == 16
-#define LOAD_FLOATS(p) vload16(0, p)
 #define LOAD_LINE(p)   (*(__global const uint16 *)(p))
 #else
-#define LOAD_FLOATS(p) (*(p))
 #define LOAD_LINE(p)   (*(p))
 #endif
 
 #define AHEAD	 1024 /* words: 4 KiB */
-#define RESIDUAL 1 /* flags: dst += */
-#define BIAS	 2
 
 /* What a dot product starts from so that it ends as sum((u - zero) * x). */
 static inline int dot_start(__global const struct act_group *g, __global const struct act_half *h,
@@ -88,44 +84,12 @@ static inline void load_tile(VU w[8], __global const uint *p)
 	}
 }
 
-static inline void store_lanes(__global float *dst, VF y, __global const float *bias, int row,
-			       int rows, int flags)
-{
-#if LANES == 16
-	if (row + 16 <= rows) {
-		if (flags & BIAS)
-			y = y + vload16(0, bias + row);
-		if (flags & RESIDUAL)
-			y = vload16(0, dst + row) + y;
-		vstore16(y, 0, dst + row);
-		return;
-	}
-	float lane[16];
-
-	vstore16(y, 0, lane);
-	for (int i = 0; row + i < rows; i++) {
-		float v = lane[i];
-
-		if (flags & BIAS)
-			v = v + bias[row + i];
-		dst[row + i] = flags & RESIDUAL ? dst[row + i] + v : v;
-	}
-#else
-	if (row >= rows)
-		return;
-	if (flags & BIAS)
-		y = y + bias[row];
-	dst[row] = flags & RESIDUAL ? dst[row] + y : y;
-#endif
-}
-
 #if GROUP == 16
 #define HALVES(h, i) ((h) + (i))
 #else
 #define HALVES(h, i) (h)
 #endif
 #define MAX_T	8
-#define INLINED static inline __attribute__((always_inline))
 
 /* What T tokens bring: pointers to their rows of activations. T is a constant after inlining. */
 struct tokens {

@@ -12,7 +12,7 @@
 #ifndef SHERD_NUM_H
 #define SHERD_NUM_H
 
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 #pragma OPENCL FP_CONTRACT OFF
 #define NUM_FN			static inline
 #define NUM_FMA(a, b, c)	fma(a, b, c)
@@ -145,7 +145,7 @@ static inline float num_as_float_1(int32_t i)
 
 /* a < b ? y : n, lane by lane */
 #define NUM_SELECT_LT_1(a, b, y, n)  ((a) < (b) ? (y) : (n))
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_VERSION__) || defined(__OPENCL_C_VERSION__)
 #define NUM_SELECT_LT_4(a, b, y, n)  select(n, y, (int4)((a) < (float4)(b)))
 #define NUM_SELECT_LT_16(a, b, y, n) select(n, y, (int16)((a) < (float16)(b)))
 SHERD_NUM_DEFINE(16, float16, int16)

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * attention.cl: softmax(q k) v over a session's pages. A chunk is 256 absolute positions; each gets its
+ * own maximum, sum and weighted V from scratch, and chunks merge in position order, so that it does not
+ * matter who computes which: a work-item may walk all chunks of its queries (prompts), or chunks are
+ * parts of their own that attend_merge puts together (single tokens).
+ *
+ * Orders: a score is one chain of fma over head_dim; the sum of exponentials follows the lane rule over
+ * positions; an output is one chain of fma over positions.
+ */
+#include "kv.h"
+
+#define PART (DIM_PAD + 2) /* floats of a part: maximum, sum, output */
+
+/* State <- state and one more chunk's result. */
+#define MERGE(m_to, s_to, m_from, s_from, o_to, o_from, n, i)                                     \
+	do {                                                                                      \
+		float m_ = fmax(m_to, m_from);                                                    \
+		float a_ = num_exp_1((m_to) - m_), b_ = num_exp_1((m_from) - m_);                 \
+                                                                                                  \
+		s_to = fma(s_to, a_, (s_from) * b_);                                              \
+		for (int i = 0; i < (n); i++)                                                     \
+			o_to = fma(o_to, a_, (o_from) * b_);                                      \
+		m_to = m_;                                                                        \
+	} while (0)
+
+#if LANES == 16
+#define NQ 8 /* queries that share a read of K and V */
+
+/* Queries of one KV head and session: rows x query heads of the group. */
+struct queries {
+	__global const float *q[NQ];
+	int last[NQ]; /* the position that each may see up to */
+	int n_positions; /* in the chunk that is looked at: what the furthest sees */
+};
+
+/* e [NQ][256]: scores of chunk @chunk, 16 positions at a time. */
+INLINED void scores(float16 e[NQ][CHUNK / 16], const struct queries *in, const struct cache *c,
+		    int chunk, int head)
+{
+	for (int j = 0; j < in->n_positions; j += 16) {
+		__global kv_t *k = k_of(c, chunk * (CHUNK / PAGE) + j / PAGE, head);
+		__global const kv_t *at = k + j % PAGE;
+		float16 s[NQ];
+
+#pragma unroll
+		for (int q = 0; q < NQ; q++)
+			s[q] = (float16)(0.0f);
+		for (int d = 0; d < HEAD_DIM; d++) {
+			float16 kd = LOAD_KV(at + d * PAGE);
+
+#pragma unroll
+			for (int q = 0; q < NQ; q++)
+				s[q] = fma((float16)in->q[q][d], kd, s[q]);
+		}
+#pragma unroll
+		for (int q = 0; q < NQ; q++)
+			e[q][j / 16] = KV == 1 ? s[q] * vload16(0, scales_of(k) + j % PAGE) : s[q];
+	}
+}
+
+/* Scores to weights: exp(score - max), 0 beyond @n positions; returns the maximum, and the sum. */
+INLINED float weigh(float16 *e, int n, int n_vecs, float *sum)
+{
+	const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	float16 m16 = (float16)(-INFINITY), s = (float16)(0.0f);
+
+	for (int v = 0; v < n_vecs; v++) {
+		e[v] = select((float16)(-INFINITY), e[v], lane + 16 * v < n);
+		m16 = fmax(m16, e[v]);
+	}
+	float8 m8 = fmax(m16.lo, m16.hi);
+	float4 m4 = fmax(m8.lo, m8.hi);
+	float2 m2 = fmax(m4.lo, m4.hi);
+	float m = fmax(m2.x, m2.y);
+
+	for (int v = 0; v < n_vecs; v++) {
+		e[v] = num_exp_16(e[v] - m);
+		e[v] = select((float16)(0.0f), e[v], lane + 16 * v < n);
+		s = s + e[v];
+	}
+	float8 s8 = s.lo + s.hi;
+	float4 s4 = s8.lo + s8.hi;
+	float2 s2 = s4.lo + s4.hi;
+
+	*sum = s2.x + s2.y;
+	return m;
+}
+
+/* o [NQ][DIM_VECS] = weights times V, in position order. */
+INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const struct queries *in,
+		    const struct cache *c, int chunk, int head)
+{
+	for (int d = 0; d < DIM_VECS; d++)
+#pragma unroll
+		for (int q = 0; q < NQ; q++)
+			o[q][d] = (float16)(0.0f);
+	for (int j0 = 0; j0 < in->n_positions; j0 += PAGE) {
+		__global kv_t *v = v_of(c, chunk * (CHUNK / PAGE) + j0 / PAGE, head);
+		const int end = min(PAGE, in->n_positions - j0);
+
+		for (int d = 0; d < DIM_VECS; d++) {
+			float16 acc[NQ];
+
+#pragma unroll
+			for (int q = 0; q < NQ; q++)
+				acc[q] = o[q][d];
+			for (int j = 0; j < end; j++) {
+				float16 vd = LOAD_KV(v + j * HEAD_DIM + 16 * d);
+				float scale = KV == 1 ? scales_of(v)[j] : 1.0f;
+
+#pragma unroll
+				for (int q = 0; q < NQ; q++) {
+					float w = ((float *)e[q])[j0 + j];
+
+					acc[q] = fma((float16)(KV == 1 ? w * scale : w), vd, acc[q]);
+				}
+			}
+#pragma unroll
+			for (int q = 0; q < NQ; q++)
+				o[q][d] = acc[q];
+		}
+	}
+}
+
+/*
+ * Tiles: {first row of the item, first query of the item, queries in the tile, item}; query i of an item is
+ * head i % group of its row i / group. Global: (tiles, KV heads, chunks or 1). With @n_parts the chunk's
+ * result goes to parts [row][head][n_parts][PART], else all chunks are merged into att.
+ */
+__kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
+		     __global float *parts, int n_parts, int n_heads, int group,
+		     __global const int4 *tiles, CACHE_ARGS)
+{
+	const int4 tile = tiles[get_global_id(0)];
+	const int head = get_global_id(1);
+	const struct cache c = { pool, pages + (size_t)tile.w * pages_stride, page_bytes, layer_offset,
+				 side_bytes };
+	struct queries in;
+	float16 e[NQ][CHUNK / 16], o[NQ][DIM_VECS], total[NQ][DIM_VECS];
+	float max_all[NQ], sum_all[NQ];
+	int last = 0;
+
+	for (int q = 0; q < NQ; q++) {
+		int i = tile.y + min(q, tile.z - 1);
+		int row = tile.x + i / group;
+
+		in.q[q] = qkv + (size_t)row * stride + (head * group + i % group) * HEAD_DIM;
+		in.last[q] = pos[row];
+		last = max(last, in.last[q]);
+	}
+	const int first_chunk = n_parts ? get_global_id(2) : 0;
+	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
+
+	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
+		in.n_positions = min(CHUNK, last + 1 - chunk * CHUNK);
+		if (in.n_positions <= 0)
+			return;
+		scores(e, &in, &c, chunk, head);
+		float m[NQ], s[NQ];
+
+		for (int q = 0; q < NQ; q++)
+			m[q] = weigh(e[q], in.last[q] + 1 - chunk * CHUNK, (in.n_positions + 15) / 16,
+				     &s[q]);
+		values(o, e, &in, &c, chunk, head);
+		for (int q = 0; q < tile.z; q++) {
+			int i = tile.y + q, row = tile.x + i / group;
+
+			if (in.last[q] < chunk * CHUNK)
+				continue;
+			if (n_parts) {
+				__global float *p = parts + (((size_t)row * n_heads + head * group +
+							      i % group) * n_parts + chunk) * PART;
+
+				p[0] = m[q];
+				p[1] = s[q];
+				for (int d = 0; d < DIM_VECS; d++)
+					vstore16(o[q][d], d, p + 2);
+			} else if (!chunk) {
+				max_all[q] = m[q];
+				sum_all[q] = s[q];
+				for (int d = 0; d < DIM_VECS; d++)
+					total[q][d] = o[q][d];
+			} else {
+				MERGE(max_all[q], sum_all[q], m[q], s[q], total[q][d], o[q][d],
+				      DIM_VECS, d);
+			}
+		}
+	}
+	if (n_parts)
+		return;
+	for (int q = 0; q < tile.z; q++) {
+		int i = tile.y + q, row = tile.x + i / group;
+		__global float *to = att + (size_t)row * att_stride +
+				     (head * group + i % group) * HEAD_DIM;
+		float r = num_recip_1(sum_all[q]);
+
+		for (int d = 0; d < HEAD_DIM; d++)
+			to[d] = ((float *)total[q])[d] * r;
+	}
+}
+#else
+
+/*
+ * A work-group a (row, head) and, with @n_parts, a chunk: global (local size, heads, rows * max(1,
+ * n_parts)). Scores: a position a work-item; outputs: a dimension a work-item.
+ */
+__kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
+		     __global float *parts, int n_parts, int n_heads, int group,
+		     __global const int4 *tiles, CACHE_ARGS)
+{
+	__local float e[CHUNK], lanes[16], query[HEAD_DIM];
+	const int l = get_local_id(0), n_items = get_local_size(0), h = get_global_id(1);
+	const int row = n_parts ? get_global_id(2) / n_parts : get_global_id(2);
+	const struct cache c = { pool, pages + (size_t)item[row] * pages_stride, page_bytes,
+				 layer_offset, side_bytes };
+	const int last = pos[row], head = h / group;
+	const int first_chunk = n_parts ? get_global_id(2) % n_parts : 0;
+	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
+	float total[(HEAD_DIM + 31) / 32], max_all = 0.0f, sum_all = 0.0f;
+
+	for (int d = l; d < HEAD_DIM; d += n_items)
+		query[d] = qkv[(size_t)row * stride + h * HEAD_DIM + d];
+	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
+		const int n = min(CHUNK, last + 1 - chunk * CHUNK);
+
+		if (n <= 0)
+			return;
+		barrier(CLK_LOCAL_MEM_FENCE);
+		for (int j = l; j < n; j += n_items) {
+			__global kv_t *k = k_of(&c, chunk * (CHUNK / PAGE) + j / PAGE, head);
+			float s = 0.0f;
+
+			for (int d = 0; d < HEAD_DIM; d++)
+				s = fma(query[d], LOAD_KV(k + d * PAGE + j % PAGE), s);
+			e[j] = KV == 1 ? s * scales_of(k)[j % PAGE] : s;
+		}
+		barrier(CLK_LOCAL_MEM_FENCE);
+		float m = e[0];
+
+		for (int j = 1; j < n; j++)
+			m = fmax(m, e[j]);
+		barrier(CLK_LOCAL_MEM_FENCE);
+		for (int j = l; j < n; j += n_items)
+			e[j] = num_exp_1(e[j] - m);
+		barrier(CLK_LOCAL_MEM_FENCE);
+		if (l < 16) {
+			float s = 0.0f;
+
+			for (int j = l; j < n; j += 16)
+				s = s + e[j];
+			lanes[l] = s;
+		}
+		for (int step = 8; step; step /= 2) {
+			barrier(CLK_LOCAL_MEM_FENCE);
+			if (l < step)
+				lanes[l] = lanes[l] + lanes[l + step];
+		}
+		barrier(CLK_LOCAL_MEM_FENCE);
+		const float sum = lanes[0];
+		float max_to = max_all, sum_to = sum_all;
+
+		if (n_parts && l == 0) {
+			__global float *p = parts + (((size_t)row * n_heads + h) * n_parts + chunk) * PART;
+
+			p[0] = m;
+			p[1] = sum;
+		}
+		for (int d = l, i = 0; d < HEAD_DIM; d += n_items, i++) {
+			float o = 0.0f;
+
+			for (int j = 0; j < n; j++) {
+				__global kv_t *v = v_of(&c, chunk * (CHUNK / PAGE) + j / PAGE, head);
+				float w = KV == 1 ? e[j] * scales_of(v)[j % PAGE] : e[j];
+
+				o = fma(w, LOAD_KV(v + (j % PAGE) * HEAD_DIM + d), o);
+			}
+			if (n_parts)
+				parts[(((size_t)row * n_heads + h) * n_parts + chunk) * PART + 2 + d] = o;
+			else if (!chunk)
+				total[i] = o;
+			else {
+				max_to = max_all;
+				sum_to = sum_all;
+				MERGE(max_to, sum_to, m, sum, total[i], o, 1, k_);
+			}
+		}
+		if (chunk && HEAD_DIM <= l) /* no dimension here: the state moves all the same */
+			MERGE(max_to, sum_to, m, sum, e[0], e[0], 0, k_);
+		max_all = chunk ? max_to : m;
+		sum_all = chunk ? sum_to : sum;
+	}
+	if (n_parts)
+		return;
+	for (int d = l, i = 0; d < HEAD_DIM; d += n_items, i++)
+		att[(size_t)row * att_stride + h * HEAD_DIM + d] = total[i] * num_recip_1(sum_all);
+}
+#endif
+
+/* ATT from the parts of a row's chunks, in position order. Global: (heads, rows). */
+__kernel void attend_merge(__global const float *parts, int n_parts, __global float *att,
+			   int att_stride, int n_heads, __global const int *pos)
+{
+	const int h = get_global_id(0), row = get_global_id(1);
+	__global const float *p = parts + ((size_t)row * n_heads + h) * n_parts * PART;
+	__global float *to = att + (size_t)row * att_stride + h * HEAD_DIM;
+	float m = p[0], s = p[1], o[HEAD_DIM];
+
+	for (int d = 0; d < HEAD_DIM; d++)
+		o[d] = p[2 + d];
+	for (int c = 1; c <= pos[row] / CHUNK; c++) {
+		p += PART;
+		MERGE(m, s, p[0], p[1], o[d], p[2 + d], HEAD_DIM, d);
+	}
+	for (int d = 0; d < HEAD_DIM; d++)
+		to[d] = o[d] * num_recip_1(s);
+}

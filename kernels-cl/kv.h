@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kv.h: the KV cache's pages as kernels see them (infer/kv.h): for each layer and KV head K [HEAD_DIM][64
+ * positions] and V [64 positions][HEAD_DIM], each followed by 64 float scales where it is int8.
+ * Compiled with -DHEAD_DIM= and -DKV=0 (half), 1 (int8) or 2 (float), the numbers of enum sherd_kv_type.
+ */
+#ifndef SHERD_KV_CL_H
+#define SHERD_KV_CL_H
+
+#include "common.h"
+
+#define PAGE	 64
+#define DIM_VECS ((HEAD_DIM + LANES - 1) / LANES)
+#define DIM_PAD	 (DIM_VECS * LANES)
+
+#if KV == 0
+typedef ushort kv_t;
+#define LOAD_KV(p) load_half(p)
+#elif KV == 1
+typedef char kv_t;
+#if LANES == 16
+#define LOAD_KV(p) convert_float16(vload16(0, p))
+#else
+#define LOAD_KV(p) ((float)*(p))
+#endif
+#else
+typedef float kv_t;
+#define LOAD_KV(p) LOAD_FLOATS(p)
+#endif
+
+/* Where a session's pages are; what is the same for a whole launch. */
+struct cache {
+	__global uchar *pool;
+	__global const int *pages; /* the session's table */
+	ulong page_bytes, offset; /* of the layer in a page */
+	uint side_bytes; /* of K, or of V, of one head */
+};
+
+#define CACHE_ARGS                                                                                \
+	__global uchar *pool, __global const int *pages, int pages_stride,                        \
+		__global const int *item, __global const int *pos, ulong page_bytes,              \
+		ulong layer_offset, uint side_bytes
+
+INLINED __global kv_t *k_of(const struct cache *c, int page, int head)
+{
+	return (__global kv_t *)(c->pool + (ulong)c->pages[page] * c->page_bytes + c->offset +
+				 (ulong)head * 2 * c->side_bytes);
+}
+
+INLINED __global kv_t *v_of(const struct cache *c, int page, int head)
+{
+	return (__global kv_t *)((__global uchar *)k_of(c, page, head) + c->side_bytes);
+}
+
+/* The 64 scales behind a head's K or V. */
+INLINED __global float *scales_of(__global kv_t *side)
+{
+	return (__global float *)(side + HEAD_DIM * PAGE);
+}
+
+#endif

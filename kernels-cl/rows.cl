@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rows.cl: the steps between the matmuls, a row (token) at a time: embedding, norm, activation function,
+ * quantizer, cut, gather. All of them end in groups of 32 columns, a group by one work-item, which
+ * takes more of them where the global size is smaller than a row.
+ */
+#include "common.h"
+
+/* Columns [32 g, 32 g + 32) of a row, zeros beyond its end. */
+INLINED void load_group(float x[32], __global const float *row, int g, int width)
+{
+	if (32 * g + 32 <= width) {
+		vstore16(vload16(2 * g, row), 0, x);
+		vstore16(vload16(2 * g + 1, row), 1, x);
+		return;
+	}
+	for (int i = 0; i < 32; i++)
+		x[i] = 32 * g + i < width ? row[32 * g + i] : 0.0f;
+}
+
+INLINED float amax_of(const float x[32])
+{
+	int16 a = as_int16(vload16(0, x)) & 0x7fffffff, b = as_int16(vload16(1, x)) & 0x7fffffff;
+	int16 m16 = max(a, b);
+	int8 m8 = max(m16.lo, m16.hi);
+	int4 m4 = max(m8.lo, m8.hi);
+	int2 m2 = max(m4.lo, m4.hi);
+
+	return as_float(max(m2.x, m2.y));
+}
+
+INLINED int sum_of(int16 q)
+{
+	int8 s8 = q.lo + q.hi;
+	int4 s4 = s8.lo + s8.hi;
+	int2 s2 = s4.lo + s4.hi;
+
+	return s2.x + s2.y;
+}
+
+/* rint and clamp: x * r to [-127, 127], ties to even. */
+INLINED int16 to_int8(float16 x, float r)
+{
+	return convert_int16(fmin(fmax(rint(x * r), (float16)(-127.0f)), (float16)(127.0f)));
+}
+
+#define EACH_GROUP(g, width) \
+	for (int g = get_global_id(0); g < ((width) + 31) / 32; g += get_global_size(0))
+
+/* What matmuls read of a group: floats (@a), integers, or both. Returns 0, or 1 if it is not finite. */
+#define QUANT_F32    1
+#define QUANT_Q8     2
+#define QUANT_HALVES 4
+#define QUANT_ARGS                                                                                \
+	__global float *a, int a_stride, __global char *q, __global struct act_group *groups,     \
+		__global struct act_half *halves, int want
+#define QUANT_PASS a, a_stride, q, groups, halves, want
+
+INLINED int put_group(const float x[32], int row, int g, int width, QUANT_ARGS)
+{
+	const int n_groups = (width + 31) / 32;
+	const size_t at = (size_t)row * n_groups + g;
+	float amax = amax_of(x), r;
+	float d = num_quant_scale(amax, &r);
+
+	if (want & QUANT_F32)
+		for (int i = 0; i < 32 && 32 * g + i < width; i++)
+			a[(size_t)row * a_stride + 32 * g + i] = x[i];
+	if (want & QUANT_Q8) {
+		int16 lo = to_int8(vload16(0, x), r), hi = to_int8(vload16(1, x), r);
+		int s0 = sum_of(lo), s1 = sum_of(hi);
+
+		vstore16(convert_char16(lo), 2 * at, q);
+		vstore16(convert_char16(hi), 2 * at + 1, q);
+		groups[at].d = d;
+		groups[at].ds = d * (float)(s0 + s1);
+		groups[at].n4 = -8 * (s0 + s1);
+		groups[at].n8 = -128 * (s0 + s1);
+		if (want & QUANT_HALVES) {
+			halves[at].ds[0] = d * (float)s0;
+			halves[at].ds[1] = d * (float)s1;
+			halves[at].n8[0] = -128 * s0;
+			halves[at].n8[1] = -128 * s1;
+		}
+	}
+	return not_finite(amax);
+}
+
+/* A = src, quantized. Global: (groups or fewer, rows). */
+__kernel void quantize(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
+		       __global int *failed)
+{
+	const int row = get_global_id(1);
+	int bad = 0;
+
+	EACH_GROUP(g, width) {
+		float x[32];
+
+		load_group(x, src + (size_t)row * src_stride, g, width);
+		bad |= put_group(x, row, g, width, QUANT_PASS);
+	}
+	if (bad)
+		fail_row(failed, step, row);
+}
+
+/* The numbers of enum sherd_act, @gated: two rows of @width side by side. */
+INLINED float16 activation(int act, float16 x)
+{
+	return act == 0 ? num_silu_16(x) : act == 1 ? num_gelu_tanh_16(x) : num_gelu_erf_16(x);
+}
+
+__kernel void activate(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
+		       __global int *failed, int act, int gated)
+{
+	const int row = get_global_id(1);
+	__global const float *s = src + (size_t)row * src_stride;
+	int bad = 0;
+
+	EACH_GROUP(g, width) {
+		float x[32], up[32];
+
+		load_group(x, s, g, width);
+		if (gated)
+			load_group(up, s + width, g, width);
+		for (int i = 0; i < 2; i++) {
+			float16 h = activation(act, vload16(i, x));
+
+			vstore16(gated ? h * vload16(i, up) : h, i, x);
+		}
+		for (int i = width - 32 * g; i < 32; i++)
+			x[i] = 0.0f;
+		bad |= put_group(x, row, g, width, QUANT_PASS);
+	}
+	if (bad)
+		fail_row(failed, step, row);
+}
+
+/*
+ * The lane rule: lane l sums elements l, l + 16, ...; then the lanes pairwise. In the wide shape a
+ * work-item has all lanes; in the SIMT shape 16 of the work-group's items are the lanes, and
+ * everybody gets the result. Adds x, or (x - mean)^2 by fma.
+ */
+#if LANES == 16
+INLINED float lanes_add(float16 s)
+{
+	float8 s8 = s.lo + s.hi;
+	float4 s4 = s8.lo + s8.hi;
+	float2 s2 = s4.lo + s4.hi;
+
+	return s2.x + s2.y;
+}
+
+INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
+		       __local float *lanes)
+{
+	float16 s = (float16)(0.0f);
+	int i;
+
+	for (i = 0; i + 16 <= n; i += 16) {
+		float16 v = vload16(0, x + i);
+
+		s = squares ? fma(v - mean, v - mean, s) : s + v;
+	}
+	vstore16(s, 0, lanes);
+	for (; i < n; i++) {
+		float v = x[i];
+
+		lanes[i % 16] = squares ? fma(v - mean, v - mean, lanes[i % 16]) : lanes[i % 16] + v;
+	}
+	return lanes_add(vload16(0, lanes));
+}
+#else
+INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
+		       __local float *lanes)
+{
+	const int l = get_local_id(0);
+	float s = 0.0f;
+
+	barrier(CLK_LOCAL_MEM_FENCE);
+	if (l < 16) {
+		for (int i = l; i < n; i += 16)
+			s = squares ? fma(x[i] - mean, x[i] - mean, s) : s + x[i];
+		lanes[l] = s;
+	}
+	for (int step = 8; step; step /= 2) {
+		barrier(CLK_LOCAL_MEM_FENCE);
+		if (l < step)
+			lanes[l] = lanes[l] + lanes[l + step];
+	}
+	barrier(CLK_LOCAL_MEM_FENCE);
+	return lanes[0];
+}
+#endif
+
+#define NORM_MAX 1.3292280e36f /* 2^120: num_rsqrt takes no more; NaN fails the comparison too */
+
+/*
+ * A = norm(src). @layer: layer norm, else RMS; bias may be absent (has_bias 0). A work-group a row:
+ * global (local size, rows).
+ */
+__kernel void norm(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
+		   __global int *failed, __global const float *weight, __global const float *bias,
+		   int layer, int has_bias, float eps, float inv_n)
+{
+	__local float lanes[16];
+	const int row = get_global_id(1);
+	__global const float *s = src + (size_t)row * src_stride;
+	float mean = layer ? lane_sum(s, width, 0, 0.0f, lanes) * inv_n : 0.0f;
+	float v = lane_sum(s, width, 1, mean, lanes) * inv_n + eps;
+	float r = num_rsqrt_1(v);
+	int bad = !(v < NORM_MAX);
+
+	for (int g = get_local_id(0); g < (width + 31) / 32; g += get_local_size(0)) {
+		float x[32], w[32], b[32];
+
+		load_group(x, s, g, width);
+		load_group(w, weight, g, width);
+		if (has_bias)
+			load_group(b, bias, g, width);
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			float16 y = vload16(i, x);
+
+			if (layer)
+				y = y - mean;
+			y = y * r;
+			y = has_bias ? fma(y, vload16(i, w), vload16(i, b)) : y * vload16(i, w);
+			vstore16(y, i, x);
+		}
+		for (int i = width - 32 * g; i < 32; i++)
+			x[i] = 0.0f;
+		bad |= put_group(x, row, g, width, QUANT_PASS);
+	}
+	if (bad)
+		fail_row(failed, step, row);
+}
+
+/* A group through the wire's format and back; @wire: enum sherd_wire. 1: it is not finite. */
+INLINED int cut_group(float x[32], int wire)
+{
+	float amax = amax_of(x), d = 0.0f, r = 0.0f;
+	int bad = not_finite(amax);
+
+	if (wire == 0) {
+		if (amax >= NUM_TINY)
+			d = half_value(half_bits(amax * NUM_INV_127));
+		if (d > 0.0f)
+			r = num_recip_1(d);
+		for (int i = 0; i < 2; i++)
+			vstore16(convert_float16(to_int8(vload16(i, x), r)) * d, i, x);
+		return bad | not_finite(d);
+	}
+	for (int i = 0; wire == 1 && i < 32; i++) {
+		x[i] = half_value(half_bits(x[i]));
+		bad |= not_finite(x[i]);
+	}
+	return bad;
+}
+
+/* @wire: a row's, 255 for one that is not cut. Global: (groups or fewer, rows). */
+__kernel void cut(__global float *src, int src_stride, int width, __global const uchar *wire,
+		  int step, __global int *failed)
+{
+	const int row = get_global_id(1);
+	__global float *s = src + (size_t)row * src_stride;
+	int bad = 0;
+
+	if (wire[row] == 255)
+		return;
+	EACH_GROUP(g, width) {
+		float x[32];
+
+		load_group(x, s, g, width);
+		bad |= cut_group(x, wire[row]);
+		for (int i = 0; i < 32 && 32 * g + i < width; i++)
+			s[32 * g + i] = x[i];
+	}
+	if (bad)
+		fail_row(failed, step, row);
+}
+
+/* Row i of X becomes row wanted[i]; they rise, and a work-item keeps its columns: global (groups). */
+__kernel void gather(__global float *x, int stride, int width, __global const int *wanted, int n)
+{
+	const int c = get_global_id(0) * 32;
+
+	for (int i = 0; i < n; i++)
+		for (int k = c; k < min(c + 32, width); k++)
+			x[(size_t)i * stride + k] = x[(size_t)wanted[i] * stride + k];
+}
+
+/* A matrix in the packed layout as embed reads it; elem and planes: enum sherd_elem. */
+struct table {
+	int elem, group, scale, min;
+};
+
+INLINED float plane_get(__global const uchar *plane, int elem, size_t i)
+{
+	return elem == 4 ? ((__global const float *)plane)[i] :
+			   vload_half(i, (__global const half *)plane);
+}
+
+/* Columns [32 g, 32 g + 32) of a row, from the tile that holds them. */
+INLINED void table_group(float x[32], struct table t, __global const uchar *values,
+			 __global const uchar *scales, __global const uchar *mins, int row, int g,
+			 int n_groups)
+{
+	const size_t tile = (size_t)(row / 16) * n_groups + g;
+	const int r = row % 16;
+
+	if (t.elem > 1) {
+		for (int c = 0; c < 32; c++) {
+			size_t i = (tile * 32 + c) * 16 + r;
+			ushort h = t.elem == 3 ? ((__global const ushort *)values)[i] : 0;
+
+			x[c] = t.elem == 3 ? as_float((uint)h << 16) : plane_get(values, t.elem, i);
+		}
+		return;
+	}
+	for (int c = 0; c < 32; c++) {
+		const int per = 32 / t.group;
+		size_t i = (tile * per + c / t.group) * 16 + r;
+		float d = plane_get(scales, t.scale, i);
+		int q;
+
+		if (t.elem == 0)
+			q = (values[tile * 256 + (c / 8) * 64 + r * 4 + c % 4] >> (c & 4)) & 15;
+		else
+			q = values[tile * 512 + (c / 4) * 64 + r * 4 + c % 4];
+		if (t.min == 255)
+			x[c] = d * (float)(q - (t.elem == 0 ? 8 : 128));
+		else
+			x[c] = d * (float)q - plane_get(mins, t.min, i);
+	}
+}
+
+/* X = embedding[token] (+ positions[pos]). Global: (groups or fewer, rows). */
+__kernel void embed(__global float *dst, int stride, int width, __global const int *tokens,
+		    int4 format, __global const uchar *values, __global const uchar *scales,
+		    __global const uchar *mins, __global const int *pos, int4 pos_format,
+		    __global const uchar *pos_values, __global const uchar *pos_scales,
+		    __global const uchar *pos_mins, int has_positions)
+{
+	const int row = get_global_id(1), n_groups = (width + 31) / 32;
+	struct table t = { format.x, format.y, format.z, format.w };
+	struct table p = { pos_format.x, pos_format.y, pos_format.z, pos_format.w };
+
+	EACH_GROUP(g, width) {
+		float x[32], y[32];
+
+		table_group(x, t, values, scales, mins, tokens[row], g, n_groups);
+		if (has_positions)
+			table_group(y, p, pos_values, pos_scales, pos_mins, pos[row], g, n_groups);
+		for (int i = 0; i < 32 && 32 * g + i < width; i++)
+			dst[(size_t)row * stride + 32 * g + i] = has_positions ? x[i] + y[i] : x[i];
+	}
+}
