@@ -159,7 +159,7 @@ golden:
 	@tests/golden/make.sh
 
 bench: all
-	@scripts/bench $(O)
+	@tests/bench/run.sh $(O) $(BENCH)
 
 # Compiles for aarch64 with this machine's headers, which are the same there but for C's own and
 # those under a multiarch folder; links too where the arm64 libraries are installed.
@@ -230,7 +230,7 @@ help:
 	'make demo          install what is missing, build, and stream text from a small model' \
 	'make check         every check but the long ones (T=PATTERN: only some, e.g. T="unit/*")' \
 	'make check-long    all of them: minutes of fuzzing, whole perplexities, Oclgrind' \
-	'make bench         measurements, against llama.cpp where it is to be had' \
+	'make bench         against llama.cpp, about 20 minutes (BENCH=--quick: a first look)' \
 	'make fuzz          the fuzz targets alone, FUZZ_TIME seconds each (120)' \
 	'make golden        remake the golden values (Python, transformers, torch)' \
 	'make cross-check   compile for aarch64' \

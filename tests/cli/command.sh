@@ -28,8 +28,8 @@ for c in run bench info tokenize pack eval; do
 	refuses "$c wants a model" 2 "." $c
 	man=man/sherd-$c.1
 	missing=$(grep -oE '^ {2,6}(-., )?--[a-z-]+' "$tmp/help" | grep -oE -- '--[a-z-]+' |
-		sed 's/^--//; s/-/\\?-/g' | grep -vx help | while read -r o; do
-		grep -qE "Fl -$o( |\$)" "$man" || echo "$o"
+		sed 's/^--//' | grep -vx help | while read -r o; do
+		grep -qE "(Fl|,) -$o( |\$)" "$man" || echo "$o"
 	done)
 	[[ -z $missing ]] || echo "# not in $man: $missing"
 	ok "every option of $c is in its manual page" test -e "$man" -a -z "$missing"
