@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench: how fast a model runs here, held against what the machine can do. The limits are measured by
- * a child process just before and just after, since machines change by the minute; so its buffers and
- * its compiler are not in this process's memory.
+ * bench: how fast a model runs here, held against what the machine can do. The limits are
+ * measured by a child process just before and just after, since machines change by the minute; so
+ * its buffers and its compiler are not in this process's memory.
  *
- * A prompt test is one sherd_prefill() of random tokens; a generation test is single steps with random
- * tokens, without sampling: the same work as llama-bench's tests of the same names.
+ * A prompt test is one sherd_prefill() of random tokens; a generation test is single steps with
+ * random tokens, without sampling: the same work as llama-bench's tests of the same names.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -61,8 +61,8 @@ static int check_options(struct bench *b, int argc, char **argv)
 	if (!b->params.n_ctx)
 		b->params.n_ctx = (int)need;
 	if (b->params.n_ctx < need)
-		return tool_usage(&tool_bench, "these tests need a context of %lld, -c gives %d", need,
-				  b->params.n_ctx);
+		return tool_usage(&tool_bench, "these tests need a context of %lld, -c gives %d",
+				  need, b->params.n_ctx);
 	b->n_tokens = (int)need;
 	return TOOL_OK;
 }
@@ -174,7 +174,10 @@ double bench_mean(double a, double b)
 	return (a + b) / 2;
 }
 
-/* Weights are read once a batch, and each is multiplied once a token: the slower of the two bounds. */
+/*
+ * Weights are read once a batch, and each is multiplied once a token: the slower of the two
+ * bounds.
+ */
 static void set_limit(const struct bench *b, struct bench_test *t)
 {
 	const struct sherd_model_info *i = b->info;
@@ -230,7 +233,8 @@ static int open_model(struct bench *b)
 		return tool_fail(&tool_bench, &err);
 	b->info = sherd_model_info(b->model);
 	if (b->info->first_layer || b->info->end_layer != b->info->n_layers)
-		return tool_failf(&tool_bench, "%s: holds layers %d to %d of %d; bench runs whole models",
+		return tool_failf(&tool_bench,
+				  "%s: holds layers %d to %d of %d; bench runs whole models",
 				  b->info->path, b->info->first_layer, b->info->end_layer - 1,
 				  b->info->n_layers);
 	b->load_s = sherd_now() - start;
@@ -266,7 +270,8 @@ static int open_twice(struct bench *b)
 	return open_model(b);
 }
 
-static int run_tokens(struct bench *b, const struct bench_test *t, int n_gen, struct sherd_error *err)
+static int run_tokens(struct bench *b, const struct bench_test *t, int n_gen,
+		      struct sherd_error *err)
 {
 	const int32_t *tokens = b->tokens + t->n_depth;
 	const float *logits;
@@ -330,7 +335,8 @@ static int list_tests(struct bench *b)
 {
 	int rc = 0;
 
-	b->tests = sherd_calloc((size_t)b->depths.n * (b->prompts.n + b->gens.n), sizeof(*b->tests));
+	b->tests =
+		sherd_calloc((size_t)b->depths.n * (b->prompts.n + b->gens.n), sizeof(*b->tests));
 	if (!b->tests)
 		return tool_failf(&tool_bench, "no memory for the list of tests");
 	for (int d = 0; d < b->depths.n && !rc; d++) {
@@ -368,6 +374,8 @@ static int measure(struct bench *b)
 	for (int i = 0; i < b->n_tests; i++)
 		if (run_test(b, &b->tests[i], i, &err))
 			return tool_fail(&tool_bench, &err);
+	if (b->kernels && !b->n_kernels)
+		tool_note(NULL, "this device has no times of single kernels to show");
 	read_memory(b);
 	b->has_limits = b->has_limits && measure_limits(b, &b->after);
 	for (int i = 0; i < b->n_tests; i++)
@@ -414,10 +422,14 @@ const struct tool tool_bench = {
 	.name = "bench",
 	.synopsis = "-m MODEL [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
 	.summary = "measure speed, against what the machine can do",
-	.about = "Measures prompts (pp) and generation (tg) in tokens/s, mean and deviation, and the "
-		 "machine's limits before and after: memory reads, int8 dot products, float operations, "
-		 "launches. Generation can't be faster than reading every weight once a token, a prompt "
-		 "not faster than its multiplications: 'share' is of the nearer of the two limits.\n\n"
+	.about = "Measures prompts (pp) and generation (tg) in tokens/s, mean and deviation, and "
+		 "the "
+		 "machine's limits before and after: memory reads, int8 dot products, float "
+		 "operations, "
+		 "launches. Generation can't be faster than reading every weight once a token, a "
+		 "prompt "
+		 "not faster than its multiplications: 'share' is of the nearer of the two "
+		 "limits.\n\n"
 		 "  sherd bench -m model.gguf\n"
 		 "  sherd bench -m model.gguf -p 128,512 -n 64 -d 0,1024 -t 2 --json\n",
 	.main = main_bench,

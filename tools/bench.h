@@ -15,10 +15,10 @@ struct bench_test {
 	int n_reps;
 	double *seconds; /* [n_reps] */
 	time_t when;
-	double cpu; /* CPU seconds a wall second */
+	double cpu;    /* CPU seconds a wall second */
 	double joules; /* a token; NAN: no sensor */
 	/* from the limits: */
-	double limit_ts; /* tokens/s at best; NAN: not measured */
+	double limit_ts;   /* tokens/s at best; NAN: not measured */
 	const char *bound; /* "read" or "dot": what the best is bound by */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_report: the results of bench as a table for people (llama-bench's columns first) and as JSON for
- * scripts (llama-bench's keys, with the values that a CPU run of it would have where sherd has no such
- * thing, and sherd's own after them).
+ * bench_report: the results of bench as a table for people (llama-bench's columns first) and as
+ * JSON for scripts (llama-bench's keys, with the values that a CPU run of it would have where
+ * sherd has no such thing, and sherd's own after them).
  */
 #include <jansson.h>
 #include <math.h>
@@ -29,7 +29,9 @@ static void model_type(const struct sherd_model_info *i, char *buf, size_t size)
 	double unit = n >= 1e9 ? 1e9 : n >= 1e6 ? 1e6 : 1e3;
 
 	snprintf(buf, size, "%s %.2f%c %.1fbpw", i->arch, n / unit,
-		 unit == 1e9 ? 'B' : unit == 1e6 ? 'M' : 'K',
+		 unit == 1e9   ? 'B'
+		 : unit == 1e6 ? 'M'
+			       : 'K',
 		 n > 0 ? 8.0 * (double)i->weight_bytes / n : 0);
 }
 
@@ -40,7 +42,8 @@ static const char *backend(const struct bench *b)
 
 static void test_name(const struct bench_test *t, char *buf, size_t size)
 {
-	int n = snprintf(buf, size, "%s%d", t->n_gen ? "tg" : "pp", t->n_gen ? t->n_gen : t->n_prompt);
+	int n = snprintf(buf, size, "%s%d", t->n_gen ? "tg" : "pp",
+			 t->n_gen ? t->n_gen : t->n_prompt);
 
 	if (t->n_depth)
 		snprintf(buf + n, size - n, " @ d%d", t->n_depth);
@@ -72,9 +75,10 @@ static void print_row(const struct bench *b, const struct bench_test *t)
 	if (!isnan(t->joules))
 		snprintf(joules, sizeof(joules), "%.4f", t->joules);
 	/* "±" is two bytes and one column: hence 19 for 18. */
-	printf("| %-26s | %10s | %8.2f M | %-9s | %7d | %14s | %19s | %9s | %13s | %5.0f %% | %8s |\n",
-	       model, tool_bytes(b->info->weight_bytes), (double)b->info->n_params / 1e6, backend(b),
-	       b->info->n_threads, test, rate, limit, share, 100 * t->cpu, joules);
+	printf("| %-26s | %10s | %8.2f M | %-9s | %7d | %14s | %19s | %9s | %13s | %5.0f %% | %8s "
+	       "|\n",
+	       model, tool_bytes(b->info->weight_bytes), (double)b->info->n_params / 1e6,
+	       backend(b), b->info->n_threads, test, rate, limit, share, 100 * t->cpu, joules);
 }
 
 static void print_limits(const struct bench *b)
@@ -84,8 +88,8 @@ static void print_limits(const struct bench *b)
 	if (!b->has_limits)
 		return;
 	printf("\nlimits, before and after:\n");
-	printf("  read    %8.1f %8.1f GB/s (%.1f in ordinary pages, %.1f in huge ones)\n", x->read / 1e9,
-	       y->read / 1e9, x->read_small / 1e9, x->read_huge / 1e9);
+	printf("  read    %8.1f %8.1f GB/s (%.1f in ordinary pages, %.1f in huge ones)\n",
+	       x->read / 1e9, y->read / 1e9, x->read_small / 1e9, x->read_huge / 1e9);
 	printf("  int8    %8.1f %8.1f GOP/s (%s)\n", x->dot / 1e9, y->dot / 1e9, b->dot_path);
 	printf("  float   %8.1f %8.1f GFLOP/s\n", x->fma / 1e9, y->fma / 1e9);
 	printf("  launch  %8.2f %8.2f us in a queue, %.1f us waited for\n", x->launch * 1e6,
@@ -100,9 +104,10 @@ static void print_memory(const struct bench *b)
 	if (b->empty_pss)
 		printf(" (an OpenCL program that does nothing: %s)", tool_bytes(b->empty_pss));
 	printf("\nload: %.3f s, first token after %.3f s%s\n", b->load_s, b->first_token_s,
-	       b->info->packed_in_memory ? " (packed in memory: there is no room in the cache)" : "");
-	printf("energy: %s\n", b->energy ? sherd_energy_name(b->energy) :
-					   "no sensor (RAPL, INA3221, hwmon) that may be read");
+	       b->info->packed_in_memory ? " (packed in memory: there is no room in the cache)"
+					 : "");
+	printf("energy: %s\n", b->energy ? sherd_energy_name(b->energy)
+					 : "no sensor (RAPL, INA3221, hwmon) that may be read");
 }
 
 /* Bytes/s and operations/s of each kernel, and its share of the nearer limit. */
@@ -114,8 +119,8 @@ static void print_kernels(const struct bench *b)
 		return;
 	for (int i = 0; i < b->n_kernels; i++)
 		total += b->kernel[i].seconds;
-	printf("\n| %-20s | %-32s | %7s | %10s | %6s | %9s | %8s | %8s | %-12s |\n", "kernel", "shape",
-	       "calls", "us a call", "time", "MB a call", "GB/s", "GOP/s", "share");
+	printf("\n| %-20s | %-32s | %7s | %10s | %6s | %9s | %8s | %8s | %-12s |\n", "kernel",
+	       "shape", "calls", "us a call", "time", "MB a call", "GB/s", "GOP/s", "share");
 	printf("| -------------------- | -------------------------------- | ------: | ---------: | "
 	       "-----: | --------: | -------: | -------: | ------------ |\n");
 	for (int i = 0; i < b->n_kernels; i++) {
@@ -130,7 +135,8 @@ static void print_kernels(const struct bench *b)
 			snprintf(share, sizeof(share), "%.0f %% of %s", 100 * MAX(read, dot) / s,
 				 read > dot ? "read" : "dot");
 		}
-		printf("| %-20s | %-32s | %7u | %10.1f | %4.1f %% | %9.3f | %8.2f | %8.1f | %-12s |\n",
+		printf("| %-20s | %-32s | %7u | %10.1f | %4.1f %% | %9.3f | %8.2f | %8.1f | %-12s "
+		       "|\n",
 		       k->name, k->shape, k->calls, 1e6 * s / calls, 100 * s / MAX(total, 1e-12),
 		       k->bytes / calls / 1e6, k->bytes / s / 1e9, k->ops / s / 1e9, share);
 	}
@@ -139,11 +145,12 @@ static void print_kernels(const struct bench *b)
 void bench_print_table(const struct bench *b)
 {
 	printf("%s (%s)\n\n", b->info->device, b->info->device_why);
-	printf("| %-26s | %10s | %10s | %-9s | %7s | %14s | %18s | %9s | %13s | %7s | %8s |\n", "model",
-	       "size", "params", "backend", "threads", "test", "t/s", "limit t/s", "share", "CPU",
-	       "J/token");
+	printf("| %-26s | %10s | %10s | %-9s | %7s | %14s | %18s | %9s | %13s | %7s | %8s |\n",
+	       "model", "size", "params", "backend", "threads", "test", "t/s", "limit t/s", "share",
+	       "CPU", "J/token");
 	printf("| -------------------------- | ---------: | ---------: | --------- | ------: | "
-	       "-------------: | -----------------: | --------: | ------------: | ------: | -------: "
+	       "-------------: | -----------------: | --------: | ------------: | ------: | "
+	       "-------: "
 	       "|\n");
 	for (int i = 0; i < b->n_tests; i++)
 		print_row(b, &b->tests[i]);
@@ -184,25 +191,24 @@ static json_t *limits_json(const struct bench *b, const struct sherd_limits *l)
 
 static json_t *memory_json(const struct bench *b)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-			 "peak", (json_int_t)b->memory.peak, "pss", (json_int_t)b->memory.pss,
-			 "weights", (json_int_t)b->memory.weights,
-			 "kv", (json_int_t)b->info->kv_bytes,
-			 "scratch", (json_int_t)b->info->scratch_bytes,
-			 "beyond", (json_int_t)beyond(b), "empty_program", (json_int_t)b->empty_pss);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "peak", (json_int_t)b->memory.peak,
+			 "pss", (json_int_t)b->memory.pss, "weights", (json_int_t)b->memory.weights,
+			 "kv", (json_int_t)b->info->kv_bytes, "scratch",
+			 (json_int_t)b->info->scratch_bytes, "beyond", (json_int_t)beyond(b),
+			 "empty_program", (json_int_t)b->empty_pss);
 }
 
 /* llama-bench's keys for things that sherd does not have, as its CPU back end says them. */
 static json_t *constants_json(void)
 {
-	return json_pack("{s:i, s:s, s:b, s:i, s:i, s:i, s:s, s:i, s:b, s:i, s:s, s:s, s:s, s:s, s:b, "
-			 "s:i, s:b, s:b, s:i, s:i, s:b}",
-			 "build_number", 0, "cpu_mask", "0x0", "cpu_strict", 0, "poll", 0,
-			 "n_gpu_layers", 0, "n_cpu_moe", 0, "split_mode", "none", "main_gpu", 0,
-			 "no_kv_offload", 0, "flash_attn", 1, "tensor_split", "0.00",
-			 "tensor_buft_overrides", "none", "load_mode", "mmap", "lazy_mode", "none",
-			 "embeddings", 0, "no_op_offload", 0, "no_host", 0, "repack", 1,
-			 "fit_target", 0, "fit_min_ctx", 0, "use_mmap", 1);
+	return json_pack(
+		"{s:i, s:s, s:b, s:i, s:i, s:i, s:s, s:i, s:b, s:i, s:s, s:s, s:s, s:s, s:b, "
+		"s:i, s:b, s:b, s:i, s:i, s:b}",
+		"build_number", 0, "cpu_mask", "0x0", "cpu_strict", 0, "poll", 0, "n_gpu_layers", 0,
+		"n_cpu_moe", 0, "split_mode", "none", "main_gpu", 0, "no_kv_offload", 0,
+		"flash_attn", 1, "tensor_split", "0.00", "tensor_buft_overrides", "none",
+		"load_mode", "mmap", "lazy_mode", "none", "embeddings", 0, "no_op_offload", 0,
+		"no_host", 0, "repack", 1, "fit_target", 0, "fit_min_ctx", 0, "use_mmap", 1);
 }
 
 static void add_samples(json_t *o, const struct bench_test *t)
@@ -220,8 +226,9 @@ static void add_samples(json_t *o, const struct bench_test *t)
 		sq += (t->seconds[i] - sum) * (t->seconds[i] - sum);
 	bench_rate(t, &mean, &deviation);
 	json_object_set_new(o, "avg_ns", json_integer(llround(sum * 1e9)));
-	json_object_set_new(o, "stddev_ns", json_integer(t->n_reps > 1 ?
-				llround(sqrt(sq / (t->n_reps - 1)) * 1e9) : 0));
+	json_object_set_new(o, "stddev_ns",
+			    json_integer(t->n_reps > 1 ? llround(sqrt(sq / (t->n_reps - 1)) * 1e9)
+						       : 0));
 	set(o, "avg_ts", mean);
 	set(o, "stddev_ts", deviation);
 	json_object_set_new(o, "samples_ns", ns);
@@ -247,15 +254,16 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 
 	model_type(i, type, sizeof(type));
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime(&t->when));
-	own = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s, s:i, s:i, "
-			"s:i, s:s}",
-			"build_commit", sherd_version(), "cpu_info", i->device, "gpu_info", "",
-			"devices", i->device, "backends", backend(b), "model_filename", i->path,
-			"model_type", type, "model_size", (json_int_t)i->weight_bytes,
-			"model_n_params", (json_int_t)i->n_params, "n_batch", i->n_batch, "n_ubatch",
-			i->n_batch, "n_threads", i->n_threads, "type_k", kv_name(b->params.kv_type),
-			"type_v", kv_name(b->params.kv_type), "n_prompt", t->n_prompt, "n_gen", t->n_gen,
-			"n_depth", t->n_depth, "test_time", when);
+	own = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s, s:i, s:i, "
+		"s:i, s:s}",
+		"build_commit", sherd_version(), "cpu_info", i->device, "gpu_info", "", "devices",
+		i->device, "backends", backend(b), "model_filename", i->path, "model_type", type,
+		"model_size", (json_int_t)i->weight_bytes, "model_n_params",
+		(json_int_t)i->n_params, "n_batch", i->n_batch, "n_ubatch", i->n_batch, "n_threads",
+		i->n_threads, "type_k", kv_name(b->params.kv_type), "type_v",
+		kv_name(b->params.kv_type), "n_prompt", t->n_prompt, "n_gen", t->n_gen, "n_depth",
+		t->n_depth, "test_time", when);
 	if (!o || !own) {
 		json_decref(o);
 		json_decref(own);
@@ -282,10 +290,10 @@ static json_t *kernels_json(const struct bench *b)
 	for (int i = 0; i < b->n_kernels; i++) {
 		const struct bench_kernel *k = &b->kernel[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f}", "name", k->name,
-						      "shape", k->shape, "calls", (json_int_t)k->calls,
-						      "seconds", k->seconds, "bytes", k->bytes, "ops",
-						      k->ops));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f}", "name",
+						      k->name, "shape", k->shape, "calls",
+						      (json_int_t)k->calls, "seconds", k->seconds,
+						      "bytes", k->bytes, "ops", k->ops));
 	}
 	return list;
 }
@@ -301,7 +309,8 @@ int bench_print_json(const struct bench *b)
 		if (o && b->n_kernels)
 			json_object_set_new(o, "kernels", kernels_json(b));
 		if (!o || json_array_append_new(list, o)) {
-			ret = tool_failf(&tool_bench, "the results can't be written as JSON: a name in "
+			ret = tool_failf(&tool_bench,
+					 "the results can't be written as JSON: a name in "
 					 "the model is not UTF-8, or memory is out");
 			break;
 		}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device-test: tries out a device, in a process that may crash or hang: runtime/device/child.c starts
- * it and reads its exit code and its last word. It compiles every kernel, compares it with the C
- * reference bit for bit, and leaves the binaries in the cache. With --limits it measures the device's
- * roofs instead, for `sherd bench`.
+ * device-test: tries out a device, in a process that may crash or hang: runtime/device/child.c
+ * starts it and reads its exit code and its last word. It compiles every kernel, compares it with
+ * the C reference bit for bit, and leaves the binaries in the cache. With --limits it measures
+ * the device's roofs instead, for `sherd bench`.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -84,8 +84,10 @@ const struct tool tool_device_test = {
 	.name = "device-test",
 	.synopsis = "[--device NAME] [--limits]",
 	.summary = "try out a device in a process of its own",
-	.about = "Compiles every kernel for a device and compares it with the C reference, bit for bit.\n"
-		 "`sherd run` does this by itself the first time it uses a device; this command is for "
+	.about = "Compiles every kernel for a device and compares it with the C reference, bit for "
+		 "bit.\n"
+		 "`sherd run` does this by itself the first time it uses a device; this command is "
+		 "for "
 		 "looking at a device that fails.",
 	.main = main_device_test,
 };

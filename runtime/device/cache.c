@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache: small files under <cache>/device/, one a key. Keys are hashes of everything that the content
- * depends on, so nothing is ever updated; without a cache folder everything is simply not there.
+ * cache: small files under <cache>/device/, one a key. Keys are hashes of everything that the
+ * content depends on, so nothing is ever updated; without a cache folder everything is simply not
+ * there.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +45,8 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
 	int ret;
 
 	if (!path)
-		return sherd_fail(err, -ENOENT, "no cache folder: what was found out about the device "
+		return sherd_fail(err, -ENOENT,
+				  "no cache folder: what was found out about the device "
 				  "is not kept");
 	ret = sherd_outfile_open(&out, path, err);
 	if (!ret) {

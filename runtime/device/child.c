@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * child: runs `sherd device-test` as a process of its own. Drivers crash and hang, and PoCL's compiler
- * stays in memory once it was used: let that happen to somebody else first. A fork without exec would
- * not do: drivers don't survive it.
+ * child: runs `sherd device-test` as a process of its own. Drivers crash and hang, and PoCL's
+ * compiler stays in memory once it was used: let that happen to somebody else first. A fork
+ * without exec would not do: drivers don't survive it.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -215,8 +215,8 @@ static int finish(struct child *c, double timeout_s, double deadline, struct she
 	kill(-c->pid, SIGKILL);
 	waitpid(c->pid, &status, 0);
 	tail_end(&c->tail);
-	return sherd_fail(err, -ETIMEDOUT, "the device's test hung: ended after %g s%s%s", timeout_s,
-			  c->tail.last[0] ? ": " : "", c->tail.last);
+	return sherd_fail(err, -ETIMEDOUT, "the device's test hung: ended after %g s%s%s",
+			  timeout_s, c->tail.last[0] ? ": " : "", c->tail.last);
 }
 
 static int make_argv(char *argv[MAX_ARGS + 3], const char *const *tail, struct sherd_error *err)
@@ -247,7 +247,8 @@ static int run_child(struct child *c, const char *const *argv_tail, double timeo
 		return ret;
 	command = find_command();
 	if (!command)
-		return sherd_fail(err, -ENOENT, "no sherd command beside this program, installed or in "
+		return sherd_fail(err, -ENOENT,
+				  "no sherd command beside this program, installed or in "
 				  "PATH: the device can't be tested in a process of its own");
 	ret = spawn(c, command, argv);
 	if (ret)

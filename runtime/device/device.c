@@ -124,8 +124,8 @@ static int choose(struct sherd_found *found, int n, const char *which, struct sh
 }
 
 /*
- * The thread count of PoCL's CPU device is fixed when the platform is created. A device opened later
- * in the process with fewer threads is a part of it.
+ * The thread count of PoCL's CPU device is fixed when the platform is created. A device opened
+ * later in the process with fewer threads is a part of it.
  */
 static int take_threads(struct sherd_device *dev, int n_threads, struct sherd_error *err)
 {
@@ -163,8 +163,8 @@ static int create_queue(struct sherd_device *dev, bool profiling, struct sherd_e
 static int open_found(struct sherd_device *dev, int n_threads, const char *dot,
 		      struct sherd_error *err)
 {
-	cl_context_properties props[] = { CL_CONTEXT_PLATFORM,
-					  (cl_context_properties)dev->platform, 0 };
+	cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)dev->platform,
+					  0 };
 	cl_int code;
 	int ret;
 

@@ -30,7 +30,7 @@ struct sherd_device_info {
 	char name[128], vendor[64], version[128], driver[64], platform[64];
 	char *extensions; /* space separated; the info's owner frees it */
 	bool is_cpu, is_gpu, host_unified;
-	bool is_pocl; /* compiles a work-group function per kernel and local size, when first enqueued */
+	bool is_pocl; /* compiles a kernel for each local size, when it is first enqueued */
 	bool usable; /* little endian, available, and with a compiler */
 	int compute_units, clock_mhz;
 	size_t global_mem, max_alloc, max_wg;
@@ -45,8 +45,8 @@ struct sherd_device {
 	struct sherd_device_info info;
 	enum sherd_shape shape;
 	const char *dot; /* the path of dot4.h: "vnni512", "plain", ... */
-	bool profiling; /* the queue's events carry times */
-	bool is_sub; /* @id is a part of a CPU device, released with it */
+	bool profiling;	 /* the queue's events carry times */
+	bool is_sub;	 /* @id is a part of a CPU device, released with it */
 };
 
 /*
@@ -57,9 +57,9 @@ int sherd_device_list(struct sherd_device_info **list, int *n, struct sherd_erro
 void sherd_device_list_free(struct sherd_device_info *list, int n);
 
 /*
- * @which: NULL or "auto" (a GPU with a compiler before a CPU), "cpu", "gpu", a number of the list, or
- * part of a name. @n_threads: of a CPU device; 0: as many as this process may run on. @dot: NULL, or
- * the name of a dot4.h path to force; one that the device can't run is refused.
+ * @which: NULL or "auto" (a GPU with a compiler before a CPU), "cpu", "gpu", a number of the
+ * list, or part of a name. @n_threads: of a CPU device; 0: as many as this process may run on.
+ * @dot: NULL, or the name of a dot4.h path to force; one that the device can't run is refused.
  */
 int sherd_device_open(struct sherd_device **dev, const char *which, int n_threads, const char *dot,
 		      struct sherd_error *err);
@@ -73,8 +73,8 @@ bool sherd_device_has(const struct sherd_device_info *info, const char *extensio
 int sherd_device_host_cpus(void);
 
 /*
- * The paths of dot4.h, best first: name, and whether this device can run it. sherd_dot_choose() takes
- * the first that can, or @force; NULL and a sentence where @force is unknown or can't.
+ * The paths of dot4.h, best first: name, and whether this device can run it. sherd_dot_choose()
+ * takes the first that can, or @force; NULL and a sentence where @force is unknown or can't.
  */
 const char *sherd_dot_choose(const struct sherd_device_info *info, const char *force,
 			     struct sherd_error *err);
@@ -84,22 +84,27 @@ bool sherd_dot_can_run(const struct sherd_device_info *info, const char *name);
 const char *sherd_dot_option(const char *name);
 
 /*
- * A program from embedded sources (kernels.h), one after the other, #include "x.h" expanded from the
- * embedded set, each file once. @options come after the common ones: -cl-std, the shape
- * (SHERD_SHAPE_WIDE or SHERD_SHAPE_SIMT) and the dot path. Taken from the cache where it is there.
+ * A program from embedded sources (kernels.h), one after the other, #include "x.h" expanded from
+ * the embedded set, each file once. @options come after the common ones: -cl-std, the shape
+ * (SHERD_SHAPE_WIDE or SHERD_SHAPE_SIMT) and the dot path. Taken from the cache where it is
+ * there.
  */
 int sherd_device_build(struct sherd_device *dev, const char *options, const char *const *sources,
 		       int n_sources, cl_program *program, struct sherd_error *err);
 /*
- * Keeps @program, made by sherd_device_build() from the same arguments, for the next build. Build does
- * it by itself but on PoCL: there the kernels should have been enqueued first, each with the local
- * sizes that will be used. A program from a kept binary never wakes the compiler (whose memory stays).
+ * Keeps @program, made by sherd_device_build() from the same arguments, for the next build. Build
+ * does it by itself but on PoCL: there the kernels should have been enqueued first, each with the
+ * local sizes that will be used. A program from a kept binary never wakes the compiler (whose
+ * memory stays).
  */
 int sherd_device_keep(struct sherd_device *dev, const char *options, const char *const *sources,
 		      int n_sources, cl_program program, struct sherd_error *err);
 /* The text that the build compiles, malloc'd: for offline compilers and for hashing. */
 char *sherd_device_source(const char *const *sources, int n_sources, struct sherd_error *err);
-/* Hash of @text and of what else decides a binary: device, driver, shape, dot path, sherd's version. */
+/*
+ * Hash of @text and of what else decides a binary: device, driver, shape, dot path, sherd's
+ * version.
+ */
 void sherd_device_key(const struct sherd_device *dev, const char *text, char hex[SHERD_SHA256_HEX]);
 
 /* Small texts under a key in <cache>/device/: what was found out about a device. */
@@ -108,8 +113,8 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
 
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s
- * seconds at most. 0: it exited with 0. -ENOENT: there is no sherd command to be found. Else a crash,
- * a failure or the end of the child's time, as one sentence.
+ * seconds at most. 0: it exited with 0. -ENOENT: there is no sherd command to be found. Else a
+ * crash, a failure or the end of the child's time, as one sentence.
  */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);
 /* The same; *text: what it printed on stdout, malloc'd. */

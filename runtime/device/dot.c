@@ -22,7 +22,10 @@ static bool cpuid7(unsigned *ebx, unsigned *ecx, unsigned *edx)
 	return __get_cpuid_count(7, 0, &eax, ebx, ecx, edx);
 }
 
-/* The AVX-512 the operating system saves: XCR0's bits for SSE, AVX, masks and both register halves. */
+/*
+ * The AVX-512 the operating system saves: XCR0's bits for SSE, AVX, masks and both register
+ * halves.
+ */
 static bool os_saves_avx512(void)
 {
 	unsigned eax, ebx, ecx, edx;
@@ -47,8 +50,8 @@ static bool host_has_amx(void)
 {
 	unsigned ebx, ecx, edx;
 
-	return host_has_vnni512() && cpuid7(&ebx, &ecx, &edx) &&
-	       (edx & 1u << 24) && (edx & 1u << 25) &&
+	return host_has_vnni512() && cpuid7(&ebx, &ecx, &edx) && (edx & 1u << 24) &&
+	       (edx & 1u << 25) &&
 	       !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
 }
 #else
@@ -173,8 +176,8 @@ const char *sherd_dot_choose(const struct sherd_device_info *info, const char *f
 			return paths[i].name;
 		if (i < 0)
 			sherd_fail(err, -EINVAL,
-				   "dot product \"%s\": no such path; there are amx, vnni512, sdot, arm, "
-				   "khr, ptx and plain", force);
+				   "dot product \"%s\": no such path; there are amx, vnni512, "
+				   "sdot, arm, khr, ptx and plain", force);
 		else
 			sherd_fail(err, -EOPNOTSUPP, "dot product \"%s\": %s can't run it", force,
 				   info->name);

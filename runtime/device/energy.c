@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * energy: counters are read at both ends (and in between, as they wrap around), power is sampled and
- * summed up. Sensors differ in what they see - a package, a rail, a board - so their name goes along
- * with every number.
+ * energy: counters are read at both ends (and in between, as they wrap around), power is sampled
+ * and summed up. Sensors differ in what they see - a package, a rail, a board - so their name
+ * goes along with every number.
  */
 #include <glob.h>
 #include <pthread.h>
@@ -75,7 +75,8 @@ static double read_feed(struct feed *f, double dt)
 	if (!f->energy) {
 		if (f->power)
 			return read_number(f->power, &v) ? v * 1e-6 : f->last;
-		return read_number(f->volt, &v) && read_number(f->current, &a) ? v * a * 1e-6 : f->last;
+		return read_number(f->volt, &v) && read_number(f->current, &a) ? v * a * 1e-6
+									       : f->last;
 	}
 	if (!read_number(f->energy, &v))
 		return 0;
@@ -86,7 +87,10 @@ static double read_feed(struct feed *f, double dt)
 	return dt > 0 ? used * 1e-6 / dt : 0;
 }
 
-/* Adds what was spent since the last tick: a counter's difference, or the mean of two power readings. */
+/*
+ * Adds what was spent since the last tick: a counter's difference, or the mean of two power
+ * readings.
+ */
 static void tick(struct sherd_energy *e)
 {
 	double now = sherd_now(), dt = now - e->time;
@@ -109,9 +113,9 @@ static void tick(struct sherd_energy *e)
 static bool keep_feed(struct sherd_energy *e, struct feed *f)
 {
 	double v;
-	bool ok = f->energy ? read_number(f->energy, &v) :
-		  f->power  ? read_number(f->power, &v) :
-			      read_number(f->volt, &v) && read_number(f->current, &v);
+	bool ok = f->energy  ? read_number(f->energy, &v)
+		  : f->power ? read_number(f->power, &v)
+			     : read_number(f->volt, &v) && read_number(f->current, &v);
 
 	if (!ok || e->n == MAX_FEEDS) {
 		free_feed(f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits: measures the roofs with kernels-cl/limits.cl. Every number is the median of repetitions that
- * fill a fixed time, after a first one that pays for compilation and page faults.
+ * limits: measures the roofs with kernels-cl/limits.cl. Every number is the median of repetitions
+ * that fill a fixed time, after a first one that pays for compilation and page faults.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,7 +87,8 @@ static int get_kernel(struct bench *b, const char *name, cl_mem first, cl_kernel
 }
 
 /* A kernel (out, rounds, [float]) whose work-items do @ops operations a round each. */
-static int measure_rate(struct bench *b, const char *name, double ops, bool with_float, double *rate)
+static int measure_rate(struct bench *b, const char *name, double ops, bool with_float,
+			double *rate)
 {
 	cl_uint rounds = 256;
 	float m = 0.5f;
@@ -167,14 +168,16 @@ static int measure_host_reads(struct bench *b, bool huge, double *rate)
 	void *p;
 	int ret;
 
-	p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 0);
 	if (p == MAP_FAILED)
 		return sherd_fail_oom(b->err, size, "measuring the memory's speed");
 	madvise(p, size + HUGE_PAGE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	char *data = (char *)ROUND_UP((uintptr_t)p, HUGE_PAGE);
 
 	memset(data, 1, size); /* the zero page would read from the cache */
-	x = clCreateBuffer(b->dev->context, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, size, data, &code);
+	x = clCreateBuffer(b->dev->context, CL_MEM_READ_ONLY | CL_MEM_USE_HOST_PTR, size, data,
+			   &code);
 	if (code) {
 		ret = sherd_fail_cl(b->err, code, "%s: no buffer of %zu bytes to measure with",
 				    b->dev->info.name, size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * limits: the roofs of a device, measured on the spot - what `sherd bench` holds its results against.
- * Medians; each takes some tenths of a second once the kernels are compiled.
+ * limits: the roofs of a device, measured on the spot - what `sherd bench` holds its results
+ * against. Medians; each takes some tenths of a second once the kernels are compiled.
  */
 #ifndef SHERD_LIMITS_H
 #define SHERD_LIMITS_H
@@ -13,9 +13,9 @@ struct sherd_limits {
 	double read_small, read_huge; /* ordinary pages; with huge pages asked for (0: not a CPU) */
 	double dot; /* int8 operations/s (a multiply-add is two) through dot4.h, the best path */
 	double dot_lanes, dot_tile; /* dot4() itself; tiles, where there are any (else 0) */
-	double fma; /* float operations/s, fused multiply-adds counted as two */
-	double launch; /* seconds a kernel in a long queue */
-	double launch_wait; /* seconds a kernel that is waited for */
+	double fma;		    /* float operations/s, fused multiply-adds counted as two */
+	double launch;		    /* seconds a kernel in a long queue */
+	double launch_wait;	    /* seconds a kernel that is waited for */
 };
 
 int sherd_limits_measure(struct sherd_device *dev, struct sherd_limits *limits,

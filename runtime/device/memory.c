@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* memory: reads /proc/self/status and smaps; the answer is a snapshot, and reading it takes milliseconds. */
+/*
+ * memory: reads /proc/self/status and smaps; the answer is a snapshot, and reading it takes
+ * milliseconds.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -30,7 +33,10 @@ static uint64_t peak(void)
 	return v;
 }
 
-/* The path at the end of a mapping's first line ("55d0-55e0 r--p 0000 08:01 123  /path"), or NULL. */
+/*
+ * The path at the end of a mapping's first line ("55d0-55e0 r--p 0000 08:01 123  /path"), or
+ * NULL.
+ */
 static const char *mapping_path(const char *line)
 {
 	unsigned long long start, end;

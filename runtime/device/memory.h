@@ -6,8 +6,8 @@
 #include "base/base.h"
 
 struct sherd_memory {
-	uint64_t peak; /* most that was resident: VmHWM */
-	uint64_t pss; /* resident now, shared pages by share */
+	uint64_t peak;	  /* most that was resident: VmHWM */
+	uint64_t pss;	  /* resident now, shared pages by share */
 	uint64_t weights; /* of pss: mappings of files that the caller named */
 };
 

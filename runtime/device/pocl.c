@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pocl: what PoCL reads from the environment when its platform is created, put there first. Whatever
- * the user has set stays.
+ * pocl: what PoCL reads from the environment when its platform is created, put there first.
+ * Whatever the user has set stays.
  *
- * POCL_MAX_PTHREAD_COUNT, because PoCL ignores the affinity mask. POCL_CACHE_DIR, because PoCL has no
- * device at all where it can't write, and its compiler aborts the process on a full disk: the folder
- * is in sherd's cache, or, where there is none or no room, a temporary one that goes with the process.
+ * POCL_MAX_PTHREAD_COUNT, because PoCL ignores the affinity mask. POCL_CACHE_DIR, because PoCL
+ * has no device at all where it can't write, and its compiler aborts the process on a full disk:
+ * the folder is in sherd's cache, or, where there is none or no room, a temporary one that goes
+ * with the process.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -75,8 +76,8 @@ static void sweep(const char *dir)
 
 	while (d && (e = readdir(d)))
 		if (!strncmp(e->d_name, "tempfile_", 9) &&
-		    !fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode) &&
-		    !st.st_size && st.st_mtime < before)
+		    !fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+		    S_ISREG(st.st_mode) && !st.st_size && st.st_mtime < before)
 			unlinkat(dirfd(d), e->d_name, 0);
 	if (d)
 		closedir(d);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * program: builds programs from the embedded sources and keeps their binaries, with a hash in front:
- * damaged binaries have been seen to crash drivers, so they must not reach one. PoCL has a cache of its
- * own too (pocl.c); a kept binary still saves it reading the program's LLVM code: 5 MB and 50 ms.
+ * program: builds programs from the embedded sources and keeps their binaries, with a hash in
+ * front: damaged binaries have been seen to crash drivers, so they must not reach one. PoCL has a
+ * cache of its own too (pocl.c); a kept binary still saves it reading the program's LLVM code: 5
+ * MB and 50 ms.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -52,7 +53,9 @@ static const char *include_name(const char *line, const char *end, size_t *len)
 	return close ? p : NULL;
 }
 
-/* Appends source @i with its includes in their places; #line keeps the compiler's messages right. */
+/*
+ * Appends source @i with its includes in their places; #line keeps the compiler's messages right.
+ */
 static int append_source(struct text *t, int i, struct sherd_error *err)
 {
 	const struct sherd_kernel_source *s = &sherd_kernel_sources[i];
@@ -73,9 +76,10 @@ static int append_source(struct text *t, int i, struct sherd_error *err)
 			int ret;
 
 			if (inner < 0)
-				return sherd_fail(err, -ENOENT,
-						  "%s: includes \"%.*s\", which is not a kernel source",
-						  s->name, (int)len, name);
+				return sherd_fail(
+					err, -ENOENT,
+					"%s: includes \"%.*s\", which is not a kernel source",
+					s->name, (int)len, name);
 			ret = append_source(t, inner, err);
 			if (ret)
 				return ret;
@@ -103,8 +107,8 @@ char *sherd_device_source(const char *const *sources, int n_sources, struct sher
 	for (int i = 0; i < n_sources && !ret; i++) {
 		int s = find_source(sources[i], strlen(sources[i]));
 
-		ret = s < 0 ? sherd_fail(err, -ENOENT, "%s: not a kernel source", sources[i]) :
-			      append_source(&t, s, err);
+		ret = s < 0 ? sherd_fail(err, -ENOENT, "%s: not a kernel source", sources[i])
+			    : append_source(&t, s, err);
 	}
 	if (fclose(t.f) && !ret)
 		ret = sherd_fail_oom(err, t.size, "a program's source");
@@ -119,9 +123,15 @@ char *sherd_device_source(const char *const *sources, int n_sources, struct sher
 void sherd_device_key(const struct sherd_device *dev, const char *text, char hex[SHERD_SHA256_HEX])
 {
 	char platform[256] = ""; /* PoCL's names its LLVM */
-	const char *parts[] = { SHERD_VERSION, dev->info.platform, platform, dev->info.name,
-				dev->info.version, dev->info.driver, dev->dot,
-				dev->shape == SHERD_SHAPE_WIDE ? "wide" : "simt", text };
+	const char *parts[] = { SHERD_VERSION,
+				dev->info.platform,
+				platform,
+				dev->info.name,
+				dev->info.version,
+				dev->info.driver,
+				dev->dot,
+				dev->shape == SHERD_SHAPE_WIDE ? "wide" : "simt",
+				text };
 	struct sherd_sha256 *s = sherd_sha256_new();
 
 	clGetPlatformInfo(dev->platform, CL_PLATFORM_VERSION, sizeof(platform) - 1, platform, NULL);
@@ -150,8 +160,8 @@ static cl_program load_binary(struct sherd_device *dev, const char *key, const c
 		size -= SHERD_SHA256_HEX - 1;
 		sherd_sha256(bytes, size, hex);
 		if (!memcmp(hex, data, SHERD_SHA256_HEX - 1))
-			program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &size, &bytes,
-							    &status, &code);
+			program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &size,
+							    &bytes, &status, &code);
 	}
 	if (program && (status || clBuildProgram(program, 1, &dev->id, options, NULL, NULL))) {
 		clReleaseProgram(program);
@@ -173,9 +183,10 @@ static int keep_binary(cl_program program, const char *key, struct sherd_error *
 	int ret;
 
 	if (!path)
-		return sherd_fail(err, -ENOENT, "no cache folder: the compiled kernels are not kept");
-	if (!clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, NULL) && size &&
-	    size <= BINARY_MAX)
+		return sherd_fail(err, -ENOENT,
+				  "no cache folder: the compiled kernels are not kept");
+	if (!clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof(size), &size, NULL) &&
+	    size && size <= BINARY_MAX)
 		data = malloc(size);
 	if (!data || clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof(data), &data, NULL)) {
 		ret = sherd_fail(err, -EIO, "the driver doesn't give its compiled kernels away");
@@ -208,14 +219,15 @@ static int fail_build(cl_program program, cl_device_id id, cl_int code, const ch
 	char *log, *line;
 	int ret;
 
-	if (clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) || size > 1 << 24)
+	if (clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) ||
+	    size > 1 << 24)
 		size = 0;
 	log = sherd_calloc(size + 1, 1);
 	if (log && size)
 		clGetProgramBuildInfo(program, id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
 	if (!log || !*log) {
-		ret = sherd_fail_cl(err, code, "%s: the device's compiler failed, and says nothing more",
-				    name);
+		ret = sherd_fail_cl(
+			err, code, "%s: the device's compiler failed, and says nothing more", name);
 		goto out;
 	}
 	line = strcasestr(log, "error");
@@ -254,11 +266,10 @@ static int build_source(struct sherd_device *dev, const char *text, const char *
 /* cl_khr_integer_dot_product's functions are there from OpenCL C 3.0 on only. */
 static char *all_options(const struct sherd_device *dev, const char *options)
 {
-	return sherd_asprintf("-cl-std=%s -D%s=1 %s%s%s",
-			      !strcmp(dev->dot, "khr") ? "CL3.0" : "CL1.2",
-			      dev->shape == SHERD_SHAPE_WIDE ? "SHERD_SHAPE_WIDE" : "SHERD_SHAPE_SIMT",
-			      sherd_dot_option(dev->dot), options && *options ? " " : "",
-			      options ? options : "");
+	return sherd_asprintf(
+		"-cl-std=%s -D%s=1 %s%s%s", !strcmp(dev->dot, "khr") ? "CL3.0" : "CL1.2",
+		dev->shape == SHERD_SHAPE_WIDE ? "SHERD_SHAPE_WIDE" : "SHERD_SHAPE_SIMT",
+		sherd_dot_option(dev->dot), options && *options ? " " : "", options ? options : "");
 }
 
 /* What a build is made of; free_recipe() frees the strings. */

@@ -11,7 +11,10 @@
 
 int sherd_device_host_cpus(void)
 {
-	/* More than CPU_SETSIZE processors want a larger set: double it until the kernel is content. */
+	/*
+	 * More than CPU_SETSIZE processors want a larger set: double it until the kernel is
+	 * content.
+	 */
 	for (int cpus = CPU_SETSIZE; cpus <= 1 << 16; cpus *= 2) {
 		cpu_set_t *set = CPU_ALLOC(cpus);
 		size_t size = CPU_ALLOC_SIZE(cpus);
@@ -158,17 +161,20 @@ int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct
 	sherd_pocl_prepare(n_threads);
 	code = clGetPlatformIDs(MAX_PLATFORMS, platforms, &count);
 	if (code || !count)
-		return sherd_fail(err, -ENODEV,
-				  "no OpenCL platform: install pocl-opencl-icd (runs on the CPU) or the "
-				  "GPU vendor's OpenCL driver; each has a file in /etc/OpenCL/vendors");
+		return sherd_fail(
+			err, -ENODEV,
+			"no OpenCL platform: install pocl-opencl-icd (runs on the CPU) or the "
+			"GPU vendor's OpenCL driver; each has a file in /etc/OpenCL/vendors");
 	count = MIN(count, MAX_PLATFORMS);
 	for (cl_uint i = 0; i < count && !ret; i++)
 		ret = query_platform(found, n, platforms[i], err);
 	if (!ret && !*n)
-		ret = sherd_fail(err, -ENODEV,
-				 "no OpenCL device: %u platform(s) in /etc/OpenCL/vendors, but none has "
-				 "a device here; pocl-opencl-icd runs on any CPU, if it has a folder to "
-				 "write to (POCL_CACHE_DIR)", count);
+		ret = sherd_fail(
+			err, -ENODEV,
+			"no OpenCL device: %u platform(s) in /etc/OpenCL/vendors, but none has "
+			"a device here; pocl-opencl-icd runs on any CPU, if it has a folder to "
+			"write to (POCL_CACHE_DIR)",
+			count);
 	if (ret) {
 		sherd_devices_free(*found, *n);
 		*found = NULL;

@@ -1,96 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * device: choosing, building, caching, the child process, limits and sensors. What needs an OpenCL
- * device is skipped where there is none. What must happen before a process first touches OpenCL runs
- * in forked children, so those tests come first.
+ * device: choosing, building, caching, limits. What needs an OpenCL device is skipped where there
+ * is none. What must happen before a process first touches OpenCL runs in forked children, so
+ * those tests come first.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include "device/energy.h"
-#include "device/kernels.h"
 #include "device/limits.h"
 #include "device/memory.h"
-
-static char dir[64]; /* everything that these tests write */
-static char *old_path;
+#include "scratch.h"
 
 static const char *const limits_cl[] = { "limits.cl" };
 
-static char *in_dir(const char *name)
-{
-	char *path = sherd_asprintf("%s/%s", dir, name);
-
-	assert_non_null(path);
-	return path;
-}
-
-static void write_file(const char *name, const char *text)
-{
-	char *path = in_dir(name);
-	FILE *f;
-
-	for (char *slash = strchr(path + strlen(dir) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = 0;
-		mkdir(path, 0700);
-		*slash = '/';
-	}
-	f = fopen(path, "w");
-	assert_non_null(f);
-	fputs(text, f);
-	assert_int_equal(fclose(f), 0);
-	free(path);
-}
-
-/* Like the kernel's files, a reader sees the old text or the new one. */
-static void replace_file(const char *name, const char *text)
-{
-	char *tmp = in_dir("replacement"), *path = in_dir(name);
-
-	write_file("replacement", text);
-	assert_int_equal(rename(tmp, path), 0);
-	free(tmp);
-	free(path);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 static int set_up(void **state)
 {
-	(void)state;
-	strcpy(dir, "/tmp/sherd-test-XXXXXX");
-	if (!mkdtemp(dir))
+	if (scratch_make(state))
 		return -1;
-	old_path = strdup(getenv("PATH") ? getenv("PATH") : "");
 	setenv("XDG_CACHE_HOME", dir, 1);
 	unsetenv("POCL_CACHE_DIR");
 	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	free(old_path);
-	return nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* Runs @body in a process that has not used OpenCL; its exit code, or 128 + the signal. */
@@ -140,8 +69,9 @@ static int without_platforms(void)
 	setenv("OCL_ICD_VENDORS", dir, 1); /* a folder without .icd files */
 	if (sherd_device_list(&list, &n, &err) != -ENODEV || list || n)
 		return CHILD_WRONG;
-	return strstr(err.msg, "pocl-opencl-icd") && strstr(err.msg, "/etc/OpenCL/vendors") ?
-		       CHILD_OK : CHILD_WRONG;
+	return strstr(err.msg, "pocl-opencl-icd") && strstr(err.msg, "/etc/OpenCL/vendors")
+		       ? CHILD_OK
+		       : CHILD_WRONG;
 }
 
 static void no_platform_is_one_sentence_that_says_what_to_install(void **state)
@@ -287,7 +217,8 @@ static void extensions_match_whole_words_only(void **state)
 static void a_source_contains_each_include_once(void **state)
 {
 	const char *twice[] = { "limits.cl", "limits.cl" };
-	char *one = sherd_device_source(limits_cl, 1, NULL), *two = sherd_device_source(twice, 2, NULL);
+	char *one = sherd_device_source(limits_cl, 1, NULL),
+	     *two = sherd_device_source(twice, 2, NULL);
 	const char *guard = "#ifndef SHERD_NUM_H";
 	char *first;
 
@@ -334,7 +265,8 @@ static void a_compiler_error_becomes_one_sentence_with_file_and_line(void **stat
 	(void)state;
 	if (!dev)
 		skip();
-	assert_int_equal(sherd_device_build(dev, "-Dlimit_fma=@", limits_cl, 1, &program, &err), -ENOEXEC);
+	assert_int_equal(sherd_device_build(dev, "-Dlimit_fma=@", limits_cl, 1, &program, &err),
+			 -ENOEXEC);
 	assert_null(program);
 	assert_non_null(strstr(err.msg, "error"));
 	assert_non_null(strstr(err.msg, "limits.cl:"));
@@ -504,125 +436,12 @@ static void profiling_can_be_switched_on_and_off(void **state)
 		skip();
 	for (int on = 1; on >= 0; on--) {
 		assert_int_equal(sherd_device_set_profiling(dev, on, NULL), 0);
-		assert_int_equal(clGetCommandQueueInfo(dev->queue, CL_QUEUE_PROPERTIES, sizeof(p), &p,
-						       NULL), 0);
+		assert_int_equal(clGetCommandQueueInfo(dev->queue, CL_QUEUE_PROPERTIES, sizeof(p),
+						       &p, NULL),
+				 0);
 		assert_int_equal(!!(p & CL_QUEUE_PROFILING_ENABLE), on);
 	}
 	sherd_device_close(dev);
-}
-
-/* ------------------------------------------------------------------- the child */
-
-/* A `sherd` of our own at the head of PATH, whose device-test does as its first argument says. */
-static void fake_command(const char *script)
-{
-	char *path = in_dir("bin/sherd"), *folder = in_dir("bin");
-	char *search = sherd_asprintf("%s:%s", folder, old_path);
-	char *text = sherd_asprintf("#!/bin/sh\n%s\n", script);
-
-	write_file("bin/sherd", text);
-	assert_int_equal(chmod(path, 0700), 0);
-	setenv("PATH", search, 1);
-	free(path);
-	free(folder);
-	free(search);
-	free(text);
-}
-
-static void a_childs_output_and_arguments_arrive(void **state)
-{
-	const char *args[] = { "a b", "--limits", NULL };
-	char *text;
-
-	(void)state;
-	fake_command("[ $# = 3 ] && printf '%s|' \"$@\"");
-	assert_int_equal(sherd_device_child_text(args, 20, &text, NULL), 0);
-	assert_string_equal(text, "device-test|a b|--limits|");
-	free(text);
-	assert_int_equal(sherd_device_child(args, 20, NULL), 0);
-}
-
-static void a_failing_child_is_quoted_by_its_last_line(void **state)
-{
-	struct sherd_error err;
-
-	(void)state;
-	fake_command("echo first >&2; echo 'sherd device-test: rope differs at 3' >&2; exit 1");
-	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
-	assert_non_null(strstr(err.msg, "exit code 1"));
-	assert_non_null(strstr(err.msg, "rope differs at 3"));
-	assert_null(strstr(err.msg, "first"));
-}
-
-static void a_crashing_child_is_named_by_its_signal(void **state)
-{
-	struct sherd_error err;
-
-	(void)state;
-	fake_command("kill -SEGV $$");
-	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
-	assert_non_null(strstr(err.msg, "Segmentation fault"));
-}
-
-/* ... together with what it has started, and although it closed its stderr. */
-static void a_hanging_child_is_ended_when_its_time_is_up(void **state)
-{
-	const char *scripts[] = { "sleep 60", "exec 2>&-; sleep 60" };
-	struct sherd_error err;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
-		double start = sherd_now();
-
-		fake_command(scripts[i]);
-		assert_int_equal(sherd_device_child(NULL, 0.3, &err), -ETIMEDOUT);
-		assert_true(sherd_now() - start < 20);
-		assert_non_null(strstr(err.msg, "hung"));
-	}
-}
-
-static void a_chatty_child_neither_blocks_nor_overflows(void **state)
-{
-	char *text;
-
-	(void)state;
-	fake_command("head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2");
-	assert_int_equal(sherd_device_child_text(NULL, 20, &text, NULL), 0);
-	assert_true(strlen(text) < 70000);
-	free(text);
-}
-
-static void no_sherd_command_is_not_an_error_of_the_device(void **state)
-{
-	struct sherd_error err;
-
-	(void)state;
-	setenv("PATH", "/nonexistent", 1);
-	assert_int_equal(sherd_device_child(NULL, 1, &err), -ENOENT);
-	setenv("PATH", old_path, 1);
-}
-
-/* ---------------------------------------------------------- limits and sensors */
-
-static void limits_survive_being_written_and_read(void **state)
-{
-	struct sherd_limits in, out = { 0 };
-	double *v = (double *)&in;
-	char text[1024];
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(in) / sizeof(*v); i++)
-		v[i] = 1.5 * (double)(i + 1);
-	assert_int_equal(sherd_limits_print(&in, text, sizeof(text)), 0);
-	assert_int_equal(sherd_limits_parse(&out, text), 0);
-	assert_memory_equal(&in, &out, sizeof(in));
-	assert_int_equal(sherd_limits_print(&in, text, 20), -ENOSPC);
-	for (size_t cut = 0; cut + 1 < strlen(text); cut++) {
-		char part[1024];
-
-		snprintf(part, sizeof(part), "%.*s", (int)cut, text);
-		assert_int_equal(sherd_limits_parse(&out, part), -EINVAL);
-	}
 }
 
 static void limits_of_a_device_are_plausible(void **state)
@@ -637,102 +456,13 @@ static void limits_of_a_device_are_plausible(void **state)
 	if (sherd_limits_measure(dev, &l, &err))
 		fail_msg("%s", err.msg);
 	print_message("%s (%s): %.1f GB/s, %.1f GOP/s, %.1f GFLOP/s, %.1f and %.1f us a launch\n",
-		      dev->info.name, dev->dot, l.read / 1e9, l.dot / 1e9, l.fma / 1e9, l.launch * 1e6,
-		      l.launch_wait * 1e6);
+		      dev->info.name, dev->dot, l.read / 1e9, l.dot / 1e9, l.fma / 1e9,
+		      l.launch * 1e6, l.launch_wait * 1e6);
 	assert_true(l.read > 1e8 && l.read < 1e14);
 	assert_true(l.dot > 1e8 && l.dot < 1e16);
 	assert_true(l.fma > 1e8 && l.fma < 1e15);
 	assert_true(l.launch > 1e-8 && l.launch_wait >= l.launch / 2 && l.launch_wait < 1);
 	sherd_device_close(dev);
-}
-
-static void a_machine_without_sensors_has_no_energy(void **state)
-{
-	char *empty = in_dir("no-sensors");
-
-	(void)state;
-	assert_null(sherd_energy_open(empty));
-	free(empty);
-}
-
-static void a_rapl_counter_that_wraps_is_followed(void **state)
-{
-	char *sys = in_dir("rapl");
-	struct sherd_energy *e;
-
-	(void)state;
-	write_file("rapl/class/powercap/intel-rapl:0/name", "package-0\n");
-	write_file("rapl/class/powercap/intel-rapl:0/max_energy_range_uj", "10000000\n");
-	write_file("rapl/class/powercap/intel-rapl:0/energy_uj", "9000000\n");
-	/* A core's counter is part of its package's. */
-	write_file("rapl/class/powercap/intel-rapl:0:0/name", "core\n");
-	write_file("rapl/class/powercap/intel-rapl:0:0/max_energy_range_uj", "10000000\n");
-	write_file("rapl/class/powercap/intel-rapl:0:0/energy_uj", "5\n");
-	e = sherd_energy_open(sys);
-	assert_non_null(e);
-	assert_string_equal(sherd_energy_name(e), "RAPL package-0");
-	assert_int_equal(sherd_energy_start(e), 0);
-	replace_file("rapl/class/powercap/intel-rapl:0/energy_uj", "500000\n");
-	assert_true(fabs(sherd_energy_stop(e) - 1.5) < 1e-6);
-	sherd_energy_close(e);
-	free(sys);
-}
-
-static void power_is_summed_over_time(void **state)
-{
-	char *sys = in_dir("ina");
-	struct sherd_energy *e;
-	double start, joules, s;
-
-	(void)state;
-	write_file("ina/class/hwmon/hwmon0/name", "coretemp\n");
-	write_file("ina/class/hwmon/hwmon1/name", "ina3221\n");
-	write_file("ina/class/hwmon/hwmon1/in1_label", "VDD_IN\n");
-	write_file("ina/class/hwmon/hwmon1/in1_input", "5000\n"); /* mV */
-	write_file("ina/class/hwmon/hwmon1/curr1_input", "2000\n"); /* mA: 10 W */
-	write_file("ina/class/hwmon/hwmon1/in2_label", "VDD_CPU\n");
-	write_file("ina/class/hwmon/hwmon1/in2_input", "5000\n");
-	write_file("ina/class/hwmon/hwmon1/curr2_input", "1000\n");
-	e = sherd_energy_open(sys);
-	assert_non_null(e);
-	assert_string_equal(sherd_energy_name(e), "ina3221 VDD_IN");
-	start = sherd_now();
-	assert_int_equal(sherd_energy_start(e), 0);
-	usleep(200000);
-	joules = sherd_energy_stop(e);
-	s = sherd_now() - start;
-	assert_true(joules <= 10 * s && joules >= 10 * 0.199);
-	sherd_energy_close(e);
-	free(sys);
-}
-
-static void mapped_weights_are_told_from_other_memory(void **state)
-{
-	char *path = in_dir("weights");
-	const char *names[] = { NULL, path };
-	size_t size = 4 << 20;
-	struct sherd_memory m;
-	char *text = sherd_calloc(size + 1, 1);
-	volatile const char *p;
-	int fd;
-
-	(void)state;
-	memset(text, 'w', size);
-	write_file("weights", text);
-	fd = open(path, O_RDONLY);
-	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-	assert_ptr_not_equal(p, MAP_FAILED);
-	for (size_t i = 0; i < size; i += 4096)
-		(void)p[i];
-	sherd_memory_read(&m, names, ARRAY_SIZE(names));
-	assert_int_equal(m.weights, size);
-	assert_true(m.pss > 2 * size && m.peak >= 2 * size);
-	sherd_memory_read(&m, NULL, 0);
-	assert_int_equal(m.weights, 0);
-	munmap((void *)p, size);
-	close(fd);
-	free(text);
-	free(path);
 }
 
 int main(void)
@@ -753,19 +483,8 @@ int main(void)
 		cmocka_unit_test(a_device_is_found_by_number_name_and_kind),
 		cmocka_unit_test(a_cpu_device_has_as_many_threads_as_asked_for),
 		cmocka_unit_test(profiling_can_be_switched_on_and_off),
-		cmocka_unit_test(a_childs_output_and_arguments_arrive),
-		cmocka_unit_test(a_failing_child_is_quoted_by_its_last_line),
-		cmocka_unit_test(a_crashing_child_is_named_by_its_signal),
-		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
-		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
-		cmocka_unit_test(no_sherd_command_is_not_an_error_of_the_device),
-		cmocka_unit_test(limits_survive_being_written_and_read),
 		cmocka_unit_test(limits_of_a_device_are_plausible),
-		cmocka_unit_test(a_machine_without_sensors_has_no_energy),
-		cmocka_unit_test(a_rapl_counter_that_wraps_is_followed),
-		cmocka_unit_test(power_is_summed_over_time),
-		cmocka_unit_test(mapped_weights_are_told_from_other_memory),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, set_up, scratch_remove);
 }
