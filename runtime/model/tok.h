@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * tok: what the tokenizer's own files share. tokenizer.c is the public face (control tokens, text and
- * back), tok_load.c reads the metadata, tok_vocab.c keeps the pieces, tok_merge.c merges neighbours
- * for both tok_spm.c and tok_bpe.c, tok_pre.c cuts text into words for BPE, tok_wpm.c and tok_ugm.c
+ * back), tok_load.c reads the metadata, tok_vocab.c keeps the pieces, tok_trie.c finds the longest,
+ * tok_merge.c merges neighbours for both tok_spm.c and tok_bpe.c, tok_pre.c cuts text into words for BPE, tok_wpm.c and tok_ugm.c
  * are WordPiece and unigram. Nobody else includes this.
  *
  * A *piece* is a string with an id. Ids below n_vocab are the model's tokens; BPE merges may name
@@ -67,23 +67,27 @@ static inline const char *tok_text(const struct tok_vocab *v, int32_t id)
 	return v->arena + v->pieces[id].off;
 }
 
-/* Ids sorted by text: walked byte by byte, it serves as a trie. */
-struct tok_sorted {
-	int32_t *ids;
-	size_t n;
-};
-struct tok_range {
-	size_t lo, hi; /* ids whose texts begin with the bytes so far */
+/* ------------------------------------------------------------------- trie (tok_trie.c) */
+
+struct tok_edge {
+	uint32_t from, to; /* nodes; 0 is the root, and as @to a free place of the table */
+	int32_t id; /* the token whose text ends here, or -1 */
+	uint8_t byte;
 };
 
-int tok_sorted_build(struct tok_sorted *s, const struct tok_vocab *v, uint32_t n, uint32_t attrs,
-		     struct sherd_error *err);
-/* The longest text that @text begins with and whose attributes are not in @but; -1: none. */
-int32_t tok_sorted_longest(const struct tok_sorted *s, const struct tok_vocab *v, const char *text,
-			   size_t len, uint32_t but);
-/* Narrows @r, whose texts agree in @depth bytes, to those with @c next; false: none is left. */
-bool tok_sorted_step(const struct tok_sorted *s, const struct tok_vocab *v, struct tok_range *r,
-		     size_t depth, uint8_t c);
+struct tok_trie {
+	struct tok_edge *edges; /* open addressing, mask + 1 of them, at most half full */
+	uint32_t mask, n;
+};
+
+/* Of the first @n pieces those with any of @attrs; of equal texts the first. */
+int tok_trie_build(struct tok_trie *t, const struct tok_vocab *v, int32_t n, uint32_t attrs,
+		   struct sherd_error *err);
+/* NULL: no text goes on so. */
+const struct tok_edge *tok_trie_step(const struct tok_trie *t, uint32_t node, uint8_t byte);
+/* The longest token that @text begins with and whose attributes are not in @but; -1: none. */
+int32_t tok_trie_longest(const struct tok_trie *t, const struct tok_vocab *v, const char *text,
+			 size_t len, uint32_t but);
 
 /* --------------------------------------------------------- pre-tokenizers (tok_pre.c) */
 
@@ -95,6 +99,7 @@ enum tok_pre_flags {
 	TOK_PRE_NO_BOS = 1 << 2, /* BPE's default BOS does not hold */
 	TOK_PRE_RAW = 1 << 3, /* pieces are UTF-8 with U+2581 for spaces, not GPT-2's byte letters */
 	TOK_PRE_NO_MERGES = 1 << 4, /* files without merges exist */
+	TOK_PRE_WHOLE_NUMBERS = 1 << 5, /* digits with a letter behind them are not cut in threes */
 };
 
 /* Each stage cuts every part that the one before left: matches and the gaps between them. */
@@ -125,7 +130,7 @@ struct sherd_tokenizer {
 	char *describe;
 	struct tok_vocab vocab;
 	int32_t n_vocab;
-	struct tok_sorted special; /* control, user-defined and unknown tokens */
+	struct tok_trie special; /* control, user-defined and unknown tokens */
 	bool special_first[256]; /* first bytes of these */
 	int32_t bos, eos, unk, sep; /* -1: none */
 	bool add_bos, add_eos;
@@ -137,7 +142,7 @@ struct sherd_tokenizer {
 	struct tok_pre pre;
 	struct tok_merge *merges;
 	uint32_t merge_mask;
-	struct tok_sorted matcher; /* unigram: every token that text may contain */
+	struct tok_trie matcher; /* unigram: every token that text may contain */
 	float unk_score;
 	struct tok_charsmap *charsmap;
 };

@@ -293,7 +293,7 @@ static int load_kind(struct sherd_tokenizer *t, const struct gguf *g, struct she
 	case TOK_BPE:
 		return tok_bpe_load(t, g, err);
 	case TOK_WPM:
-		return tok_sorted_build(&t->matcher, &t->vocab, (uint32_t)t->n_vocab, ~0u, err);
+		return tok_trie_build(&t->matcher, &t->vocab, t->n_vocab, ~0u, err);
 	case TOK_UGM:
 		return tok_ugm_load(t, g, err);
 	}
@@ -316,9 +316,9 @@ static int load(struct sherd_tokenizer *t, const struct gguf *g, const struct mo
 	find_bytes(t);
 	ret = mark_strips(t, g, err);
 	if (!ret)
-		ret = tok_sorted_build(&t->special, &t->vocab, (uint32_t)t->n_vocab, TOK_SPECIAL, err);
-	for (size_t i = 0; !ret && i < t->special.n; i++)
-		t->special_first[(uint8_t)*tok_text(&t->vocab, t->special.ids[i])] = true;
+		ret = tok_trie_build(&t->special, &t->vocab, t->n_vocab, TOK_SPECIAL, err);
+	for (int b = 0; !ret && b < 256; b++)
+		t->special_first[b] = tok_trie_step(&t->special, 0, (uint8_t)b);
 	return ret ? ret : load_kind(t, g, err);
 }
 

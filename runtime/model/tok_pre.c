@@ -27,8 +27,8 @@
 #define CASED_WORD(U, L, TAIL)                                                       \
 	"[^\\r\\n\\p{L}\\p{N}]?[" U "]*[" L "]+" TAIL "|"                            \
 	"[^\\r\\n\\p{L}\\p{N}]?[" U "]+[" L "]*" TAIL "|"
-/* The same without Han characters: a class is negated to cut it with another. */
-#define NOT_LETTER "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{Han}"
+/* The same without characters of the Han script: a class is negated to cut it with another. */
+#define NOT_LETTER "\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}\\p{sc:Han}"
 #define UPPER_NOT_HAN "^\\p{Ll}" NOT_LETTER
 #define LOWER_NOT_HAN "^\\p{Lu}\\p{Lt}" NOT_LETTER
 
@@ -144,11 +144,11 @@ static const struct pre_row pre_table[] = {
 	    "[\\p{P}!-/:-@\\[-`{-~]", GPT2 } },
 	{ "gpt-4o llama4 kanana2 talkie minimax-m2", 0, { GPT4O } },
 	{ "granite-embed-multi-97m", TOK_PRE_IGNORE_MERGES, { GPT4O } },
-	{ "tiny_aya cohere2moe", 0, { DIGITS_FROM_RIGHT, GPT4O } },
+	{ "tiny_aya cohere2moe", TOK_PRE_WHOLE_NUMBERS, { DIGITS_FROM_RIGHT, GPT4O } },
 	{ "kimi-k2", TOK_PRE_NO_MERGES,
-	  { "\\p{Han}+|" CASED_WORD(UPPER_NOT_HAN, LOWER_NOT_HAN, "(?:" CONTRACTION ")?")
+	  { "\\p{sc:Han}+|" CASED_WORD(UPPER_NOT_HAN, LOWER_NOT_HAN, "(?:" CONTRACTION ")?")
 	    "\\p{N}{1,3}|" SYMBOLS "[\\r\\n]*|" NEWLINES SPACES } },
-	{ "superbpe", 0, { DIGITS_FROM_RIGHT } },
+	{ "superbpe", 0, { "\\p{N}+", DIGITS_FROM_RIGHT } },
 	{ "bailingmoe bailingmoe2 llada-moe", 0,
 	  { CONTRACTION "|" WORD "\\p{N}|" SYMBOLS "[\\r\\n]*|" S "*[\\r\\n]|" SPACES } },
 	{ "seed-coder", 0,
@@ -277,39 +277,47 @@ static int cut_by_pattern(struct cuts *c, const pcre2_code *code, const char *te
 	return cut_at(c, a + at, b);
 }
 
-/* Bytes of the character at @at. */
-static size_t next_char(const char *text, size_t at, size_t end, bool *number)
+/* Bytes of the character at @at, and its category. */
+static size_t next_char(const char *text, size_t at, size_t end, utf8proc_category_t *cat)
 {
 	utf8proc_int32_t c;
 	utf8proc_ssize_t n = utf8proc_iterate((const uint8_t *)text + at, (ssize_t)(end - at), &c);
-	utf8proc_category_t cat = n > 0 ? utf8proc_category(c) : UTF8PROC_CATEGORY_CN;
 
-	*number = cat >= UTF8PROC_CATEGORY_ND && cat <= UTF8PROC_CATEGORY_NO;
+	*cat = n > 0 ? utf8proc_category(c) : UTF8PROC_CATEGORY_CN;
 	return n > 0 ? (size_t)n : 1;
 }
 
-/* Runs of digits: what is left over from threes goes first. */
-static int cut_digits(struct cuts *c, const char *text, size_t a, size_t b)
+/* Letters, marks, numbers and connectors: between two of them there is no end of a word. */
+static bool is_word_char(utf8proc_category_t cat)
 {
-	size_t at = a, n, step;
-	bool number;
+	return cat >= UTF8PROC_CATEGORY_LU && cat <= UTF8PROC_CATEGORY_PC;
+}
+
+/* Runs of digits in threes, what is left over goes first; "12ab" is no number to some (@whole). */
+static int cut_digits(struct cuts *c, const char *text, size_t a, size_t b, bool whole)
+{
+	utf8proc_category_t cat = UTF8PROC_CATEGORY_CN;
+	size_t cut = a, at = a, step = 0, n;
 
 	while (at < b) {
 		size_t start = at, i = at;
 
-		for (n = 0; i < b && (step = next_char(text, i, b, &number), number); i += step)
-			n++;
+		for (n = 0; i < b && (step = next_char(text, i, b, &cat), cat == UTF8PROC_CATEGORY_ND); n++)
+			i += step;
+		if (!n || (whole && i < b && is_word_char(cat))) {
+			at = n ? i : at + step;
+			continue;
+		}
+		if (cut_at(c, cut, start))
+			return -ENOMEM;
 		for (; n; n--) {
-			at += next_char(text, at, b, &number);
+			at += next_char(text, at, b, &cat);
 			if (n % 3 == 1 && cut_at(c, start, at))
 				return -ENOMEM;
 		}
-		for (start = at; i < b && (step = next_char(text, i, b, &number), !number); i += step)
-			at = i + step;
-		if (cut_at(c, start, at))
-			return -ENOMEM;
+		cut = at;
 	}
-	return 0;
+	return cut_at(c, cut, b);
 }
 
 int tok_pre_split(struct tok_work *w, size_t len, const size_t **ends, size_t *n)
@@ -327,7 +335,8 @@ int tok_pre_split(struct tok_work *w, size_t len, const size_t **ends, size_t *n
 		for (size_t i = 0; i < from.n; i++) {
 			size_t b = ((const size_t *)from.buf->data)[i];
 			int ret = p->stages[s] ? cut_by_pattern(&to, p->stages[s], text, a, b) :
-						 cut_digits(&to, text, a, b);
+						 cut_digits(&to, text, a, b,
+							    p->flags & TOK_PRE_WHOLE_NUMBERS);
 
 			if (ret)
 				return ret;

@@ -112,8 +112,8 @@ int tok_ugm_load(struct sherd_tokenizer *t, const struct gguf *g, struct sherd_e
 	t->unk_score = lowest - UNK_PENALTY;
 	if (load_charsmap(t, g, err))
 		return -EINVAL;
-	return tok_sorted_build(&t->matcher, &t->vocab, (uint32_t)t->n_vocab,
-				TOK_NORMAL | TOK_USER | TOK_UNUSED, err);
+	return tok_trie_build(&t->matcher, &t->vocab, t->n_vocab, TOK_NORMAL | TOK_USER | TOK_UNUSED,
+			      err);
 }
 
 /* Normalizing: @spaced says whether the last thing put was a space, real or added. */
@@ -200,22 +200,20 @@ static void spell_from(const struct sherd_tokenizer *t, const char *text, size_t
 		       struct best *best)
 {
 	size_t char_len = MIN(tok_utf8_len((uint8_t)text[at]), n - at);
-	struct tok_range r = { 0, t->matcher.n };
+	const struct tok_edge *e;
 	bool whole_char = false;
+	uint32_t node = 0;
 
-	for (size_t d = 0; at + d < n; d++) {
-		const struct tok_piece *p;
-		int32_t id;
+	for (size_t to = at; to < n && (e = tok_trie_step(&t->matcher, node, (uint8_t)text[to]));) {
+		const struct tok_piece *p = e->id < 0 ? NULL : &t->vocab.pieces[e->id];
 
-		if (!tok_sorted_step(&t->matcher, &t->vocab, &r, d, (uint8_t)text[at + d]))
-			break;
-		id = t->matcher.ids[r.lo];
-		p = &t->vocab.pieces[id];
-		if (p->len != d + 1)
+		node = e->to;
+		to++;
+		if (!p)
 			continue;
-		whole_char = whole_char || d + 1 == char_len;
-		challenge(&best[at + d + 1],
-			  best[at].score + (p->attr & TOK_USER ? 0.0 : (double)p->score), id, at);
+		whole_char = whole_char || to - at == char_len;
+		challenge(&best[to], best[at].score + (p->attr & TOK_USER ? 0.0 : (double)p->score),
+			  e->id, at);
 	}
 	if (!whole_char)
 		challenge(&best[at + char_len], best[at].score + (double)t->unk_score, t->unk, at);

@@ -57,9 +57,10 @@ static int end_word(struct tok_work *w, size_t *len)
 	if (n == TOK_SPACE_LEN)
 		return 0;
 	while (at < n) {
-		int32_t id = tok_sorted_longest(&t->matcher, &t->vocab, word + at, n - at, 0);
+		int32_t id = tok_trie_longest(&t->matcher, &t->vocab, word + at, n - at, 0);
 
-		if (id < 0) {
+		/* U+2581 in the text itself starts no word */
+		if (id < 0 || (at && n - at >= TOK_SPACE_LEN && !memcmp(word + at, TOK_SPACE, TOK_SPACE_LEN))) {
 			w->n_ids = n_before;
 			return t->unk < 0 ? 0 : tok_emit(w, t->unk);
 		}

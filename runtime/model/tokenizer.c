@@ -125,8 +125,8 @@ static int32_t special_at(const struct sherd_tokenizer *t, const char *text, siz
 {
 	if (!t->special_first[(uint8_t)*text])
 		return -1;
-	return tok_sorted_longest(&t->special, &t->vocab, text, len,
-				  flags & SHERD_TOK_PARSE ? 0 : TOK_CONTROL | TOK_UNKNOWN);
+	return tok_trie_longest(&t->special, &t->vocab, text, len,
+				flags & SHERD_TOK_PARSE ? 0 : TOK_CONTROL | TOK_UNKNOWN);
 }
 
 static int encode(struct tok_work *w, const char *text, size_t len, unsigned flags)
@@ -346,8 +346,8 @@ void sherd_tokenizer_free(struct sherd_tokenizer *tok)
 		return;
 	free(tok->describe);
 	tok_vocab_free(&tok->vocab);
-	free(tok->special.ids);
-	free(tok->matcher.ids);
+	free(tok->special.edges);
+	free(tok->matcher.edges);
 	tok_pre_free(&tok->pre);
 	free(tok->merges);
 	tok_ugm_free(tok);

@@ -260,6 +260,8 @@ static void wordpiece_cleans_cuts_and_takes_the_longest(void **state)
 	check_ids(" \t\x01\xff ", 5, SHERD_TOK_SPECIAL, 2, 3, -1);
 	/* U+0301 by itself is stripped as well, and U+00AD is a control */
 	check_ids("e\xcc\x81 t\xc2\xadhe", 9, 0, 11, 4, -1);
+	/* U+2581 in a word is no start of one */
+	check_ids("un" TINY_SP "the", 8, 0, 1, -1);
 	check_text("the unable ,", false, 4, 5, 6, 8, -1);
 }
 
