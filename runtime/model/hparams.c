@@ -142,16 +142,9 @@ static int refuse_extras(struct reader *r)
 	};
 	const struct gguf_value *v;
 	bool causal = true;
-	int64_t parts = 1;
 	size_t i;
 	double x;
 
-	if (gguf_get_int(r->g, "split.count", 0, UINT16_MAX, &parts, r->err) < 0)
-		return -EINVAL;
-	if (parts > 1)
-		return sherd_fail(r->err, -ENOTSUP, "%s: is one of %" PRId64
-				  " files of a split model: merge them first (llama-gguf-split "
-				  "--merge)", r->g->path, parts);
 	for (i = 0; i < ARRAY_SIZE(extras); i++) {
 		v = gguf_find(r->g, arch_key(r, extras[i].name));
 		if (!v || v->n == 0)

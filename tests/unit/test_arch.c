@@ -240,7 +240,6 @@ static void what_cannot_be_is_refused_by_its_name(void **state)
 		{ "final_logit_softcapping=30.0f", "capping the logits" },
 		{ "attention.scale=0.5f", "attention.scale is 0.5" },
 		{ "attention.causal=false", "later tokens" },
-		{ "@split.count=3", "one of 3 files" },
 		{ "vocab_size=49", "token_embd.weight has 50 rows, but the vocabulary has 49" },
 		{ "vocab_size=0", "vocab_size is 0" },
 	};

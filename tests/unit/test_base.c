@@ -13,18 +13,19 @@
 #include <cmocka.h>
 #include "base/base.h"
 
-static char dir[64];
+static char dir[200];
 
 static int make_dir(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/sherd-base-XXXXXX");
+	snprintf(dir, sizeof(dir), "%s/sherd-base-XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	return mkdtemp(dir) ? 0 : -1;
 }
 
 static int remove_dir(void **state)
 {
-	char cmd[128];
+	char cmd[256];
 
 	(void)state;
 	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
@@ -34,7 +35,7 @@ static int remove_dir(void **state)
 /* A ring, so that two of them fit into one call. */
 static const char *in_dir(const char *name)
 {
-	static char paths[4][256];
+	static char paths[4][512];
 	static int next;
 	char *p = paths[next++ % 4];
 

@@ -11,12 +11,13 @@
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-static char home[64];
+static char home[200];
 
 static int begin(void **state)
 {
 	(void)state;
-	strcpy(home, "/tmp/sherd-resolve-XXXXXX");
+	snprintf(home, sizeof(home), "%s/sherd-resolve-XXXXXX",
+		 getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
 	if (!mkdtemp(home))
 		return -1;
 	unsetenv("HF_HOME");
@@ -28,7 +29,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	char cmd[128];
+	char cmd[256];
 
 	(void)state;
 	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", home);
