@@ -258,13 +258,62 @@ void sherd_pack_int_row(const struct sherd_format *f, uint32_t row, const uint8_
 		store_float(f->min, mins, s + i * SHERD_TILE_ROWS, min[i]);
 }
 
+static size_t first_of_row(const struct sherd_format *f, uint32_t row)
+{
+	return row / SHERD_TILE_ROWS * padded_cols(f) * SHERD_TILE_ROWS + row % SHERD_TILE_ROWS;
+}
+
 /* As above, for float elements: @x [cols]. */
 void sherd_pack_float_row(const struct sherd_format *f, uint32_t row, const float *x, void *values)
 {
-	size_t first =
-		row / SHERD_TILE_ROWS * padded_cols(f) * SHERD_TILE_ROWS + row % SHERD_TILE_ROWS;
-	size_t c;
+	size_t first = first_of_row(f, row), c;
 
 	for (c = 0; c < f->cols; c++)
 		store_float(f->elem, values, first + c * SHERD_TILE_ROWS, x[c]);
+}
+
+void sherd_pack_same_row(const struct sherd_format *f, uint32_t row, const void *x, void *values)
+{
+	size_t first = first_of_row(f, row), c;
+	uint16_t *half = (uint16_t *)values + first;
+	uint32_t *full = (uint32_t *)values + first;
+
+	if (f->elem == SHERD_ELEM_F32)
+		for (c = 0; c < f->cols; c++)
+			memcpy(&full[c * SHERD_TILE_ROWS], (const uint8_t *)x + 4 * c, 4);
+	else
+		for (c = 0; c < f->cols; c++)
+			memcpy(&half[c * SHERD_TILE_ROWS], (const uint8_t *)x + 2 * c, 2);
+}
+
+static bool finite_halves(const uint8_t *p, size_t n, uint16_t exponent)
+{
+	uint32_t bad = 0;
+	uint16_t u;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		memcpy(&u, p + 2 * i, sizeof(u));
+		bad |= (u & exponent) == exponent;
+	}
+	return !bad;
+}
+
+bool sherd_all_finite(enum sherd_elem e, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	uint32_t bad = 0, u;
+	size_t i;
+
+	if (e == SHERD_ELEM_F16)
+		return finite_halves(p, size / 2, 0x7c00);
+	if (e == SHERD_ELEM_BF16)
+		return finite_halves(p, size / 2, 0x7f80);
+	if (e != SHERD_ELEM_F32)
+		return true;
+	for (i = 0; i < size / 4; i++) {
+		memcpy(&u, p + 4 * i, sizeof(u));
+		bad |= (u & 0x7f800000) == 0x7f800000;
+	}
+	return !bad;
 }

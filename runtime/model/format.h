@@ -89,5 +89,10 @@ void sherd_pack_int_row(const struct sherd_format *f, uint32_t row, const uint8_
 			void *mins);
 void sherd_pack_float_row(const struct sherd_format *f, uint32_t row, const float *x,
 			  void *values);
+/* A row that has the format's float element already, at any alignment. */
+void sherd_pack_same_row(const struct sherd_format *f, uint32_t row, const void *x, void *values);
+
+/* Whether @size bytes of @e hold neither NaN nor infinity; integers never do. */
+bool sherd_all_finite(enum sherd_elem e, const void *data, size_t size);
 
 #endif

@@ -48,14 +48,7 @@ static size_t row_bytes(const struct gguf_tensor *t)
 
 static bool all_finite(const float *x, size_t n)
 {
-	uint32_t bad = 0, u;
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		memcpy(&u, &x[i], sizeof(u));
-		bad |= (u & 0x7f800000) == 0x7f800000;
-	}
-	return !bad;
+	return sherd_all_finite(SHERD_ELEM_F32, x, n * sizeof(*x));
 }
 
 static const void *source_row(const struct sherd_pack_item *it, uint32_t row,
@@ -80,9 +73,8 @@ static int pack_row(const struct sherd_packer *p, const struct sherd_pack_item *
 	bool ok;
 
 	if (!sherd_elem_is_int(f->elem)) {
-		sherd_dequant_row(t->type, src, f->cols, s->x);
-		ok = all_finite(s->x, f->cols);
-		sherd_pack_float_row(f, at, s->x, s->values);
+		ok = sherd_all_finite(f->elem, src, row_bytes(t));
+		sherd_pack_same_row(f, at, src, s->values);
 	} else {
 		if (sherd_type_is_float(t->type)) {
 			sherd_dequant_row(t->type, src, f->cols, s->x);

@@ -50,43 +50,6 @@ const float *sherd_shard_vector(const struct sherd_shard *s, enum sherd_slot slo
 	return d && sherd_slot_is_vector(slot) ? d->vector.data : NULL;
 }
 
-/* -------------------------------------------------------------------- finite? */
-
-static bool finite_f32(const void *data, size_t n)
-{
-	const uint32_t *u = data;
-	uint32_t bad = 0;
-
-	while (n--)
-		bad |= (*u++ & 0x7f800000) == 0x7f800000;
-	return !bad;
-}
-
-static bool finite_half(const void *data, size_t n, uint16_t exponent)
-{
-	const uint16_t *u = data;
-	uint32_t bad = 0;
-
-	while (n--)
-		bad |= (*u++ & exponent) == exponent;
-	return !bad;
-}
-
-/* A plane of integers is always finite. */
-static bool plane_finite(enum sherd_elem e, const void *data, size_t size)
-{
-	switch (e) {
-	case SHERD_ELEM_F32:
-		return finite_f32(data, size / 4);
-	case SHERD_ELEM_F16:
-		return finite_half(data, size / 2, 0x7c00);
-	case SHERD_ELEM_BF16:
-		return finite_half(data, size / 2, 0x7f80);
-	default:
-		return true;
-	}
-}
-
 /* --------------------------------------------------------------------- matrices */
 
 static int load_plane(const struct loader *l, const char *matrix, const char *plane,
@@ -112,7 +75,7 @@ static int load_plane(const struct loader *l, const char *matrix, const char *pl
 		return sherd_fail(err, -EINVAL,
 				  "%s: tensor %s begins at byte %llu, no multiple of %d",
 				  l->g->path, name, (unsigned long long)t->offset, ALIGNMENT);
-	if (!l->trusted && !plane_finite(e, t->data, size))
+	if (!l->trusted && !sherd_all_finite(e, t->data, size))
 		return sherd_fail(err, -EINVAL, "%s: tensor %s holds a NaN or an infinity",
 				  l->g->path, name);
 	*data = t->data;
@@ -201,7 +164,7 @@ static int load_vector(const struct loader *l, enum sherd_slot slot, const char 
 		return sherd_fail(err, -EINVAL,
 				  "%s: tensor %s begins at byte %llu, no multiple of %d",
 				  l->g->path, name, (unsigned long long)t->offset, ALIGNMENT);
-	if (!l->trusted && !finite_f32(t->data, n))
+	if (!l->trusted && !sherd_all_finite(SHERD_ELEM_F32, t->data, t->size))
 		return sherd_fail(err, -EINVAL, "%s: tensor %s holds a NaN or an infinity",
 				  l->g->path, name);
 	vec->data = t->data;

@@ -311,6 +311,62 @@ static void formats_have_readable_names(void **state)
 	assert_string_equal(name, "int8 ");
 }
 
+static void a_row_of_the_same_floats_is_copied_bit_for_bit(void **state)
+{
+	size_t i, k;
+	uint32_t r;
+
+	(void)state;
+	for (i = 6; i < 9; i++) {
+		struct sample s = make(&kinds[i], 21, 45), t = make(&kinds[i], 21, 45);
+		size_t bytes = sherd_elem_bits(s.f.elem) / 8;
+		uint8_t row[45 * 4 + 1];
+
+		memset(t.values, 0, t.nv);
+		for (r = 0; r < 21; r++) {
+			for (k = 0; k < 45; k++) {
+				unsigned shift;
+
+				memcpy(row + 1 + k * bytes,
+				       s.values + sherd_value_offset(&s.f, r, (uint32_t)k, &shift),
+				       bytes);
+			}
+			sherd_pack_same_row(&s.f, r, row + 1, t.values);
+		}
+		assert_memory_equal(s.values, t.values, s.nv);
+		drop(&s);
+		drop(&t);
+	}
+}
+
+static void nan_and_infinity_are_found_wherever_they_stand(void **state)
+{
+	static const struct {
+		enum sherd_elem e;
+		uint32_t inf, max; /* the largest finite number's bits */
+	} elems[] = { { SHERD_ELEM_F16, 0x7c00, 0x7bff },
+		      { SHERD_ELEM_BF16, 0x7f80, 0x7f7f },
+		      { SHERD_ELEM_F32, 0x7f800000, 0x7f7fffff } };
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(elems); i++) {
+		size_t bytes = sherd_elem_bits(elems[i].e) / 8;
+
+		for (k = 0; k < 37; k++) {
+			uint8_t data[37 * 4] = { 0 };
+			uint32_t sign = 1u << (bytes * 8 - 1), u = elems[i].max | sign;
+
+			memcpy(data + k * bytes, &u, bytes);
+			assert_true(sherd_all_finite(elems[i].e, data, 37 * bytes));
+			u = elems[i].inf | (k & 1 ? sign : 0) | k / 2;
+			memcpy(data + k * bytes, &u, bytes);
+			assert_false(sherd_all_finite(elems[i].e, data, 37 * bytes));
+			assert_true(sherd_all_finite(SHERD_ELEM_U8, data, 37 * bytes));
+		}
+	}
+}
+
 static void bf16_rounds_to_nearest_even_and_keeps_nan(void **state)
 {
 	struct sherd_format f = { SHERD_ELEM_BF16, 0, NONE, NONE, 1, 4 };
@@ -336,6 +392,8 @@ int main(void)
 		cmocka_unit_test(sizes_count_the_padding),
 		cmocka_unit_test(records_that_mean_nothing_are_refused_with_the_tensors_name),
 		cmocka_unit_test(formats_have_readable_names),
+		cmocka_unit_test(a_row_of_the_same_floats_is_copied_bit_for_bit),
+		cmocka_unit_test(nan_and_infinity_are_found_wherever_they_stand),
 		cmocka_unit_test(bf16_rounds_to_nearest_even_and_keeps_nan),
 	};
 
