@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bench.h"
+#include "infer/infer.h"
 
 #define LIMITS_TIMEOUT_S 120.0
 #define WARM_UP_TOKENS	 8
@@ -38,6 +39,12 @@ static int largest(const struct opt_ints *list)
 	return max;
 }
 
+/* Plain C: no OpenCL device, no limits, no kernels. */
+static bool is_reference(const struct bench *b)
+{
+	return b->params.device && !strcmp(b->params.device, "reference");
+}
+
 static int check_options(struct bench *b, int argc, char **argv)
 {
 	long long need;
@@ -50,6 +57,8 @@ static int check_options(struct bench *b, int argc, char **argv)
 		return tool_usage(&tool_bench, "which model? Give a file with -m MODEL");
 	if (b->params.bits && b->params.bits != 4 && b->params.bits != 8)
 		return tool_usage(&tool_bench, "--bits: %d is neither 4 nor 8", b->params.bits);
+	if (b->kernels && is_reference(b))
+		return tool_usage(&tool_bench, "--kernels: the reference has no kernels");
 	if (add_default(&b->prompts, 512) || add_default(&b->gens, 128) ||
 	    add_default(&b->depths, 0))
 		return tool_failf(&tool_bench, "no memory for the list of tests");
@@ -119,7 +128,7 @@ static bool measure_limits(struct bench *b, struct sherd_limits *l)
 	char *text;
 	int n = 1;
 
-	if (b->no_limits || (b->params.device && !strcmp(b->params.device, "reference")))
+	if (b->no_limits || is_reference(b))
 		return false;
 	if (b->params.device) {
 		argv[n++] = "--device";
@@ -317,6 +326,23 @@ static int run_test(struct bench *b, struct bench_test *t, int done, struct sher
 	return ret;
 }
 
+/* Runs the test once more with an event a launch, which costs time: never in a run that counts. */
+static int profile_test(struct bench *b, struct bench_test *t, struct sherd_error *err)
+{
+	struct sherd_exec *exec = b->model->exec;
+	int ret = fill_depth(b, t->n_depth, err);
+
+	if (!ret)
+		ret = sherd_cl_exec_profile(exec, true, err);
+	if (!ret)
+		ret = run_tokens(b, t, t->n_gen, err);
+	if (!ret)
+		ret = sherd_cl_exec_times(exec, &t->kernels, &t->n_kernels);
+	if (!ret)
+		ret = sherd_cl_exec_profile(exec, false, err);
+	return ret;
+}
+
 static int add_test(struct bench *b, int n_prompt, int n_gen, int n_depth)
 {
 	struct bench_test *t = &b->tests[b->n_tests];
@@ -374,9 +400,10 @@ static int measure(struct bench *b)
 	for (int i = 0; i < b->n_tests; i++)
 		if (run_test(b, &b->tests[i], i, &err))
 			return tool_fail(&tool_bench, &err);
-	if (b->kernels && !b->n_kernels)
-		tool_note(NULL, "this device has no times of single kernels to show");
 	read_memory(b);
+	for (int i = 0; i < b->n_tests && b->kernels; i++)
+		if (profile_test(b, &b->tests[i], &err))
+			return tool_fail(&tool_bench, &err);
 	b->has_limits = b->has_limits && measure_limits(b, &b->after);
 	for (int i = 0; i < b->n_tests; i++)
 		set_limit(b, &b->tests[i]);
@@ -384,14 +411,19 @@ static int measure(struct bench *b)
 	return TOOL_OK;
 }
 
+static void free_test(struct bench_test *t)
+{
+	free(t->seconds);
+	free(t->kernels);
+}
+
 static void free_bench(struct bench *b)
 {
 	close_model(b);
 	for (int i = 0; i < b->n_tests; i++)
-		free(b->tests[i].seconds);
+		free_test(&b->tests[i]);
 	free(b->tests);
 	free(b->tokens);
-	free(b->kernel);
 	sherd_energy_close(b->energy);
 	opt_ints_free(&b->prompts);
 	opt_ints_free(&b->gens);

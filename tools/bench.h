@@ -7,6 +7,7 @@
 #include "device/energy.h"
 #include "device/limits.h"
 #include "device/memory.h"
+#include "infer/cl/cl.h"
 #include "tool.h"
 
 /* One row: a prompt of n_prompt tokens, or n_gen single tokens, after n_depth positions. */
@@ -20,15 +21,9 @@ struct bench_test {
 	/* from the limits: */
 	double limit_ts;   /* tokens/s at best; NAN: not measured */
 	const char *bound; /* "read" or "dot": what the best is bound by */
-};
-
-/* A kernel's times summed over a run, for --kernels. */
-struct bench_kernel {
-	const char *name;
-	char shape[48];
-	double seconds;
-	double bytes, ops;
-	unsigned calls;
+	/* from one more run, with --kernels: */
+	struct sherd_cl_time *kernels;
+	int n_kernels;
 };
 
 struct bench {
@@ -54,8 +49,6 @@ struct bench {
 	struct sherd_limits before, after;
 	char dot_path[16];
 	uint64_t empty_pss; /* of an OpenCL process that does nothing */
-	struct bench_kernel *kernel;
-	int n_kernels;
 };
 
 /* Mean and sample deviation of tokens/s over the repetitions. */

@@ -110,32 +110,42 @@ static void print_memory(const struct bench *b)
 					 : "no sensor (RAPL, INA3221, hwmon) that may be read");
 }
 
-/* Bytes/s and operations/s of each kernel, and its share of the nearer limit. */
-static void print_kernels(const struct bench *b)
+/* "81 % of read": of the nearer limit. */
+static void kernel_share(const struct bench *b, const struct sherd_cl_time *k, char *buf,
+			 size_t size)
 {
+	double read, dot;
+
+	snprintf(buf, size, "-");
+	if (!b->has_limits)
+		return;
+	read = k->bytes / bench_mean(b->before.read, b->after.read);
+	dot = k->ops / bench_mean(b->before.dot, b->after.dot);
+	snprintf(buf, size, "%.0f %% of %s", 100 * MAX(read, dot) / MAX(k->seconds, 1e-12),
+		 read > dot ? "read" : "dot");
+}
+
+static void print_kernels(const struct bench *b, const struct bench_test *t)
+{
+	char name[32], share[32];
 	double total = 0;
 
-	if (!b->n_kernels)
+	if (!t->n_kernels)
 		return;
-	for (int i = 0; i < b->n_kernels; i++)
-		total += b->kernel[i].seconds;
-	printf("\n| %-20s | %-32s | %7s | %10s | %6s | %9s | %8s | %8s | %-12s |\n", "kernel",
-	       "shape", "calls", "us a call", "time", "MB a call", "GB/s", "GOP/s", "share");
-	printf("| -------------------- | -------------------------------- | ------: | ---------: | "
-	       "-----: | --------: | -------: | -------: | ------------ |\n");
-	for (int i = 0; i < b->n_kernels; i++) {
-		const struct bench_kernel *k = &b->kernel[i];
+	for (int i = 0; i < t->n_kernels; i++)
+		total += t->kernels[i].seconds;
+	test_name(t, name, sizeof(name));
+	printf("\nkernels of %s, %.3f s in one run:\n\n", name, total);
+	printf("| %-16s | %-28s | %6s | %9s | %6s | %8s | %7s | %8s | %-12s |\n", "kernel", "shape",
+	       "calls", "us/call", "time", "MB/call", "GB/s", "GOP/s", "share");
+	printf("| ---------------- | ---------------------------- | -----: | --------: | -----: | "
+	       "-------: | ------: | -------: | ------------ |\n");
+	for (int i = 0; i < t->n_kernels; i++) {
+		const struct sherd_cl_time *k = &t->kernels[i];
 		double s = MAX(k->seconds, 1e-12), calls = MAX(k->calls, 1u);
-		char share[32] = "-";
 
-		if (b->has_limits) {
-			double read = k->bytes / bench_mean(b->before.read, b->after.read);
-			double dot = k->ops / bench_mean(b->before.dot, b->after.dot);
-
-			snprintf(share, sizeof(share), "%.0f %% of %s", 100 * MAX(read, dot) / s,
-				 read > dot ? "read" : "dot");
-		}
-		printf("| %-20s | %-32s | %7u | %10.1f | %4.1f %% | %9.3f | %8.2f | %8.1f | %-12s "
+		kernel_share(b, k, share, sizeof(share));
+		printf("| %-16s | %-28s | %6u | %9.1f | %4.1f %% | %8.3f | %7.2f | %8.1f | %-12s "
 		       "|\n",
 		       k->name, k->shape, k->calls, 1e6 * s / calls, 100 * s / MAX(total, 1e-12),
 		       k->bytes / calls / 1e6, k->bytes / s / 1e9, k->ops / s / 1e9, share);
@@ -154,7 +164,8 @@ void bench_print_table(const struct bench *b)
 	       "|\n");
 	for (int i = 0; i < b->n_tests; i++)
 		print_row(b, &b->tests[i]);
-	print_kernels(b);
+	for (int i = 0; i < b->n_tests; i++)
+		print_kernels(b, &b->tests[i]);
 	print_limits(b);
 	print_memory(b);
 }
@@ -283,12 +294,12 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 	return o;
 }
 
-static json_t *kernels_json(const struct bench *b)
+static json_t *kernels_json(const struct bench_test *t)
 {
 	json_t *list = json_array();
 
-	for (int i = 0; i < b->n_kernels; i++) {
-		const struct bench_kernel *k = &b->kernel[i];
+	for (int i = 0; i < t->n_kernels; i++) {
+		const struct sherd_cl_time *k = &t->kernels[i];
 
 		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f}", "name",
 						      k->name, "shape", k->shape, "calls",
@@ -306,8 +317,8 @@ int bench_print_json(const struct bench *b)
 	for (int i = 0; i < b->n_tests; i++) {
 		json_t *o = test_json(b, &b->tests[i]);
 
-		if (o && b->n_kernels)
-			json_object_set_new(o, "kernels", kernels_json(b));
+		if (o && b->kernels)
+			json_object_set_new(o, "kernels", kernels_json(&b->tests[i]));
 		if (!o || json_array_append_new(list, o)) {
 			ret = tool_failf(&tool_bench,
 					 "the results can't be written as JSON: a name in "

@@ -11,15 +11,12 @@
 #include <sys/prctl.h>
 #include "device/limits.h"
 #include "device/memory.h"
-#if __has_include("infer/cl/cl.h")
 #include "infer/cl/cl.h"
-#else
-int sherd_cl_selftest(const char *device, int n_threads, const char *dot, struct sherd_error *err);
-#endif
 #include "tool.h"
 
 struct device_test {
-	const char *device, *dot;
+	const char *device, *programs;
+	uint64_t seed;
 	int n_threads;
 	bool limits;
 };
@@ -28,7 +25,7 @@ static int selftest(const struct device_test *t)
 {
 	struct sherd_error err;
 
-	if (sherd_cl_selftest(t->device, t->n_threads, t->dot, &err))
+	if (sherd_cl_selftest(t->device, t->n_threads, t->programs, t->seed, &err))
 		return tool_fail(&tool_device_test, &err);
 	puts("the kernels give the reference's bits");
 	return TOOL_OK;
@@ -39,31 +36,35 @@ static int limits(const struct device_test *t)
 {
 	struct sherd_limits l;
 	struct sherd_memory empty;
-	struct sherd_device *dev;
+	struct sherd_cl cl;
 	struct sherd_error err;
 	char text[1024];
 	int ret;
 
-	if (sherd_device_open(&dev, t->device, t->n_threads, t->dot, &err))
+	if (sherd_cl_open(&cl, t->device, t->n_threads, &err))
 		return tool_fail(&tool_device_test, &err);
 	sherd_memory_read(&empty, NULL, 0);
-	ret = sherd_limits_measure(dev, &l, &err);
+	ret = sherd_limits_measure(cl.dev, &l, &err);
 	if (!ret && !sherd_limits_print(&l, text, sizeof(text)))
 		printf("%sempty_pss %llu\ndot_path %s\ndevice %s\n", text,
-		       (unsigned long long)empty.pss, dev->dot, dev->info.name);
-	sherd_device_close(dev);
+		       (unsigned long long)empty.pss, cl.dev->dot, cl.dev->info.name);
+	sherd_cl_close(&cl);
 	return ret ? tool_fail(&tool_device_test, &err) : TOOL_OK;
 }
 
 static int main_device_test(int argc, char **argv)
 {
-	struct device_test t = { 0 };
+	struct device_test t = { .seed = 1 };
 	const struct opt opts[] = {
 		{ 't', "threads", OPT_INT, &t.n_threads, 1, 1024, "N", "threads of a CPU device" },
 		{ 0, "device", OPT_STR, &t.device, 0, 0, "NAME",
-		  "auto, cpu, gpu, a number or part of a device's name" },
-		{ 0, "dot", OPT_STR, &t.dot, 0, 0, "PATH",
-		  "force a path of dot4.h: amx, vnni512, sdot, arm, khr, ptx, plain" },
+		  "auto, cpu, gpu, a number or part of a device's name; \"/PATH\" behind it forces "
+		  "a path of "
+		  "dot4.h: amx, vnni512, sdot, arm, khr, ptx, plain" },
+		{ 0, "programs", OPT_STR, &t.programs, 0, 0, "SPEC,...",
+		  "kernels to test, for example int.4.32.0.0 (default: the usual ones)" },
+		{ 's', "seed", OPT_U64, &t.seed, 0, 0, "SEED",
+		  "of the random inputs (default: 1)" },
 		{ 0, "limits", OPT_FLAG, &t.limits, 0, 0, NULL,
 		  "measure what the device can do, print \"key value\" lines" },
 		{ 0 }
