@@ -169,7 +169,7 @@ static void matrix(struct maker *m, const char *name, enum ggml_type type, int r
 }
 
 /* Values around @mean. */
-static void vector(struct maker *m, const char *name, int n, float mean, bool nan)
+static void vector(struct maker *m, const char *name, int n, float mean)
 {
 	uint64_t dims[1] = { (uint64_t)n };
 	int i;
@@ -181,7 +181,7 @@ static void vector(struct maker *m, const char *name, int n, float mean, bool na
 	for (i = 0; i < n; i++) {
 		float x = mean + 0.1f * tiny_normal(&m->rng);
 
-		emit_floats(m, GGML_F32, (float[]){ nan && i == n / 2 ? NAN : x }, 1);
+		emit_floats(m, GGML_F32, &x, 1);
 	}
 }
 
@@ -199,22 +199,22 @@ static void attention(struct maker *m, int l, bool gpt2)
 	int q = t->n_heads * t->head_dim, kv = t->n_kv_heads * t->head_dim;
 	bool bias = strcmp(t->arch, "llama") != 0;
 
-	vector(m, blk(l, "attn_norm.weight"), t->hidden, 1.0f, false);
+	vector(m, blk(l, "attn_norm.weight"), t->hidden, 1.0f);
 	if (gpt2) {
-		vector(m, blk(l, "attn_norm.bias"), t->hidden, 0.0f, false);
+		vector(m, blk(l, "attn_norm.bias"), t->hidden, 0.0f);
 		matrix(m, blk(l, "attn_qkv.weight"), t->type, q + 2 * kv, t->hidden);
-		vector(m, blk(l, "attn_qkv.bias"), q + 2 * kv, 0.0f, false);
+		vector(m, blk(l, "attn_qkv.bias"), q + 2 * kv, 0.0f);
 		matrix(m, blk(l, "attn_output.weight"), t->type, t->hidden, q);
-		vector(m, blk(l, "attn_output.bias"), t->hidden, 0.0f, false);
+		vector(m, blk(l, "attn_output.bias"), t->hidden, 0.0f);
 		return;
 	}
 	matrix(m, blk(l, "attn_q.weight"), t->type, q, t->hidden);
 	matrix(m, blk(l, "attn_k.weight"), t->type, kv, t->hidden);
 	matrix(m, blk(l, "attn_v.weight"), t->type, kv, t->hidden);
 	if (bias) {
-		vector(m, blk(l, "attn_q.bias"), q, 0.0f, false);
-		vector(m, blk(l, "attn_k.bias"), kv, 0.0f, false);
-		vector(m, blk(l, "attn_v.bias"), kv, 0.0f, false);
+		vector(m, blk(l, "attn_q.bias"), q, 0.0f);
+		vector(m, blk(l, "attn_k.bias"), kv, 0.0f);
+		vector(m, blk(l, "attn_v.bias"), kv, 0.0f);
 	}
 	matrix(m, blk(l, "attn_output.weight"), t->type, t->hidden, q);
 }
@@ -222,18 +222,19 @@ static void attention(struct maker *m, int l, bool gpt2)
 static void feed_forward(struct maker *m, int l, bool gpt2)
 {
 	const struct tiny_model *t = m->t;
+	bool over = t->overflow_layer && l == t->overflow_layer;
 
-	vector(m, blk(l, "ffn_norm.weight"), t->hidden, 1.0f, t->nan_layer && l == t->nan_layer);
+	vector(m, blk(l, "ffn_norm.weight"), t->hidden, over ? 3e38f : 1.0f);
 	if (gpt2)
-		vector(m, blk(l, "ffn_norm.bias"), t->hidden, 0.0f, false);
+		vector(m, blk(l, "ffn_norm.bias"), t->hidden, 0.0f);
 	else
 		matrix(m, blk(l, "ffn_gate.weight"), t->type, t->ffn, t->hidden);
 	matrix(m, blk(l, "ffn_up.weight"), t->type, t->ffn, t->hidden);
 	if (gpt2)
-		vector(m, blk(l, "ffn_up.bias"), t->ffn, 0.0f, false);
+		vector(m, blk(l, "ffn_up.bias"), t->ffn, 0.0f);
 	matrix(m, blk(l, "ffn_down.weight"), t->type, t->hidden, t->ffn);
 	if (gpt2)
-		vector(m, blk(l, "ffn_down.bias"), t->hidden, 0.0f, false);
+		vector(m, blk(l, "ffn_down.bias"), t->hidden, 0.0f);
 }
 
 static void tensors(struct maker *m)
@@ -247,14 +248,14 @@ static void tensors(struct maker *m)
 	if (gpt2)
 		matrix(m, "position_embd.weight", GGML_F32, t->n_ctx, t->hidden);
 	if (t->rope_freqs)
-		vector(m, "rope_freqs.weight", t->head_dim / 2, 2.0f, false);
+		vector(m, "rope_freqs.weight", t->head_dim / 2, 2.0f);
 	for (l = 0; l < t->n_layers; l++) {
 		attention(m, l, gpt2);
 		feed_forward(m, l, gpt2);
 	}
-	vector(m, "output_norm.weight", t->hidden, 1.0f, false);
+	vector(m, "output_norm.weight", t->hidden, 1.0f);
 	if (gpt2)
-		vector(m, "output_norm.bias", t->hidden, 0.0f, false);
+		vector(m, "output_norm.bias", t->hidden, 0.0f);
 	if (!t->tied)
 		matrix(m, "output.weight", t->type, t->n_vocab, t->hidden);
 }

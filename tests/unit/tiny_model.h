@@ -17,7 +17,7 @@ struct tiny_model {
 	bool tied; /* no output matrix */
 	bool rope_freqs; /* Llama-3's divisors */
 	uint64_t seed;
-	int nan_layer; /* > 0: that layer's ffn norm has a NaN */
+	int overflow_layer; /* > 0: that layer's ffn norm multiplies by 3e38 */
 };
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */
