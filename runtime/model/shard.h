@@ -88,7 +88,7 @@ struct sherd_pack_report {
 	uint64_t bytes_in, bytes_out;
 };
 
-/* Checks everything that can be checked without reading weights; *bytes: how large the shard will be. */
+/* Checks what can be checked without reading weights; *bytes: how large the shard will be. */
 int sherd_pack_size(const struct gguf *g, const struct sherd_pack_params *p, uint64_t *bytes,
 		    struct sherd_error *err);
 /* Packs @g into the open file @fd (a temporary or a memfd). @report may be NULL. */
