@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tiny_vocab: vocabularies of a few dozen tokens, one of each kind, written as GGUF and opened again.
- * A header alone, since fuzz targets are linked from one object.
+ * tiny_vocab: vocabularies of a few dozen tokens, one of each kind, written as GGUF and opened
+ * again. A header alone, since fuzz targets are linked from one object.
  */
 #ifndef TINY_VOCAB_H
 #define TINY_VOCAB_H
@@ -78,9 +78,11 @@ TINY_FN void tiny_bytes(struct tiny_vocab *v)
 /* Ids: 0 <unk>, 1 <s>, 2 </s>, 3-258 bytes, then these; the earlier, the better the score. */
 TINY_FN void tiny_spm(struct tiny_vocab *v)
 {
-	static const char *const pieces[] = { "he", "in", TINY_SP "t", TINY_SP "the", TINY_SP "a",
-					      TINY_SP TINY_SP, "th", "t", "h", "e", "i", "n", "a",
-					      TINY_SP, "\xc3\xa9" };
+	static const char *const pieces[] = { "he",	     "in",	  TINY_SP "t",
+					      TINY_SP "the", TINY_SP "a", TINY_SP TINY_SP,
+					      "th",	     "t",	  "h",
+					      "e",	     "i",	  "n",
+					      "a",	     TINY_SP,	  "\xc3\xa9" };
 
 	v->model = "llama";
 	tiny_token(v, "<unk>", TINY_UNKNOWN, 0);
@@ -92,7 +94,7 @@ TINY_FN void tiny_spm(struct tiny_vocab *v)
 	tiny_token(v, "<|tool|>", TINY_USER, 0);
 }
 
-/* GPT-2's letter of a byte, as UTF-8: printable ones stand for themselves, the rest follow U+0100. */
+/* GPT-2's letter of a byte: printable ones stand for themselves, the rest follow U+0100. */
 TINY_FN void tiny_letter(int byte, char out[8])
 {
 	int c = byte, n = 0;
@@ -111,7 +113,7 @@ TINY_FN void tiny_letter(int byte, char out[8])
 
 #define TINY_G "\xc4\xa0" /* the letter of a space */
 
-/* Ids: 0-255 bytes, 256 th, 257 the, 258 " the", 259 in, 260 " a", 261 end, 262 user, 263 longer. */
+/* Ids: 0-255 bytes, 256 th, 257 the, 258 " the", 259 in, 260 " a", 261 end, 262 user, 263 user!. */
 TINY_FN void tiny_bpe(struct tiny_vocab *v, const char *pre)
 {
 	v->model = "gpt2";
@@ -140,12 +142,19 @@ TINY_FN void tiny_bpe(struct tiny_vocab *v, const char *pre)
 	tiny_number(v, "tokenizer.ggml.eos_token_id", 261);
 }
 
-/* Ids: 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 the, 5 un, 6 ##able, 7 ##n, 8 ",", 9 "!", 10 a, 11 e, ... */
+/* Ids: 0 [PAD], 1 [UNK], 2 [CLS], 3 [SEP], 4 the, 5 un, 6 -able, 7 -n, 8 ",", 9 "!", 10 a, 11 e. */
 TINY_FN void tiny_wpm(struct tiny_vocab *v)
 {
-	static const char *const words[] = { TINY_SP "the", TINY_SP "un", "able", "n", TINY_SP ",",
-					     TINY_SP "!", TINY_SP "a", TINY_SP "e",
-					     TINY_SP "\xe4\xbd\xa0", TINY_SP "\xc3\xa9" };
+	static const char *const words[] = { TINY_SP "the",
+					     TINY_SP "un",
+					     "able",
+					     "n",
+					     TINY_SP ",",
+					     TINY_SP "!",
+					     TINY_SP "a",
+					     TINY_SP "e",
+					     TINY_SP "\xe4\xbd\xa0",
+					     TINY_SP "\xc3\xa9" };
 
 	v->model = "bert";
 	tiny_token(v, "[PAD]", TINY_CONTROL, 0);
@@ -178,8 +187,8 @@ TINY_FN void tiny_ugm(struct tiny_vocab *v)
 	tiny_flag(v, "tokenizer.ggml.remove_extra_whitespaces", true);
 }
 
-TINY_FN void tiny_array(struct gguf_writer *w, const char *key, enum gguf_kind elem, const void *data,
-			uint64_t n)
+TINY_FN void tiny_array(struct gguf_writer *w, const char *key, enum gguf_kind elem,
+			const void *data, uint64_t n)
 {
 	struct gguf_value v = { .kind = GGUF_ARRAY, .elem = elem, .n = n, .data = data };
 
@@ -218,7 +227,8 @@ TINY_FN int tiny_file(const struct tiny_vocab *v)
 }
 
 /* 0 and a tokenizer, or what opening it says. */
-TINY_FN int tiny_open(const struct tiny_vocab *v, struct sherd_tokenizer **tok, struct sherd_error *err)
+TINY_FN int tiny_open(const struct tiny_vocab *v, struct sherd_tokenizer **tok,
+		      struct sherd_error *err)
 {
 	int fd = tiny_file(v), ret;
 	struct gguf *g;

@@ -16,14 +16,18 @@ struct args {
 };
 
 static const char about[] =
-	"Prints the ids of a text's tokens on one line, or turns ids back into text. The text is -p's, "
+	"Prints the ids of a text's tokens on one line, or turns ids back into text. The text is "
+	"-p's, "
 	"-f's or stdin, exactly as it is.\n"
 	"\n"
 	"  sherd tokenize -m vocab.gguf -p \"Hello world\"\n"
-	"  sherd tokenize -m vocab.gguf -f text.txt | sherd tokenize -m vocab.gguf --decode | cmp - text.txt\n"
+	"  sherd tokenize -m vocab.gguf -f text.txt | sherd tokenize -m vocab.gguf --decode | cmp "
+	"- text.txt\n"
 	"\n"
-	"What looks like a control token in the text (\"<s>\", \"<|im_end|>\") is taken for the letters "
-	"that it is, so that any file survives the way there and back and none can forge the end of a "
+	"What looks like a control token in the text (\"<s>\", \"<|im_end|>\") is taken for the "
+	"letters "
+	"that it is, so that any file survives the way there and back and none can forge the end "
+	"of a "
 	"message; --parse-special makes it the control token, as `sherd run` does with prompts.";
 
 /* Text with control characters, quotes' backslash and bytes that are no UTF-8 as \xNN. */
@@ -78,8 +82,8 @@ static int print_json(json_t *root)
 	if (!ret)
 		putchar('\n');
 	json_decref(root);
-	return ret ? tool_failf(&tool_tokenize, "out of memory, or the output went nowhere") :
-		     TOOL_OK;
+	return ret ? tool_failf(&tool_tokenize, "out of memory, or the output went nowhere")
+		   : TOOL_OK;
 }
 
 static int ids_as_json(const struct sherd_tokenizer *tok, const struct args *a, const int32_t *ids,
@@ -184,7 +188,8 @@ static int decode(const struct sherd_tokenizer *tok, const struct args *a, char 
 	if (!rc && sherd_detokenize(tok, ids, n, a->parse, &out, &out_len, &err))
 		rc = tool_fail(&tool_tokenize, &err);
 	if (!rc && a->json)
-		rc = print_json(json_pack("{s:i, s:o}", "count", n, "text", json_text(out, out_len)));
+		rc = print_json(
+			json_pack("{s:i, s:o}", "count", n, "text", json_text(out, out_len)));
 	else if (!rc)
 		fwrite(out, 1, out_len, stdout);
 	free(out);
@@ -207,9 +212,9 @@ static int work(const struct args *a)
 		len = strlen(a->text);
 		rc = text ? TOOL_OK : tool_failf(&tool_tokenize, "out of memory");
 	} else {
-		rc = tool_read_text(a->file ? a->file : "-", &text, &len, &err) ?
-			     tool_fail(&tool_tokenize, &err) :
-			     TOOL_OK;
+		rc = tool_read_text(a->file ? a->file : "-", &text, &len, &err)
+			     ? tool_fail(&tool_tokenize, &err)
+			     : TOOL_OK;
 	}
 	if (!rc)
 		rc = a->decode ? decode(tok, a, text, len) : encode(tok, a, text, len);
@@ -225,7 +230,8 @@ static int tokenize_main(int argc, char **argv)
 	struct args a = { 0 };
 	const struct opt opts[] = {
 		{ 'm', "model", OPT_STR, &a.model, 0, 0, "MODEL",
-		  "GGUF file (a vocabulary alone will do), packed shard, Ollama model name or Hugging "
+		  "GGUF file (a vocabulary alone will do), packed shard, Ollama model name or "
+		  "Hugging "
 		  "Face cache folder" },
 		{ 'f', "file", OPT_STR, &a.file, 0, 0, "FILE", "read this (default: -, stdin)" },
 		{ 'p', "prompt", OPT_STR, &a.text, 0, 0, "TEXT", "take this text" },
@@ -237,10 +243,12 @@ static int tokenize_main(int argc, char **argv)
 		{ 0, "no-parse-special", OPT_FLAG, &a.no_parse, 0, 0, NULL,
 		  "names of control tokens are plain text (the default)" },
 		{ 'd', "decode", OPT_FLAG, &a.decode, 0, 0, NULL,
-		  "read ids, between them spaces, commas, brackets; write their text, nothing added" },
+		  "read ids, between them spaces, commas, brackets; write their text, nothing "
+		  "added" },
 		{ 0, "show", OPT_FLAG, &a.show, 0, 0, NULL, "a line a token: its id and its text" },
 		{ 0, "json", OPT_FLAG, &a.json, 0, 0, NULL,
-		  "{\"count\", \"ids\", with --show \"pieces\"}; with --decode {\"count\", \"text\"}; "
+		  "{\"count\", \"ids\", with --show \"pieces\"}; with --decode {\"count\", "
+		  "\"text\"}; "
 		  "bytes that are no UTF-8 come as a list of numbers" },
 		{ 0 },
 	};

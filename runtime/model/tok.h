@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tok: what the tokenizer's own files share. tokenizer.c is the public face (control tokens, text and
- * back), tok_load.c reads the metadata, tok_vocab.c keeps the pieces, tok_trie.c finds the longest,
- * tok_merge.c merges neighbours for both tok_spm.c and tok_bpe.c, tok_pre.c cuts text into words for BPE, tok_wpm.c and tok_ugm.c
- * are WordPiece and unigram. Nobody else includes this.
+ * tok: what the tokenizer's own files share. tokenizer.c is the public face (control tokens, text
+ * and back), tok_load.c reads the metadata, tok_vocab.c keeps the pieces, tok_trie.c finds the
+ * longest, tok_merge.c merges neighbours for both tok_spm.c and tok_bpe.c, tok_pre.c cuts text
+ * into words for BPE, tok_wpm.c and tok_ugm.c are WordPiece and unigram. Nobody else includes
+ * this.
  *
  * A *piece* is a string with an id. Ids below n_vocab are the model's tokens; BPE merges may name
  * strings that are no tokens, and these get ids from n_vocab on.
@@ -23,10 +24,10 @@ enum tok_attr {
 	TOK_CONTROL = 1 << 2,
 	TOK_USER = 1 << 3, /* found in text before anything else, even without SHERD_TOK_PARSE */
 	TOK_UNUSED = 1 << 4,
-	TOK_BYTE = 1 << 5, /* named "<0x0A>", stands for one byte */
+	TOK_BYTE = 1 << 5,   /* named "<0x0A>", stands for one byte */
 	TOK_LSTRIP = 1 << 6, /* takes the white space before it along */
 	TOK_RSTRIP = 1 << 7, /* and after it */
-	TOK_END = 1 << 8, /* generation ends here */
+	TOK_END = 1 << 8,    /* generation ends here */
 	TOK_SPECIAL = TOK_UNKNOWN | TOK_CONTROL | TOK_USER,
 };
 
@@ -60,7 +61,8 @@ int32_t tok_vocab_find(const struct tok_vocab *v, const char *text, size_t len);
 /* A new piece; of pieces with equal texts find() knows the first. Empty ones are never found. */
 int32_t tok_vocab_add(struct tok_vocab *v, const char *text, size_t len, struct sherd_error *err);
 /* find, or else add */
-int32_t tok_vocab_intern(struct tok_vocab *v, const char *text, size_t len, struct sherd_error *err);
+int32_t tok_vocab_intern(struct tok_vocab *v, const char *text, size_t len,
+			 struct sherd_error *err);
 
 static inline const char *tok_text(const struct tok_vocab *v, int32_t id)
 {
@@ -71,7 +73,7 @@ static inline const char *tok_text(const struct tok_vocab *v, int32_t id)
 
 struct tok_edge {
 	uint32_t from, to; /* nodes; 0 is the root, and as @to a free place of the table */
-	int32_t id; /* the token whose text ends here, or -1 */
+	int32_t id;	   /* the token whose text ends here, or -1 */
 	uint8_t byte;
 };
 
@@ -95,11 +97,12 @@ int32_t tok_trie_longest(const struct tok_trie *t, const struct tok_vocab *v, co
 
 enum tok_pre_flags {
 	TOK_PRE_IGNORE_MERGES = 1 << 0, /* a word that is a token stays whole */
-	TOK_PRE_ADD_BOS = 1 << 1, /* unless the file says otherwise */
-	TOK_PRE_NO_BOS = 1 << 2, /* BPE's default BOS does not hold */
-	TOK_PRE_RAW = 1 << 3, /* pieces are UTF-8 with U+2581 for spaces, not GPT-2's byte letters */
-	TOK_PRE_NO_MERGES = 1 << 4, /* files without merges exist */
+	TOK_PRE_ADD_BOS = 1 << 1,	/* unless the file says otherwise */
+	TOK_PRE_NO_BOS = 1 << 2,	/* BPE's default BOS does not hold */
+	TOK_PRE_RAW = 1 << 3,		/* UTF-8 with U+2581 for spaces, not GPT-2's letters */
+	TOK_PRE_NO_MERGES = 1 << 4,	/* files without merges exist */
 	TOK_PRE_WHOLE_NUMBERS = 1 << 5, /* digits with a letter behind them are not cut in threes */
+	TOK_PRE_LOOSE_NUMBERS = 1 << 6, /* digits are cut within, not from what is around them */
 };
 
 /* Each stage cuts every part that the one before left: matches and the gaps between them. */
@@ -130,15 +133,15 @@ struct sherd_tokenizer {
 	char *describe;
 	struct tok_vocab vocab;
 	int32_t n_vocab;
-	struct tok_trie special; /* control, user-defined and unknown tokens */
-	bool special_first[256]; /* first bytes of these */
+	struct tok_trie special;    /* control, user-defined and unknown tokens */
+	bool special_first[256];    /* first bytes of these */
 	int32_t bos, eos, unk, sep; /* -1: none */
 	bool add_bos, add_eos;
 	bool space_prefix;
 	bool remove_extra_ws, ws_as_suffix; /* unigram */
-	bool lowercase, strip_accents; /* WordPiece */
-	bool cut_at_space; /* SPM: no token has U+2581 behind another character */
-	int32_t byte_id[256]; /* SPM, UGM, raw BPE: byte tokens; BPE: the piece of a byte's letter; -1 */
+	bool lowercase, strip_accents;	    /* WordPiece */
+	bool cut_at_space;		    /* SPM: no token has U+2581 behind another character */
+	int32_t byte_id[256]; /* byte tokens; BPE: the pieces of the bytes' letters; -1: none */
 	struct tok_pre pre;
 	struct tok_merge *merges;
 	uint32_t merge_mask;
@@ -166,7 +169,7 @@ void *tok_buf_reserve(struct tok_buf *b, size_t n, size_t elem, struct sherd_err
 /* A character of the text, or several that were merged; a list by index, -1 ends it. */
 struct tok_sym {
 	int32_t prev, next;
-	int32_t piece; /* -1: none */
+	int32_t piece;	   /* -1: none */
 	uint32_t pos, len; /* in w->text; len 0: swallowed by its left neighbour */
 };
 
@@ -196,7 +199,7 @@ int tok_emit(struct tok_work *w, int32_t id);
 /* Copies text to w->text; invalid UTF-8 becomes U+FFFD, @escape: a space becomes U+2581. */
 int tok_put_utf8(struct tok_work *w, const char *text, size_t len, bool escape, size_t *out_len);
 
-/* Merges @n symbols of w->syms, linked by the caller, until no pair of neighbours is left to merge. */
+/* Merges @n symbols of w->syms, linked by the caller, until no pair of neighbours can merge. */
 typedef int32_t (*tok_pair_fn)(const struct tok_work *w, const struct tok_sym *l,
 			       const struct tok_sym *r, int32_t *key); /* the merged piece, or -1 */
 int tok_merge(struct tok_work *w, size_t n, tok_pair_fn pair);

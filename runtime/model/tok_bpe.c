@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tok_bpe: byte-pair encoding with a list of merges. tok_pre.c has cut the text into words; within
- * one, the neighbours whose merge stands first in the list become one, until none is in the list.
- * GPT-2's kind writes every byte as a letter of its own (a space is U+0120), so that any text can be
- * spelled; the raw kind merges characters and falls back to byte tokens.
+ * tok_bpe: byte-pair encoding with a list of merges. tok_pre.c has cut the text into words;
+ * within one, the neighbours whose merge stands first in the list become one, until none is in
+ * the list. GPT-2's kind writes every byte as a letter of its own (a space is U+0120), so that
+ * any text can be spelled; the raw kind merges characters and falls back to byte tokens.
  */
 #include <stdlib.h>
 #include "model/tok.h"
@@ -77,7 +77,8 @@ static int32_t pair_merge(const struct tok_work *w, const struct tok_sym *l,
 }
 
 /*
- * Merges mostly make tokens in the order of their ids: the one after @last is tried before the index.
+ * Merges mostly make tokens in the order of their ids: the one after @last is tried before the
+ * index.
  */
 static int32_t intern_next(struct tok_vocab *v, int32_t last, const char *text, size_t len,
 			   struct sherd_error *err)
@@ -91,8 +92,8 @@ static int32_t intern_next(struct tok_vocab *v, int32_t last, const char *text, 
 }
 
 /* "left right": the first space that is not at the start parts them. *@last: the piece it made. */
-static int add_merge(struct sherd_tokenizer *t, struct gguf_str s, int32_t rank,
-		     int32_t *last, struct tok_buf *joined, struct sherd_error *err)
+static int add_merge(struct sherd_tokenizer *t, struct gguf_str s, int32_t rank, int32_t *last,
+		     struct tok_buf *joined, struct sherd_error *err)
 {
 	const char *space = s.len > 1 ? memchr(s.data + 1, ' ', s.len - 1) : NULL;
 	size_t n = space ? (size_t)(space - s.data) : 0;
@@ -217,8 +218,8 @@ static int encode_word(struct tok_work *w, size_t from, size_t to)
 		return -ENOMEM;
 	for (size_t at = from; at < to; n++) {
 		size_t len = raw ? MIN(tok_utf8_len((uint8_t)text[at]), to - at) : 1;
-		int32_t piece = raw ? tok_vocab_find(&w->t->vocab, text + at, len) :
-				      w->t->byte_id[(uint8_t)text[at]];
+		int32_t piece = raw ? tok_vocab_find(&w->t->vocab, text + at, len)
+				    : w->t->byte_id[(uint8_t)text[at]];
 
 		syms[n] = (struct tok_sym){ n - 1, n + 1, piece, (uint32_t)at, (uint32_t)len };
 		at += len;

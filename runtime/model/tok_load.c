@@ -25,31 +25,80 @@ static const struct model_row models[] = {
 	{ "t5", TOK_UGM, "Unigram", -1, 1, 2, -1, false, true, false },
 };
 
+/* clang-format off: names side by side */
+
 /* Names that end a generation, wherever a vocabulary has them. */
 static const char *const end_names[] = {
-	"<|eot_id|>",	   "<|im_end|>",     "<|end|>",	   "<|return|>",
-	"<|call|>",	   "<|flush|>",	     "<|calls|>",  "<end_of_turn>",
-	"<|endoftext|>",   "</s>",	     "<|eom_id|>", "<EOT>",
-	"_<EOT>",	   "[EOT]",	     "[EOS]",	   "<|end_of_text|>",
-	"<end_of_utterance>", "<eos>",	     "<turn|>",	   "<|tool_response>",
-	"[e~[",		   "<|fim_pad|>",    "<fim-pad>",  "<fim_pad>",
-	"<PAD>",	   "[PAD]",	     "<|fim_repo|>", "<|repo_name|>",
-	"<fim-repo>",	   "<REPO>",	     "<reponame>", "<|file_sep|>",
-	"<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+	"<|eot_id|>",
+	"<|im_end|>",
+	"<|end|>",
+	"<|return|>",
+	"<|call|>",
+	"<|flush|>",
+	"<|calls|>",
+	"<end_of_turn>",
+	"<|endoftext|>",
+	"</s>",
+	"<|eom_id|>",
+	"<EOT>",
+	"_<EOT>",
+	"[EOT]",
+	"[EOS]",
+	"<|end_of_text|>",
+	"<end_of_utterance>",
+	"<eos>",
+	"<turn|>",
+	"<|tool_response>",
+	"[e~[",
+	"<|fim_pad|>",
+	"<fim-pad>",
+	"<fim_pad>",
+	"<PAD>",
+	"[PAD]",
+	"<|fim_repo|>",
+	"<|repo_name|>",
+	"<fim-repo>",
+	"<REPO>",
+	"<reponame>",
+	"<|file_sep|>",
+	"<\xef\xbd\x9c"
+	"end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
 };
 
 /* Names of control tokens that older files list as ordinary ones. */
 static const char *const control_names[] = {
-	"<|fim_prefix|>",  "<fim-prefix>", "<fim_prefix>",    "<PRE>",
-	"<|code_prefix|>", "<|prefix|>",   "\xe2\x96\x81<PRE>",
-	"<|fim_suffix|>",  "<fim-suffix>", "<fim_suffix>",    "<SUF>",
-	"<|code_suffix|>", "<|suffix|>",   "\xe2\x96\x81<SUF>",
-	"<|fim_middle|>",  "<fim-middle>", "<fim_middle>",    "<MID>",
-	"<|code_middle|>", "<|middle|>",   "\xe2\x96\x81<MID>",
-	"<\xef\xbd\x9c" "fim\xe2\x96\x81" "begin\xef\xbd\x9c>",
-	"<\xef\xbd\x9c" "fim\xe2\x96\x81hole\xef\xbd\x9c>",
-	"<\xef\xbd\x9c" "fim\xe2\x96\x81" "end\xef\xbd\x9c>",
+	"<|fim_prefix|>",
+	"<fim-prefix>",
+	"<fim_prefix>",
+	"<PRE>",
+	"<|code_prefix|>",
+	"<|prefix|>",
+	"\xe2\x96\x81<PRE>",
+	"<|fim_suffix|>",
+	"<fim-suffix>",
+	"<fim_suffix>",
+	"<SUF>",
+	"<|code_suffix|>",
+	"<|suffix|>",
+	"\xe2\x96\x81<SUF>",
+	"<|fim_middle|>",
+	"<fim-middle>",
+	"<fim_middle>",
+	"<MID>",
+	"<|code_middle|>",
+	"<|middle|>",
+	"\xe2\x96\x81<MID>",
+	"<\xef\xbd\x9c"
+	"fim\xe2\x96\x81"
+	"begin\xef\xbd\x9c>",
+	"<\xef\xbd\x9c"
+	"fim\xe2\x96\x81hole\xef\xbd\x9c>",
+	"<\xef\xbd\x9c"
+	"fim\xe2\x96\x81"
+	"end\xef\xbd\x9c>",
 };
+
+/* clang-format on */
 
 /* What a harmony-style model puts around its messages is text that a reader wants to see. */
 static const char *const shown_names[] = { "<|channel|>", "<|message|>", "<|start|>",
@@ -75,7 +124,8 @@ static bool is_end_name(const struct sherd_tokenizer *t, const char *name)
 
 static void mark_names(struct sherd_tokenizer *t)
 {
-	const uint32_t kinds = TOK_NORMAL | TOK_UNKNOWN | TOK_CONTROL | TOK_USER | TOK_UNUSED | TOK_END;
+	const uint32_t kinds =
+		TOK_NORMAL | TOK_UNKNOWN | TOK_CONTROL | TOK_USER | TOK_UNUSED | TOK_END;
 	int32_t end = find_name(t, "<|end|>");
 
 	for (size_t i = 0; i < ARRAY_SIZE(end_names); i++)
@@ -135,8 +185,8 @@ static int mark_strips(struct sherd_tokenizer *t, const struct gguf *g, struct s
 /* The numbers of tokenizer.ggml.token_type. */
 static uint32_t attr_of_type(int64_t type)
 {
-	static const uint32_t attrs[] = { TOK_NORMAL,  TOK_NORMAL, TOK_UNKNOWN, TOK_CONTROL,
-					  TOK_USER, TOK_UNUSED, TOK_BYTE };
+	static const uint32_t attrs[] = { TOK_NORMAL, TOK_NORMAL, TOK_UNKNOWN, TOK_CONTROL,
+					  TOK_USER,   TOK_UNUSED, TOK_BYTE };
 
 	return type >= 0 && type < (int64_t)ARRAY_SIZE(attrs) ? attrs[type] : TOK_NORMAL;
 }
@@ -153,8 +203,8 @@ static int get_parallel(const struct gguf *g, const char *key, uint64_t n,
 	if (v->kind != GGUF_ARRAY || v->elem == GGUF_STRING || v->elem == GGUF_ARRAY)
 		return sherd_fail(err, -EINVAL, "%s is not a list of numbers", key);
 	if (v->n != n)
-		return sherd_fail(err, -EINVAL, "%s has %llu entries, but there are %llu tokens", key,
-				  (unsigned long long)v->n, (unsigned long long)n);
+		return sherd_fail(err, -EINVAL, "%s has %llu entries, but there are %llu tokens",
+				  key, (unsigned long long)v->n, (unsigned long long)n);
 	return 0;
 }
 
@@ -178,7 +228,8 @@ static int load_tokens(struct sherd_tokenizer *t, const struct gguf *g, struct s
 
 		if (id < 0)
 			return id;
-		t->vocab.pieces[id].attr = types ? attr_of_type(gguf_elem_int(types, i)) : TOK_NORMAL;
+		t->vocab.pieces[id].attr =
+			types ? attr_of_type(gguf_elem_int(types, i)) : TOK_NORMAL;
 		t->vocab.pieces[id].score = scores ? (float)gguf_elem_float(scores, i) : 0.0f;
 	}
 	t->n_vocab = (int32_t)v->n;
@@ -236,14 +287,17 @@ static int load_flags(struct sherd_tokenizer *t, const struct gguf *g, struct sh
 {
 	t->lowercase = true;
 	if (gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &t->space_prefix, err) < 0 ||
-	    gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &t->remove_extra_ws, err) < 0 ||
-	    gguf_get_bool(g, "tokenizer.ggml.treat_whitespace_as_suffix", &t->ws_as_suffix, err) < 0 ||
+	    gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &t->remove_extra_ws, err) <
+		    0 ||
+	    gguf_get_bool(g, "tokenizer.ggml.treat_whitespace_as_suffix", &t->ws_as_suffix, err) <
+		    0 ||
 	    gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", &t->lowercase, err) < 0)
 		return -EINVAL;
 	t->strip_accents = t->lowercase;
-	return gguf_get_bool(g, "tokenizer.ggml.normalizer.strip_accents", &t->strip_accents, err) < 0 ?
-		       -EINVAL :
-		       0;
+	return gguf_get_bool(g, "tokenizer.ggml.normalizer.strip_accents", &t->strip_accents, err) <
+			       0
+		       ? -EINVAL
+		       : 0;
 }
 
 /* "<0x0A>" tokens; a vocabulary without them may have the byte itself. */
@@ -345,10 +399,11 @@ int sherd_tokenizer_from_gguf(struct sherd_tokenizer **tok, const struct gguf *g
 		return sherd_fail(err, -ENOENT, "%s: there is no tokenizer in this file", g->path);
 	m = find_model(name);
 	if (!m)
-		return sherd_fail(err, -ENOTSUP,
-				  "%s: the tokenizer is of the kind \"%.*s\", but only llama (SPM), gpt2 "
-				  "and gemma4 (BPE), bert (WordPiece) and t5 (unigram) are known",
-				  g->path, (int)MIN(name.len, (size_t)40), name.data);
+		return sherd_fail(
+			err, -ENOTSUP,
+			"%s: the tokenizer is of the kind \"%.*s\", but only llama (SPM), gpt2 "
+			"and gemma4 (BPE), bert (WordPiece) and t5 (unigram) are known",
+			g->path, (int)MIN(name.len, (size_t)40), name.data);
 	t = sherd_calloc(1, sizeof(*t));
 	if (!t)
 		return sherd_fail_oom(err, sizeof(*t), "the tokenizer");
@@ -362,7 +417,8 @@ int sherd_tokenizer_from_gguf(struct sherd_tokenizer **tok, const struct gguf *g
 	t->space_prefix = m->space_prefix;
 	ret = load(t, g, m, err);
 	if (!ret && !t->describe) {
-		t->describe = sherd_asprintf(m->kind == TOK_WPM ? "%s" : "%s (%s)", m->label, m->name);
+		t->describe =
+			sherd_asprintf(m->kind == TOK_WPM ? "%s" : "%s (%s)", m->label, m->name);
 		ret = t->describe ? 0 : sherd_fail_oom(err, 64, "the tokenizer's name");
 	}
 	if (ret) {

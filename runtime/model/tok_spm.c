@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tok_spm: SentencePiece's BPE as Llama uses it. Spaces become U+2581; characters merge to the token
- * of the highest score, the leftmost first; what forms no token is spelled in byte tokens.
+ * tok_spm: SentencePiece's BPE as Llama uses it. Spaces become U+2581; characters merge to the
+ * token of the highest score, the leftmost first; what forms no token is spelled in byte tokens.
  */
 #include "model/tok.h"
 
@@ -19,7 +19,8 @@ static int32_t pair_token(const struct tok_work *w, const struct tok_sym *l,
 			  const struct tok_sym *r, int32_t *key)
 {
 	const struct tok_vocab *v = &w->t->vocab;
-	int32_t id = tok_vocab_find(v, (const char *)w->text.data + l->pos, (size_t)l->len + r->len);
+	int32_t id =
+		tok_vocab_find(v, (const char *)w->text.data + l->pos, (size_t)l->len + r->len);
 
 	if (id >= 0)
 		*key = score_key(v->pieces[id].score);
@@ -60,8 +61,8 @@ static int encode_part(struct tok_work *w, size_t from, size_t to)
 		return -ENOMEM;
 	for (int32_t i = 0; i >= 0; i = syms[i].next) {
 		const struct tok_sym *s = &syms[i];
-		int ret = s->piece >= 0 ? tok_emit(w, s->piece) :
-					  emit_bytes(w, (const uint8_t *)text + s->pos, s->len);
+		int ret = s->piece >= 0 ? tok_emit(w, s->piece)
+					: emit_bytes(w, (const uint8_t *)text + s->pos, s->len);
 
 		if (ret)
 			return ret;

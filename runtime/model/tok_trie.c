@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tok_trie: which tokens does a text begin with? All edges of the trie lie in one hash table, keyed by
- * the node that they leave and the byte on them: small, quick to build, and a step is one look-up.
+ * tok_trie: which tokens does a text begin with? All edges of the trie lie in one hash table,
+ * keyed by the node that they leave and the byte on them: small, quick to build, and a step is
+ * one look-up.
  */
 #include <stdlib.h>
 #include "model/tok.h"

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tok_ugm: SentencePiece's unigram model as T5 and its kin use it. The text is normalized by a table
- * of replacements that comes with the model; then, of all ways to spell it in tokens, the one with
- * the greatest sum of scores is taken (Viterbi over byte positions).
+ * tok_ugm: SentencePiece's unigram model as T5 and its kin use it. The text is normalized by a
+ * table of replacements that comes with the model; then, of all ways to spell it in tokens, the
+ * one with the greatest sum of scores is taken (Viterbi over byte positions).
  */
 #include <float.h>
 #include <stdlib.h>
 #include <utf8proc.h>
 #include "model/tok.h"
 
-#define UNK_PENALTY 10.0f
+#define UNK_PENALTY  10.0f
 #define CHARSMAP_MAX (64u << 20)
 
 /*
@@ -65,13 +65,15 @@ static int load_charsmap(struct sherd_tokenizer *t, const struct gguf *g, struct
 		return 0;
 	if (v->kind != GGUF_ARRAY || (v->elem != GGUF_U8 && v->elem != GGUF_I8) || v->n < 4 ||
 	    v->n > CHARSMAP_MAX)
-		return sherd_fail(err, -EINVAL, "tokenizer.ggml.precompiled_charsmap is not a table "
+		return sherd_fail(err, -EINVAL,
+				  "tokenizer.ggml.precompiled_charsmap is not a table "
 				  "of bytes of a sensible size");
 	memcpy(&trie_bytes, v->data, 4);
 	if (trie_bytes % 4 || trie_bytes > v->n - 4 || trie_bytes == v->n - 4 || v->data[v->n - 1])
-		return sherd_fail(err, -EINVAL, "tokenizer.ggml.precompiled_charsmap claims a trie of "
-				  "%u bytes in %llu, or its strings do not end", trie_bytes,
-				  (unsigned long long)v->n);
+		return sherd_fail(err, -EINVAL,
+				  "tokenizer.ggml.precompiled_charsmap claims a trie of "
+				  "%u bytes in %llu, or its strings do not end",
+				  trie_bytes, (unsigned long long)v->n);
 	t->charsmap = m = sherd_calloc(1, sizeof(*m));
 	if (!m)
 		return sherd_fail_oom(err, sizeof(*m), "the normalization table");
@@ -112,8 +114,8 @@ int tok_ugm_load(struct sherd_tokenizer *t, const struct gguf *g, struct sherd_e
 	t->unk_score = lowest - UNK_PENALTY;
 	if (load_charsmap(t, g, err))
 		return -EINVAL;
-	return tok_trie_build(&t->matcher, &t->vocab, t->n_vocab, TOK_NORMAL | TOK_USER | TOK_UNUSED,
-			      err);
+	return tok_trie_build(&t->matcher, &t->vocab, t->n_vocab,
+			      TOK_NORMAL | TOK_USER | TOK_UNUSED, err);
 }
 
 /* Normalizing: @spaced says whether the last thing put was a space, real or added. */
@@ -143,8 +145,8 @@ static int norm_byte(struct norm *o, char c)
 	o->in_word = c != ' ';
 	if (c == ' ')
 		return t->remove_extra_ws ? 0 : norm_put(o, TOK_SPACE, TOK_SPACE_LEN);
-	if (starts && (t->remove_extra_ws ||
-		       (t->space_prefix && !t->ws_as_suffix && !o->prefixed))) {
+	if (starts &&
+	    (t->remove_extra_ws || (t->space_prefix && !t->ws_as_suffix && !o->prefixed))) {
 		o->prefixed = true;
 		if (norm_put(o, TOK_SPACE, TOK_SPACE_LEN))
 			return -ENOMEM;
@@ -160,7 +162,8 @@ static int normalize(struct tok_work *w, const char *text, size_t len, size_t *o
 
 	for (size_t at = 0; at < len;) {
 		const char *to = NULL;
-		size_t step = t->charsmap ? charsmap_match(t->charsmap, text + at, len - at, &to) : 0;
+		size_t step =
+			t->charsmap ? charsmap_match(t->charsmap, text + at, len - at, &to) : 0;
 		size_t n = step ? strlen(to) : 0;
 
 		if (!step) {

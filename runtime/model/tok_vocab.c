@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include "model/tok.h"
 
-#define ARENA_MAX (UINT32_MAX / 2)
+#define ARENA_MAX  (UINT32_MAX / 2)
 #define PIECES_MAX (INT32_MAX / 4)
 
 static uint32_t hash_bytes(const char *text, size_t len)
@@ -87,8 +87,8 @@ int32_t tok_vocab_find(const struct tok_vocab *v, const char *text, size_t len)
 static int make_room(struct tok_vocab *v, size_t len, struct sherd_error *err)
 {
 	if (v->n >= PIECES_MAX || len > ARENA_MAX - v->arena_len)
-		return sherd_fail(err, -E2BIG, "the vocabulary is too big: %u tokens, %zu bytes", v->n,
-				  v->arena_len);
+		return sherd_fail(err, -E2BIG, "the vocabulary is too big: %u tokens, %zu bytes",
+				  v->n, v->arena_len);
 	if (v->arena_len + len > v->arena_cap) {
 		size_t cap = MAX(v->arena_cap * 2, v->arena_len + len + 4096);
 		char *arena = realloc(v->arena, cap);

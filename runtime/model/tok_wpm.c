@@ -11,8 +11,9 @@
 static bool is_chinese(int32_t c)
 {
 	static const int32_t ranges[][2] = {
-		{ 0x3400, 0x4dbf },   { 0x4e00, 0x9fff },   { 0xf900, 0xfaff },	  { 0x20000, 0x2a6df },
-		{ 0x2a700, 0x2b73f }, { 0x2b740, 0x2b81f }, { 0x2b920, 0x2ceaf }, { 0x2f800, 0x2fa1f },
+		{ 0x3400, 0x4dbf },   { 0x4e00, 0x9fff },   { 0xf900, 0xfaff },
+		{ 0x20000, 0x2a6df }, { 0x2a700, 0x2b73f }, { 0x2b740, 0x2b81f },
+		{ 0x2b920, 0x2ceaf }, { 0x2f800, 0x2fa1f },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
@@ -60,7 +61,8 @@ static int end_word(struct tok_work *w, size_t *len)
 		int32_t id = tok_trie_longest(&t->matcher, &t->vocab, word + at, n - at, 0);
 
 		/* U+2581 in the text itself starts no word */
-		if (id < 0 || (at && n - at >= TOK_SPACE_LEN && !memcmp(word + at, TOK_SPACE, TOK_SPACE_LEN))) {
+		if (id < 0 || (at && n - at >= TOK_SPACE_LEN &&
+			       !memcmp(word + at, TOK_SPACE, TOK_SPACE_LEN))) {
 			w->n_ids = n_before;
 			return t->unk < 0 ? 0 : tok_emit(w, t->unk);
 		}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tokenizer: the calls of sherd.h. Special tokens are found here, the longest at each place, and what
- * lies between them goes to the model's kind of tokenizer; the way back is one loop for all kinds.
+ * tokenizer: the calls of sherd.h. Special tokens are found here, the longest at each place, and
+ * what lies between them goes to the model's kind of tokenizer; the way back is one loop for all
+ * kinds.
  */
 #include <ctype.h>
 #include <limits.h>
@@ -184,8 +185,10 @@ int sherd_tokenize(const struct sherd_tokenizer *tok, const char *text, size_t l
 	*ids = NULL;
 	*n = 0;
 	if (len > TEXT_MAX)
-		return sherd_fail(err, -E2BIG, "a text of %zu bytes is too long, at most %u can be "
-				  "tokenized at once: cut it", len, TEXT_MAX);
+		return sherd_fail(err, -E2BIG,
+				  "a text of %zu bytes is too long, at most %u can be "
+				  "tokenized at once: cut it",
+				  len, TEXT_MAX);
 	ret = work_init(&w, tok, err);
 	if (!ret)
 		ret = encode_framed(&w, text, len, flags);
@@ -239,8 +242,8 @@ static void put_letters(struct sink *s, const char *text, size_t len)
 static void put_spaced(struct sink *s, const char *text, size_t len, bool drop)
 {
 	for (size_t at = 0; at < len; drop = false) {
-		bool space = len - at >= TOK_SPACE_LEN &&
-			     !memcmp(text + at, TOK_SPACE, TOK_SPACE_LEN);
+		bool space =
+			len - at >= TOK_SPACE_LEN && !memcmp(text + at, TOK_SPACE, TOK_SPACE_LEN);
 
 		if (!space)
 			put(s, text + at, 1);
@@ -282,11 +285,12 @@ int sherd_token_text(const struct sherd_tokenizer *tok, int32_t id, bool special
 	return (int)s.n;
 }
 
-/* The space that encoding put before a text, at the start and behind a special token, goes again. */
+/* The space that encoding put at the start and behind a special token goes again. */
 static void put_tokens(struct sink *s, const struct sherd_tokenizer *t, const int32_t *ids, int n,
 		       bool special)
 {
-	bool prefixed = t->kind == TOK_WPM || (t->kind != TOK_BPE && t->space_prefix && !t->ws_as_suffix);
+	bool prefixed =
+		t->kind == TOK_WPM || (t->kind != TOK_BPE && t->space_prefix && !t->ws_as_suffix);
 	bool drop = prefixed;
 
 	for (int i = 0; i < n; i++) {
@@ -304,8 +308,10 @@ int sherd_detokenize(const struct sherd_tokenizer *tok, const int32_t *ids, int 
 	*len = 0;
 	for (int i = 0; i < n; i++)
 		if (ids[i] < 0 || ids[i] >= tok->n_vocab)
-			return sherd_fail(err, -EINVAL, "id %d (the %d. of %d) is not in the "
-					  "vocabulary of %d tokens", ids[i], i + 1, n, tok->n_vocab);
+			return sherd_fail(err, -EINVAL,
+					  "id %d (the %d. of %d) is not in the "
+					  "vocabulary of %d tokens",
+					  ids[i], i + 1, n, tok->n_vocab);
 	put_tokens(&s, tok, ids, n, special);
 	s.buf = malloc(s.n + 1);
 	if (!s.buf)

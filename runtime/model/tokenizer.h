@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tokenizer: text to ids and back, from a GGUF's tokenizer.ggml.* metadata. The calls are in sherd.h. */
+/*
+ * tokenizer: text to ids and back, from a GGUF's tokenizer.ggml.* metadata. The calls are
+ * in sherd.h.
+ */
 #ifndef SHERD_TOKENIZER_H
 #define SHERD_TOKENIZER_H
 

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_tokenizer: the first byte of the input chooses a tiny vocabulary and the second flags, the rest
- * is text; or the rest is a GGUF file whose tokenizer, if it has one, gets some text to chew. Besides
- * not crashing: ids are in range, ids have a text, and what can spell every byte loses none.
+ * fuzz_tokenizer: the first byte of the input chooses a tiny vocabulary and the second flags, the
+ * rest is text; or the rest is a GGUF file whose tokenizer, if it has one, gets some text to
+ * chew. Besides not crashing: ids are in range, ids have a text, and what can spell every byte
+ * loses none.
  */
 #include <utf8proc.h>
 #include "tiny_vocab.h"
 
 #define CHECK(x) ((x) ? (void)0 : abort())
 
-static const char *const pre_names[] = { "gpt-2", "llama-bpe", "qwen2", "default", "deepseek-llm",
-					 "gpt-4o", "kimi-k2", "superbpe", "bloom", "exaone-moe" };
+static const char *const pre_names[] = { "gpt-2",	 "llama-bpe", "qwen2",	 "default",
+					 "deepseek-llm", "gpt-4o",    "kimi-k2", "superbpe",
+					 "bloom",	 "exaone-moe" };
 
 enum { SPM, WPM, UGM, RAW, BPE };
 #define N_KINDS (BPE + ARRAY_SIZE(pre_names))
@@ -73,7 +75,8 @@ static void chew(const struct sherd_tokenizer *tok, const char *text, size_t len
 
 static void chew_file(const uint8_t *data, size_t size)
 {
-	static const char text[] = "the quick <s> brown\n\n fox's 12345 \xc3\xa9\xe4\xbd\xa0 \xff<|x|>";
+	static const char text[] =
+		"the quick <s> brown\n\n fox's 12345 \xc3\xa9\xe4\xbd\xa0 \xff<|x|>";
 	struct sherd_tokenizer *tok;
 	char buf[8];
 	struct gguf *g;
