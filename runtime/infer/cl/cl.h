@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl: the OpenCL executor's parts. A *program* is a set of kernels compiled for one purpose, named by a
+ * spec ("int.4.32.0.0": 4 bits, groups of 32, half scales, no minima), so that a model compiles what it
+ * needs and no more. cl_kernels.c launches kernels, one function a kernel; cl_exec.c walks the step list
+ * with them, and cl_selftest.c compares each with the C reference.
+ */
+#ifndef SHERD_CL_H
+#define SHERD_CL_H
+
+#include "device/device.h"
+#include "infer/act.h"
+#include "infer/kv.h"
+
+enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT };
+
+enum sherd_cl_kernel {
+	/* rows */
+	SHERD_K_EMBED,
+	SHERD_K_NORM,
+	SHERD_K_QUANTIZE,
+	SHERD_K_ACTIVATE,
+	SHERD_K_CUT,
+	SHERD_K_GATHER,
+	/* attention */
+	SHERD_K_ROPE,
+	SHERD_K_ATTEND,
+	SHERD_K_ATTEND_MERGE,
+	/* int, float: tokens at a time */
+	SHERD_K_MATMUL_1,
+	SHERD_K_MATMUL_2,
+	SHERD_K_MATMUL_4,
+	SHERD_K_MATMUL_8,
+	SHERD_K_MATMUL_TILE, /* a matrix unit */
+	SHERD_N_KERNELS,
+};
+
+struct sherd_cl_program {
+	char spec[32];
+	enum sherd_cl_kind kind;
+	int arg[4]; /* attention: KV type, head_dim; int: bits, group, scale f32?, min; float: element */
+	cl_program program;
+	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
+};
+
+#define SHERD_CL_MAX_PROGRAMS 16
+
+/* Seconds and counts of one kernel at one shape, for `sherd bench --kernels`. */
+struct sherd_cl_time {
+	const char *name;
+	char shape[48];
+	double seconds;
+	double bytes, ops;
+	unsigned calls;
+};
+
+struct sherd_cl {
+	struct sherd_device *dev;
+	struct sherd_cl_program programs[SHERD_CL_MAX_PROGRAMS];
+	int n_programs;
+	cl_mem none; /* stands for an argument that a kernel does not read */
+	int step; /* number of the step in progress, for what fails */
+	cl_mem failed; /* int [2]: the first failed step + 1, its row */
+	/* profiling: an event a launch, and what it was */
+	bool profiling;
+	cl_event *events;
+	struct sherd_cl_time *times;
+	int n_events, cap_events;
+	struct sherd_cl_time what; /* of the launch in progress */
+	cl_int rc; /* the first failure of a launch sticks */
+};
+
+/*
+ * Opens "auto", "cpu", a name ..., followed by "/<dot4.h path>" and "/simt" or "/wide" where they are to
+ * be forced: "cpu/plain/simt".
+ */
+int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err);
+void sherd_cl_close(struct sherd_cl *c);
+/* Adds the program to those that c has, unbuilt; -EINVAL for a spec that makes no sense. */
+int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
+void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size);
+/* Builds all programs that were added, and finds their kernels. */
+int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
+/* The options that a program is compiled with, and its sources' names. */
+void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
+			 const char **source, int *n_sources);
+struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
+struct sherd_cl_program *sherd_cl_program_of(struct sherd_cl *c, enum sherd_cl_kind kind);
+
+/* --- kernels: all take device buffers, enqueue, and leave a failure in c->rc --- */
+
+/* A matrix on the device. */
+struct sherd_cl_matrix {
+	struct sherd_format fmt;
+	cl_mem values, scales, mins;
+};
+
+/* The two forms of A; rows are padded to 16 for the matrix unit. */
+struct sherd_cl_act {
+	cl_mem a; /* floats [n][a_stride] */
+	int a_stride;
+	cl_mem q, groups, halves;
+	int want; /* SHERD_WANT_... below */
+};
+enum { SHERD_QUANT_F32 = 1, SHERD_QUANT_Q8 = 2, SHERD_QUANT_HALVES = 4 };
+
+/* Rows of floats: [n][stride]. */
+struct sherd_cl_rows {
+	cl_mem mem;
+	int stride;
+};
+
+struct sherd_cl_cache {
+	cl_mem pool, pages, item, pos;
+	int pages_stride;
+	struct sherd_kv_shape shape;
+};
+
+void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
+		    const struct sherd_cl_matrix *positions, cl_mem tokens, cl_mem pos, int n,
+		    struct sherd_cl_rows dst);
+void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
+		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a);
+void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
+		       int n, int width, const struct sherd_cl_act *a);
+void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, cl_mem wire);
+void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_mem wanted, int n);
+/* @variant: a SHERD_K_MATMUL_..., or 0 to choose by n. */
+void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,
+		     const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
+		     cl_mem bias, bool residual, struct sherd_cl_rows dst, int dst_col);
+/* Does the program have it, and does it pay for n rows? */
+enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
+					     const struct sherd_cl_program *p, int n);
+/* table: NULL mem where positions are learned. */
+void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem table,
+		   int rope_dim, bool halves, float q_scale, const struct sherd_cl_cache *cache,
+		   int layer);
+
+/* Queries that share a read of K and V in the wide shape: see attention.cl. */
+#define SHERD_CL_TILE_QUERIES 8
+struct sherd_cl_tile {
+	cl_int first_row, first_query, n_queries, item;
+};
+/* @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row, head, chunk). */
+void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
+		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
+		     int layer, struct sherd_cl_rows att);
+int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
+/* Writes the tiles of a batch; returns how many. @tiles NULL: only counts. */
+int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles);
+
+/* --- */
+
+/*
+ * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones) with the C
+ * reference, bit for bit, on random shapes, and keeps the binaries of those that pass.
+ */
+int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
+		      struct sherd_error *err);
+int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, struct sherd_error *err);
+
+/* Turns event times on; sherd_cl_exec_times() gives those since (free() them) and clears. */
+int sherd_cl_exec_profile(struct sherd_exec *e, bool on, struct sherd_error *err);
+int sherd_cl_exec_times(struct sherd_exec *e, struct sherd_cl_time **times, int *n);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_kernels: a function a kernel: arguments in the kernel's order, global and local sizes by the
+ * device's shape. All launch and return at once; the first failure sticks in c->rc, and the caller looks
+ * at it when the work is enqueued.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include "infer/cl/cl.h"
+
+#define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
+#define TILE_RB	     4 /* matmul.cl's */
+#define ROW_PIECES   16 /* work-items that share a row of groups in the wide shape */
+#define TILE_MIN     9 /* rows from which the matrix unit pays */
+
+struct arg {
+	size_t size;
+	const void *value;
+};
+#define ARG(x)                 \
+	{                      \
+		sizeof(x), &(x) \
+	}
+
+static bool wide(const struct sherd_cl *c)
+{
+	return c->dev->shape == SHERD_SHAPE_WIDE;
+}
+
+static cl_mem or_none(const struct sherd_cl *c, cl_mem m)
+{
+	return m ? m : c->none;
+}
+
+/* What the next launch is, for the profile. */
+static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!c->profiling)
+		return;
+	c->what = (struct sherd_cl_time){ .name = name, .bytes = bytes, .ops = ops };
+	va_start(ap, fmt);
+	vsnprintf(c->what.shape, sizeof(c->what.shape), fmt, ap);
+	va_end(ap);
+}
+
+static cl_event *next_event(struct sherd_cl *c)
+{
+	int cap = c->cap_events ? 2 * c->cap_events : 1024;
+	void *events, *times;
+
+	if (!c->profiling)
+		return NULL;
+	if (c->n_events == c->cap_events) {
+		events = realloc(c->events, cap * sizeof(*c->events));
+		c->events = events ? events : c->events;
+		times = realloc(c->times, cap * sizeof(*c->times));
+		c->times = times ? times : c->times;
+		if (!events || !times)
+			return NULL;
+		c->cap_events = cap;
+	}
+	c->times[c->n_events] = c->what;
+	return &c->events[c->n_events++];
+}
+
+static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl_kernel k, int dims,
+		   const size_t *global, const size_t *local, int n_args, const struct arg *args)
+{
+	cl_event *event;
+	int i;
+
+	for (i = 0; i < n_args && !c->rc; i++)
+		c->rc = clSetKernelArg(p->kernel[k], i, args[i].size, args[i].value);
+	if (c->rc)
+		return;
+	event = next_event(c);
+	c->rc = clEnqueueNDRangeKernel(c->dev->queue, p->kernel[k], dims, NULL, global, local, 0, NULL,
+				       event);
+	if (c->rc && event)
+		c->n_events--;
+}
+#define LAUNCH(c, kind, k, dims, global, local, args) \
+	launch(c, sherd_cl_program_of(c, kind), k, dims, global, local, ARRAY_SIZE(args), args)
+
+/* Kernels that take groups of a row: a few work-items a row on CPUs, one a group on GPUs. */
+static void launch_groups(struct sherd_cl *c, enum sherd_cl_kernel k, int width, int n, int n_args,
+			  const struct arg *args)
+{
+	static const size_t one[2] = { 1, 1 };
+	size_t groups = DIV_ROUND_UP(width, 32);
+	size_t pieces = n >= 2 * ROW_PIECES ? 1 : ROW_PIECES;
+	size_t global[2] = { wide(c) ? MIN(groups, pieces) : groups, n };
+
+	launch(c, sherd_cl_program_of(c, SHERD_CL_ROWS), k, 2, global, wide(c) ? one : NULL, n_args, args);
+}
+
+static cl_int4 format_of(const struct sherd_cl_matrix *m)
+{
+	return (cl_int4){ { m->fmt.elem, m->fmt.group ? m->fmt.group : 32, m->fmt.scale, m->fmt.min } };
+}
+
+void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
+		    const struct sherd_cl_matrix *positions, cl_mem tokens, cl_mem pos, int n,
+		    struct sherd_cl_rows dst)
+{
+	const struct sherd_cl_matrix *p = positions ? positions : table;
+	cl_int width = table->fmt.cols, has_positions = positions != NULL;
+	cl_int4 format = format_of(table), pos_format = format_of(p);
+	cl_mem scales = or_none(c, table->scales), mins = or_none(c, table->mins);
+	cl_mem pos_scales = or_none(c, p->scales), pos_mins = or_none(c, p->mins);
+	const struct arg args[] = { ARG(dst.mem), ARG(dst.stride), ARG(width), ARG(tokens),
+				    ARG(format), ARG(table->values), ARG(scales), ARG(mins),
+				    ARG(pos), ARG(pos_format), ARG(p->values), ARG(pos_scales),
+				    ARG(pos_mins), ARG(has_positions) };
+
+	note(c, 0, 0, "embed", "%d x %d", n, width);
+	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);
+}
+
+#define ACT_ARGS(a, q, groups, halves) \
+	ARG((a)->a), ARG((a)->a_stride), ARG(q), ARG(groups), ARG(halves), ARG((a)->want)
+
+void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
+		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a)
+{
+	size_t local[2] = { wide(c) ? 1 : SIMT_LOCAL, 1 }, global[2] = { local[0], n };
+	cl_mem b = or_none(c, bias), f = or_none(c, a->a), q = or_none(c, a->q),
+	       groups = or_none(c, a->groups), halves = or_none(c, a->halves);
+	cl_int layer = norm == SHERD_NORM_LAYER, has_bias = bias != NULL;
+	cl_float inv_n = 1.0f / (float)width;
+	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ARG(f),
+				    ARG(a->a_stride), ARG(q), ARG(groups), ARG(halves),
+				    ARG(a->want), ARG(c->step), ARG(c->failed), ARG(weight), ARG(b),
+				    ARG(layer), ARG(has_bias), ARG(eps), ARG(inv_n) };
+
+	if (norm == SHERD_NORM_NONE) {
+		note(c, 4.0 * n * width, 0, "quantize", "%d x %d", n, width);
+		launch_groups(c, SHERD_K_QUANTIZE, width, n, 11, args);
+		return;
+	}
+	note(c, 4.0 * n * width, 0, "norm", "%d x %d", n, width);
+	LAUNCH(c, SHERD_CL_ROWS, SHERD_K_NORM, 2, global, local, args);
+}
+
+void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
+		       int n, int width, const struct sherd_cl_act *a)
+{
+	cl_mem f = or_none(c, a->a), q = or_none(c, a->q), groups = or_none(c, a->groups),
+	       halves = or_none(c, a->halves);
+	cl_int which = act, is_gated = gated;
+	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ARG(f),
+				    ARG(a->a_stride), ARG(q), ARG(groups), ARG(halves),
+				    ARG(a->want), ARG(c->step), ARG(c->failed), ARG(which),
+				    ARG(is_gated) };
+
+	note(c, 4.0 * n * width * (1 + gated), 0, "activate", "%d x %d", n, width);
+	launch_groups(c, SHERD_K_ACTIVATE, width, n, ARRAY_SIZE(args), args);
+}
+
+void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, cl_mem wire)
+{
+	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wire),
+				    ARG(c->step), ARG(c->failed) };
+
+	note(c, 8.0 * n * width, 0, "cut", "%d x %d", n, width);
+	launch_groups(c, SHERD_K_CUT, width, n, ARRAY_SIZE(args), args);
+}
+
+void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_mem wanted, int n)
+{
+	size_t global = DIV_ROUND_UP(width, 32), one = 1;
+	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wanted), ARG(n) };
+
+	note(c, 8.0 * n * width, 0, "gather", "%d x %d", n, width);
+	LAUNCH(c, SHERD_CL_ROWS, SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL, args);
+}
+
+enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
+					     const struct sherd_cl_program *p, int n)
+{
+	(void)c;
+	if (p->kernel[SHERD_K_MATMUL_TILE] && n >= TILE_MIN)
+		return SHERD_K_MATMUL_TILE;
+	if (n == 1)
+		return SHERD_K_MATMUL_1;
+	if (n == 2 && p->kernel[SHERD_K_MATMUL_2])
+		return SHERD_K_MATMUL_2;
+	return n <= 4 ? SHERD_K_MATMUL_4 : SHERD_K_MATMUL_8;
+}
+
+static void note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
+			int n)
+{
+	static const char *const names[] = { "matmul_1", "matmul_2", "matmul_4", "matmul_8",
+					     "matmul_tile" };
+	size_t v, s, m;
+	char fmt[24];
+
+	if (!c->profiling)
+		return;
+	sherd_format_sizes(&w->fmt, &v, &s, &m);
+	sherd_format_name(&w->fmt, fmt, sizeof(fmt));
+	note(c, v + s + m, 2.0 * w->fmt.rows * w->fmt.cols * n, names[k - SHERD_K_MATMUL_1],
+	     "%u x %u x %d %s", w->fmt.rows, w->fmt.cols, n, fmt);
+}
+
+void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
+		     const struct sherd_cl_act *a, int n, cl_mem bias, bool residual,
+		     struct sherd_cl_rows dst, int dst_col)
+{
+	struct sherd_cl_program *p = sherd_cl_program_for(c, &w->fmt);
+	size_t blocks = DIV_ROUND_UP(w->fmt.rows, SHERD_TILE_ROWS), global, local;
+	cl_int rows = w->fmt.rows, cols = w->fmt.cols, flags = residual | (bias ? 2 : 0);
+	cl_int n_groups = DIV_ROUND_UP(cols, 32);
+	cl_mem mins = or_none(c, w->mins), halves = or_none(c, a->halves), b = or_none(c, bias);
+	const struct arg int_args[] = { ARG(w->values), ARG(w->scales), ARG(mins), ARG(a->q),
+					ARG(a->groups), ARG(halves), ARG(b), ARG(dst.mem),
+					ARG(rows), ARG(n_groups), ARG(n), ARG(dst.stride),
+					ARG(dst_col), ARG(flags) };
+	const struct arg float_args[] = { ARG(w->values), ARG(a->a), ARG(b), ARG(dst.mem),
+					  ARG(rows), ARG(cols), ARG(n), ARG(a->a_stride),
+					  ARG(dst.stride), ARG(dst_col), ARG(flags) };
+
+	if (!k)
+		k = sherd_cl_matmul_variant(c, p, n);
+	if (wide(c)) {
+		global = k == SHERD_K_MATMUL_TILE ? DIV_ROUND_UP(blocks, TILE_RB) : blocks;
+		local = 1;
+	} else {
+		local = SIMT_LOCAL;
+		global = ROUND_UP(blocks * SHERD_TILE_ROWS, local);
+	}
+	note_matmul(c, k, w, n);
+	if (p->kind == SHERD_CL_INT)
+		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(int_args), int_args);
+	else
+		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(float_args), float_args);
+}
+
+/* The cache's arguments, in CACHE_ARGS' order (kv.h of kernels-cl). */
+struct cache_args {
+	cl_ulong page_bytes, offset;
+	cl_uint side_bytes;
+};
+static struct cache_args cache_args(const struct sherd_kv_shape *s, int layer)
+{
+	return (struct cache_args){ sherd_kv_shape_page_bytes(s), sherd_kv_offset(s, layer, 0),
+				    sherd_kv_side_bytes(s) };
+}
+#define CACHE_ARGS(k, x)                                                                        \
+	ARG((k)->pool), ARG((k)->pages), ARG((k)->pages_stride), ARG((k)->item), ARG((k)->pos), \
+		ARG((x).page_bytes), ARG((x).offset), ARG((x).side_bytes)
+
+void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem table,
+		   int rope_dim, bool halves, float q_scale, const struct sherd_cl_cache *cache,
+		   int layer)
+{
+	struct cache_args x = cache_args(&cache->shape, layer);
+	cl_int n_kv = cache->shape.n_kv_heads, dim = table ? rope_dim : 0, half = halves;
+	size_t global[2] = { n_heads + 2 * n_kv, n }, one[2] = { 1, 1 };
+	cl_mem t = or_none(c, table);
+	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(n_heads), ARG(n_kv), ARG(t),
+				    ARG(dim), ARG(half), ARG(q_scale), CACHE_ARGS(cache, x),
+				    ARG(c->step), ARG(c->failed) };
+
+	note(c, 4.0 * n * qkv.stride, 0, "rope", "%d x %d", n, qkv.stride);
+	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ROPE, 2, global, wide(c) ? one : NULL, args);
+}
+
+int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim)
+{
+	return (wide(c) ? ROUND_UP(head_dim, 16) : head_dim) + 2;
+}
+
+int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles)
+{
+	int i, q, n = 0;
+
+	for (i = 0; i < n_items; i++) {
+		int queries = (item_row[i + 1] - item_row[i]) * group;
+
+		for (q = 0; q < queries; q += SHERD_CL_TILE_QUERIES, n++)
+			if (tiles)
+				tiles[n] = (struct sherd_cl_tile){
+					item_row[i], q, MIN(queries - q, SHERD_CL_TILE_QUERIES), i
+				};
+	}
+	return n;
+}
+
+void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
+		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
+		     int layer, struct sherd_cl_rows att)
+{
+	struct cache_args x = cache_args(&cache->shape, layer);
+	cl_int n_kv = cache->shape.n_kv_heads, group = n_heads / n_kv;
+	size_t spread = n_parts ? n_parts : 1;
+	size_t global[3] = { wide(c) ? n_tiles : SIMT_LOCAL, wide(c) ? n_kv : n_heads,
+			     wide(c) ? spread : n * spread };
+	size_t local[3] = { wide(c) ? 1 : SIMT_LOCAL, 1, 1 };
+	size_t merge_global[2] = { n_heads, n }, one[2] = { 1, 1 };
+	cl_mem p = or_none(c, parts);
+	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(att.mem), ARG(att.stride),
+				    ARG(p), ARG(n_parts), ARG(n_heads), ARG(group), ARG(tiles),
+				    CACHE_ARGS(cache, x) };
+	const struct arg merge[] = { ARG(p), ARG(n_parts), ARG(att.mem), ARG(att.stride),
+				     ARG(n_heads), ARG(cache->pos) };
+
+	note(c, 0, 0, "attend", "%d rows, %d heads of %d", n, n_heads, cache->shape.head_dim);
+	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND, 3, global, local, args);
+	if (!n_parts)
+		return;
+	note(c, 0, 0, "attend_merge", "%d rows, %d parts", n, n_parts);
+	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL,
+	       merge);
+}

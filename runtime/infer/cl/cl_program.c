@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_program: which programs there are, how they are compiled and what kernels are in them.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include "infer/cl/cl.h"
+
+static const char *const kernel_names[SHERD_N_KERNELS] = {
+	[SHERD_K_EMBED] = "embed",
+	[SHERD_K_NORM] = "norm",
+	[SHERD_K_QUANTIZE] = "quantize",
+	[SHERD_K_ACTIVATE] = "activate",
+	[SHERD_K_CUT] = "cut",
+	[SHERD_K_GATHER] = "gather",
+	[SHERD_K_ROPE] = "rope",
+	[SHERD_K_ATTEND] = "attend",
+	[SHERD_K_ATTEND_MERGE] = "attend_merge",
+	[SHERD_K_MATMUL_1] = "matmul_1",
+	[SHERD_K_MATMUL_2] = "matmul_2",
+	[SHERD_K_MATMUL_4] = "matmul_4",
+	[SHERD_K_MATMUL_8] = "matmul_8",
+	[SHERD_K_MATMUL_TILE] = "matmul_tile",
+};
+
+/* Of each kind: its first and last kernel. */
+static const enum sherd_cl_kernel kernels_of[][2] = {
+	[SHERD_CL_ROWS] = { SHERD_K_EMBED, SHERD_K_GATHER },
+	[SHERD_CL_ATTENTION] = { SHERD_K_ROPE, SHERD_K_ATTEND_MERGE },
+	[SHERD_CL_INT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_TILE },
+	[SHERD_CL_FLOAT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_8 },
+};
+
+/* "cpu/plain/simt": the device's name, then what is forced. */
+static int split_device(const char *device, char *name, size_t size, const char **dot,
+			const char **shape)
+{
+	char *slash;
+
+	*dot = *shape = NULL;
+	snprintf(name, size, "%s", device ? device : "auto");
+	slash = strchr(name, '/');
+	if (!slash)
+		return 0;
+	*slash = 0;
+	*dot = slash + 1;
+	slash = strchr(slash + 1, '/');
+	if (slash) {
+		*slash = 0;
+		*shape = slash + 1;
+	}
+	return 0;
+}
+
+int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err)
+{
+	const char *dot, *shape;
+	char name[128];
+	cl_int rc;
+	int ret;
+
+	memset(c, 0, sizeof(*c));
+	split_device(device, name, sizeof(name), &dot, &shape);
+	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
+	if (ret)
+		return ret;
+	if (shape && strcmp(shape, "simt") && strcmp(shape, "wide")) {
+		ret = sherd_fail(err, -EINVAL, "kernels have no shape '%s': wide or simt", shape);
+		goto close;
+	}
+	if (shape)
+		c->dev->shape = strcmp(shape, "simt") ? SHERD_SHAPE_WIDE : SHERD_SHAPE_SIMT;
+	c->none = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE, 64, NULL, &rc);
+	if (!rc)
+		c->failed = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE, 64, NULL, &rc);
+	if (!rc)
+		return 0;
+	ret = sherd_fail_cl(err, rc, "%s: no memory for 64 bytes", c->dev->info.name);
+close:
+	sherd_cl_close(c);
+	return ret;
+}
+
+static void release_program(struct sherd_cl_program *p)
+{
+	int k;
+
+	for (k = 0; k < SHERD_N_KERNELS; k++)
+		if (p->kernel[k])
+			clReleaseKernel(p->kernel[k]);
+	if (p->program)
+		clReleaseProgram(p->program);
+}
+
+void sherd_cl_close(struct sherd_cl *c)
+{
+	int i;
+
+	for (i = 0; i < c->n_programs; i++)
+		release_program(&c->programs[i]);
+	for (i = 0; i < c->n_events; i++)
+		clReleaseEvent(c->events[i]);
+	free(c->events);
+	free(c->times);
+	if (c->none)
+		clReleaseMemObject(c->none);
+	if (c->failed)
+		clReleaseMemObject(c->failed);
+	if (c->dev)
+		sherd_device_close(c->dev);
+	memset(c, 0, sizeof(*c));
+}
+
+static int elem_kind(enum sherd_elem e)
+{
+	return e == SHERD_ELEM_NONE ? 0 : e == SHERD_ELEM_F16 ? 1 : 2;
+}
+
+void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size)
+{
+	if (sherd_elem_is_int(f->elem))
+		snprintf(spec, size, "int.%u.%u.%d.%d", sherd_elem_bits(f->elem), f->group,
+			 f->scale == SHERD_ELEM_F32, elem_kind(f->min));
+	else
+		snprintf(spec, size, "float.%d", f->elem);
+}
+
+static bool parse_spec(struct sherd_cl_program *p, const char *spec)
+{
+	int *a = p->arg, end = 0;
+
+	if (!strcmp(spec, "rows")) {
+		p->kind = SHERD_CL_ROWS;
+		return true;
+	}
+	if (sscanf(spec, "attention.%d.%d%n", &a[0], &a[1], &end) == 2 && !spec[end]) {
+		p->kind = SHERD_CL_ATTENTION;
+		return a[0] >= SHERD_KV_F16 && a[0] <= SHERD_KV_F32 && a[1] > 0 && a[1] <= 1024;
+	}
+	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 && !spec[end]) {
+		p->kind = SHERD_CL_INT;
+		return (a[0] == 4 || a[0] == 8) && (a[1] == 16 || a[1] == 32) && (a[2] & ~1) == 0 &&
+		       a[3] >= 0 && a[3] <= 2;
+	}
+	if (sscanf(spec, "float.%d%n", &a[0], &end) == 1 && !spec[end]) {
+		p->kind = SHERD_CL_FLOAT;
+		return a[0] >= SHERD_ELEM_F16 && a[0] <= SHERD_ELEM_F32;
+	}
+	return false;
+}
+
+int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err)
+{
+	struct sherd_cl_program *p = &c->programs[c->n_programs];
+	int i;
+
+	for (i = 0; i < c->n_programs; i++)
+		if (!strcmp(c->programs[i].spec, spec))
+			return 0;
+	if (c->n_programs == SHERD_CL_MAX_PROGRAMS)
+		return sherd_fail(err, -E2BIG, "the model mixes more than %d kinds of weights",
+				  SHERD_CL_MAX_PROGRAMS - 2);
+	memset(p, 0, sizeof(*p));
+	if (strlen(spec) >= sizeof(p->spec) || !parse_spec(p, spec))
+		return sherd_fail(err, -EINVAL, "there is no program '%s'", spec);
+	strcpy(p->spec, spec);
+	c->n_programs++;
+	return 0;
+}
+
+void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
+			 const char **source, int *n_sources)
+{
+	const int *a = p->arg;
+
+	*n_sources = 1;
+	options[0] = 0;
+	switch (p->kind) {
+	case SHERD_CL_ROWS:
+		source[0] = "rows.cl";
+		break;
+	case SHERD_CL_ATTENTION:
+		source[0] = "rope.cl";
+		source[1] = "attention.cl";
+		*n_sources = 2;
+		snprintf(options, size, "-DKV=%d -DHEAD_DIM=%d", a[0], a[1]);
+		break;
+	case SHERD_CL_INT:
+		source[0] = "matmul.cl";
+		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d", a[0], a[1], a[2],
+			 a[3]);
+		break;
+	case SHERD_CL_FLOAT:
+		source[0] = "matmul_float.cl";
+		snprintf(options, size, "-DELEM=%d", a[0]);
+		break;
+	}
+}
+
+static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err)
+{
+	const char *sources[2];
+	char options[128];
+	int n, k, rc;
+	cl_int code;
+
+	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
+	rc = sherd_device_build(c->dev, options, sources, n, &p->program, err);
+	if (rc)
+		return rc;
+	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
+		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
+		if (!code)
+			continue;
+		p->kernel[k] = NULL;
+		if (k >= SHERD_K_MATMUL_1 && code == CL_INVALID_KERNEL_NAME)
+			continue; /* a variant that this path, or this kind of weights, does not have */
+		return sherd_fail_cl(err, code, "%s: kernel %s", p->spec, kernel_names[k]);
+	}
+	return 0;
+}
+
+int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err)
+{
+	int i, rc = 0;
+
+	for (i = 0; i < c->n_programs && !rc; i++)
+		if (!c->programs[i].program)
+			rc = build_program(c, &c->programs[i], err);
+	return rc;
+}
+
+struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f)
+{
+	char spec[32];
+	int i;
+
+	sherd_cl_spec_of(f, spec, sizeof(spec));
+	for (i = 0; i < c->n_programs; i++)
+		if (!strcmp(c->programs[i].spec, spec))
+			return &c->programs[i];
+	return NULL;
+}
+
+struct sherd_cl_program *sherd_cl_program_of(struct sherd_cl *c, enum sherd_cl_kind kind)
+{
+	int i;
+
+	for (i = 0; i < c->n_programs; i++)
+		if (c->programs[i].kind == kind)
+			return &c->programs[i];
+	return NULL;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_selftest: every kernel of a program against the C reference, bit for bit, on random odd shapes. This
+ * is what decides whether a device may be used, and what tests/kernels runs. Results are poisoned
+ * before a kernel runs, and what it has no business to write is compared too.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include "infer/cl/cl_selftest.h"
+
+#define ROUNDS 6
+
+uint32_t sherd_st_random(struct sherd_st *t)
+{
+	t->rng = t->rng * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(t->rng >> 33);
+}
+
+int sherd_st_below(struct sherd_st *t, int n)
+{
+	return (int)(sherd_st_random(t) % (uint32_t)n);
+}
+
+float sherd_st_float(struct sherd_st *t)
+{
+	return (float)((int)(sherd_st_random(t) >> 8) - (1 << 22)) * (1.0f / (1 << 21));
+}
+
+void *sherd_st_floats(struct sherd_st *t, size_t n)
+{
+	float *x = sherd_st_alloc(t, n * sizeof(*x));
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		x[i] = sherd_st_float(t);
+	return x;
+}
+
+void *sherd_st_alloc(struct sherd_st *t, size_t size)
+{
+	void *p;
+
+	if (t->n_host == ARRAY_SIZE(t->host)) {
+		t->rc = t->rc ? t->rc : -ENOMEM;
+		abort(); /* a test that asks for more than it may: a mistake in this folder */
+	}
+	p = calloc(1, ROUND_UP(size, 64) + 256);
+	if (!p)
+		abort(); /* some kilobytes in a child of its own, or in a test */
+	t->host[t->n_host++] = p;
+	return p;
+}
+
+cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size)
+{
+	cl_mem m = clCreateBuffer(t->c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+				  MAX(size, 64), (void *)data, &t->c->rc);
+
+	if (t->n_mem == ARRAY_SIZE(t->mem))
+		abort();
+	return t->mem[t->n_mem++] = m;
+}
+
+void sherd_st_poison(void *data, size_t size)
+{
+	memset(data, 0xa5, size);
+}
+
+void sherd_st_reset(struct sherd_st *t)
+{
+	while (t->n_mem)
+		clReleaseMemObject(t->mem[--t->n_mem]);
+	while (t->n_host)
+		free(t->host[--t->n_host]);
+}
+
+/* Waits, and compares the buffer with what it should be. @what, @fmt: which kernel, which case. */
+void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size, const char *what,
+		     const char *fmt, ...)
+{
+	uint8_t *got = sherd_st_alloc(t, size);
+	char shape[96];
+	va_list ap;
+	size_t i;
+
+	if (t->rc)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(shape, sizeof(shape), fmt, ap);
+	va_end(ap);
+	if (!t->c->rc)
+		t->c->rc = clEnqueueReadBuffer(t->c->dev->queue, m, CL_TRUE, 0, size, got, 0, NULL, NULL);
+	if (t->c->rc) {
+		t->rc = sherd_fail_cl(t->err, t->c->rc, "%s: %s (%s) does not run",
+				      t->c->dev->info.name, what, shape);
+		return;
+	}
+	t->n_compared++;
+	for (i = 0; i < size && got[i] == ((const uint8_t *)want)[i]; i++)
+		;
+	if (i == size)
+		return;
+	i &= ~(size_t)3;
+	t->rc = sherd_fail(t->err, -EBADE,
+			   "%s: %s (%s) differs from the reference at byte %zu of %zu: 0x%08x, not 0x%08x "
+			   "(seed %llu); --device reference computes without it",
+			   t->c->dev->info.name, what, shape, i, size, *(uint32_t *)(got + i),
+			   *(const uint32_t *)((const uint8_t *)want + i),
+			   (unsigned long long)t->seed);
+}
+
+static int test_program(struct sherd_st *t, struct sherd_cl_program *p)
+{
+	int i;
+
+	for (i = 0; i < ROUNDS && !t->rc; i++) {
+		switch (p->kind) {
+		case SHERD_CL_ROWS:
+			sherd_st_rows(t, i);
+			break;
+		case SHERD_CL_ATTENTION:
+			sherd_st_attention(t, p, i);
+			break;
+		default:
+			sherd_st_matmul(t, p, i);
+		}
+		sherd_st_reset(t);
+	}
+	return t->rc;
+}
+
+int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, struct sherd_error *err)
+{
+	struct sherd_st t = { .c = c, .err = err, .seed = seed, .rng = seed };
+	int i, rc = 0;
+
+	for (i = 0; i < c->n_programs && !rc; i++) {
+		rc = test_program(&t, &c->programs[i]);
+		if (!rc)
+			rc = t.rc;
+	}
+	sherd_st_reset(&t);
+	return rc;
+}
+
+static const char *const usual_specs = "rows,attention.0.64,int.4.32.0.0,int.8.32.0.0";
+
+int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err)
+{
+	char *copy = strdup(specs), *save = NULL, *s;
+	int rc = copy ? 0 : -ENOMEM;
+
+	for (s = copy ? strtok_r(copy, ",", &save) : NULL; s && !rc; s = strtok_r(NULL, ",", &save))
+		rc = sherd_cl_add(c, s, err);
+	free(copy);
+	return rc;
+}
+
+/* Keeps the binaries and the verdicts: the next process neither compiles nor tests. */
+static void keep_all(struct sherd_cl *c)
+{
+	const char *sources[2];
+	char options[128], key[SHERD_SHA256_HEX];
+	int i, n;
+
+	for (i = 0; i < c->n_programs; i++) {
+		struct sherd_cl_program *p = &c->programs[i];
+
+		sherd_cl_build_args(p, options, sizeof(options), sources, &n);
+		sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
+		if (!sherd_cl_verdict_key(c, p, key))
+			sherd_device_verdict_put(key, "passed\n", NULL);
+	}
+}
+
+int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
+		      struct sherd_error *err)
+{
+	struct sherd_cl c;
+	int rc = sherd_cl_open(&c, device, n_threads, err);
+
+	if (rc)
+		return rc;
+	rc = sherd_cl_add_list(&c, specs ? specs : usual_specs, err);
+	if (!rc)
+		rc = sherd_cl_build(&c, err);
+	if (!rc)
+		rc = sherd_cl_selftest_programs(&c, seed, err);
+	if (!rc)
+		keep_all(&c);
+	sherd_cl_close(&c);
+	return rc;
+}
