@@ -8,6 +8,8 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
+#include "base/base.h"
 #include "tool.h"
 
 struct args {
@@ -30,33 +32,34 @@ static const char about[] =
 	"of a "
 	"message; --parse-special makes it the control token, as `sherd run` does with prompts.";
 
-/* Text with control characters, quotes' backslash and bytes that are no UTF-8 as \xNN. */
+/* Control characters and bytes that are no UTF-8 as \xNN. */
 static void print_escaped(const char *text, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
+	utf8proc_int32_t c;
 
-		if (c == '\\')
-			fputs("\\\\", stdout);
-		else if (c == '\n')
-			fputs("\\n", stdout);
-		else if (c == '\t')
-			fputs("\\t", stdout);
-		else if (c < 0x20 || c == 0x7f)
-			printf("\\x%02x", c);
+	for (size_t at = 0; at < len;) {
+		const char *from = text + at;
+		utf8proc_ssize_t n =
+			utf8proc_iterate((const uint8_t *)from, (utf8proc_ssize_t)(len - at), &c);
+
+		if (n == 1 && (c == '\\' || c == '\n' || c == '\t'))
+			printf("\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : '\\');
+		else if (n <= 0 || utf8proc_category(c) == UTF8PROC_CATEGORY_CC)
+			for (ssize_t i = 0; i < MAX(n, 1); i++)
+				printf("\\x%02x", (unsigned char)from[i]);
 		else
-			putchar(c);
+			fwrite(from, 1, (size_t)n, stdout);
+		at += (size_t)MAX(n, 1);
 	}
 }
 
-/* True if a JSON string may hold it. */
+/* A string, or a list of bytes for what is no UTF-8: half a character, say. */
 static json_t *json_text(const char *text, size_t len)
 {
 	json_t *s = json_stringn(text, len), *bytes;
 
 	if (s)
 		return s;
-	/* Part of a character, or no UTF-8: a list of bytes. */
 	bytes = json_array();
 	for (size_t i = 0; i < len; i++)
 		json_array_append_new(bytes, json_integer((unsigned char)text[i]));
