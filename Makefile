@@ -154,7 +154,7 @@ fuzz-build:
 fuzz:
 	@scripts/deps long
 	$(SUB) fuzz-build
-	@T='fuzz/*' SHERD_LONG=1 tests/check $(O) $(O)
+	@T='fuzz/* s)' SHERD_LONG=1 tests/check $(O) $(O)
 
 golden:
 	@tests/golden/make.sh
