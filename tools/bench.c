@@ -151,7 +151,12 @@ static bool measure_limits(struct bench *b, struct sherd_limits *l)
 	}
 	copy_value(text, "\nempty_pss ", pss, sizeof(pss));
 	copy_value(text, "\ndot_path ", b->dot_path, sizeof(b->dot_path));
-	b->empty_pss = strtoull(pss, NULL, 10);
+	/*
+	 * The second time this process has the driver's libraries mapped too, and each counts
+	 * half.
+	 */
+	if (!b->empty_pss)
+		b->empty_pss = strtoull(pss, NULL, 10);
 	free(text);
 	return true;
 }
@@ -247,6 +252,9 @@ static int open_model(struct bench *b)
 				  b->info->path, b->info->first_layer, b->info->end_layer - 1,
 				  b->info->n_layers);
 	b->load_s = sherd_now() - start;
+	b->n_threads = b->info->n_threads;
+	if (!b->n_threads)
+		b->n_threads = is_reference(b) ? 1 : sherd_device_host_cpus();
 	make_tokens(b);
 	if (sherd_session_new(&b->session, b->model, NULL, &err) ||
 	    sherd_prefill(b->session, b->tokens, 1, &logits, &err))

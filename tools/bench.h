@@ -38,6 +38,7 @@ struct bench {
 	const struct sherd_model_info *info;
 	int32_t *tokens; /* [n_tokens]: random, the same in every run */
 	int n_tokens;
+	int n_threads; /* that compute */
 	bool prepared; /* the model was packed or the device tested while opening */
 
 	double load_s, first_token_s;

@@ -78,7 +78,7 @@ static void print_row(const struct bench *b, const struct bench_test *t)
 	printf("| %-26s | %10s | %8.2f M | %-9s | %7d | %14s | %19s | %9s | %13s | %5.0f %% | %8s "
 	       "|\n",
 	       model, tool_bytes(b->info->weight_bytes), (double)b->info->n_params / 1e6,
-	       backend(b), b->info->n_threads, test, rate, limit, share, 100 * t->cpu, joules);
+	       backend(b), b->n_threads, test, rate, limit, share, 100 * t->cpu, joules);
 }
 
 static void print_limits(const struct bench *b)
@@ -136,10 +136,10 @@ static void print_kernels(const struct bench *b, const struct bench_test *t)
 		total += t->kernels[i].seconds;
 	test_name(t, name, sizeof(name));
 	printf("\nkernels of %s, %.3f s in one run:\n\n", name, total);
-	printf("| %-16s | %-28s | %6s | %9s | %6s | %8s | %7s | %8s | %-12s |\n", "kernel", "shape",
+	printf("| %-16s | %-28s | %6s | %9s | %6s | %8s | %7s | %8s | %-13s |\n", "kernel", "shape",
 	       "calls", "us/call", "time", "MB/call", "GB/s", "GOP/s", "share");
 	printf("| ---------------- | ---------------------------- | -----: | --------: | -----: | "
-	       "-------: | ------: | -------: | ------------ |\n");
+	       "-------: | ------: | -------: | ------------- |\n");
 	for (int i = 0; i < t->n_kernels; i++) {
 		const struct sherd_cl_time *k = &t->kernels[i];
 		double s = MAX(k->seconds, 1e-12), calls = MAX(k->calls, 1u);
@@ -272,7 +272,7 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 		i->device, "backends", backend(b), "model_filename", i->path, "model_type", type,
 		"model_size", (json_int_t)i->weight_bytes, "model_n_params",
 		(json_int_t)i->n_params, "n_batch", i->n_batch, "n_ubatch", i->n_batch, "n_threads",
-		i->n_threads, "type_k", kv_name(b->params.kv_type), "type_v",
+		b->n_threads, "type_k", kv_name(b->params.kv_type), "type_v",
 		kv_name(b->params.kv_type), "n_prompt", t->n_prompt, "n_gen", t->n_gen, "n_depth",
 		t->n_depth, "test_time", when);
 	if (!o || !own) {
