@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include "model/tok.h"
 
-#define EDGES_MAX (1u << 28)
+#define EDGES_MAX (1u << 24) /* 256 MiB */
 
 static uint32_t edge_hash(uint32_t from, uint8_t byte)
 {
@@ -41,7 +41,8 @@ static int make_room(struct tok_trie *t, struct sherd_error *err)
 	if ((size_t)t->n * 2 < n_old)
 		return 0;
 	if (n > EDGES_MAX)
-		return sherd_fail(err, -E2BIG, "the tokens are too long for an index");
+		return sherd_fail(err, -E2BIG,
+				  "the tokens have more bytes than an index of them may take");
 	t->edges = sherd_calloc(n, sizeof(*t->edges));
 	if (!t->edges) {
 		t->edges = old;
