@@ -13,17 +13,28 @@
 
 struct build {
 	uint8_t *data;
-	size_t size;
+	size_t size, room;
 };
+
+/* @n more bytes at the end, for the caller to fill. */
+static inline uint8_t *build_grow(struct build *b, size_t n)
+{
+	if (b->room - b->size < n + 1) {
+		b->room = 2 * (b->size + n + 1);
+		b->data = realloc(b->data, b->room);
+		if (!b->data)
+			abort();
+	}
+	b->size += n;
+	return b->data + b->size - n;
+}
 
 static inline void build_bytes(struct build *b, const void *data, size_t n)
 {
-	b->data = realloc(b->data, b->size + n + 1);
-	if (!b->data)
-		abort();
+	uint8_t *to = build_grow(b, n);
+
 	if (n)
-		memcpy(b->data + b->size, data, n);
-	b->size += n;
+		memcpy(to, data, n);
 }
 
 static inline void build_u32(struct build *b, uint32_t v)
@@ -44,7 +55,7 @@ static inline void build_str(struct build *b, const char *s)
 
 static inline struct build build_begin(uint32_t version, uint64_t n_tensors, uint64_t n_values)
 {
-	struct build b = { NULL, 0 };
+	struct build b = { NULL, 0, 0 };
 
 	build_bytes(&b, "GGUF", 4);
 	build_u32(&b, version);
@@ -96,11 +107,7 @@ static inline void build_tensor(struct build *b, const char *name, uint32_t n_di
 
 static inline void build_zeros(struct build *b, size_t n)
 {
-	b->data = realloc(b->data, b->size + n + 1);
-	if (!b->data)
-		abort();
-	memset(b->data + b->size, 0, n);
-	b->size += n;
+	memset(build_grow(b, n), 0, n);
 }
 
 static inline void build_align(struct build *b, size_t align)

@@ -242,25 +242,20 @@ static void a_vocabulary_of_a_quarter_million_opens_at_once(void **state)
 {
 	enum { N = 262144 };
 	struct build b = build_begin(3, 0, 1);
-	size_t begin, i;
 	struct gguf *g;
-	double t;
+	clock_t t; /* of this process: others may keep the machine busy */
 	void *copy;
+	int i;
 
 	(void)state;
 	build_array(&b, "tokens", GGUF_STRING, N);
-	begin = b.size;
-	b.data = realloc(b.data, begin + N * 16);
-	for (i = 0; i < N; i++) {
-		memcpy(b.data + begin + 16 * i, &(uint64_t){ 8 }, 8);
-		memcpy(b.data + begin + 16 * i + 8, "tokentok", 8);
-	}
-	b.size += N * 16;
-	t = sherd_now();
+	for (i = 0; i < N; i++)
+		build_str(&b, "tokentok");
+	t = clock();
 	g = accept(b, &copy);
-	t = sherd_now() - t;
-	print_message("%.1f ms\n", t * 1e3);
-	assert_true(t < 1.0); /* quadratic work would take minutes */
+	t = clock() - t;
+	print_message("%.1f ms\n", (double)t * 1e3 / CLOCKS_PER_SEC);
+	assert_true(t < 5 * CLOCKS_PER_SEC); /* quadratic work would take minutes */
 	assert_true(gguf_str_eq(gguf_find(g, "tokens")->strings[N - 1], "tokentok"));
 	dismiss(g, copy);
 }
@@ -274,7 +269,7 @@ static void a_truncated_file_is_refused_with_one_sentence(void **state)
 
 	(void)state;
 	for (n = 0; n < b.size; n++) {
-		struct build part = { malloc(n + 1), n };
+		struct build part = { malloc(n + 1), n, n + 1 };
 
 		memcpy(part.data, b.data, n);
 		refuse(part, -EINVAL, n < 4 ? "not a GGUF file" : "");
@@ -284,7 +279,7 @@ static void a_truncated_file_is_refused_with_one_sentence(void **state)
 
 static void other_files_and_versions_are_refused_by_name(void **state)
 {
-	struct build b = { NULL, 0 };
+	struct build b = { NULL, 0, 0 };
 
 	(void)state;
 	build_bytes(&b, "<html><body>404</body></html>", 29);
@@ -627,7 +622,8 @@ static void what_is_written_is_read_back(void **state)
 		gguf_put_tensor(w, "second", GGML_Q8_0, 2, dims[1]);
 		assert_int_equal(gguf_writer_header(w, NULL), 0);
 		for (done = 0; done < sizeof(data); done += part) { /* in odd pieces */
-			part = MIN((size_t)rand() % 97, sizeof(data) - done);
+			part = (size_t)rand() % 97;
+			part = MIN(part, sizeof(data) - done);
 			assert_int_equal(gguf_writer_data(w, data + done, part, NULL), 0);
 		}
 		assert_int_equal(gguf_writer_finish(w, NULL), 0);
