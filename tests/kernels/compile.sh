@@ -56,6 +56,10 @@ variants()
 		printf -- '-DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s\n' 4 32 0 0 8 32 0 0 4 32 0 1 \
 			8 32 0 1 4 32 1 2 8 32 1 2 8 16 1 0 4 16 0 1
 		;;
+	attention.cl | rope.cl)
+		# caches of halves, bytes and floats; heads that are no multiple of a vector too
+		printf -- '-DKV=%s -DHEAD_DIM=%s\n' 0 64 1 80 2 12
+		;;
 	matmul_float.cl)
 		printf -- '-DELEM=%s\n' 2 3 4
 		;;
