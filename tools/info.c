@@ -25,7 +25,10 @@ static const char about[] =
 	"\n"
 	"A model that sherd cannot run is described as well, with the reason.";
 
-/* Names come from the file: control characters would steer the terminal, broken UTF-8 would not be JSON. */
+/*
+ * Names come from the file: control characters would steer the terminal, broken UTF-8 would not be
+ * JSON.
+ */
 static void copy_clean(char *out, size_t size, struct gguf_str s)
 {
 	json_t *utf8 = json_stringn(s.data, s.len);
@@ -93,8 +96,8 @@ static void add_slot(struct info *in, const union sherd_slot_data *d, int slot, 
 static int list_tensors(struct info *in, struct sherd_error *err)
 {
 	const struct sherd_shard *s = in->shard;
-	size_t n = s ? (size_t)(s->end_layer - s->first_layer + 1) * SHERD_N_SLOTS :
-		       in->g->n_tensors;
+	size_t n =
+		s ? (size_t)(s->end_layer - s->first_layer + 1) * SHERD_N_SLOTS : in->g->n_tensors;
 	size_t i;
 	int layer, slot;
 
@@ -187,7 +190,8 @@ static void plan_packing(struct info *in)
 /* Activations of a batch, as step lists use them: an estimate, since devices add their own. */
 static uint64_t scratch_bytes(const struct sherd_hparams *hp, int n_ctx)
 {
-	uint64_t q = (uint64_t)hp->n_heads * hp->head_dim, kv = (uint64_t)hp->n_kv_heads * hp->head_dim;
+	uint64_t q = (uint64_t)hp->n_heads * hp->head_dim;
+	uint64_t kv = (uint64_t)hp->n_kv_heads * hp->head_dim;
 	uint64_t widest = MAX(MAX((uint64_t)hp->hidden, q), (uint64_t)hp->ffn);
 	uint64_t row = hp->hidden + widest + (q + 2 * kv) + q +
 		       (uint64_t)hp->ffn * (hp->arch->gated ? 2 : 1);
@@ -288,10 +292,11 @@ static int info_main(int argc, char **argv)
 	struct info in = { .n_ctx = 0 };
 	const struct opt opts[] = {
 		{ 'm', "model", OPT_STR, &in.model, 0, 0, "MODEL",
-		  "the model, if not given as an argument: GGUF file, packed shard, Ollama model name "
-		  "or Hugging Face cache folder" },
+		  "the model, if not given as an argument: GGUF file, packed shard, Ollama model "
+		  "name or Hugging Face cache folder" },
 		{ 'c', "ctx-size", OPT_INT, &in.n_ctx, 0, 1 << 24, "N",
-		  "memory at this context (default: what the model was trained for, at most 4096)" },
+		  "memory at this context (default: what the model was trained for, at most "
+		  "4096)" },
 		{ 0, "bits", OPT_INT, &in.bits, 4, 8, "4|8",
 		  "memory if F32/F16/BF16 weights are requantized" },
 		{ 0, "tensors", OPT_FLAG, &in.list_tensors, 0, 0, NULL, "list every tensor" },

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* info: what `sherd info` found out about a file (info.c), and how that is shown (info_report.c). */
+/*
+ * info: what `sherd info` found out about a file (info.c), and how that is shown (info_report.c).
+ */
 #ifndef SHERD_TOOL_INFO_H
 #define SHERD_TOOL_INFO_H
 
@@ -8,7 +10,7 @@
 
 /* A tensor of the file; in a packed shard a matrix, whose planes are several tensors there. */
 struct info_tensor {
-	char name[96]; /* fit for a terminal and for JSON */
+	char name[96];	 /* fit for a terminal and for JSON */
 	char format[48]; /* "Q4_K", "int4 g32 f16" */
 	int n_dims;
 	uint64_t dims[GGUF_MAX_DIMS];
@@ -26,7 +28,7 @@ struct info_format {
 
 struct info {
 	const char *model; /* as it was asked for */
-	int n_ctx, bits; /* options; n_ctx 0: the default */
+	int n_ctx, bits;   /* options; n_ctx 0: the default */
 	bool list_tensors, json;
 
 	char *path;

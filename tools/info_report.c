@@ -122,8 +122,7 @@ void info_print(const struct info *in)
 
 	printf("%s\n", in->path);
 	printf("  file           %s, %s, %zu tensors\n", tool_bytes(g->map.size),
-	       in->shard ? "a packed shard" : g->version == 2 ? "GGUF version 2" : "GGUF version 3",
-	       in->n_tensors);
+	       in->shard ? "a packed shard" : "GGUF", in->n_tensors);
 	printf("  architecture   %s\n", *in->arch ? in->arch : "not given");
 	if (*in->name)
 		printf("  name           %s\n", in->name);
@@ -180,8 +179,8 @@ static json_t *formats_json(const struct info *in)
 		const struct info_format *f = &in->formats[i];
 
 		json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o}", "format", f->name,
-						      "tensors", json_count(f->n_tensors), "weights",
-						      json_count(f->params), "bytes",
+						      "tensors", json_count(f->n_tensors),
+						      "weights", json_count(f->params), "bytes",
 						      json_count(f->bytes)));
 	}
 	return list;
@@ -210,9 +209,10 @@ static json_t *tokenizer_json(const struct info *in)
 {
 	if (!in->tok)
 		return json_null();
-	return json_pack("{s:s, s:i, s:i, s:i}", "kind", sherd_tokenizer_describe(in->tok), "tokens",
-			 sherd_tokenizer_n_vocab(in->tok), "bos", (int)sherd_tokenizer_bos(in->tok),
-			 "eos", (int)sherd_tokenizer_eos(in->tok));
+	return json_pack("{s:s, s:i, s:i, s:i}", "kind", sherd_tokenizer_describe(in->tok),
+			 "tokens", sherd_tokenizer_n_vocab(in->tok), "bos",
+			 (int)sherd_tokenizer_bos(in->tok), "eos",
+			 (int)sherd_tokenizer_eos(in->tok));
 }
 
 /* A path may be any bytes; JSON may not. */
@@ -226,11 +226,12 @@ static json_t *path_json(const char *path)
 int info_print_json(const struct info *in)
 {
 	bool runs = in->known && !*in->why_not.msg;
-	json_t *root = json_pack("{s:o, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "path",
-				 path_json(in->path), "architecture", in->arch, "name", in->name,
-				 "packed", in->shard != NULL, "runs", runs, "file_bytes",
-				 json_count(in->g->map.size), "parameters", json_count(in->n_params),
-				 "formats", formats_json(in), "tokenizer", tokenizer_json(in));
+	json_t *root =
+		json_pack("{s:o, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "path",
+			  path_json(in->path), "architecture", in->arch, "name", in->name, "packed",
+			  in->shard != NULL, "runs", runs, "file_bytes",
+			  json_count(in->g->map.size), "parameters", json_count(in->n_params),
+			  "formats", formats_json(in), "tokenizer", tokenizer_json(in));
 	int ret;
 
 	if (root && in->known)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* alloc: allocation with checked sizes, so that callers multiply nothing themselves; and the clock. */
+/*
+ * alloc: allocation with checked sizes, so that callers multiply nothing themselves; and the clock.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -31,8 +31,9 @@ int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_err
 		goto close_fd;
 	}
 	if (!S_ISREG(st.st_mode)) {
-		ret = sherd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "%s: is %s, not a file",
-				 name, S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
+		ret = sherd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+				 "%s: is %s, not a file", name,
+				 S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
 		goto close_fd;
 	}
 	if ((uint64_t)st.st_size > SIZE_MAX / 2) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outfile: a file that appears whole or not at all. The bytes go to a temporary name in the same folder
- * (rename works only within a file system); only when they are on the disk does the name change.
+ * outfile: a file that appears whole or not at all. The bytes go to a temporary name in the same
+ * folder (rename works only within a file system); only when they are on the disk does the name
+ * change.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,8 +13,8 @@
 #include "base/base.h"
 
 /*
- * rename() would put a file in the place of /dev/null or a folder's name: refuse what is there and no
- * regular file.
+ * rename() would put a file in the place of /dev/null or a folder's name: refuse what is there and
+ * no regular file.
  */
 static int check_target(const char *path, struct sherd_error *err)
 {

@@ -5,8 +5,8 @@
 #include "base/base.h"
 
 /*
- * OpenSSL allocates, and may fail (no memory, a provider without SHA-256). The failure sticks, and the
- * sum comes out as "": no file can have that, so comparing it never says "equal" by mistake.
+ * OpenSSL allocates, and may fail (no memory, a provider without SHA-256). The failure sticks, and
+ * the sum comes out as "": no file can have that, so comparing it never says "equal" by mistake.
  */
 struct sherd_sha256 {
 	EVP_MD_CTX *ctx;

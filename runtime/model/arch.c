@@ -1,48 +1,79 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arch: the table of architectures, and the names that a model's tensors have in files. A row with a
- * reason in not_yet says what the step list (infer/ops.c) lacks for that family: when it has the step,
- * the reason goes and the row works.
+ * arch: the table of architectures, and the names that a model's tensors have in files. A row with
+ * a reason in not_yet says what the step list (infer/ops.c) lacks for that family: when it has the
+ * step, the reason goes and the row works.
  */
 #include <stdio.h>
 #include "model/arch.h"
 
-#define RMS_SILU    .norm = SHERD_NORM_RMS, .act = SHERD_ACT_SILU, .gated = true
-#define LAYER_GELU  .norm = SHERD_NORM_LAYER, .act = SHERD_ACT_GELU_TANH, .norm_bias = true
-#define ALL_BIASES  .qkv_bias = true, .out_bias = true, .ffn_bias = true
-#define PAIRS	    .position = SHERD_POS_ROPE_PAIRS
-#define HALVES	    .position = SHERD_POS_ROPE_HALVES
-#define LEARNED	    .position = SHERD_POS_LEARNED
+#define RMS_SILU   .norm = SHERD_NORM_RMS, .act = SHERD_ACT_SILU, .gated = true
+#define RMS_GELU   .norm = SHERD_NORM_RMS, .act = SHERD_ACT_GELU_TANH, .gated = true
+#define LAYER_SILU .norm = SHERD_NORM_LAYER, .act = SHERD_ACT_SILU, .gated = true, .norm_bias = true
+#define LAYER_GELU .norm = SHERD_NORM_LAYER, .act = SHERD_ACT_GELU_TANH, .norm_bias = true
+#define ALL_BIASES .qkv_bias = true, .out_bias = true, .ffn_bias = true
+#define PAIRS	   .position = SHERD_POS_ROPE_PAIRS
+#define HALVES	   .position = SHERD_POS_ROPE_HALVES
+#define LEARNED	   .position = SHERD_POS_LEARNED
+#define FUSED	   .qkv_fused = true
+#define PARALLEL   .parallel = true
 
+/* clang-format off: a row a family */
 static const struct sherd_arch archs[] = {
 	{ .name = "llama", RMS_SILU, PAIRS }, /* Mistral, TinyLlama, SmolLM too */
 	{ .name = "qwen2", RMS_SILU, HALVES, .qkv_bias = true },
-	{ .name = "gpt2", LAYER_GELU, LEARNED, ALL_BIASES, .qkv_fused = true },
+	{ .name = "gpt2", LAYER_GELU, LEARNED, ALL_BIASES, FUSED },
 
 	{ .name = "qwen3", RMS_SILU, HALVES, .not_yet = "it normalizes q and k of each head" },
-	{ .name = "phi3", RMS_SILU, HALVES, .qkv_fused = true,
+	{ .name = "phi3",
+	  RMS_SILU,
+	  HALVES,
+	  FUSED,
 	  .not_yet = "its gate and up rows are one tensor, and its attention has a window" },
-	{ .name = "gemma", .norm = SHERD_NORM_RMS, HALVES, .act = SHERD_ACT_GELU_TANH,
-	  .gated = true, .not_yet = "it scales its embeddings" },
-	{ .name = "gemma2", .norm = SHERD_NORM_RMS, HALVES, .act = SHERD_ACT_GELU_TANH,
-	  .gated = true, .not_yet = "it caps its scores and normalizes after attention" },
-	{ .name = "gemma3", .norm = SHERD_NORM_RMS, HALVES, .act = SHERD_ACT_GELU_TANH,
-	  .gated = true, .not_yet = "it normalizes after attention, and its attention has windows" },
-	{ .name = "phi2", LAYER_GELU, HALVES, ALL_BIASES, .qkv_fused = true, .parallel = true,
+	{ .name = "gemma", RMS_GELU, HALVES, .not_yet = "it scales its embeddings" },
+	{ .name = "gemma2",
+	  RMS_GELU,
+	  HALVES,
+	  .not_yet = "it caps its scores and normalizes after attention" },
+	{ .name = "gemma3",
+	  RMS_GELU,
+	  HALVES,
+	  .not_yet = "it normalizes after attention, and its attention has windows" },
+	{ .name = "phi2",
+	  LAYER_GELU,
+	  HALVES,
+	  ALL_BIASES,
+	  FUSED,
+	  PARALLEL,
 	  .not_yet = "attention and feed-forward side by side are not tested" },
-	{ .name = "falcon", LAYER_GELU, HALVES, .qkv_fused = true, .parallel = true,
+	{ .name = "falcon",
+	  LAYER_GELU,
+	  HALVES,
+	  FUSED,
+	  PARALLEL,
 	  .not_yet = "attention and feed-forward side by side are not tested" },
-	{ .name = "gptneox", LAYER_GELU, HALVES, ALL_BIASES, .qkv_fused = true, .parallel = true,
+	{ .name = "gptneox",
+	  LAYER_GELU,
+	  HALVES,
+	  ALL_BIASES,
+	  FUSED,
+	  PARALLEL,
 	  .not_yet = "attention and feed-forward side by side with a norm each are not there" },
-	{ .name = "starcoder2", LAYER_GELU, HALVES, ALL_BIASES,
+	{ .name = "starcoder2",
+	  LAYER_GELU,
+	  HALVES,
+	  ALL_BIASES,
 	  .not_yet = "no golden values were made for it" },
-	{ .name = "stablelm", .norm = SHERD_NORM_LAYER, HALVES, .act = SHERD_ACT_SILU,
-	  .gated = true, .norm_bias = true, .not_yet = "no golden values were made for it" },
+	{ .name = "stablelm", LAYER_SILU, HALVES, .not_yet = "no golden values were made for it" },
 	{ .name = "granite", RMS_SILU, PAIRS, .not_yet = "it scales embeddings and residuals" },
 	{ .name = "olmo2", RMS_SILU, HALVES, .not_yet = "it normalizes after attention" },
-	{ .name = "bloom", LAYER_GELU, ALL_BIASES, .qkv_fused = true,
+	{ .name = "bloom",
+	  LAYER_GELU,
+	  ALL_BIASES,
+	  FUSED,
 	  .not_yet = "its positions are slopes on the scores" },
 };
+/* clang-format on */
 
 const struct sherd_arch *sherd_arch_find(const char *name, size_t len)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gguf: parses the container's header. A cursor walks the mapping and never past its end; every count is
- * compared with the bytes that are left before anything is allocated for it. Names are looked up by
- * binary search in sorted lists, which also show duplicates, and which no chosen names can make slow.
+ * gguf: parses the container's header. A cursor walks the mapping and never past its end; every
+ * count is compared with the bytes that are left before anything is allocated for it. Names are
+ * looked up by binary search in sorted lists, which also show duplicates, and which no chosen names
+ * can make slow.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,12 +20,14 @@
 #define MAX_NAME      1024u
 #define MAX_DEPTH     4 /* arrays of arrays */
 #define MAX_ALIGNMENT (1u << 20)
-/* The fewest bytes that a value (key length, one letter, kind, a byte) and a tensor's entry take. */
+/*
+ * The fewest bytes that a value (key length, one letter, kind, a byte) and a tensor's entry take.
+ */
 #define MIN_VALUE_BYTES	 (8 + 1 + 4 + 1)
 #define MIN_TENSOR_BYTES (8 + 1 + 4 + 8 + 4 + 8)
 
 struct index {
-	const struct gguf_value **values; /* [n_values], by key */
+	const struct gguf_value **values;   /* [n_values], by key */
 	const struct gguf_tensor **tensors; /* [n_tensors], by name */
 };
 
@@ -63,8 +66,9 @@ static int take_str(struct cursor *c, struct gguf_str *s, uint64_t limit, const 
 				  "%s: %s claims %" PRIu64 " bytes where the file has %zu left",
 				  c->path, what, len, left(c));
 	if (len > limit)
-		return sherd_fail(c->err, -EINVAL, "%s: %s has %" PRIu64 " bytes, at most %" PRIu64
-				  " are allowed", c->path, what, len, limit);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: %s has %" PRIu64 " bytes, at most %" PRIu64 " are allowed",
+				  c->path, what, len, limit);
 	*s = (struct gguf_str){ (const char *)c->data + c->pos, (size_t)len };
 	c->pos += (size_t)len;
 	return 0;
@@ -74,9 +78,9 @@ static int take_str(struct cursor *c, struct gguf_str *s, uint64_t limit, const 
 static size_t kind_bytes(uint32_t kind)
 {
 	static const uint8_t bytes[] = {
-		[GGUF_U8] = 1,	[GGUF_I8] = 1,	 [GGUF_U16] = 2, [GGUF_I16] = 2,
-		[GGUF_U32] = 4, [GGUF_I32] = 4,	 [GGUF_F32] = 4, [GGUF_BOOL] = 1,
-		[GGUF_U64] = 8, [GGUF_I64] = 8,	 [GGUF_F64] = 8,
+		[GGUF_U8] = 1,	[GGUF_I8] = 1,	[GGUF_U16] = 2, [GGUF_I16] = 2,
+		[GGUF_U32] = 4, [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1,
+		[GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 	};
 
 	return kind < ARRAY_SIZE(bytes) ? bytes[kind] : 0;
@@ -87,9 +91,10 @@ static int skip(struct cursor *c, size_t n, size_t each, const char *what)
 	size_t bytes;
 
 	if (!sherd_mul_ok(n, each, &bytes) || bytes > left(c))
-		return sherd_fail(c->err, -EINVAL,
-				  "%s: %s claims %zu elements of %zu bytes where the file has %zu left",
-				  c->path, what, n, each, left(c));
+		return sherd_fail(
+			c->err, -EINVAL,
+			"%s: %s claims %zu elements of %zu bytes where the file has %zu left",
+			c->path, what, n, each, left(c));
 	c->pos += bytes;
 	return 0;
 }
@@ -104,10 +109,12 @@ static int take_array_head(struct cursor *c, uint32_t *elem, uint64_t *n, const 
 	if (ret)
 		return ret;
 	if (*elem > GGUF_F64)
-		return sherd_fail(c->err, -EINVAL, "%s: %s is an array of an unknown kind, %" PRIu32,
-				  c->path, what, *elem);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: %s is an array of an unknown kind, %" PRIu32, c->path, what,
+				  *elem);
 	if (*n > left(c))
-		return sherd_fail(c->err, -EINVAL, "%s: %s claims %" PRIu64
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: %s claims %" PRIu64
 				  " elements where the file has %zu bytes left",
 				  c->path, what, *n, left(c));
 	return 0;
@@ -163,7 +170,8 @@ static int take_array(struct cursor *c, struct gguf_value *v, const char *what)
 	if (elem != GGUF_STRING)
 		return skip_elems(c, elem, v->n, 1, what);
 	if (v->n > left(c) / sizeof(uint64_t))
-		return sherd_fail(c->err, -EINVAL, "%s: %s claims %" PRIu64
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: %s claims %" PRIu64
 				  " strings where the file has %zu bytes left",
 				  c->path, what, v->n, left(c));
 	v->strings = sherd_calloc((size_t)v->n, sizeof(*v->strings));
@@ -202,7 +210,9 @@ static int take_value(struct cursor *c, struct gguf_value *v)
 	return skip(c, 1, kind_bytes(kind), what);
 }
 
-/* rows x row bytes; types that are not known have no size, and are refused where they are needed. */
+/*
+ * rows x row bytes; types that are not known have no size, and are refused where they are needed.
+ */
 static int size_tensor(struct cursor *c, struct gguf_tensor *t, const char *name)
 {
 	unsigned block = ggml_block_size(t->type);
@@ -214,14 +224,16 @@ static int size_tensor(struct cursor *c, struct gguf_tensor *t, const char *name
 		    !sherd_mul_ok(elems, (size_t)t->dims[i], &elems) || elems > SIZE_MAX / 8)
 			return sherd_fail(c->err, -EINVAL,
 					  "%s: tensor %s: dimension %d is %" PRIu64
-					  ", which cannot be", c->path, name, i, t->dims[i]);
+					  ", which cannot be",
+					  c->path, name, i, t->dims[i]);
 	t->size = 0;
 	if (!block)
 		return 0;
 	if (t->dims[0] % block)
-		return sherd_fail(c->err, -EINVAL, "%s: tensor %s: its rows of %" PRIu64
-				  " are no multiple of %s's blocks of %u", c->path, name,
-				  t->dims[0], ggml_type_name(t->type), block);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: tensor %s: its rows of %" PRIu64
+				  " are no multiple of %s's blocks of %u",
+				  c->path, name, t->dims[0], ggml_type_name(t->type), block);
 	if (!sherd_mul_ok(elems / block, ggml_block_bytes(t->type), &bytes))
 		return sherd_fail(c->err, -EOVERFLOW, "%s: tensor %s is too large", c->path, name);
 	t->size = bytes;
@@ -244,9 +256,9 @@ static int take_tensor(struct cursor *c, struct gguf_tensor *t)
 	if (ret)
 		return ret;
 	if (!n_dims || n_dims > GGUF_MAX_DIMS)
-		return sherd_fail(c->err, -EINVAL, "%s: tensor %s has %" PRIu32
-				  " dimensions, 1 to %d are allowed", c->path, name, n_dims,
-				  GGUF_MAX_DIMS);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: tensor %s has %" PRIu32 " dimensions, 1 to %d are allowed",
+				  c->path, name, n_dims, GGUF_MAX_DIMS);
 	t->n_dims = (int)n_dims;
 	for (i = 0; i < GGUF_MAX_DIMS; i++)
 		t->dims[i] = 1;
@@ -268,14 +280,16 @@ static int place_tensor(struct cursor *c, const struct gguf *g, struct gguf_tens
 	size_t room = start < c->size ? c->size - start : 0;
 
 	if (t->offset % g->alignment)
-		return sherd_fail(c->err, -EINVAL, "%s: tensor %.*s: offset %" PRIu64
-				  " is no multiple of the alignment, %" PRIu32, c->path,
-				  (int)t->name.len, t->name.data, t->offset, g->alignment);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: tensor %.*s: offset %" PRIu64
+				  " is no multiple of the alignment, %" PRIu32,
+				  c->path, (int)t->name.len, t->name.data, t->offset, g->alignment);
 	if (t->offset > room || t->size > room - t->offset)
-		return sherd_fail(c->err, -EINVAL, "%s: tensor %.*s needs %" PRIu64
-				  " bytes at offset %" PRIu64 ", but the file has %zu bytes of "
-				  "tensors: is it truncated?", c->path, (int)t->name.len,
-				  t->name.data, t->size, t->offset, room);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: tensor %.*s needs %" PRIu64 " bytes at offset %" PRIu64
+				  ", but the file has %zu bytes of tensors: is it truncated?",
+				  c->path, (int)t->name.len, t->name.data, t->size, t->offset,
+				  room);
 	t->offset += start;
 	t->data = t->size ? c->data + t->offset : NULL;
 	return 0;
@@ -358,21 +372,25 @@ static int take_head(struct cursor *c, struct gguf *g)
 	char magic[4];
 
 	if (c->size < sizeof(magic) || memcmp(c->data, "GGUF", 4))
-		return sherd_fail(c->err, -EINVAL, "%s: is not a GGUF file (it does not begin "
-				  "with \"GGUF\")", c->path);
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: is not a GGUF file (it does not begin with \"GGUF\")",
+				  c->path);
 	if (take(c, magic, 4, "its header") || take(c, &g->version, 4, "its header"))
 		return -EINVAL;
 	if (g->version && !(g->version & 0xffff))
-		return sherd_fail(c->err, -ENOTSUP, "%s: is a big-endian GGUF file; "
-				  "only little-endian ones are read", c->path);
+		return sherd_fail(c->err, -ENOTSUP,
+				  "%s: is a big-endian GGUF file; only little-endian ones are read",
+				  c->path);
 	if (g->version != 2 && g->version != 3)
-		return sherd_fail(c->err, -ENOTSUP, "%s: is GGUF version %" PRIu32
-				  "; versions 2 and 3 are read", c->path, g->version);
+		return sherd_fail(c->err, -ENOTSUP,
+				  "%s: is GGUF version %" PRIu32 "; versions 2 and 3 are read",
+				  c->path, g->version);
 	if (take(c, &n_tensors, 8, "its header") || take(c, &n_values, 8, "its header"))
 		return -EINVAL;
 	if (n_values > MAX_VALUES || n_values > left(c) / MIN_VALUE_BYTES)
-		return sherd_fail(c->err, -EINVAL, "%s: claims %" PRIu64
-				  " metadata values in %zu bytes", c->path, n_values, left(c));
+		return sherd_fail(c->err, -EINVAL,
+				  "%s: claims %" PRIu64 " metadata values in %zu bytes", c->path,
+				  n_values, left(c));
 	if (n_tensors > MAX_TENSORS || n_tensors > left(c) / MIN_TENSOR_BYTES)
 		return sherd_fail(c->err, -EINVAL, "%s: claims %" PRIu64 " tensors in %zu bytes",
 				  c->path, n_tensors, left(c));
@@ -382,8 +400,10 @@ static int take_head(struct cursor *c, struct gguf *g)
 	g->tensors = sherd_calloc(g->n_tensors, sizeof(*g->tensors));
 	g->index = sherd_calloc(1, sizeof(struct index));
 	if (!g->values || !g->tensors || !g->index)
-		return sherd_fail_oom(c->err, g->n_values * sizeof(*g->values) +
-				      g->n_tensors * sizeof(*g->tensors), c->path);
+		return sherd_fail_oom(c->err,
+				      g->n_values * sizeof(*g->values) +
+					      g->n_tensors * sizeof(*g->tensors),
+				      c->path);
 	return 0;
 }
 

@@ -95,7 +95,8 @@ int gguf_get_int(const struct gguf *g, const char *key, int64_t lo, int64_t hi, 
 	if (x < lo || x > hi)
 		return sherd_fail(err, -ERANGE,
 				  "%s: %s is %" PRId64 ", which is not within %" PRId64
-				  " to %" PRId64, g->path, key, x, lo, hi);
+				  " to %" PRId64,
+				  g->path, key, x, lo, hi);
 	*out = x;
 	return 1;
 }
@@ -139,6 +140,7 @@ int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out,
 }
 
 /* What sherd does not read has a name alone, for the sentence that refuses it. */
+/* clang-format off */
 static const struct {
 	const char *name;
 	uint16_t size, bytes; /* of a block */
@@ -155,14 +157,15 @@ static const struct {
 	[GGML_Q4_K] = { "Q4_K", 256, 2 + 2 + 12 + 128 },
 	[GGML_Q5_K] = { "Q5_K", 256, 2 + 2 + 12 + 32 + 128 },
 	[GGML_Q6_K] = { "Q6_K", 256, 128 + 64 + 16 + 2 },
-	[9] = { "Q8_1", 0, 0 },	    [10] = { "Q2_K", 0, 0 },	[11] = { "Q3_K", 0, 0 },
-	[15] = { "Q8_K", 0, 0 },    [16] = { "IQ2_XXS", 0, 0 }, [17] = { "IQ2_XS", 0, 0 },
-	[18] = { "IQ3_XXS", 0, 0 }, [19] = { "IQ1_S", 0, 0 },	[20] = { "IQ4_NL", 0, 0 },
-	[21] = { "IQ3_S", 0, 0 },   [22] = { "IQ2_S", 0, 0 },	[23] = { "IQ4_XS", 0, 0 },
-	[25] = { "I16", 0, 0 },	    [26] = { "I32", 0, 0 },	[27] = { "I64", 0, 0 },
-	[28] = { "F64", 0, 0 },	    [29] = { "IQ1_M", 0, 0 },	[34] = { "TQ1_0", 0, 0 },
-	[35] = { "TQ2_0", 0, 0 },   [39] = { "MXFP4", 0, 0 },
+	[9] = { "Q8_1", 0, 0 },      [10] = { "Q2_K", 0, 0 },     [11] = { "Q3_K", 0, 0 },
+	[15] = { "Q8_K", 0, 0 },     [16] = { "IQ2_XXS", 0, 0 },  [17] = { "IQ2_XS", 0, 0 },
+	[18] = { "IQ3_XXS", 0, 0 },  [19] = { "IQ1_S", 0, 0 },    [20] = { "IQ4_NL", 0, 0 },
+	[21] = { "IQ3_S", 0, 0 },    [22] = { "IQ2_S", 0, 0 },    [23] = { "IQ4_XS", 0, 0 },
+	[25] = { "I16", 0, 0 },      [26] = { "I32", 0, 0 },      [27] = { "I64", 0, 0 },
+	[28] = { "F64", 0, 0 },      [29] = { "IQ1_M", 0, 0 },    [34] = { "TQ1_0", 0, 0 },
+	[35] = { "TQ2_0", 0, 0 },    [39] = { "MXFP4", 0, 0 },
 };
+/* clang-format on */
 
 static bool in_table(enum ggml_type t)
 {

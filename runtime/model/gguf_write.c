@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gguf_write: metadata and tensor entries are gathered in memory, because the header's counts and the
- * tensors' offsets have to be known before the first byte is written; the tensors' bytes then stream
- * through. The file ends with a padded tensor, as readers that check against the alignment expect.
+ * gguf_write: metadata and tensor entries are gathered in memory, because the header's counts and
+ * the tensors' offsets have to be known before the first byte is written; the tensors' bytes then
+ * stream through. The file ends with a padded tensor, as readers that check against the alignment
+ * expect.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,8 +22,8 @@ struct gguf_writer {
 	char *name;
 	uint32_t alignment;
 	struct section values, tensors;
-	uint64_t *sizes; /* [tensors.n], bytes of each */
-	uint64_t next_offset; /* in the data section */
+	uint64_t *sizes;	/* [tensors.n], bytes of each */
+	uint64_t next_offset;	/* in the data section */
 	uint64_t current, done; /* tensor that is being streamed, bytes of it that are out */
 	bool header_written;
 	int failed; /* the first error of the calls that return none */
@@ -286,9 +287,8 @@ int gguf_writer_data(struct gguf_writer *w, const void *data, size_t size, struc
 		return sherd_fail(err, -EINVAL, "%s: a tensor's bytes before the header", w->name);
 	while (size) {
 		if (w->current == w->tensors.n)
-			return sherd_fail(err, -EINVAL,
-					  "%s: %zu bytes more than its tensors have", w->name,
-					  size);
+			return sherd_fail(err, -EINVAL, "%s: %zu bytes more than its tensors have",
+					  w->name, size);
 		part = (size_t)MIN((uint64_t)size, w->sizes[w->current] - w->done);
 		ret = sherd_write_all(w->fd, p, part, w->name, err);
 		if (ret)
@@ -315,7 +315,7 @@ int gguf_writer_finish(struct gguf_writer *w, struct sherd_error *err)
 	if (!w->header_written || w->current != w->tensors.n)
 		return sherd_fail(err, -EINVAL,
 				  "%s: the bytes of %" PRIu64 " of its %" PRIu64
-				  " tensors are missing", w->name, w->tensors.n - w->current,
-				  w->tensors.n);
+				  " tensors are missing",
+				  w->name, w->tensors.n - w->current, w->tensors.n);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hparams: a model's numbers, read from its metadata under "<architecture>." and checked: what the table
- * cannot express is refused here, in a sentence, rather than computed wrongly later. A packed shard keeps
- * its source's keys, so both are read alike.
+ * hparams: a model's numbers, read from its metadata under "<architecture>." and checked: what the
+ * table cannot express is refused here, in a sentence, rather than computed wrongly later. A packed
+ * shard keeps its source's keys, so both are read alike.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -36,8 +36,8 @@ static int missing(struct reader *r, const char *name)
 }
 
 /*
- * An integer in [1, hi]; @out is left alone if it is not there. Pruned models have an array with a value a
- * layer: it will do if all are equal.
+ * An integer in [1, hi]; @out is left alone if it is not there. Pruned models have an array with a
+ * value a layer: it will do if all are equal.
  */
 static int get_int(struct reader *r, const char *name, int hi, int *out)
 {
@@ -63,7 +63,8 @@ static int get_int(struct reader *r, const char *name, int hi, int *out)
 		x = gguf_elem_int(v, i);
 	}
 	if (x < 1 || x > hi)
-		return sherd_fail(r->err, -ERANGE, "%s: %s is %" PRId64
+		return sherd_fail(r->err, -ERANGE,
+				  "%s: %s is %" PRId64
 				  " in each layer, which is not within 1 to %d",
 				  r->g->path, r->key, x, hi);
 	*out = (int)x;
@@ -151,15 +152,16 @@ static int refuse_extras(struct reader *r)
 			continue;
 		x = gguf_elem_float(v, 0);
 		if (x != 0 && x != extras[i].neutral)
-			return sherd_fail(r->err, -ENOTSUP,
-					  "%s: %s is %g: %s is not supported yet", r->g->path,
-					  r->key, x, extras[i].what);
+			return sherd_fail(r->err, -ENOTSUP, "%s: %s is %g: %s is not supported yet",
+					  r->g->path, r->key, x, extras[i].what);
 	}
 	if (gguf_get_bool(r->g, arch_key(r, "attention.causal"), &causal, r->err) < 0)
 		return -EINVAL;
 	if (!causal)
-		return sherd_fail(r->err, -ENOTSUP, "%s: looks at later tokens (%s is false): "
-				  "it is no text generator", r->g->path, r->key);
+		return sherd_fail(r->err, -ENOTSUP,
+				  "%s: looks at later tokens (%s is false): "
+				  "it is no text generator",
+				  r->g->path, r->key);
 	return 0;
 }
 
@@ -196,9 +198,10 @@ static int read_heads(struct reader *r, struct sherd_hparams *hp)
 	if (ret < 0)
 		return ret;
 	if (value_dim != hp->head_dim)
-		return sherd_fail(r->err, -ENOTSUP,
-				  "%s: keys of %d and values of %d are not supported: equal ones are",
-				  r->g->path, hp->head_dim, value_dim);
+		return sherd_fail(
+			r->err, -ENOTSUP,
+			"%s: keys of %d and values of %d are not supported: equal ones are",
+			r->g->path, hp->head_dim, value_dim);
 	return 0;
 }
 
@@ -253,8 +256,8 @@ static int read_rope(struct reader *r, struct sherd_hparams *hp)
 
 static int read_eps(struct reader *r, struct sherd_hparams *hp)
 {
-	const char *name = hp->arch->norm == SHERD_NORM_RMS ? "attention.layer_norm_rms_epsilon" :
-							      "attention.layer_norm_epsilon";
+	const char *name = hp->arch->norm == SHERD_NORM_RMS ? "attention.layer_norm_rms_epsilon"
+							    : "attention.layer_norm_epsilon";
 	int ret = get_float(r, name, 1e-20f, 1, &hp->norm_eps);
 
 	return ret < 0 ? ret : ret ? 0 : missing(r, name);
@@ -287,10 +290,12 @@ static int read_vocab(struct reader *r, struct sherd_hparams *hp)
 			n = hp->n_vocab;
 	}
 	if (n < 1 || n > MAX_VOCAB)
-		return sherd_fail(r->err, -EINVAL, "%s: a vocabulary of %" PRId64
-				  " tokens: 1 to %d are supported", r->g->path, n, MAX_VOCAB);
+		return sherd_fail(r->err, -EINVAL,
+				  "%s: a vocabulary of %" PRId64 " tokens: 1 to %d are supported",
+				  r->g->path, n, MAX_VOCAB);
 	if (rows && rows != n)
-		return sherd_fail(r->err, -EINVAL, "%s: token_embd.weight has %" PRId64
+		return sherd_fail(r->err, -EINVAL,
+				  "%s: token_embd.weight has %" PRId64
 				  " rows, but the vocabulary has %" PRId64 " tokens",
 				  r->g->path, rows, n);
 	hp->n_vocab = (int)n;

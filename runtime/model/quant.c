@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quant: takes the blocks of GGUF's quantized types apart (quant_k.c: the K types), gives rows as floats,
- * and rounds rows of floats to groups.
+ * quant: takes the blocks of GGUF's quantized types apart (quant_k.c: the K types), gives rows as
+ * floats, and rounds rows of floats to groups.
  *
- * How exact w = scale * (q - zero) - min is against sherd_dequant_row(), in float arithmetic: all types
- * give the same bits. Products scale * (q - zero) have at most 22 significant bits and are exact, except
- * for Q6_K (11-bit half x 8-bit scale x 6-bit q), where both round the same product once; types with
- * minima round the same difference once.
+ * How exact w = scale * (q - zero) - min is against sherd_dequant_row(), in float arithmetic: all
+ * types give the same bits. Products scale * (q - zero) have at most 22 significant bits and are
+ * exact, except for Q6_K (11-bit half x 8-bit scale x 6-bit q), where both round the same product
+ * once; types with minima round the same difference once.
  */
 #include <math.h>
 #include "model/quant.h"
@@ -142,10 +142,10 @@ static void unpack_q8_0(const void *block, uint8_t *q, float *scale, float *min)
 typedef void (*unpack_fn)(const void *block, uint8_t *q, float *scale, float *min);
 
 static const unpack_fn unpackers[GGML_TYPE_MAX] = {
-	[GGML_Q4_0] = unpack_q4_0,	   [GGML_Q4_1] = unpack_q4_1,
-	[GGML_Q5_0] = unpack_q5_0,	   [GGML_Q5_1] = unpack_q5_1,
-	[GGML_Q8_0] = unpack_q8_0,	   [GGML_Q4_K] = sherd_q4_k_unpack,
-	[GGML_Q5_K] = sherd_q5_k_unpack,   [GGML_Q6_K] = sherd_q6_k_unpack,
+	[GGML_Q4_0] = unpack_q4_0,	 [GGML_Q4_1] = unpack_q4_1,
+	[GGML_Q5_0] = unpack_q5_0,	 [GGML_Q5_1] = unpack_q5_1,
+	[GGML_Q8_0] = unpack_q8_0,	 [GGML_Q4_K] = sherd_q4_k_unpack,
+	[GGML_Q5_K] = sherd_q5_k_unpack, [GGML_Q6_K] = sherd_q6_k_unpack,
 };
 
 void sherd_quant_unpack_row(enum ggml_type t, const void *row, size_t cols, uint8_t *q,
@@ -220,8 +220,8 @@ static float extreme(const float *x, size_t n)
 }
 
 /*
- * The reciprocal is of the unrounded scale, as in llama.cpp, so that its files come out the same. Where
- * the half scale is zero, all weights are: q is the zero point.
+ * The reciprocal is of the unrounded scale, as in llama.cpp, so that its files come out the same.
+ * Where the half scale is zero, all weights are: q is the zero point.
  */
 static int quantize_group(int bits, const float *x, size_t n, uint8_t *q, float *scale)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quant_k: blocks of 256 weights whose groups have small integer scales under one half. The products of
- * the two do not fit a half but are exact in a float, which is what the packed layout keeps.
+ * quant_k: blocks of 256 weights whose groups have small integer scales under one half. The
+ * products of the two do not fit a half but are exact in a float, which is what the packed layout
+ * keeps.
  */
 #include "base/base.h"
 #include "model/quant_k.h"
@@ -28,9 +29,9 @@ _Static_assert(sizeof(struct block_q4_k) == 144 && sizeof(struct block_q5_k) == 
 	       "blocks have no padding");
 
 /*
- * Eight 6-bit scales and eight 6-bit minima in 12 bytes: of the first four of each the bytes 0..3 and
- * 4..7 hold all six bits; of the last four the bytes 8..11 hold the low nibbles (scale low, minimum
- * high), and the two bits left over at the top of bytes 0..7 are their high bits.
+ * Eight 6-bit scales and eight 6-bit minima in 12 bytes: of the first four of each the bytes 0..3
+ * and 4..7 hold all six bits; of the last four the bytes 8..11 hold the low nibbles (scale low,
+ * minimum high), and the two bits left over at the top of bytes 0..7 are their high bits.
  */
 static void k_scales(const uint8_t s[12], uint16_t d, uint16_t dmin, float *scale, float *min)
 {
@@ -78,9 +79,9 @@ void sherd_q5_k_unpack(const void *block, uint8_t *q, float *scale, float *min)
 }
 
 /*
- * Each half of the block is four runs of 32: the low nibbles of two lines of 32 bytes, then their high
- * nibbles; two more bits of run r are bits 2r, 2r+1 of one line of 32 bytes. Offset binary around 32;
- * + 96 moves that to 128.
+ * Each half of the block is four runs of 32: the low nibbles of two lines of 32 bytes, then their
+ * high nibbles; two more bits of run r are bits 2r, 2r+1 of one line of 32 bytes. Offset binary
+ * around 32; + 96 moves that to 128.
  */
 void sherd_q6_k_unpack(const void *block, uint8_t *q, float *scale, float *min)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* quant_k: the K types' blocks of 256, for quant.c. q [256], scale and min [8] (Q6_K: scale [16]). */
+/*
+ * quant_k: the K types' blocks of 256, for quant.c. q [256], scale and min [8] (Q6_K: scale [16]).
+ */
 #ifndef SHERD_QUANT_K_H
 #define SHERD_QUANT_K_H
 

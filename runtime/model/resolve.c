@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolve: what a person calls a model, to the file that it means. A path always wins; then the caches
- * of Hugging Face and Ollama are looked through. Nothing is downloaded. Names and the files of those
- * caches are checked letter by letter before they become parts of a path: none leads out of its folder.
+ * resolve: what a person calls a model, to the file that it means. A path always wins; then the
+ * caches of Hugging Face and Ollama are looked through. Nothing is downloaded. Names and the files
+ * of those caches are checked letter by letter before they become parts of a path: none leads out
+ * of its folder.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -13,8 +14,8 @@
 #include <sys/stat.h>
 #include "model/shard.h"
 
-#define MAX_MANIFEST (1u << 20)
-#define OLLAMA_MODEL "application/vnd.ollama.image.model"
+#define MAX_MANIFEST   (1u << 20)
+#define OLLAMA_MODEL   "application/vnd.ollama.image.model"
 #define OLLAMA_ADAPTER "application/vnd.ollama.image.adapter"
 
 /* Where a name was looked for, for the sentence on failure. */
@@ -133,8 +134,10 @@ static int one_gguf(const char *dir, char **path, struct sherd_error *err)
 	} else if (n) {
 		ret = refuse_several(dir, entries, n, err);
 	} else {
-		ret = sherd_fail(err, -ENOENT, "%s: the folder holds no .gguf file (safetensors are "
-				 "not read: convert the model to GGUF first)", dir);
+		ret = sherd_fail(err, -ENOENT,
+				 "%s: the folder holds no .gguf file (safetensors are "
+				 "not read: convert the model to GGUF first)",
+				 dir);
 	}
 	free_entries(entries, n);
 	return ret;
@@ -193,8 +196,10 @@ static int resolve_folder(const char *dir, char **path, struct sherd_error *err)
 	if (snapshot)
 		ret = one_gguf(snapshot, path, err);
 	else
-		ret = sherd_fail(err, -EINVAL, "%s: refs/main names no snapshot, and there is not "
-				 "exactly one: name the folder of the one that you mean", snapshots);
+		ret = sherd_fail(err, -EINVAL,
+				 "%s: refs/main names no snapshot, and there is not "
+				 "exactly one: name the folder of the one that you mean",
+				 snapshots);
 	free(snapshot);
 
 free_snapshots:
@@ -279,11 +284,12 @@ static const char *layer_type(const json_t *layer)
 static int read_manifest(const json_t *manifest, const char *name, const char *models, char **path,
 			 struct sherd_error *err)
 {
+	const json_t *layers = json_object_get(manifest, "layers"), *layer;
 	const char *digest = NULL;
-	json_t *layer;
 	size_t i;
 
-	json_array_foreach(json_object_get(manifest, "layers"), i, layer) {
+	for (i = 0; i < json_array_size(layers); i++) {
+		layer = json_array_get(layers, i);
 		if (!strcmp(layer_type(layer), OLLAMA_ADAPTER))
 			return sherd_fail(err, -ENOTSUP,
 					  "%s: is a model with an adapter, which sherd cannot add",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_gguf: any bytes as a GGUF file. What opens is used as the packer would use it: all values are
- * looked at, the hyper-parameters read, rows of all tensors taken apart. Nothing may crash, leak or read
- * beyond the bytes; how much memory is taken is bounded by the file's size.
+ * fuzz_gguf: any bytes as a GGUF file. What opens is used as the packer would use it: all values
+ * are looked at, the hyper-parameters read, rows of all tensors taken apart. Nothing may crash,
+ * leak or read beyond the bytes; how much memory is taken is bounded by the file's size.
  */
 #include <stdlib.h>
 #include "model/arch.h"

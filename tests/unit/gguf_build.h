@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gguf_build: GGUF files byte by byte, for tests that need what no honest writer writes. Every put goes to
- * the end of a buffer; finish with sherd's reader on exactly that many bytes, so that a sanitizer sees
- * the first one read too many.
+ * gguf_build: GGUF files byte by byte, for tests that need what no honest writer writes. Every put
+ * goes to the end of a buffer; finish with sherd's reader on exactly that many bytes, so that a
+ * sanitizer sees the first one read too many.
  */
 #ifndef SHERD_TEST_GGUF_BUILD_H
 #define SHERD_TEST_GGUF_BUILD_H
@@ -115,7 +115,10 @@ static inline void build_align(struct build *b, size_t align)
 	build_zeros(b, ROUND_UP(b->size, align) - b->size);
 }
 
-/* Opens @size bytes of @data from an allocation of just that size, which *copy keeps; free it after @g. */
+/*
+ * Opens @size bytes of @data from an allocation of just that size, which *copy keeps; free it after
+ * @g.
+ */
 static inline int build_open_bytes(const void *data, size_t size, struct gguf **g, void **copy,
 				   struct sherd_error *err)
 {

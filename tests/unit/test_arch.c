@@ -12,8 +12,8 @@
 #include "model/arch.h"
 
 /*
- * "name=5", "name=0.5f", "name=text", "name=[4,4,4]"; "name" alone: taken out; "@name=5": the key without
- * @arch before it.
+ * "name=5", "name=0.5f", "name=text", "name=[4,4,4]"; "name" alone: taken out; "@name=5": the key
+ * without @arch before it.
  */
 static void put_change(struct build *b, const char *arch, const char *change)
 {
@@ -57,9 +57,14 @@ static bool same_key(const char *a, const char *b)
 static struct build model(const char *arch, const char *const *changes, uint64_t rows)
 {
 	static const char *const sound[] = {
-		"block_count=3", "context_length=128", "embedding_length=64",
-		"feed_forward_length=96", "attention.head_count=4", "attention.head_count_kv=2",
-		"attention.layer_norm_rms_epsilon=0.00001f", "attention.layer_norm_epsilon=0.001f",
+		"block_count=3",
+		"context_length=128",
+		"embedding_length=64",
+		"feed_forward_length=96",
+		"attention.head_count=4",
+		"attention.head_count_kv=2",
+		"attention.layer_norm_rms_epsilon=0.00001f",
+		"attention.layer_norm_epsilon=0.001f",
 		"vocab_size=50",
 	};
 	uint64_t dims[] = { 64, rows };
@@ -133,9 +138,10 @@ static void a_sound_llama_gives_its_numbers(void **state)
 static void what_the_file_says_overrides_what_follows_from_the_rest(void **state)
 {
 	static const char *const changes[] = {
-		"attention.key_length=32",     "attention.value_length=32", "rope.dimension_count=8",
-		"rope.freq_base=500000.0f",    "rope.scaling.type=linear",
-		"rope.scaling.factor=4.0f",    "attention.head_count_kv=[4,4,4]", NULL
+		"attention.key_length=32",	   "attention.value_length=32",
+		"rope.dimension_count=8",	   "rope.freq_base=500000.0f",
+		"rope.scaling.type=linear",	   "rope.scaling.factor=4.0f",
+		"attention.head_count_kv=[4,4,4]", NULL
 	};
 	struct sherd_hparams hp = sound_model("qwen2", changes);
 
@@ -278,8 +284,8 @@ static void unknown_families_are_refused_with_the_known_ones(void **state)
 
 static void families_that_lack_a_step_are_rows_that_say_which(void **state)
 {
-	static const char *const names[] = { "qwen3", "gemma", "gemma2", "phi2",      "phi3",
-					     "falcon", "gptneox", "bloom", "starcoder2" };
+	static const char *const names[] = { "qwen3",  "gemma",	  "gemma2", "phi2",	 "phi3",
+					     "falcon", "gptneox", "bloom",  "starcoder2" };
 	const struct sherd_arch *a;
 	struct sherd_hparams hp;
 	struct sherd_error err;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* test_base: sentences, checked sizes, halves, mappings, files that appear whole or not at all, SHA-256. */
+/*
+ * test_base: sentences, checked sizes, halves, mappings, files that appear whole or not at all,
+ * SHA-256.
+ */
 #include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
@@ -147,9 +150,10 @@ static void every_half_survives_the_way_to_float_and_back(void **state)
 			assert_int_equal(sherd_f32_to_f16(f), h | 0x200);
 			continue;
 		}
-		by_libm = (h & 0x7c00) == 0x7c00 ? INFINITY :
-			  h & 0x7c00 ? ldexpf((float)(1024 + (h & 0x3ff)), (int)(h >> 10 & 31) - 25) :
-				       ldexpf((float)(h & 0x3ff), -24);
+		by_libm = (h & 0x7c00) == 0x7c00 ? INFINITY
+			  : h & 0x7c00
+				  ? ldexpf((float)(1024 + (h & 0x3ff)), (int)(h >> 10 & 31) - 25)
+				  : ldexpf((float)(h & 0x3ff), -24);
 		assert_true(f == (h & 0x8000 ? -by_libm : by_libm));
 		assert_int_equal(sherd_f32_to_f16(f), h);
 	}

@@ -72,8 +72,8 @@ static struct build sample(void)
 	build_u64(&b, 1);
 	build_str(&b, "deep");
 	build_array(&b, "empty", GGUF_STRING, 0);
-	build_tensor(&b, "a", 2, dims_a, GGML_Q4_0, 0); /* 108 bytes */
-	build_tensor(&b, "b", 1, dims_b, GGML_F32, 128); /* 20 */
+	build_tensor(&b, "a", 2, dims_a, GGML_Q4_0, 0);	  /* 108 bytes */
+	build_tensor(&b, "b", 1, dims_b, GGML_F32, 128);  /* 20 */
 	build_tensor(&b, "c", 3, dims_c, GGML_Q8_0, 160); /* 136 */
 	build_align(&b, 32);
 	build_zeros(&b, 160 + 136);
@@ -95,7 +95,8 @@ static void every_kind_of_value_is_read(void **state)
 	(void)state;
 	g = accept(sample(), &copy);
 	assert_int_equal(gguf_get_str(g, "general.architecture", &s, NULL), 1);
-	assert_true(gguf_str_eq(s, "llama") && !gguf_str_eq(s, "llam") && !gguf_str_eq(s, "llamas"));
+	assert_true(gguf_str_eq(s, "llama") && !gguf_str_eq(s, "llam") &&
+		    !gguf_str_eq(s, "llamas"));
 	assert_int_equal(gguf_get_int(g, "llama.block_count", 0, 100, &i, NULL), 1);
 	assert_int_equal(i, 7);
 	assert_int_equal(gguf_get_int(g, "wide", 0, INT64_MAX, &i, NULL), 1);
@@ -436,8 +437,8 @@ static void the_alignment_is_a_power_of_two_within_reason(void **state)
 }
 
 /* One tensor in a file that has @bytes for it. */
-static struct build one_tensor(uint32_t n_dims, const uint64_t *dims, uint32_t type, uint64_t offset,
-			       size_t bytes)
+static struct build one_tensor(uint32_t n_dims, const uint64_t *dims, uint32_t type,
+			       uint64_t offset, size_t bytes)
 {
 	struct build b = build_begin(3, 1, 0);
 
@@ -689,8 +690,11 @@ static void mistakes_in_between_are_told_by_the_header(void **state)
 		enum ggml_type type;
 		int n_dims;
 		const uint64_t *dims;
-	} bad[] = { { GGML_F32, 1, zero },   { GGML_Q4_0, 1, odd }, { GGML_F32, 2, huge },
-		    { (enum ggml_type)77, 1, odd }, { GGML_F32, 0, odd } };
+	} bad[] = { { GGML_F32, 1, zero },
+		    { GGML_Q4_0, 1, odd },
+		    { GGML_F32, 2, huge },
+		    { (enum ggml_type)77, 1, odd },
+		    { GGML_F32, 0, odd } };
 	struct sherd_error err;
 	struct gguf_writer *w;
 	struct gguf *src;
@@ -752,8 +756,10 @@ static void types_have_names_and_blocks(void **state)
 static void real_files_open(void **state)
 {
 	static const char *names[] = {
-		"data/models/stories260K-f32.gguf",	  "data/tokenizers/ggml-vocab-gpt-2.gguf",
-		"data/tokenizers/ggml-vocab-llama-spm.gguf", "data/tokenizers/ggml-vocab-phi-3.gguf",
+		"data/models/stories260K-f32.gguf",
+		"data/tokenizers/ggml-vocab-gpt-2.gguf",
+		"data/tokenizers/ggml-vocab-llama-spm.gguf",
+		"data/tokenizers/ggml-vocab-phi-3.gguf",
 	};
 	const char *shared = getenv("SHERD_SHARED") ? getenv("SHERD_SHARED") : "../shared";
 	struct sherd_error err;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_quant: the block formats against values from outside (tests/golden/quant_blocks.py), bit for bit,
- * and the three views of a row (floats, taken apart, rounded) against each other.
+ * test_quant: the block formats against values from outside (tests/golden/quant_blocks.py), bit for
+ * bit, and the three views of a row (floats, taken apart, rounded) against each other.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -12,8 +12,11 @@
 #include "model/quant.h"
 #include "../golden/quant_blocks.h"
 
-#define GOLDEN(t) { GGML_##t, golden_##t##_blocks, sizeof(golden_##t##_blocks), \
-		    golden_##t##_floats, ARRAY_SIZE(golden_##t##_floats) }
+#define GOLDEN(t)                                                                                \
+	{                                                                                        \
+		GGML_##t, golden_##t##_blocks, sizeof(golden_##t##_blocks), golden_##t##_floats, \
+			ARRAY_SIZE(golden_##t##_floats)                                          \
+	}
 
 static const struct golden {
 	enum ggml_type type;
@@ -137,7 +140,9 @@ static void random_blocks(const struct golden *g, uint8_t *row, size_t n_blocks)
 	for (i = 0; i < n_blocks; i++) {
 		for (j = 0; j < bytes; j++)
 			row[i * bytes + j] = (uint8_t)(rand() >> 7);
-		/* the high byte of a half: exponent 31 is taken away; the others have it at 1 and 3 */
+		/*
+		 * the high byte of a half: exponent 31 is taken away; the others have it at 1 and 3
+		 */
 		j = g->type == GGML_Q6_K ? 209 : 1;
 		row[i * bytes + j] &= 0xbf;
 		if (g->type == GGML_Q4_1 || g->type == GGML_Q5_1 || g->type == GGML_Q4_K ||

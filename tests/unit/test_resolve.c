@@ -93,8 +93,10 @@ static void manifest(const char *path, const char *digest)
 
 	snprintf(text, sizeof(text),
 		 "{\"schemaVersion\":2,\"layers\":["
-		 "{\"mediaType\":\"application/vnd.ollama.image.template\",\"digest\":\"sha256:%s\"},"
-		 "{\"mediaType\":\"application/vnd.ollama.image.model\",\"digest\":\"%s\",\"size\":5}]}",
+		 "{\"mediaType\":\"application/"
+		 "vnd.ollama.image.template\",\"digest\":\"sha256:%s\"},"
+		 "{\"mediaType\":\"application/"
+		 "vnd.ollama.image.model\",\"digest\":\"%s\",\"size\":5}]}",
 		 HEX, digest);
 	put(path, text);
 }
@@ -198,7 +200,9 @@ static void a_single_snapshot_needs_no_ref(void **state)
 
 static void a_ref_cannot_lead_out_of_the_snapshots(void **state)
 {
-	static const char *const refs[] = { "../../../secret", "..", ".", "/etc", "", "\n", "a/../b" };
+	static const char *const refs[] = {
+		"../../../secret", "..", ".", "/etc", "", "\n", "a/../b"
+	};
 	size_t i;
 
 	(void)state;
@@ -250,7 +254,12 @@ static void ollamas_folder_may_be_elsewhere(void **state)
 static void a_manifest_names_a_blob_by_its_sum_and_by_nothing_else(void **state)
 {
 	static const char *const bad[] = {
-		"sha256:../../../../secret", "../secret", "", "sha256:", "sha256:" HEX "0", "sha512:" HEX,
+		"sha256:../../../../secret",
+		"../secret",
+		"",
+		"sha256:",
+		"sha256:" HEX "0",
+		"sha512:" HEX,
 		"sha256:ABCDEF6789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 		"sha256:/123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 	};
@@ -277,7 +286,8 @@ static void broken_manifests_are_refused(void **state)
 		{ "{\"layers\":[{\"mediaType\":\"application/vnd.ollama.image.model\"}]}",
 		  "names no model" },
 		{ "{\"layers\":[{\"mediaType\":\"application/vnd.ollama.image.model\","
-		  "\"digest\":12}]}", "names no model" },
+		  "\"digest\":12}]}",
+		  "names no model" },
 		{ "{\"layers\":[{\"mediaType\":\"application/vnd.ollama.image.adapter\"}]}",
 		  "adapter" },
 	};
@@ -295,8 +305,9 @@ static void broken_manifests_are_refused(void **state)
 static void names_cannot_lead_out_of_their_folders(void **state)
 {
 	static const char *const bad[] = {
-		"../secret:x", "..:x", "a/..:x", "../..", "..%2f", "a/../../b", "a:../b", "a:..",
-		".hidden", "a/.b:c", "org/..", "../x", "a b", "a\nb", "a:b:c", "a//b", "/", ":", "a:",
+		"../secret:x", "..:x",	  "a/..:x", "../..",  "..%2f", "a/../../b", "a:../b",
+		"a:..",	       ".hidden", "a/.b:c", "org/..", "../x",  "a b",	    "a\nb",
+		"a:b:c",       "a//b",	  "/",	    ":",      "a:",
 	};
 	size_t i;
 
