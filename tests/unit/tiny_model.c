@@ -15,7 +15,7 @@ const struct tiny_model tiny_models[] = {
 	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, 0 },
 	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, 0 },
 	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, 0 },
-	{ "qwen2", 2, 288, 9, 3, 32, 320, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, 0 },
+	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, 0 },
 	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, 0 },
 	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, 0 },
 	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, 0 },
