@@ -36,8 +36,11 @@ refuses "a truncated shard is refused" 1 "short.shard" run -m "$tmp/short.shard"
 rc=$?
 ok "a shard that does not fit is a failure, and no part of it stays" \
 	bash -c "test $rc = 1 && ! ls '$tmp' | grep -q 'big'"
+# A cache of its own: what other checks use at this moment is not removed.
+export XDG_CACHE_HOME=$tmp/own
+sh_run run -m "$model" -p a -n 1 --device reference
 sh_run pack --list-cache --json
-ok "the cache is listed as JSON" json bytes
+ok "the cache is listed as JSON" test "$(json shards.0.name)" = kdoc-5m
 sh_run pack --clear-cache
 ok "the cache can be cleared" bash -c "test $rc = 0 && ! ls '$XDG_CACHE_HOME/sherd/shards' | grep -q shard"
 finish
