@@ -61,8 +61,8 @@ static const char *const end_names[] = {
 	"<REPO>",
 	"<reponame>",
 	"<|file_sep|>",
-	"<\xef\xbd\x9c"
-	"end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+	("<\xef\xbd\x9c"
+	 "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"),
 };
 
 /* Names of control tokens that older files list as ordinary ones. */
