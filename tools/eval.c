@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * eval: how good a model is, as numbers that can be compared with other people's. A perplexity means
- * nothing without its protocol, context and text, so all three are part of the result.
+ * eval: how good a model is, as numbers that can be compared with other people's. A perplexity
+ * means nothing without its protocol, context and text, so all three are part of the result.
  *
  * A protocol cuts the text's tokens into windows, and says which tokens of a window are scored:
  *
- *	llamacpp  windows of ctx tokens, the rest of the text dropped; BOS in place of each window's
- *	          first token if the model adds one; the second half is scored. The text's last newline
- *	          is dropped, as llama-perplexity -f drops it.
+ *	llamacpp  windows of ctx tokens, the rest of the text dropped; BOS in place of each
+ *	          window's first token if the model adds one; the second half is scored. The
+ *	          text's last newline is dropped, as llama-perplexity -f drops it.
  *	gptq      windows of ctx tokens, the rest dropped; everything but a window's first token is
  *	          scored. Joining documents (WikiText: with "\n\n") is the corpus's business.
  *	full      windows overlap by one token and the last may be short: each token but the text's
@@ -88,7 +88,8 @@ static int check_options(struct eval *e, int argc, char **argv)
 	for (i = 0; i < (int)ARRAY_SIZE(protocols); i++)
 		names[i] = protocols[i].name;
 	if (argc != 1 || strcmp(argv[0], "perplexity"))
-		return tool_usage(&tool_eval, "what is to be measured? \"perplexity\" is what there is");
+		return tool_usage(&tool_eval,
+				  "what is to be measured? \"perplexity\" is what there is");
 	if (!e->model_name)
 		return tool_usage(&tool_eval, "which model? Give a file with -m MODEL");
 	if (!e->file)
@@ -102,7 +103,8 @@ static int check_options(struct eval *e, int argc, char **argv)
 		return TOOL_USAGE;
 	e->params.kv_type = (enum sherd_kv_type)i;
 	if (e->params.n_ctx && e->params.n_ctx < 4)
-		return tool_usage(&tool_eval, "--ctx: windows of %d tokens are too short: 4 or more",
+		return tool_usage(&tool_eval,
+				  "--ctx: windows of %d tokens are too short: 4 or more",
 				  e->params.n_ctx);
 	return TOOL_OK;
 }
@@ -117,7 +119,8 @@ static int parse(struct eval *e, int argc, char **argv, bool *done)
 		  "gptq: windows of 2048, all targets, no overlap, the rest is dropped\n"
 		  "full: every token but the first is scored once" },
 		{ 0, "ctx", OPT_INT, &e->params.n_ctx, 0, 1 << 24, "N",
-		  "tokens of a window, the same as -c (default: the protocol's, or what the model was "
+		  "tokens of a window, the same as -c (default: the protocol's, or what the model "
+		  "was "
 		  "trained for if that is less)" },
 		{ 0, "chunks", OPT_INT, &e->max_windows, 1, INT_MAX, "N",
 		  "only the first N windows" },
@@ -203,8 +206,9 @@ static int count_windows(struct eval *e)
 	       (!e->max_windows || e->n_windows < e->max_windows))
 		e->n_windows++;
 	if (!e->n_windows)
-		return tool_failf(&tool_eval, "%s: its %d tokens do not fill one window of %d: take a "
-					      "longer text, or a smaller --ctx",
+		return tool_failf(&tool_eval,
+				  "%s: its %d tokens do not fill one window of %d: take a "
+				  "longer text, or a smaller --ctx",
 				  e->file, e->n_ids, e->ctx);
 	return TOOL_OK;
 }
@@ -227,11 +231,13 @@ static double surprise(const float *logits, int n, int32_t token)
 static int score_rows(struct eval *e, const struct sherd_rows *rows, const int32_t *targets)
 {
 	for (int i = 0; i < rows->n_rows; i++) {
-		double v = surprise(rows->data + (size_t)i * rows->row_len, rows->row_len, targets[i]);
+		double v =
+			surprise(rows->data + (size_t)i * rows->row_len, rows->row_len, targets[i]);
 
 		if (!isfinite(v))
-			return tool_failf(&tool_eval, "%s: a logit is NaN or infinite: the model is "
-						      "damaged, or too much was quantized",
+			return tool_failf(&tool_eval,
+					  "%s: a logit is NaN or infinite: the model is "
+					  "damaged, or too much was quantized",
 					  e->info->path);
 		e->nll += v;
 		e->nll2 += v * v;
@@ -310,19 +316,20 @@ static void print_text(const struct eval *e)
 static int print_json(const struct eval *e)
 {
 	double error, ppl = perplexity(e, &error);
-	json_t *j = json_pack("{s:f, s:f, s:s, s:i, s:I, s:i, s:i, s:{s:s, s:I, s:s}, s:s, s:s, s:s, s:f}",
-			      "perplexity", ppl, "error", error, "protocol", e->protocol->name,
-			      "context", e->ctx, "scored", (json_int_t)e->n_scored, "windows",
-			      e->n_windows, "tokens", e->n_ids, "corpus", "path", e->file, "bytes",
-			      (json_int_t)e->file_bytes, "sha256", e->sha256, "model", e->info->path,
-			      "device", e->info->device, "bit_profile", e->info->bit_profile,
-			      "seconds", e->seconds);
+	json_t *j = json_pack(
+		"{s:f, s:f, s:s, s:i, s:I, s:i, s:i, s:{s:s, s:I, s:s}, s:s, s:s, s:s, s:f}",
+		"perplexity", ppl, "error", error, "protocol", e->protocol->name, "context", e->ctx,
+		"scored", (json_int_t)e->n_scored, "windows", e->n_windows, "tokens", e->n_ids,
+		"corpus", "path", e->file, "bytes", (json_int_t)e->file_bytes, "sha256", e->sha256,
+		"model", e->info->path, "device", e->info->device, "bit_profile",
+		e->info->bit_profile, "seconds", e->seconds);
 	int rc = j ? json_dumpf(j, stdout, JSON_INDENT(2)) : -1;
 
 	json_decref(j);
 	putchar('\n');
-	return rc ? tool_failf(&tool_eval, "the result cannot be written as JSON (is a path no UTF-8?)") :
-		    TOOL_OK;
+	return rc ? tool_failf(&tool_eval,
+			       "the result cannot be written as JSON (is a path no UTF-8?)")
+		  : TOOL_OK;
 }
 
 static void clean_up(struct eval *e)
@@ -363,7 +370,8 @@ const struct tool tool_eval = {
 	.name = "eval",
 	.synopsis = "perplexity -m MODEL -f TEXT [--protocol NAME] [--ctx N] [options]",
 	.summary = "measure a model: perplexity",
-	.about = "Measures how well a model predicts a text. Perplexities compare only if protocol,\n"
+	.about = "Measures how well a model predicts a text. Perplexities compare only if "
+		 "protocol,\n"
 		 "context and text are the same, so they are printed with the value.\n\n"
 		 "  sherd eval perplexity -m model.gguf -f wiki.test.raw\n"
 		 "  sherd eval perplexity -m model.gguf -f wiki.test.raw --protocol gptq --json",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * act: a quantized activation, as the quantizer leaves it and the matmuls read it, on the host and on
- * devices alike. The integers are [n_rows][cols padded to 32], the records beside them
+ * act: a quantized activation, as the quantizer leaves it and the matmuls read it, on the host and
+ * on devices alike. The integers are [n_rows][cols padded to 32], the records beside them
  * [n_rows][padded cols / 32]. The sums are there because weights are stored unsigned: what their
  * offset adds to an integer dot product is the same for all rows of a group.
  */

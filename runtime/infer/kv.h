@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv: the KV cache's bookkeeping - how a page is laid out, which pages are free, and how many hold on
- * to each. The pages' bytes belong to the executor; nothing here touches them.
+ * kv: the KV cache's bookkeeping - how a page is laid out, which pages are free, and how many hold
+ * on to each. The pages' bytes belong to the executor; nothing here touches them.
  *
  * A page holds SHERD_PAGE positions of every loaded layer; for each layer and KV head in turn:
  *

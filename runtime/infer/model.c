@@ -26,12 +26,13 @@ static int check_params(const struct sherd_model_params *p, struct sherd_error *
 		return sherd_fail(err, -EINVAL, "a context of %d is not between 1 and %d", p->n_ctx,
 				  MAX_CTX);
 	if (p->n_batch < 0 || p->n_batch > MAX_BATCH)
-		return sherd_fail(err, -EINVAL, "a batch of %d rows is not between 1 and %d", p->n_batch,
-				  MAX_BATCH);
+		return sherd_fail(err, -EINVAL, "a batch of %d rows is not between 1 and %d",
+				  p->n_batch, MAX_BATCH);
 	if (p->n_sessions < 0)
 		return sherd_fail(err, -EINVAL, "%d sessions are less than one", p->n_sessions);
 	if (p->bits != 0 && p->bits != 4 && p->bits != 8)
-		return sherd_fail(err, -EINVAL, "weights of %d bits are not there: 4 or 8", p->bits);
+		return sherd_fail(err, -EINVAL, "weights of %d bits are not there: 4 or 8",
+				  p->bits);
 	if ((unsigned)p->kv_type > SHERD_KV_F32)
 		return sherd_fail(err, -EINVAL, "KV cache type %d is unknown", p->kv_type);
 	return 0;
@@ -65,10 +66,11 @@ static int open_tokenizer(struct sherd_model *m, struct sherd_error *err)
 		return sherd_fail_prefix(err, rc, "%s", m->path);
 	n = sherd_tokenizer_n_vocab(m->tokenizer);
 	if (n > m->shard->hp.n_vocab)
-		return sherd_fail(err, -EINVAL,
-				  "%s: the tokenizer has %d tokens, the model only %d: they do not belong "
-				  "together",
-				  m->path, n, m->shard->hp.n_vocab);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: the tokenizer has %d tokens, the model only %d: they do not belong "
+			"together",
+			m->path, n, m->shard->hp.n_vocab);
 	return 0;
 }
 
@@ -155,7 +157,8 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	n_pages = (int64_t)(p->n_sessions ? p->n_sessions : 1) *
 		  DIV_ROUND_UP(m->info.n_ctx, SHERD_PAGE);
 	if (n_pages > INT_MAX)
-		return sherd_fail(err, -EINVAL, "%d sessions of %d tokens are more than a KV cache holds",
+		return sherd_fail(err, -EINVAL,
+				  "%d sessions of %d tokens are more than a KV cache holds",
 				  p->n_sessions, m->info.n_ctx);
 	rc = sherd_program_build(&m->program, m->shard, m->info.n_ctx, err);
 	if (rc)
@@ -246,11 +249,13 @@ int sherd_prefill(struct sherd_session *s, const int32_t *tokens, int n, const f
 
 	*logits = NULL;
 	if (n < 1)
-		return sherd_fail(err, -EINVAL, "the prompt is empty: at least one token is needed");
+		return sherd_fail(err, -EINVAL,
+				  "the prompt is empty: at least one token is needed");
 	if (n > m->info.n_ctx - start)
-		return sherd_fail(err, -ENOSPC,
-				  "the context of %d tokens is full: position %d and %d more do not fit",
-				  m->info.n_ctx, start, n);
+		return sherd_fail(
+			err, -ENOSPC,
+			"the context of %d tokens is full: position %d and %d more do not fit",
+			m->info.n_ctx, start, n);
 	for (done = 0; done < n;) {
 		struct sherd_item item = { .session = s, .tokens = tokens + done,
 					   .n = MIN(n - done, m->info.n_batch) };

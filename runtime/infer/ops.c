@@ -86,7 +86,7 @@ static void add_norm(struct builder *b, enum sherd_norm norm, enum sherd_slot sl
 		missing(b, slot + 1);
 }
 
-/* dst[:, col ..] = W A, or += if it goes to the residual stream. @width: A's columns that are read. */
+/* dst[:, col ..] = W A, or += where it goes to the residual stream. @width: columns of A. */
 static void add_matmul(struct builder *b, enum sherd_slot slot, const float *bias, int width,
 		       enum sherd_buf dst, int col)
 {
@@ -172,9 +172,10 @@ static void add_ffn_up(struct builder *b)
 	}
 	if (matrix(b, SHERD_FFN_GATE_UP)) {
 		if (bias && !b->rc)
-			b->rc = sherd_fail(b->err, -ENOTSUP,
-					   "layer %d: a bias on stacked gate and up is not supported",
-					   b->layer);
+			b->rc = sherd_fail(
+				b->err, -ENOTSUP,
+				"layer %d: a bias on stacked gate and up is not supported",
+				b->layer);
 		add_matmul(b, SHERD_FFN_GATE_UP, NULL, hidden, SHERD_BUF_FFN, 0);
 		return;
 	}
@@ -234,10 +235,11 @@ static void add_embed(struct builder *b)
 	if (!op->positions)
 		missing(b, SHERD_POS_EMBD);
 	else if (op->positions->fmt.rows < (uint32_t)b->p->n_ctx && !b->rc)
-		b->rc = sherd_fail(b->err, -EINVAL,
-				   "a context of %d was asked for, but the model has learned only %u "
-				   "positions: ask for at most that",
-				   b->p->n_ctx, op->positions->fmt.rows);
+		b->rc = sherd_fail(
+			b->err, -EINVAL,
+			"a context of %d was asked for, but the model has learned only %u "
+			"positions: ask for at most that",
+			b->p->n_ctx, op->positions->fmt.rows);
 }
 
 static void add_head(struct builder *b)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sampler: repeat penalty, top-k, top-p, min-p, temperature, draw - in this order, which is the order
- * of llama.cpp's default chain: the cuts look at the model's own distribution, and the temperature
- * only spreads what is left.
+ * sampler: repeat penalty, top-k, top-p, min-p, temperature, draw - in this order, which is the
+ * order of llama.cpp's default chain: the cuts look at the model's own distribution, and the
+ * temperature only spreads what is left.
  *
  * Nothing here depends on the C library's exp or on the order in which qsort meets equal elements:
  * candidates have a total order (logit down, id up), so that equal logits give equal draws

@@ -11,8 +11,8 @@ struct sherd_candidate {
 };
 
 /*
- * Draws a token: a function of the arguments alone. @history: the tokens so far, -1 for unknown ones;
- * @scratch [n_vocab]. Returns -1 if no logit is a number that can be chosen.
+ * Draws a token: a function of the arguments alone. @history: the tokens so far, -1 for unknown
+ * ones; @scratch [n_vocab]. Returns -1 if no logit is a number that can be chosen.
  */
 int32_t sherd_sampler_draw(const struct sherd_sampler_params *p, uint64_t pos, const float *logits,
 			   int n_vocab, const int32_t *history, int n_history,

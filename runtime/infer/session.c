@@ -27,10 +27,11 @@ static int set_cuts(struct sherd_session *s, const struct sherd_session_params *
 		int layer = p->cuts[i];
 
 		if (layer < 1 || layer >= n_layers)
-			return sherd_fail(err, -EINVAL,
-					  "cannot cut before layer %d: a model of %d layers can be cut "
-					  "before layers 1 to %d",
-					  layer, n_layers, n_layers - 1);
+			return sherd_fail(
+				err, -EINVAL,
+				"cannot cut before layer %d: a model of %d layers can be cut "
+				"before layers 1 to %d",
+				layer, n_layers, n_layers - 1);
 		s->cuts[layer / 64] |= 1ull << (layer % 64);
 	}
 	return 0;
@@ -101,8 +102,8 @@ int sherd_session_truncate(struct sherd_session *s, int pos, struct sherd_error 
 
 	if (pos < 0 || pos > reach)
 		return sherd_fail(err, -EINVAL,
-				  "cannot go back to position %d: the session has %d positions", pos,
-				  reach);
+				  "cannot go back to position %d: the session has %d positions",
+				  pos, reach);
 	for (i = 0; i < loaded_layers(s->model); i++)
 		s->layer_pos[i] = MIN(s->layer_pos[i], pos);
 	s->n_tokens = MIN(s->n_tokens, pos);

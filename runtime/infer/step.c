@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * step: the only way to compute. Checks a batch, takes the pages that it needs, flattens it to rows
- * and hands them to the executor. Sessions move when the executor has succeeded, all of them or none.
+ * step: the only way to compute. Checks a batch, takes the pages that it needs, flattens it to
+ * rows and hands them to the executor. Sessions move when the executor has succeeded, all of them
+ * or none.
  */
 #include <stdlib.h>
 #include "infer/infer.h"
@@ -55,8 +56,8 @@ static int check_range(struct step *s)
 	}
 	if (s->first < info->first_layer || s->end > info->end_layer || s->first >= s->end)
 		return sherd_fail(s->err, -EINVAL,
-				  "layers %d to %d are not among the loaded layers %d to %d", s->first,
-				  s->end, info->first_layer, info->end_layer);
+				  "layers %d to %d are not among the loaded layers %d to %d",
+				  s->first, s->end, info->first_layer, info->end_layer);
 	return 0;
 }
 
@@ -73,10 +74,11 @@ static int check_tokens(struct step *s, int i)
 
 	for (k = 0; it->tokens && k < it->n; k++)
 		if (it->tokens[k] < 0 || it->tokens[k] >= s->m->info.n_vocab)
-			return sherd_fail(s->err, -EINVAL,
-					  "token %d (number %d of item %d) is outside the vocabulary of "
-					  "%d tokens",
-					  it->tokens[k], k, i, s->m->info.n_vocab);
+			return sherd_fail(
+				s->err, -EINVAL,
+				"token %d (number %d of item %d) is outside the vocabulary of "
+				"%d tokens",
+				it->tokens[k], k, i, s->m->info.n_vocab);
 	return 0;
 }
 
@@ -89,7 +91,8 @@ static int check_item(struct step *s, int i)
 		return sherd_fail(s->err, -EINVAL, "item %d has no session of this model", i);
 	if (it->session->in_step == s->m->n_steps)
 		return sherd_fail(s->err, -EINVAL,
-				  "item %d: its session is in the batch twice; join the two items", i);
+				  "item %d: its session is in the batch twice; join the two items",
+				  i);
 	it->session->in_step = s->m->n_steps;
 	if (it->n < 1)
 		return sherd_fail(s->err, -EINVAL, "item %d has %d rows: at least one is needed", i,
@@ -97,19 +100,21 @@ static int check_item(struct step *s, int i)
 	if (!s->first && !it->tokens)
 		return sherd_fail(s->err, -EINVAL, "item %d has no tokens, which layer 0 needs", i);
 	if (s->first && !it->hidden)
-		return sherd_fail(s->err, -EINVAL, "item %d has no hidden rows, which layer %d needs", i,
-				  s->first);
+		return sherd_fail(s->err, -EINVAL,
+				  "item %d has no hidden rows, which layer %d needs", i, s->first);
 	pos = item_pos(s, it);
 	for (l = s->first; l < s->end; l++)
 		if (it->session->layer_pos[l - base] != pos)
-			return sherd_fail(s->err, -EINVAL,
-					  "item %d: layer %d is at position %d, layer %d at %d: a range "
-					  "must have got equally far",
-					  i, s->first, pos, l, it->session->layer_pos[l - base]);
+			return sherd_fail(
+				s->err, -EINVAL,
+				"item %d: layer %d is at position %d, layer %d at %d: a range "
+				"must have got equally far",
+				i, s->first, pos, l, it->session->layer_pos[l - base]);
 	if (it->n > n_ctx - pos)
-		return sherd_fail(s->err, -ENOSPC,
-				  "the context of %d tokens is full: position %d and %d more do not fit",
-				  n_ctx, pos, it->n);
+		return sherd_fail(
+			s->err, -ENOSPC,
+			"the context of %d tokens is full: position %d and %d more do not fit",
+			n_ctx, pos, it->n);
 	return check_tokens(s, i);
 }
 
@@ -118,7 +123,8 @@ static int check_batch(struct step *s)
 	int n_batch = s->m->info.n_batch, i, rc;
 
 	if (s->n_items < 1)
-		return sherd_fail(s->err, -EINVAL, "the batch is empty: a step needs at least one item");
+		return sherd_fail(s->err, -EINVAL,
+				  "the batch is empty: a step needs at least one item");
 	rc = check_range(s);
 	s->m->n_steps++;
 	for (i = 0; i < s->n_items && !rc; i++) {
@@ -154,10 +160,11 @@ static int take_pages(struct step *s)
 		rc = sherd_kv_table_grow(&it->session->table, &s->m->pool, item_pos(s, it) + it->n);
 		if (rc) {
 			return_pages(s, i);
-			return sherd_fail(s->err, rc,
-					  "the KV cache is full: its %d pages of %d positions are in use "
-					  "by sessions; free or truncate one",
-					  s->m->pool.n_pages, SHERD_PAGE);
+			return sherd_fail(
+				s->err, rc,
+				"the KV cache is full: its %d pages of %d positions are in use "
+				"by sessions; free or truncate one",
+				s->m->pool.n_pages, SHERD_PAGE);
 		}
 	}
 	return 0;
@@ -173,7 +180,8 @@ static int grow_scratch(struct step *s, int stride)
 		x->pages = sherd_calloc(n, sizeof(*x->pages));
 		x->pages_cap = x->pages ? n : 0;
 		if (!x->pages)
-			return sherd_fail_oom(s->err, n * sizeof(*x->pages), "a step's page tables");
+			return sherd_fail_oom(s->err, n * sizeof(*x->pages),
+					      "a step's page tables");
 	}
 	n = (size_t)s->m->info.n_batch * s->m->info.hidden;
 	if (s->first && !x->hidden) {

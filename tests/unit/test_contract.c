@@ -251,8 +251,9 @@ static void check_company(struct rig *r)
 				continue;
 			left -= n;
 			which[n_items] = i;
-			items[n_items++] = (struct sherd_item){ s[i], r->prompt + pos[i], NULL, n,
-								(enum sherd_want)tiny_below(&rng, 3) };
+			items[n_items++] =
+				(struct sherd_item){ s[i], r->prompt + pos[i], NULL, n,
+						     (enum sherd_want)tiny_below(&rng, 3) };
 		}
 		if (!n_items)
 			continue;
@@ -445,7 +446,8 @@ static void opencl_gives_the_bits_of_the_reference(void **state)
 
 	(void)state;
 	for (t = tiny_models; t->arch; t++) {
-		struct sherd_model_params p = { .kv_type = (enum sherd_kv_type)tiny_below(&rng, 3) };
+		struct sherd_model_params p = { .kv_type =
+							(enum sherd_kv_type)tiny_below(&rng, 3) };
 
 		if (t->type == GGML_F32 || t->type == GGML_F16)
 			p.bits = 4 * tiny_below(&rng, 3);
@@ -496,6 +498,52 @@ static void a_replayed_session_draws_the_same_tokens(void **state)
 	on_models(*state, check_sampling);
 }
 
+/* llama2.c's own golden text: 200 greedy tokens after BOS. */
+static void the_golden_story_comes_out_byte_for_byte(void **state)
+{
+	const char *shared = getenv("SHERD_SHARED") ? getenv("SHERD_SHARED") : "../shared";
+	char *path = sherd_asprintf("%s/data/models/stories260K-f32.gguf", shared);
+	char *expected = sherd_asprintf("%s/data/models/stories260K.expected.txt", shared), *want;
+	struct sherd_model_params p = { .device = *state, .n_ctx = 201, .no_cache = true };
+	const struct sherd_tokenizer *tok;
+	struct sherd_session *s;
+	struct sherd_model *m;
+	struct sherd_error err;
+	const float *logits;
+	int32_t ids[201];
+	size_t len, want_len;
+	char *text;
+	int i, rc;
+
+	if (access(path, R_OK)) {
+		print_message("skipped: no %s\n", path);
+		skip();
+	}
+	rc = sherd_model_open(&m, path, &p, &err);
+	if (rc == -ENODEV || rc == -ENOSYS) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	if (rc || sherd_session_new(&s, m, NULL, &err) ||
+	    sherd_read_file(expected, 4096, &want, &want_len, &err))
+		fail_msg("%s", err.msg);
+	tok = sherd_model_tokenizer(m);
+	ids[0] = sherd_tokenizer_bos(tok);
+	for (i = 0; i < 200; i++) {
+		if (sherd_prefill(s, &ids[i], 1, &logits, &err))
+			fail_msg("%s", err.msg);
+		ids[i + 1] = sherd_session_sample(s, logits);
+	}
+	assert_int_equal(sherd_detokenize(tok, ids, 201, false, &text, &len, &err), 0);
+	assert_string_equal(text, want);
+	free(text);
+	free(want);
+	free(path);
+	free(expected);
+	sherd_session_free(s);
+	sherd_model_close(m);
+}
+
 #define ON(device, f) { #f " (" device ")", f, NULL, NULL, device }
 #define ON_BOTH(f)    ON("reference", f), ON("auto", f)
 
@@ -509,6 +557,7 @@ int main(void)
 		ON_BOTH(a_chain_of_stages_gives_the_bits_of_the_whole_model),
 		ON_BOTH(a_cut_within_one_process_is_the_wires_arithmetic),
 		ON_BOTH(a_replayed_session_draws_the_same_tokens),
+		ON_BOTH(the_golden_story_comes_out_byte_for_byte),
 		cmocka_unit_test(opencl_gives_the_bits_of_the_reference),
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The contract's own functions (kernels-cl/num.h) against the C library's in double: how far they are
- * off, and what they do at the edges, where a device's built-ins would each do something else.
+ * The contract's own functions (kernels-cl/num.h) against the C library's in double: how far they
+ * are off, and what they do at the edges, where a device's built-ins would each do something else.
  */
 #include <float.h>
 #include <math.h>
@@ -26,8 +26,8 @@ static float random_float(int lo, int hi, bool positive)
 static void assert_near(const char *what, float x, double got, double want, double limit)
 {
 	if (!(fabs(got - want) <= limit))
-		fail_msg("%s(%a) = %.9g, but %.9g is right: off by %g, not at most %g", what, (double)x,
-			 got, want, fabs(got - want), limit);
+		fail_msg("%s(%a) = %.9g, but %.9g is right: off by %g, not at most %g", what,
+			 (double)x, got, want, fabs(got - want), limit);
 }
 
 static void exp_is_right_to_seven_digits(void **state)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reference's functions, twice: bit for bit against the contract's words written down once more
- * from plain arrays, as slowly and plainly as can be; and against double arithmetic, so that the words
- * themselves make sense.
+ * The reference's functions, twice: bit for bit against the contract's words written down once
+ * more from plain arrays, as slowly and plainly as can be; and against double arithmetic, so that
+ * the words themselves make sense.
  */
 #include <float.h>
 #include <math.h>
@@ -160,7 +160,8 @@ static void layer_norm_is_right_and_may_run_in_place(void **state)
 		for (i = 0; i < n; i++)
 			var += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
 		for (i = 0; i < n; i++)
-			exact[i] = ((double)x[i] - mean) / sqrt(var + 1e-5) * (double)w[i] + (double)b[i];
+			exact[i] = ((double)x[i] - mean) / sqrt(var + 1e-5) * (double)w[i] +
+				   (double)b[i];
 		assert_int_equal(sherd_ref_norm(SHERD_NORM_LAYER, x, w, b, n, 1e-5f, y), 0);
 		assert_close("layer norm", y, exact, n, 3e-6);
 		assert_int_equal(sherd_ref_norm(SHERD_NORM_LAYER, x, w, b, n, 1e-5f, x), 0);
@@ -307,7 +308,8 @@ static void matrix_make(struct matrix *m, const struct sherd_format *f)
 	}
 	for (i = 0; i < (size_t)f->rows * m->n_groups; i++) {
 		m->scale[i] = rounded(f->scale, 0.02f * tiny_normal(&rng));
-		m->min[i] = f->min == SHERD_ELEM_NONE ? 0 : rounded(f->min, 0.1f * tiny_normal(&rng));
+		m->min[i] =
+			f->min == SHERD_ELEM_NONE ? 0 : rounded(f->min, 0.1f * tiny_normal(&rng));
 	}
 	sherd_format_sizes(f, &size[0], &size[1], &size[2]);
 	for (i = 0; i < 3; i++)
@@ -498,8 +500,8 @@ static void rope_rotates_pairs_or_halves_and_leaves_the_rest(void **state)
 			want[b] = (double)x[a] * s + (double)x[b] * c;
 		}
 		memcpy(y, x, dim * sizeof(float));
-		sherd_ref_rope(pairs ? SHERD_POS_ROPE_PAIRS : SHERD_POS_ROPE_HALVES, table, 2 * half,
-			       y);
+		sherd_ref_rope(pairs ? SHERD_POS_ROPE_PAIRS : SHERD_POS_ROPE_HALVES, table,
+			       2 * half, y);
 		assert_close("rope", y, want, dim, 1e-6);
 		assert_bits("what is not rotated", y + 2 * half, x + 2 * half, dim - 2 * half);
 		free(x);
@@ -530,7 +532,8 @@ static void a_cut_changes_little_and_a_second_cut_nothing(void **state)
 	(void)state;
 	for (round = 0; round < 300; round++) {
 		int n = 1 + tiny_below(&rng, 100);
-		float *x = floats(n, powf(10.0f, (float)tiny_below(&rng, 6) - 2.0f)), y[100], z[100];
+		float *x = floats(n, powf(10.0f, (float)tiny_below(&rng, 6) - 2.0f)), y[100],
+		      z[100];
 		double want[100];
 
 		for (i = 0; i < n; i++)
@@ -591,8 +594,8 @@ static void cache_make(struct cache *c, enum sherd_kv_type type, int n_pos)
 	c->v = floats((size_t)n_pos * dim, 1.0f);
 	for (i = 0; i < n_pos; i++)
 		assert_int_equal(sherd_ref_kv_store(&c->shape,
-						    c->pool + bytes * c->pages[i / SHERD_PAGE], 1, 2,
-						    i % SHERD_PAGE, c->k + (size_t)i * dim,
+						    c->pool + bytes * c->pages[i / SHERD_PAGE], 1,
+						    2, i % SHERD_PAGE, c->k + (size_t)i * dim,
 						    c->v + (size_t)i * dim),
 				 0);
 }

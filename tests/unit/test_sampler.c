@@ -143,7 +143,8 @@ static void top_k_keeps_the_k_largest_and_of_equals_the_first(void **state)
 			int better = 0, j;
 
 			for (j = 0; j < N; j++)
-				better += logits[j] > logits[i] || (logits[j] == logits[i] && j < i);
+				better +=
+					logits[j] > logits[i] || (logits[j] == logits[i] && j < i);
 			if (better >= k)
 				assert_int_equal(counts[i], 0);
 			else if (better < 10)

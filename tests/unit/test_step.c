@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Steps and sessions in sentences: what is refused and how it is said, that a refusal moves nothing,
- * and where the pages of the KV cache go.
+ * Steps and sessions in sentences: what is refused and how it is said, that a refusal moves
+ * nothing, and where the pages of the KV cache go.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -14,8 +14,18 @@
 #include "tiny_model.h"
 
 static const struct tiny_model shape = {
-	.arch = "llama", .n_layers = 3, .hidden = 64, .n_heads = 2, .n_kv_heads = 1, .head_dim = 32,
-	.ffn = 64, .n_vocab = 40, .n_ctx = 256, .type = GGML_Q8_0, .embd_type = GGML_Q8_0, .seed = 9,
+	.arch = "llama",
+	.n_layers = 3,
+	.hidden = 64,
+	.n_heads = 2,
+	.n_kv_heads = 1,
+	.head_dim = 32,
+	.ffn = 64,
+	.n_vocab = 40,
+	.n_ctx = 256,
+	.type = GGML_Q8_0,
+	.embd_type = GGML_Q8_0,
+	.seed = 9,
 };
 
 struct rig {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tiny_model: writes a GGUF file with a random model of any shape, architecture and weight type, for
- * tests that need a model and not its meaning. Weights are of the size that training gives, so that
- * logits differ and nothing overflows.
+ * tiny_model: writes a GGUF file with a random model of any shape, architecture and weight type,
+ * for tests that need a model and not its meaning. Weights are of the size that training gives, so
+ * that logits differ and nothing overflows.
  */
 #ifndef TINY_MODEL_H
 #define TINY_MODEL_H

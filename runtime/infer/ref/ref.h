@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ref: every step's arithmetic as pure functions on plain arrays. These functions are the definition
- * of the contract (Documentation/arithmetic.rst): what a device computes is right if it has the same
- * bits. They are written to be read and compared with; they are only as fast as a plain
- * loop that the compiler vectorizes can be.
+ * ref: every step's arithmetic as pure functions on plain arrays. These functions are the
+ * definition of the contract (Documentation/arithmetic.rst): what a device computes is right if it
+ * has the same bits. They are written to be read and compared with; they are only as fast as a
+ * plain loop that the compiler vectorizes can be.
  *
- * A function that returns int gives 0, or -EDOM where a value is NaN, infinite or too large to go on
- * with; what it wrote then means nothing.
+ * A function that returns int gives 0, or -EDOM where a value is NaN, infinite or too large to go
+ * on with; what it wrote then means nothing.
  */
 #ifndef SHERD_REF_H
 #define SHERD_REF_H

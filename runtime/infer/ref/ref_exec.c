@@ -44,9 +44,10 @@ static int not_finite(const struct ref *r, const struct sherd_op *op, int i, con
 	int pos = r->w->pos[work_row(r, i)];
 
 	if (op->layer < 0)
-		return sherd_fail(err, -EDOM,
-				  "after the last layer, position %d: %s is NaN, infinite or too large",
-				  pos, what);
+		return sherd_fail(
+			err, -EDOM,
+			"after the last layer, position %d: %s is NaN, infinite or too large", pos,
+			what);
 	return sherd_fail(err, -EDOM, "layer %d, position %d: %s is NaN, infinite or too large",
 			  op->layer, pos, what);
 }
@@ -183,7 +184,8 @@ static const int32_t *pages_of(const struct ref *r, int row)
 static int rope_row(struct ref *r, const struct sherd_op *op, int i)
 {
 	const struct sherd_hparams *hp = r->hp;
-	int pos = r->w->pos[i], dim = hp->head_dim, layer = op->layer - r->program->shard->first_layer;
+	int pos = r->w->pos[i], dim = hp->head_dim,
+	    layer = op->layer - r->program->shard->first_layer;
 	float *q = row_of(r, SHERD_BUF_QKV, i), *k = q + hp->n_heads * dim;
 	float *v = k + hp->n_kv_heads * dim;
 	uint8_t *page = r->pool + pages_of(r, i)[pos / SHERD_PAGE] *
@@ -354,7 +356,8 @@ int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p
 	snprintf(r->exec.why, sizeof(r->exec.why), "it was asked for");
 	sherd_ref_bit_profile(r->exec.bit_profile);
 	if (r->hp->head_dim > MAX_HEAD_DIM)
-		rc = sherd_fail(err, -ENOTSUP, "heads of %d are wider than the %d that are supported",
+		rc = sherd_fail(err, -ENOTSUP,
+				"heads of %d are wider than the %d that are supported",
 				r->hp->head_dim, MAX_HEAD_DIM);
 	else
 		rc = alloc_bufs(r, p, err);

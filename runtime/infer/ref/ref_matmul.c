@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ref_matmul: W times rows, a tile (16 rows of W x 32 columns) at a time. A tile is unpacked once for
- * a panel of activation rows. What the order of additions is: within a chunk of 256 columns one
- * chain of fma from 0 in column order (a step a group for integers, a step a column for floats);
- * the chunks are added to the total in order.
+ * ref_matmul: W times rows, a tile (16 rows of W x 32 columns) at a time. A tile is unpacked once
+ * for a panel of activation rows. What the order of additions is: within a chunk of 256 columns
+ * one chain of fma from 0 in column order (a step a group for integers, a step a column for
+ * floats); the chunks are added to the total in order.
  */
 #include "infer/ref/ref.h"
 #include "num.h"

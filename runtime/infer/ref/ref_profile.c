@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ref_profile: the bit profile, a name for "computes with these bits". A compiler that contracts, a
- * libm whose fma is not one, or a changed rule gives another name, and a session that was begun under
- * one name is not silently continued under another.
+ * ref_profile: the bit profile, a name for "computes with these bits". A compiler that contracts,
+ * a libm whose fma is not one, or a changed rule gives another name, and a session that was begun
+ * under one name is not silently continued under another.
  */
 #include "infer/ref/ref.h"
 #include "num.h"
