@@ -41,7 +41,6 @@ typedef ushort min_t;
 #else
 #define LOAD_LINE(p)   (*(p))
 #endif
-
 #define AHEAD	 1024 /* words: 4 KiB */
 
 /* What a dot product starts from so that it ends as sum((u - zero) * x). */
@@ -176,9 +175,11 @@ INLINED void matmul(const int T, MATMUL_ARGS)
 			for (int g = c; g < min(c + GROUPS_PER_CHUNK, n_groups); g++) {
 				__global const uint *tile = values + (size_t)g * (LINES * 16);
 
-				if (T <= 2)
+				if (T == 1) {
+#pragma unroll
 					for (int l = 0; l < LINES; l++)
 						prefetch_far(tile + AHEAD + 16 * l);
+				}
 				add_tile(T, acc, tile, scales + g * (PARTS * 16),
 					 MINS_AT(mins, first * (PARTS * 16) + row % 16 + g * (PARTS * 16)),
 					 &in, g);
@@ -203,7 +204,6 @@ INLINED void matmul(const int T, MATMUL_ARGS)
 	}
 
 MATMUL_KERNEL(1)
-MATMUL_KERNEL(2)
 MATMUL_KERNEL(4)
 MATMUL_KERNEL(8)
 
@@ -242,38 +242,73 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 	}
 }
 
-/* Adds a chunk's sums of 16 tokens to total [16]. */
-INLINED void add_chunk_tile(float16 *total, const struct ready *r, int n, __global const int *q,
-			    int q_stride, __global const struct act_group *groups,
-			    __global const struct act_half *halves, int g_stride)
+/* Where the unit is: groups (or halves) of one row block after the other. */
+struct tile_at {
+	int block, part;
+};
+
+/*
+ * Adds a chunk's sums of 16 tokens to total [TILE_RB][...]. The unit works RING - 1 products ahead of the
+ * additions: what it stored must have left the store buffer before it is loaded (read at once, a product
+ * took 118 cycles, three quarters of them waiting).
+ */
+#define RING 4
+
+INLINED struct tile_at tile_ahead(int16 dot[RING][16], int slot, struct tile_at at,
+				  const struct ready *r, int n_blocks, int n_parts,
+				  __global const int *q, int q_stride)
 {
-	int16 dot[16];
-	float16 acc[16];
+	if (at.block < n_blocks) {
+		TILE_DOT(dot[slot % RING], q + at.part * PART_DOTS, q_stride,
+			 (const int16 *)r[at.block].w + at.part * PART_DOTS);
+		if (++at.part == n_parts) {
+			at.part = 0;
+			at.block++;
+		}
+	}
+	return at;
+}
+
+INLINED void add_chunk_tiles(float16 (*total)[TILE_BLOCK], const struct ready *r, int n_blocks,
+			     int n_parts, __global const int *q, int q_stride,
+			     __global const struct act_group *groups,
+			     __global const struct act_half *halves, int g_stride)
+{
+	int16 dot[RING][16];
+	struct tile_at at = { 0, 0 };
+	int slot = 0;
+
+	for (; slot < RING - 1; slot++)
+		at = tile_ahead(dot, slot, at, r, n_blocks, n_parts, q, q_stride);
+	for (int i = 0; i < n_blocks; i++) {
+		float16 acc[16];
 
 #pragma unroll
-	for (int t = 0; t < 16; t++)
-		acc[t] = (float16)(0.0f);
-	for (int g = 0; g < n; g++) {
-#pragma unroll
-		for (int p = 0; p < PARTS; p++) {
-			TILE_DOT(dot, q + g * 8 + p * PART_DOTS, q_stride,
-				 r->w[g] + p * PART_DOTS);
+		for (int t = 0; t < 16; t++)
+			acc[t] = (float16)(0.0f);
+		for (int p = 0; p < n_parts; p++, slot++) {
+			const int16 *d = dot[(slot + 1) % RING];
+			const int g = p / PARTS;
+
+			at = tile_ahead(dot, slot, at, r, n_blocks, n_parts, q, q_stride);
 #pragma unroll
 			for (int t = 0; t < 16; t++) {
-				acc[t] = fma(convert_float16(dot[t]),
-					     r->scale[g][p] * groups[t * g_stride + g].d, acc[t]);
+				acc[t] = fma(convert_float16(d[t]),
+					     ((const float16 *)r[i].scale)[p] * groups[t * g_stride + g].d,
+					     acc[t]);
 #if MIN
-				acc[t] = fma(r->min[g][p],
+				acc[t] = fma(((const float16 *)r[i].min)[p],
 					     (float16)part_sum(groups + t * g_stride + g,
-							       HALVES(halves, t * g_stride + g), p),
+							       HALVES(halves, t * g_stride + g),
+							       p % PARTS),
 					     acc[t]);
 #endif
 			}
 		}
-	}
 #pragma unroll
-	for (int t = 0; t < 16; t++)
-		total[t] = total[t] + acc[t];
+		for (int t = 0; t < 16; t++)
+			total[i][t] = total[i][t] + acc[t];
+	}
 }
 
 /* TILE_RB row blocks for all tokens; the activations' buffers are padded to 16 tokens. */
@@ -306,9 +341,9 @@ __kernel void matmul_tile(MATMUL_ARGS)
 			for (int t = 0; t < tokens; t += 16) {
 				const size_t at = (size_t)(b + t) * n_groups + c;
 
-				for (int i = 0; i < n_blocks; i++)
-					add_chunk_tile(total[i] + t, ready + i, m, q + at * 8, n_groups * 32,
-						       groups + at, HALVES(halves, at), n_groups);
+				add_chunk_tiles((float16(*)[TILE_BLOCK])(total[0] + t), ready, n_blocks,
+						m * PARTS, q + at * 8, n_groups * 32, groups + at,
+						HALVES(halves, at), n_groups);
 			}
 		}
 		for (int t = 0; t < tokens; t++)

@@ -28,7 +28,6 @@ enum sherd_cl_kernel {
 	SHERD_K_ATTEND_MERGE,
 	/* int, float: tokens at a time */
 	SHERD_K_MATMUL_1,
-	SHERD_K_MATMUL_2,
 	SHERD_K_MATMUL_4,
 	SHERD_K_MATMUL_8,
 	SHERD_K_MATMUL_TILE, /* a matrix unit */

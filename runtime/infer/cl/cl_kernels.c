@@ -185,16 +185,13 @@ enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
 		return SHERD_K_MATMUL_TILE;
 	if (n == 1)
 		return SHERD_K_MATMUL_1;
-	if (n == 2 && p->kernel[SHERD_K_MATMUL_2])
-		return SHERD_K_MATMUL_2;
 	return n <= 4 ? SHERD_K_MATMUL_4 : SHERD_K_MATMUL_8;
 }
 
 static void note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
 			int n)
 {
-	static const char *const names[] = { "matmul_1", "matmul_2", "matmul_4", "matmul_8",
-					     "matmul_tile" };
+	static const char *const names[] = { "matmul_1", "matmul_4", "matmul_8", "matmul_tile" };
 	size_t v, s, m;
 	char fmt[24];
 

@@ -17,7 +17,6 @@ static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_ATTEND] = "attend",
 	[SHERD_K_ATTEND_MERGE] = "attend_merge",
 	[SHERD_K_MATMUL_1] = "matmul_1",
-	[SHERD_K_MATMUL_2] = "matmul_2",
 	[SHERD_K_MATMUL_4] = "matmul_4",
 	[SHERD_K_MATMUL_8] = "matmul_8",
 	[SHERD_K_MATMUL_TILE] = "matmul_tile",
@@ -31,25 +30,32 @@ static const enum sherd_cl_kernel kernels_of[][2] = {
 	[SHERD_CL_FLOAT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_8 },
 };
 
-/* "cpu/plain/simt": the device's name, then what is forced. */
-static int split_device(const char *device, char *name, size_t size, const char **dot,
-			const char **shape)
+/* Cuts "/@word" off @name's end, if it is there. */
+static bool cut_suffix(char *name, const char *word)
 {
-	char *slash;
+	size_t len = strlen(name), n = strlen(word);
+
+	if (len <= n || strcmp(name + len - n, word) || name[len - n - 1] != '/')
+		return false;
+	name[len - n - 1] = 0;
+	return true;
+}
+
+/* "cpu/plain/simt": the device's name (which may have slashes of its own), then what is forced. */
+static void split_device(const char *device, char *name, size_t size, const char **dot,
+			 const char **shape)
+{
+	static const char *const shapes[] = { "wide", "simt" };
+	int i;
 
 	*dot = *shape = NULL;
 	snprintf(name, size, "%s", device ? device : "auto");
-	slash = strchr(name, '/');
-	if (!slash)
-		return 0;
-	*slash = 0;
-	*dot = slash + 1;
-	slash = strchr(slash + 1, '/');
-	if (slash) {
-		*slash = 0;
-		*shape = slash + 1;
-	}
-	return 0;
+	for (i = 0; i < 2 && !*shape; i++)
+		if (cut_suffix(name, shapes[i]))
+			*shape = shapes[i];
+	for (i = 0; sherd_dot_name(i) && !*dot; i++)
+		if (cut_suffix(name, sherd_dot_name(i)))
+			*dot = sherd_dot_name(i);
 }
 
 int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err)
@@ -64,10 +70,6 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
 	if (ret)
 		return ret;
-	if (shape && strcmp(shape, "simt") && strcmp(shape, "wide")) {
-		ret = sherd_fail(err, -EINVAL, "kernels have no shape '%s': wide or simt", shape);
-		goto close;
-	}
 	if (shape)
 		c->dev->shape = strcmp(shape, "simt") ? SHERD_SHAPE_WIDE : SHERD_SHAPE_SIMT;
 	c->none = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE, 64, NULL, &rc);
@@ -76,7 +78,6 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 	if (!rc)
 		return 0;
 	ret = sherd_fail_cl(err, rc, "%s: no memory for 64 bytes", c->dev->info.name);
-close:
 	sherd_cl_close(c);
 	return ret;
 }

@@ -4,13 +4,14 @@
  * driver. Drivers crash and hang when they compile: so this happens in a child process, once; what passed
  * is remembered in the user's cache.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
 
-#define TIME_LIMIT 300.0 /* seconds: a slow board compiles for minutes */
+#define TIME_LIMIT   300.0 /* seconds: a slow board compiles for minutes */
+#define MAX_CHILDREN 4 /* a compiler takes 150 MB */
 
 int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX])
@@ -29,23 +30,67 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 	return both ? 0 : -ENOMEM;
 }
 
-/* The specs without a verdict, comma separated; *n: how many. */
-static void unproven(struct sherd_cl *c, char *list, size_t size, int *n)
+/* A child and its share of the programs: compilers run side by side. */
+struct child {
+	pthread_t thread;
+	const char *device;
+	char threads[16], list[SHERD_CL_MAX_PROGRAMS * 33];
+	size_t len;
+	struct sherd_error err;
+	int rc;
+};
+
+/* Deals the specs without a verdict to @n_children; returns how many there are. */
+static int deal_unproven(struct sherd_cl *c, struct child *children, int n_children)
 {
 	char key[SHERD_SHA256_HEX], *verdict;
-	size_t len = 0;
-	int i;
+	int i, n = 0;
 
-	*n = 0;
-	list[0] = 0;
 	for (i = 0; i < c->n_programs; i++) {
+		struct child *to = &children[n % n_children];
+
 		verdict = sherd_cl_verdict_key(c, &c->programs[i], key) ? NULL :
 									   sherd_device_verdict_get(key);
-		if (!verdict)
-			len += snprintf(list + len, size - len, "%s%s", (*n)++ ? "," : "",
-					c->programs[i].spec);
+		if (!verdict) {
+			to->len += snprintf(to->list + to->len, sizeof(to->list) - to->len, "%s%s",
+					    to->len ? "," : "", c->programs[i].spec);
+			n++;
+		}
 		free(verdict);
 	}
+	return n;
+}
+
+static void *run_child(void *arg)
+{
+	struct child *child = arg;
+	const char *argv[] = { "--device", child->device, "--programs", child->list,
+			       "--threads", child->threads, NULL };
+
+	child->rc = sherd_device_child(argv, TIME_LIMIT, &child->err);
+	return NULL;
+}
+
+static int run_children(struct child *children, int n, struct sherd_error *err)
+{
+	bool started[MAX_CHILDREN];
+	int i, rc = 0;
+
+	for (i = 0; i < n; i++) {
+		started[i] = !pthread_create(&children[i].thread, NULL, run_child, &children[i]);
+		if (!started[i])
+			run_child(&children[i]);
+	}
+	for (i = 0; i < n; i++) {
+		if (started[i])
+			pthread_join(children[i].thread, NULL);
+		if (children[i].rc && !rc) {
+			rc = children[i].rc;
+			if (err)
+				*err = children[i].err;
+		}
+	}
+	return rc;
 }
 
 /* No sherd command beside this library: the test runs here, and a bad driver takes the process along. */
@@ -58,24 +103,28 @@ static int prove_here(struct sherd_cl *c, struct sherd_error *err)
 
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err)
 {
-	char list[SHERD_CL_MAX_PROGRAMS * 33], threads[16], note[256];
-	const char *argv[] = { "--device", p->device ? p->device : "auto", "--programs", list,
-			       "--threads", threads, NULL };
-	int n, rc;
+	int cpus = sherd_device_host_cpus(), n_children = MIN(MIN(cpus, MAX_CHILDREN), c->n_programs);
+	struct child children[MAX_CHILDREN] = { 0 };
+	char note[256];
+	int i, n, rc;
 
 	if (p->untested)
 		return 0;
-	unproven(c, list, sizeof(list), &n);
+	for (i = 0; i < n_children; i++) {
+		children[i].device = p->device ? p->device : "auto";
+		snprintf(children[i].threads, sizeof(children[i].threads), "%d",
+			 p->n_threads ? p->n_threads : cpus);
+	}
+	n = deal_unproven(c, children, n_children);
 	if (!n)
 		return 0;
 	if (p->note) {
 		snprintf(note, sizeof(note),
-			 "%s: first use of %d kernel programs: compiling and testing them (once)",
+			 "%s: first use of %d kernel programs: compiling and testing them, once (some "
+			 "10 seconds each)",
 			 c->dev->info.name, n);
 		p->note(p->ctx, note);
 	}
-	snprintf(threads, sizeof(threads), "%d",
-		 p->n_threads ? p->n_threads : sherd_device_host_cpus());
-	rc = sherd_device_child(argv, TIME_LIMIT, err);
+	rc = run_children(children, MIN(n, n_children), err);
 	return rc == -ENOENT ? prove_here(c, err) : rc;
 }

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_kernels: every kernel gives the C reference's bits on random odd shapes - on each path of dot4.h
+ * that this machine runs, and in both shapes. SHERD_DOT=plain leaves only the plain path (Oclgrind knows
+ * no inline assembly), SHERD_LONG=1 crosses every program with every path.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <cmocka.h>
+#include "infer/cl/cl_selftest.h"
+
+static const char *const programs[] = {
+	"rows", "attention.0.64", "attention.1.20", "attention.2.8", "int.4.32.0.0", "int.4.32.0.1",
+	"int.4.32.1.2", "int.4.16.1.2", "int.8.32.0.0", "int.8.32.0.1", "int.8.32.1.2", "int.8.16.1.0",
+	"float.2", "float.3", "float.4",
+};
+
+static uint64_t seed;
+
+static void check(const char *path, const char *shape, const char *specs)
+{
+	char device[64];
+	struct sherd_error err = { "" };
+	struct sherd_cl c;
+	int rc;
+
+	snprintf(device, sizeof(device), "auto%s%s/%s", path ? "/" : "", path ? path : "", shape);
+	rc = sherd_cl_open(&c, device, 0, &err);
+	if (rc == -ENODEV || (rc && path && !getenv("SHERD_DOT"))) {
+		printf("skipped: %s: %s\n", device, err.msg);
+		skip();
+	}
+	if (!rc)
+		rc = sherd_cl_add_list(&c, specs, &err);
+	if (!rc)
+		rc = sherd_cl_build(&c, &err);
+	if (!rc)
+		rc = sherd_cl_selftest_programs(&c, seed, &err);
+	if (rc)
+		fail_msg("%s, %s: %s", device, specs, err.msg);
+	sherd_cl_close(&c);
+}
+
+static const char *forced(const char *path)
+{
+	return getenv("SHERD_DOT") ? getenv("SHERD_DOT") : path;
+}
+
+static void in_the_wide_shape_all_programs_have_the_reference_s_bits(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(programs); i++)
+		check(forced(NULL), "wide", programs[i]);
+}
+
+static void in_the_simt_shape_programs_have_the_reference_s_bits(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(programs); i++)
+		if (getenv("SHERD_LONG") || i % 3 == 0)
+			check(forced("plain"), "simt", programs[i]);
+}
+
+/* One after the other: what a path is for are integers. */
+static void check_path(const char *path)
+{
+	size_t i;
+
+	if (getenv("SHERD_DOT") && strcmp(getenv("SHERD_DOT"), path))
+		skip();
+	for (i = 0; i < ARRAY_SIZE(programs); i++)
+		if (!strncmp(programs[i], "int.", 4) && (getenv("SHERD_LONG") || i % 4 == 0))
+			check(path, "wide", programs[i]);
+}
+
+static void the_plain_path_has_the_reference_s_bits(void **state)
+{
+	(void)state;
+	check_path("plain");
+}
+
+static void the_vnni512_path_has_the_reference_s_bits(void **state)
+{
+	(void)state;
+	check_path("vnni512");
+}
+
+static void the_amx_path_has_the_reference_s_bits(void **state)
+{
+	(void)state;
+	check_path("amx");
+}
+
+static void the_sdot_path_has_the_reference_s_bits(void **state)
+{
+	(void)state;
+	check_path("sdot");
+}
+
+/* The test tests itself: other bits must not pass. */
+static void a_result_that_differs_in_one_bit_is_found(void **state)
+{
+	struct sherd_error err = { "" };
+	struct sherd_cl c;
+	struct sherd_st t = { .c = &c, .err = &err };
+	float x[5] = { 1, 2, 3, 4, 5 };
+	cl_mem m;
+
+	(void)state;
+	if (sherd_cl_open(&c, forced(NULL) ? "auto/plain" : "auto", 0, &err)) {
+		printf("skipped: %s\n", err.msg);
+		skip();
+	}
+	m = sherd_st_upload(&t, x, sizeof(x));
+	sherd_st_expect(&t, m, x, sizeof(x), "copy", "equal");
+	assert_int_equal(t.rc, 0);
+	((uint8_t *)x)[17] ^= 1;
+	sherd_st_expect(&t, m, x, sizeof(x), "copy", "one bit");
+	assert_int_equal(t.rc, -EBADE);
+	assert_non_null(strstr(err.msg, "copy (one bit) differs from the reference at byte 16 of 20"));
+	sherd_st_reset(&t);
+	sherd_cl_close(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_result_that_differs_in_one_bit_is_found),
+		cmocka_unit_test(in_the_wide_shape_all_programs_have_the_reference_s_bits),
+		cmocka_unit_test(in_the_simt_shape_programs_have_the_reference_s_bits),
+		cmocka_unit_test(the_plain_path_has_the_reference_s_bits),
+		cmocka_unit_test(the_vnni512_path_has_the_reference_s_bits),
+		cmocka_unit_test(the_amx_path_has_the_reference_s_bits),
+		cmocka_unit_test(the_sdot_path_has_the_reference_s_bits),
+	};
+	const char *s = getenv("SHERD_SEED");
+
+	seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
+	printf("seed %llu (SHERD_SEED repeats it)\n", (unsigned long long)seed);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
