@@ -12,17 +12,26 @@
 
 #define PART (DIM_PAD + 2) /* floats of a part: maximum, sum, output */
 
-/* State <- state and one more chunk's result. */
-#define MERGE(m_to, s_to, m_from, s_from, o_to, o_from, n, i)                                     \
-	do {                                                                                      \
-		float m_ = fmax(m_to, m_from);                                                    \
-		float a_ = num_exp_1((m_to) - m_), b_ = num_exp_1((m_from) - m_);                 \
-                                                                                                  \
-		s_to = fma(s_to, a_, (s_from) * b_);                                              \
-		for (int i = 0; i < (n); i++)                                                     \
-			o_to = fma(o_to, a_, (o_from) * b_);                                      \
-		m_to = m_;                                                                        \
-	} while (0)
+/* What is known of a query's past: the chunks so far, merged. */
+struct state {
+	float max, sum;
+};
+
+/* What the outputs so far and the new chunk's are multiplied with. */
+struct weights {
+	float old, new;
+};
+
+/* One more chunk's maximum and sum; the caller merges outputs: fma(o, old, o_new * new). */
+INLINED struct weights merge(struct state *s, float max, float sum)
+{
+	float m = fmax(s->max, max);
+	struct weights w = { num_exp_1(s->max - m), num_exp_1(max - m) };
+
+	s->sum = fma(s->sum, w.old, sum * w.new);
+	s->max = m;
+	return w;
+}
 
 #if LANES == 16
 #define NQ 8 /* queries that share a read of K and V */
@@ -138,7 +147,7 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 				 side_bytes };
 	struct queries in;
 	float16 e[NQ][CHUNK / 16], o[NQ][DIM_VECS], total[NQ][DIM_VECS];
-	float max_all[NQ], sum_all[NQ];
+	struct state all[NQ];
 	int last = 0;
 
 	for (int q = 0; q < NQ; q++) {
@@ -177,13 +186,15 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 				for (int d = 0; d < DIM_VECS; d++)
 					vstore16(o[q][d], d, p + 2);
 			} else if (!chunk) {
-				max_all[q] = m[q];
-				sum_all[q] = s[q];
+				all[q].max = m[q];
+				all[q].sum = s[q];
 				for (int d = 0; d < DIM_VECS; d++)
 					total[q][d] = o[q][d];
 			} else {
-				MERGE(max_all[q], sum_all[q], m[q], s[q], total[q][d], o[q][d],
-				      DIM_VECS, d);
+				struct weights w = merge(&all[q], m[q], s[q]);
+
+				for (int d = 0; d < DIM_VECS; d++)
+					total[q][d] = fma(total[q][d], (float16)(w.old), o[q][d] * w.new);
 			}
 		}
 	}
@@ -193,7 +204,7 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 		int i = tile.y + q, row = tile.x + i / group;
 		__global float *to = att + (size_t)row * att_stride +
 				     (head * group + i % group) * HEAD_DIM;
-		float r = num_recip_1(sum_all[q]);
+		float r = num_recip_1(all[q].sum);
 
 		for (int d = 0; d < HEAD_DIM; d++)
 			to[d] = ((float *)total[q])[d] * r;
@@ -203,13 +214,16 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 
 /*
  * A work-group a (row, head) and, with @n_parts, a chunk: global (local size, heads, rows * max(1,
- * n_parts)). Scores: a position a work-item; outputs: a dimension a work-item.
+ * n_parts)). Scores: a position a work-item; outputs: a dimension a work-item. What lives from chunk to
+ * chunk is in local memory: PoCL 3.1 loses private variables in loops with barriers.
  */
 __kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
 		     __global float *parts, int n_parts, int n_heads, int group,
 		     __global const int4 *tiles, CACHE_ARGS)
 {
-	__local float e[CHUNK], lanes[16], query[HEAD_DIM];
+	__local float e[CHUNK], lanes[16], query[HEAD_DIM], total[HEAD_DIM];
+	__local struct state all, one;
+	__local struct weights w;
 	const int l = get_local_id(0), n_items = get_local_size(0), h = get_global_id(1);
 	const int row = n_parts ? get_global_id(2) / n_parts : get_global_id(2);
 	const struct cache c = { pool, pages + (size_t)item[row] * pages_stride, page_bytes,
@@ -217,16 +231,13 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 	const int last = pos[row], head = h / group;
 	const int first_chunk = n_parts ? get_global_id(2) % n_parts : 0;
 	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
-	float total[(HEAD_DIM + 31) / 32], max_all = 0.0f, sum_all = 0.0f;
 
 	for (int d = l; d < HEAD_DIM; d += n_items)
 		query[d] = qkv[(size_t)row * stride + h * HEAD_DIM + d];
+	barrier(CLK_LOCAL_MEM_FENCE);
 	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
-		const int n = min(CHUNK, last + 1 - chunk * CHUNK);
+		const int n = clamp(last + 1 - chunk * CHUNK, 0, CHUNK);
 
-		if (n <= 0)
-			return;
-		barrier(CLK_LOCAL_MEM_FENCE);
 		for (int j = l; j < n; j += n_items) {
 			__global kv_t *k = k_of(&c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 			float s = 0.0f;
@@ -236,13 +247,16 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 			e[j] = KV == 1 ? s * scales_of(k)[j % PAGE] : s;
 		}
 		barrier(CLK_LOCAL_MEM_FENCE);
-		float m = e[0];
+		if (l == 0) {
+			float m = e[0];
 
-		for (int j = 1; j < n; j++)
-			m = fmax(m, e[j]);
+			for (int j = 1; j < n; j++)
+				m = fmax(m, e[j]);
+			one.max = m;
+		}
 		barrier(CLK_LOCAL_MEM_FENCE);
 		for (int j = l; j < n; j += n_items)
-			e[j] = num_exp_1(e[j] - m);
+			e[j] = num_exp_1(e[j] - one.max);
 		barrier(CLK_LOCAL_MEM_FENCE);
 		if (l < 16) {
 			float s = 0.0f;
@@ -251,49 +265,54 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 				s = s + e[j];
 			lanes[l] = s;
 		}
-		for (int step = 8; step; step /= 2) {
-			barrier(CLK_LOCAL_MEM_FENCE);
-			if (l < step)
-				lanes[l] = lanes[l] + lanes[l + step];
+		barrier(CLK_LOCAL_MEM_FENCE);
+		if (l == 0) {
+			for (int step = 8; step; step /= 2)
+				for (int i = 0; i < step; i++)
+					lanes[i] = lanes[i] + lanes[i + step];
+			one.sum = lanes[0];
+			w.old = 0.0f;
+			w.new = 1.0f;
+			if (chunk > first_chunk) {
+				struct state s = { all.max, all.sum };
+
+				struct weights v = merge(&s, one.max, one.sum);
+				all.max = s.max;
+				all.sum = s.sum;
+				w.old = v.old;
+				w.new = v.new;
+			} else {
+				all.max = one.max;
+				all.sum = one.sum;
+			}
 		}
 		barrier(CLK_LOCAL_MEM_FENCE);
-		const float sum = lanes[0];
-		float max_to = max_all, sum_to = sum_all;
-
-		if (n_parts && l == 0) {
-			__global float *p = parts + (((size_t)row * n_heads + h) * n_parts + chunk) * PART;
-
-			p[0] = m;
-			p[1] = sum;
-		}
-		for (int d = l, i = 0; d < HEAD_DIM; d += n_items, i++) {
+		for (int d = l; d < HEAD_DIM; d += n_items) {
 			float o = 0.0f;
 
 			for (int j = 0; j < n; j++) {
 				__global kv_t *v = v_of(&c, chunk * (CHUNK / PAGE) + j / PAGE, head);
-				float w = KV == 1 ? e[j] * scales_of(v)[j % PAGE] : e[j];
+				float weight = KV == 1 ? e[j] * scales_of(v)[j % PAGE] : e[j];
 
-				o = fma(w, LOAD_KV(v + (j % PAGE) * HEAD_DIM + d), o);
+				o = fma(weight, LOAD_KV(v + (j % PAGE) * HEAD_DIM + d), o);
 			}
-			if (n_parts)
-				parts[(((size_t)row * n_heads + h) * n_parts + chunk) * PART + 2 + d] = o;
-			else if (!chunk)
-				total[i] = o;
-			else {
-				max_to = max_all;
-				sum_to = sum_all;
-				MERGE(max_to, sum_to, m, sum, total[i], o, 1, k_);
-			}
+			total[d] = chunk > first_chunk ? fma(total[d], w.old, o * w.new) : o;
 		}
-		if (chunk && HEAD_DIM <= l) /* no dimension here: the state moves all the same */
-			MERGE(max_to, sum_to, m, sum, e[0], e[0], 0, k_);
-		max_all = chunk ? max_to : m;
-		sum_all = chunk ? sum_to : sum;
+		barrier(CLK_LOCAL_MEM_FENCE);
 	}
-	if (n_parts)
+	if (n_parts) {
+		__global float *p = parts + (((size_t)row * n_heads + h) * n_parts + first_chunk) * PART;
+
+		if (l == 0) {
+			p[0] = all.max;
+			p[1] = all.sum;
+		}
+		for (int d = l; d < HEAD_DIM; d += n_items)
+			p[2 + d] = total[d];
 		return;
-	for (int d = l, i = 0; d < HEAD_DIM; d += n_items, i++)
-		att[(size_t)row * att_stride + h * HEAD_DIM + d] = total[i] * num_recip_1(sum_all);
+	}
+	for (int d = l; d < HEAD_DIM; d += n_items)
+		att[(size_t)row * att_stride + h * HEAD_DIM + d] = total[d] * num_recip_1(all.sum);
 }
 #endif
 
@@ -304,14 +323,18 @@ __kernel void attend_merge(__global const float *parts, int n_parts, __global fl
 	const int h = get_global_id(0), row = get_global_id(1);
 	__global const float *p = parts + ((size_t)row * n_heads + h) * n_parts * PART;
 	__global float *to = att + (size_t)row * att_stride + h * HEAD_DIM;
-	float m = p[0], s = p[1], o[HEAD_DIM];
+	struct state all = { p[0], p[1] };
+	float o[HEAD_DIM];
 
 	for (int d = 0; d < HEAD_DIM; d++)
 		o[d] = p[2 + d];
 	for (int c = 1; c <= pos[row] / CHUNK; c++) {
 		p += PART;
-		MERGE(m, s, p[0], p[1], o[d], p[2 + d], HEAD_DIM, d);
+		struct weights w = merge(&all, p[0], p[1]);
+
+		for (int d = 0; d < HEAD_DIM; d++)
+			o[d] = fma(o[d], w.old, p[2 + d] * w.new);
 	}
 	for (int d = 0; d < HEAD_DIM; d++)
-		to[d] = o[d] * num_recip_1(s);
+		to[d] = o[d] * num_recip_1(all.sum);
 }

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "model/cache.h"
+#include "gguf_edit.h"
 #include "tiny_model.h"
 
 #define MIB (1ull << 20)
@@ -385,12 +387,16 @@ static void a_model_that_can_not_be_packed_leaves_nothing_behind(void **state)
 	struct sherd_error err = { "" };
 	struct heard h = { 0 };
 	struct sherd_shard *s;
+	static const float nan = NAN;
+	const struct gguf_edit nan_norm = { .tensor = "blk.1.ffn_norm.weight",
+					    .poke = &nan,
+					    .poke_size = sizeof(nan) };
 	bool in_memory;
-	char *bad;
+	char *good, *bad;
 
 	(void)state;
-	t.nan_layer = 1;
-	bad = tiny_model_write(&t);
+	good = tiny_model_write(&t);
+	bad = gguf_edit_write(good, &nan_norm);
 	p.ctx = &h;
 	assert_true(sherd_shard_get(&s, bad, &p, false, &in_memory, &err) < 0);
 	assert_non_null(strstr(err.msg, "blk.1.ffn_norm.weight"));
@@ -398,7 +404,9 @@ static void a_model_that_can_not_be_packed_leaves_nothing_behind(void **state)
 	assert_int_equal(count("", NULL), 0);
 	assert_true(sherd_shard_get(&s, "/nowhere/x.gguf", &p, false, &in_memory, &err) < 0);
 	assert_non_null(strstr(err.msg, "/nowhere/x.gguf"));
+	unlink(good);
 	unlink(bad);
+	free(good);
 	free(bad);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "infer/cl/cl.h"
 #include "infer/cl/cl_weights.h"
+#include "infer/ref/ref.h"
 
 #define ROW_PAD	  16 /* rows that the matrix unit reads at a time */
 #define MAX_PARTS (8u << 20) /* bytes of attention's parts: beyond, chunks are walked in turn */
@@ -108,6 +109,7 @@ static int make_inputs(struct cl_exec *x, int pages, struct sherd_error *err)
 	if (x->c.rc)
 		return sherd_fail_cl(err, x->c.rc, "%s: buffers for a step's inputs",
 				     x->c.dev->info.name);
+	x->c.failed = x->input[IN_FAILED];
 	x->pages_cap = pages;
 	return 0;
 }
@@ -517,12 +519,11 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 		rc = make_buffers(x, err);
 	if (!rc)
 		rc = make_cache(x, p, err);
+	release(&x->c.failed); /* from now on a part of the upload */
 	if (!rc)
 		rc = make_inputs(x, DIV_ROUND_UP(p->program->n_ctx, SHERD_PAGE), err);
-	if (!rc) {
-		release(&x->c.failed);
-		x->c.failed = x->input[IN_FAILED];
-	}
+	if (!rc)
+		sherd_ref_bit_profile(x->exec.bit_profile); /* the self-test has proved them equal */
 	return rc;
 }
 

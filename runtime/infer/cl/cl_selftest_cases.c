@@ -415,5 +415,6 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 	sherd_st_expect(t, cache.pool, a.pool, a.pool_size, "rope", "%d positions, cache type %d",
 			a.n_ctx, a.shape.type);
 	check_attend(t, &a, &cache, 1);
-	check_attend(t, &a, &cache, MIN(a.n_ctx, 1 + sherd_st_below(t, 40)));
+	i = 1 + sherd_st_below(t, 40);
+	check_attend(t, &a, &cache, MIN(a.n_ctx, i));
 }
