@@ -284,15 +284,17 @@ static void q_k_and_v_are_stacked_where_formats_and_row_blocks_allow(void **stat
 
 static void biases_of_q_k_and_v_become_one_vector(void **state)
 {
-	struct gguf *g = open_tiny(&tiny_models[3]); /* qwen2: 9 heads, 3 for k and v, of 32 */
+	const struct tiny_model *t = &tiny_models[3]; /* qwen2 */
+	const size_t q = t->n_heads * t->head_dim, kv = t->n_kv_heads * t->head_dim;
+	struct gguf *g = open_tiny(t);
 	struct sherd_shard *s = pack_open(g, &as_is, NULL);
 	const float *v = sherd_shard_vector(s, SHERD_ATTN_QKV_BIAS, 1);
 
 	(void)state;
 	assert_non_null(v);
-	assert_memory_equal(v, gguf_tensor(g, "blk.1.attn_q.bias")->data, 288 * 4);
-	assert_memory_equal(v + 288, gguf_tensor(g, "blk.1.attn_k.bias")->data, 96 * 4);
-	assert_memory_equal(v + 384, gguf_tensor(g, "blk.1.attn_v.bias")->data, 96 * 4);
+	assert_memory_equal(v, gguf_tensor(g, "blk.1.attn_q.bias")->data, q * 4);
+	assert_memory_equal(v + q, gguf_tensor(g, "blk.1.attn_k.bias")->data, kv * 4);
+	assert_memory_equal(v + q + kv, gguf_tensor(g, "blk.1.attn_v.bias")->data, kv * 4);
 	sherd_shard_close(s);
 	gguf_close(g);
 }
