@@ -55,6 +55,14 @@ static inline float num_as_float_1(int32_t i)
 /* Below this an amax is taken for zero: its reciprocal would not be a normal number. */
 #define NUM_TINY 7.8886091e-31f /* 2^-100 */
 #define NUM_INV_127 0.007874015748031496f
+/* A norm's mean square must be below: num_rsqrt() takes no more. NaN fails the comparison too. */
+#define NUM_NORM_MAX 1.3292280e36f /* 2^120 */
+/*
+ * Queries, keys and values must be below: then no score overflows, and none is NaN, which fmax() and
+ * num_exp() would pass over in silence. A value that is stored as a half must be below the other.
+ */
+#define NUM_QKV_MAX  2.8823038e17f /* 2^58 */
+#define NUM_HALF_MAX 65520.0f /* rounds to infinity */
 
 /*
  * exp: x = n ln2 + r with |r| <= ln2 / 2, a polynomial of degree 6 (Taylor, error < 2e-7 relative),

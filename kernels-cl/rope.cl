@@ -32,17 +32,13 @@ INLINED void rotate(float *x, __global const float *table, int rope_dim, int hal
 	}
 }
 
-/* Stores x as slot @slot: K's dimensions are PAGE apart, V's side by side. 1: it has no int8 scale. */
-INLINED int store(__global kv_t *side, int slot, const float *x, int is_k)
+/* Stores x as slot @slot: K's dimensions are PAGE apart, V's side by side. */
+INLINED void store(__global kv_t *side, int slot, const float *x, float amax, int is_k)
 {
-	int amax = 0;
-
-	for (int d = 0; d < HEAD_DIM; d++)
-		amax = max(amax, as_int(x[d]) & 0x7fffffff);
 #if KV == 1
 	float r;
 
-	scales_of(side)[slot] = num_quant_scale(as_float(amax), &r);
+	scales_of(side)[slot] = num_quant_scale(amax, &r);
 #endif
 	for (int d = 0; d < HEAD_DIM; d++) {
 		__global kv_t *to = side + (is_k ? d * PAGE + slot : slot * HEAD_DIM + d);
@@ -55,7 +51,6 @@ INLINED int store(__global kv_t *side, int slot, const float *x, int is_k)
 		*to = x[d];
 #endif
 	}
-	return KV == 1 ? not_finite(as_float(amax)) : 0;
 }
 
 __kernel void rope(__global float *qkv, int stride, int n_heads, int n_kv_heads,
@@ -68,20 +63,22 @@ __kernel void rope(__global float *qkv, int stride, int n_heads, int n_kv_heads,
 				 layer_offset, side_bytes };
 	__global float *at = qkv + (size_t)row * stride + h * HEAD_DIM;
 	float x[HEAD_DIM];
-	int bad = 0;
+	int amax = 0;
 
 	for (int d = 0; d < HEAD_DIM; d++)
 		x[d] = at[d];
 	if (rope_dim && h < n_heads + n_kv_heads)
 		rotate(x, table + (size_t)p * rope_dim, rope_dim, halves);
+	for (int d = 0; d < HEAD_DIM; d++)
+		amax = max(amax, as_int(x[d]) & 0x7fffffff);
 	if (h < n_heads) {
 		for (int d = 0; d < HEAD_DIM; d++)
 			at[d] = x[d] * q_scale;
 	} else if (h < n_heads + n_kv_heads) {
-		bad = store(k_of(&c, p / PAGE, h - n_heads), p % PAGE, x, 1);
+		store(k_of(&c, p / PAGE, h - n_heads), p % PAGE, x, as_float(amax), 1);
 	} else {
-		bad = store(v_of(&c, p / PAGE, h - n_heads - n_kv_heads), p % PAGE, x, 0);
+		store(v_of(&c, p / PAGE, h - n_heads - n_kv_heads), p % PAGE, x, as_float(amax), 0);
 	}
-	if (bad)
+	if (amax >= as_int(KV == 0 && h >= n_heads ? NUM_HALF_MAX : NUM_QKV_MAX))
 		fail_row(failed, step, row);
 }

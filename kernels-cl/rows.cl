@@ -192,8 +192,6 @@ INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
 }
 #endif
 
-#define NORM_MAX 1.3292280e36f /* 2^120: num_rsqrt takes no more; NaN fails the comparison too */
-
 /*
  * A = norm(src). @layer: layer norm, else RMS; bias may be absent (has_bias 0). A work-group a row:
  * global (local size, rows).
@@ -208,7 +206,7 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 	float mean = layer ? lane_sum(s, width, 0, 0.0f, lanes) * inv_n : 0.0f;
 	float v = lane_sum(s, width, 1, mean, lanes) * inv_n + eps;
 	float r = num_rsqrt_1(v);
-	int bad = !(v < NORM_MAX);
+	int bad = !(v < NUM_NORM_MAX);
 
 	for (int g = get_local_id(0); g < (width + 31) / 32; g += get_local_size(0)) {
 		float x[32], w[32], b[32];

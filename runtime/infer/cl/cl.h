@@ -99,7 +99,7 @@ struct sherd_cl_act {
 	cl_mem a; /* floats [n][a_stride] */
 	int a_stride;
 	cl_mem q, groups, halves;
-	int want; /* SHERD_WANT_... below */
+	int want; /* SHERD_QUANT_... below */
 };
 enum { SHERD_QUANT_F32 = 1, SHERD_QUANT_Q8 = 2, SHERD_QUANT_HALVES = 4 };
 

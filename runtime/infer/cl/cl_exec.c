@@ -31,14 +31,14 @@ struct cl_exec {
 	cl_mem inputs, input[N_INPUTS]; /* one buffer, and its parts */
 	size_t input_at[N_INPUTS + 1];
 	uint8_t *staging;
-	int pages_cap;
+	size_t pages_cap;
 	uint8_t *wires; /* [n_layers][n_batch], for the cuts */
 	float *mapped; /* the last run's result */
 	cl_mem mapped_mem;
 	/* the run in progress */
 	const struct sherd_work *w;
 	int n, n_tiles, n_chunks; /* rows; attention's tiles; chunks that the furthest row sees */
-	bool gathered;
+	bool gathered, no_room; /* no_room: what failed has been said */
 };
 
 static cl_mem new_buffer(struct cl_exec *x, size_t size, const char *what, struct sherd_error *err)
@@ -54,6 +54,7 @@ static cl_mem new_buffer(struct cl_exec *x, size_t size, const char *what, struc
 		m = clCreateBuffer(x->c.dev->context, CL_MEM_READ_WRITE, MAX(size, 64), NULL, &rc);
 	if (rc) {
 		x->c.rc = rc;
+		x->no_room = true;
 		sherd_fail_cl(err, rc, "%s: no room for %s, %.1f MiB (a buffer may have %.1f MiB)",
 			      x->c.dev->info.name, what, size / 1048576.0,
 			      x->c.dev->info.max_alloc / 1048576.0);
@@ -78,16 +79,18 @@ static void unmap(struct cl_exec *x)
 /* ------------------------------------------------------------------- inputs */
 
 /* (Re)makes the upload buffer with room for @pages numbers in the page tables. */
-static int make_inputs(struct cl_exec *x, int pages, struct sherd_error *err)
+static int make_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
 {
 	int group = x->hp->n_heads / x->hp->n_kv_heads;
 	size_t tiles = DIV_ROUND_UP((size_t)x->n_batch * group, SHERD_CL_TILE_QUERIES) + x->n_batch;
 	const size_t sizes[N_INPUTS] = { 64, 4 * x->n_batch, 4 * x->n_batch, 4 * x->n_batch,
 					 4 * x->n_batch, sizeof(struct sherd_cl_tile) * tiles,
-					 4 * (size_t)pages };
+					 4 * pages };
 	cl_int rc = 0;
 	int i;
 
+	x->pages_cap = 0; /* should this fail, the next run tries again */
+	x->c.failed = NULL;
 	for (i = 0; i < N_INPUTS; i++)
 		release(&x->input[i]);
 	release(&x->inputs);
@@ -106,6 +109,8 @@ static int make_inputs(struct cl_exec *x, int pages, struct sherd_error *err)
 		if (rc)
 			x->c.rc = rc;
 	}
+	if (x->no_room)
+		return sherd_cl_errno(x->c.rc);
 	if (x->c.rc)
 		return sherd_fail_cl(err, x->c.rc, "%s: buffers for a step's inputs",
 				     x->c.dev->info.name);
@@ -135,7 +140,7 @@ static int upload(struct cl_exec *x, struct sherd_error *err)
 	size_t n_pages = (size_t)w->n_items * w->pages_stride;
 	int group = x->hp->n_heads / x->hp->n_kv_heads, rc;
 
-	if ((int)n_pages > x->pages_cap) {
+	if (n_pages > x->pages_cap) {
 		rc = make_inputs(x, n_pages, err);
 		if (rc)
 			return rc;
@@ -331,7 +336,7 @@ static const char *what_failed(const struct sherd_op *op)
 	case SHERD_OP_CUT:
 		return "the residual stream at a cut";
 	case SHERD_OP_ROPE:
-		return "a key or value";
+		return "a query, key or value";
 	case SHERD_OP_ACT:
 		return "the feed-forward activation";
 	default:
@@ -373,6 +378,8 @@ static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err
 	}
 	if (clFinish(x->c.dev->queue) && !x->c.rc)
 		x->c.rc = CL_OUT_OF_RESOURCES;
+	if (x->no_room)
+		return sherd_cl_errno(x->c.rc);
 	if (x->c.rc)
 		return sherd_fail_cl(err, x->c.rc, "%s: a step of %d rows failed",
 				     x->c.dev->info.name, x->w->n_rows);
@@ -387,7 +394,7 @@ static int cl_run(struct sherd_exec *e, const struct sherd_work *w, const float 
 
 	x->w = w;
 	x->n = w->n_rows;
-	x->gathered = false;
+	x->gathered = x->no_room = false;
 	x->c.rc = 0;
 	unmap(x);
 	rc = upload(x, err);

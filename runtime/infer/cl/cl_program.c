@@ -214,8 +214,8 @@ static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct 
 		if (!code)
 			continue;
 		p->kernel[k] = NULL;
-		if (k >= SHERD_K_MATMUL_1 && code == CL_INVALID_KERNEL_NAME)
-			continue; /* a variant that this path, or this kind of weights, does not have */
+		if (k == SHERD_K_MATMUL_TILE && code == CL_INVALID_KERNEL_NAME)
+			continue; /* only a path with a matrix unit has it */
 		return sherd_fail_cl(err, code, "%s: kernel %s", p->spec, kernel_names[k]);
 	}
 	return 0;

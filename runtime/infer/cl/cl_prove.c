@@ -30,6 +30,20 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 	return both ? 0 : -ENOMEM;
 }
 
+/* A file that says anything else, or nothing, has seen a disk or a power failure. */
+static bool proven(struct sherd_cl *c, const struct sherd_cl_program *p)
+{
+	char key[SHERD_SHA256_HEX], *verdict;
+	bool passed;
+
+	if (sherd_cl_verdict_key(c, p, key))
+		return false;
+	verdict = sherd_device_verdict_get(key);
+	passed = verdict && !strcmp(verdict, SHERD_CL_PASSED);
+	free(verdict);
+	return passed;
+}
+
 /* A child and its share of the programs: compilers run side by side. */
 struct child {
 	pthread_t thread;
@@ -43,20 +57,16 @@ struct child {
 /* Deals the specs without a verdict to @n_children; returns how many there are. */
 static int deal_unproven(struct sherd_cl *c, struct child *children, int n_children)
 {
-	char key[SHERD_SHA256_HEX], *verdict;
 	int i, n = 0;
 
 	for (i = 0; i < c->n_programs; i++) {
 		struct child *to = &children[n % n_children];
 
-		verdict = sherd_cl_verdict_key(c, &c->programs[i], key) ? NULL :
-									   sherd_device_verdict_get(key);
-		if (!verdict) {
+		if (!proven(c, &c->programs[i])) {
 			to->len += snprintf(to->list + to->len, sizeof(to->list) - to->len, "%s%s",
 					    to->len ? "," : "", c->programs[i].spec);
 			n++;
 		}
-		free(verdict);
 	}
 	return n;
 }
@@ -98,7 +108,11 @@ static int prove_here(struct sherd_cl *c, struct sherd_error *err)
 {
 	int rc = sherd_cl_build(c, err);
 
-	return rc ? rc : sherd_cl_selftest_programs(c, 1, err);
+	if (!rc)
+		rc = sherd_cl_selftest_programs(c, 1, err);
+	if (!rc)
+		sherd_cl_keep(c);
+	return rc;
 }
 
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err)

@@ -53,9 +53,12 @@ void *sherd_st_alloc(struct sherd_st *t, size_t size)
 
 cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size)
 {
+	cl_int code;
 	cl_mem m = clCreateBuffer(t->c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
-				  MAX(size, 64), (void *)data, &t->c->rc);
+				  MAX(size, 64), (void *)data, &code);
 
+	if (code && !t->c->rc)
+		t->c->rc = code;
 	if (t->n_mem == ARRAY_SIZE(t->mem))
 		abort();
 	return t->mem[t->n_mem++] = m;
@@ -156,8 +159,7 @@ int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error 
 	return rc;
 }
 
-/* Keeps the binaries and the verdicts: the next process neither compiles nor tests. */
-static void keep_all(struct sherd_cl *c)
+void sherd_cl_keep(struct sherd_cl *c)
 {
 	const char *sources[2];
 	char options[128], key[SHERD_SHA256_HEX];
@@ -169,7 +171,7 @@ static void keep_all(struct sherd_cl *c)
 		sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 		sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
 		if (!sherd_cl_verdict_key(c, p, key))
-			sherd_device_verdict_put(key, "passed\n", NULL);
+			sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
 	}
 }
 
@@ -187,7 +189,7 @@ int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint
 	if (!rc)
 		rc = sherd_cl_selftest_programs(&c, seed, err);
 	if (!rc)
-		keep_all(&c);
+		sherd_cl_keep(&c);
 	sherd_cl_close(&c);
 	return rc;
 }

@@ -134,7 +134,6 @@ static void check_matmul(struct sherd_st *t, struct sherd_cl_program *p, enum sh
 	struct sherd_cl_rows d = { sherd_st_upload(t, dst, 4 * (size_t)n * stride), stride };
 	cl_mem db = with_bias ? sherd_st_upload(t, bias, 4 * rows) : NULL;
 
-	(void)p;
 	sherd_cl_matmul(t->c, k, dw, a, n, db, residual, d, col);
 	sherd_ref_matmul(w, &ra, n, with_bias ? bias : NULL, residual, dst + col, stride);
 	sherd_st_expect(t, d.mem, dst, 4 * (size_t)n * stride, p->spec, "kernel %d, %d x %d x %d",
