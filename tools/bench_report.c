@@ -266,11 +266,11 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 	model_type(i, type, sizeof(type));
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime(&t->when));
 	own = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s, s:i, s:i, "
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s, s:i, s:i, "
 		"s:i, s:s}",
 		"build_commit", sherd_version(), "cpu_info", i->device, "gpu_info", "", "devices",
-		i->device, "backends", backend(b), "model_filename", i->path, "model_type", type,
-		"model_size", (json_int_t)i->weight_bytes, "model_n_params",
+		i->device, "backends", backend(b), "model_filename", tool_json_path(i->path),
+		"model_type", type, "model_size", (json_int_t)i->weight_bytes, "model_n_params",
 		(json_int_t)i->n_params, "n_batch", i->n_batch, "n_ubatch", i->n_batch, "n_threads",
 		b->n_threads, "type_k", kv_name(b->params.kv_type), "type_v",
 		kv_name(b->params.kv_type), "n_prompt", t->n_prompt, "n_gen", t->n_gen, "n_depth",

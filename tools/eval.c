@@ -317,19 +317,19 @@ static int print_json(const struct eval *e)
 {
 	double error, ppl = perplexity(e, &error);
 	json_t *j = json_pack(
-		"{s:f, s:f, s:s, s:i, s:I, s:i, s:i, s:{s:s, s:I, s:s}, s:s, s:s, s:s, s:f}",
+		"{s:f, s:f, s:s, s:i, s:I, s:i, s:i, s:{s:o, s:I, s:s}, s:o, s:s, s:s, s:f}",
 		"perplexity", ppl, "error", error, "protocol", e->protocol->name, "context", e->ctx,
 		"scored", (json_int_t)e->n_scored, "windows", e->n_windows, "tokens", e->n_ids,
-		"corpus", "path", e->file, "bytes", (json_int_t)e->file_bytes, "sha256", e->sha256,
-		"model", e->info->path, "device", e->info->device, "bit_profile",
-		e->info->bit_profile, "seconds", e->seconds);
+		"corpus", "path", tool_json_path(e->file), "bytes", (json_int_t)e->file_bytes, "sha256",
+		e->sha256, "model", tool_json_path(e->info->path), "device", e->info->device,
+		"bit_profile", e->info->bit_profile, "seconds", e->seconds);
 	int rc = j ? json_dumpf(j, stdout, JSON_INDENT(2)) : -1;
 
 	json_decref(j);
+	if (rc)
+		return tool_failf(&tool_eval, "the result cannot be written as JSON");
 	putchar('\n');
-	return rc ? tool_failf(&tool_eval,
-			       "the result cannot be written as JSON (is a path no UTF-8?)")
-		  : TOOL_OK;
+	return TOOL_OK;
 }
 
 static void clean_up(struct eval *e)

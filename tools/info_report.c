@@ -215,21 +215,13 @@ static json_t *tokenizer_json(const struct info *in)
 			 (int)sherd_tokenizer_eos(in->tok));
 }
 
-/* A path may be any bytes; JSON may not. */
-static json_t *path_json(const char *path)
-{
-	json_t *s = json_string(path);
-
-	return s ? s : json_null();
-}
-
 int info_print_json(const struct info *in)
 {
 	bool runs = in->known && !*in->why_not.msg;
 	json_t *root =
 		json_pack("{s:o, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "path",
-			  path_json(in->path), "architecture", in->arch, "name", in->name, "packed",
-			  in->shard != NULL, "runs", runs, "file_bytes",
+			  tool_json_path(in->path), "architecture", in->arch, "name", in->name,
+			  "packed", in->shard != NULL, "runs", runs, "file_bytes",
 			  json_count(in->g->map.size), "parameters", json_count(in->n_params),
 			  "formats", formats_json(in), "tokenizer", tokenizer_json(in));
 	int ret;
@@ -239,7 +231,7 @@ int info_print_json(const struct info *in)
 	if (root && runs)
 		json_object_set_new(root, "memory", memory_json(in));
 	if (root && !runs)
-		json_object_set_new(root, "why_not", path_json(in->why_not.msg));
+		json_object_set_new(root, "why_not", tool_json_path(in->why_not.msg));
 	if (root && in->list_tensors)
 		json_object_set_new(root, "tensors", tensors_json(in));
 	ret = !root || json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <jansson.h>
 #include "tool.h"
 
 #define TEXT_LIMIT ((size_t)1 << 30)
@@ -214,6 +215,13 @@ bool tool_flush(const struct tool *t)
 		tool_failf(t, "the output could not be written: %s",
 			   code ? strerror(code) : "write error");
 	return false;
+}
+
+struct json_t *tool_json_path(const char *path)
+{
+	json_t *s = json_string(path);
+
+	return s ? s : json_null();
 }
 
 size_t tool_distance(const char *a, const char *b)

@@ -80,6 +80,9 @@ const char *tool_bytes(uint64_t bytes);
 /* Flushes stdout; false (and a sentence) if something was lost, so that `> /dev/full` fails. */
 bool tool_flush(const struct tool *t);
 
+/* A path for a result in JSON: null where its bytes are no UTF-8, which JSON cannot say. */
+struct json_t *tool_json_path(const char *path);
+
 /* How many letters to change, add or drop between two words: for "did you mean". */
 size_t tool_distance(const char *a, const char *b);
 

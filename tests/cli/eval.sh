@@ -22,6 +22,10 @@ ok "the text form has the same value" grep -qF "$(printf '%.4f' "$first")" "$out
 sh_run "${ppl[@]}" --json --protocol gptq
 ok "another protocol is another number" test "$(json scored)" = $((6 * 63))
 
+cp "$model" "$tmp/"$'caf\xe9.gguf'
+sh_run "${ppl[@]}" --json -m "$tmp/"$'caf\xe9.gguf' --device reference
+ok "a model whose path is no UTF-8 is measured all the same" test "$(json perplexity)" = "$first"
+
 refuses "a text shorter than a window is refused with both numbers" 1 "tokens .*256" \
 	eval perplexity -m "$model" -f .gitignore --ctx 256
 refuses "an empty text is refused" 1 "." eval perplexity -m "$model" -f /dev/null
