@@ -67,7 +67,7 @@ static int check_line(struct pack *p, int argc, char **argv)
 			       : 0;
 	if (!p->model_name)
 		return tool_usage(&tool_pack, "which model? sherd pack MODEL -o SHARD");
-	if (!p->out)
+	if (!p->out || !p->out[0])
 		return tool_usage(&tool_pack, "where to? -o SHARD");
 	if (p->params.bits && p->params.bits != 4 && p->params.bits != 8)
 		return tool_usage(&tool_pack, "--bits: %d is neither 4 nor 8", p->params.bits);

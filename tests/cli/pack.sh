@@ -19,6 +19,7 @@ refuses "a shard cannot be packed onto itself" 1 "." pack "$tmp/a.shard" -o "$tm
 refuses "a folder that is not there is named" 1 "nowhere" pack "$model" -o "$tmp/nowhere/x.shard"
 refuses "a device file is not overwritten" 1 "/dev/full" pack "$model" -o /dev/full -f
 refuses "an output is wanted" 2 "-o" pack "$model"
+refuses "an output without a name is no output" 2 "-o" pack "$model" -o ''
 refuses "layers that the model lacks are refused with those it has" 1 "0-5" \
 	pack "$model" -o "$tmp/c.shard" --layers 4-99
 refuses "a range that runs backwards is refused" 2 "--layers" pack "$model" -o "$tmp/c.shard" --layers 4-2
