@@ -62,6 +62,8 @@ int main(int argc, char **argv)
 
 	/* A reader that goes away is a failed write, not a death in the middle of a file. */
 	signal(SIGPIPE, SIG_IGN);
+	/* Nor is a limit on files, as on a full disk. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (argc < 2)
 		return help(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||

@@ -20,7 +20,7 @@ struct run {
 	struct sherd_sampler_params sampler;
 	struct opt_strs stops;
 	struct opt_ints cuts;
-	uint64_t seed;
+	uint64_t seed, fresh_seed; /* as asked for; what it is if nobody asks */
 	int n_predict;
 	bool ignore_eos, echo, verbose, from_stdin;
 	enum sherd_wire wire_type;
@@ -42,8 +42,6 @@ struct run {
 	double start, opened, prefilled, first, ended; /* seconds */
 	const char *why_stopped; /* a sentence, or NULL */
 };
-
-#define SEED_RANDOM UINT64_MAX
 
 static volatile sig_atomic_t interrupted;
 
@@ -144,7 +142,8 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		{ 'b', "batch-size", OPT_INT, &r->params.n_batch, 1, 4096, "N",
 		  "tokens of the prompt that are computed together (default: 256); changes speed "
 		  "and memory, never the text" },
-		{ 0, "kv", OPT_STR, &r->kv, 0, 0, "TYPE", "the KV cache's type: f16 (default), int8" },
+		{ 0, "kv", OPT_STR, &r->kv, 0, 0, "TYPE",
+		  "the KV cache's type: f16 (default), int8, f32" },
 		{ 0, "cuts", OPT_INTS, &r->cuts, 1, 65535, "L,...",
 		  "before these layers, put the activations through the wire format: gives the "
 		  "bits that a pipeline cut there gives" },
@@ -252,19 +251,21 @@ static int list_ends(struct run *r)
 	return TOOL_OK;
 }
 
+/* 32 bits are enough to be fresh, and short enough to type again. */
+static uint64_t fresh_seed(void)
+{
+	uint32_t seed;
+
+	return getrandom(&seed, sizeof(seed), 0) == sizeof(seed) ? seed : (uint64_t)time(NULL);
+}
+
 static int new_session(struct run *r)
 {
 	struct sherd_session_params p = { .sampler = r->sampler };
 	struct sherd_error err;
 
-	if (r->seed == SEED_RANDOM) {
-		r->seed = 0;
-		/* 32 bits are enough to be fresh, and short enough to type again. */
-		if (getrandom(&r->seed, 4, 0) != 4)
-			r->seed = (uint64_t)time(NULL);
-		if (r->sampler.temp > 0)
-			fprintf(stderr, "sherd: seed %llu\n", (unsigned long long)r->seed);
-	}
+	if (r->seed == r->fresh_seed && r->sampler.temp > 0)
+		fprintf(stderr, "sherd: seed %llu\n", (unsigned long long)r->seed);
 	p.sampler.seed = r->seed;
 	p.cuts = r->cuts.v;
 	p.n_cuts = r->cuts.n;
@@ -461,13 +462,14 @@ static int run_main(int argc, char **argv)
 		.params = SHERD_MODEL_PARAMS_INIT,
 		.sampler = SHERD_SAMPLER_PARAMS_INIT,
 		.n_predict = -1,
-		.seed = SEED_RANDOM,
 		.stream = { .out = stdout, .stops = &r.stops },
 	};
 	struct sherd_error err = { "out of memory" };
 	bool done;
-	int rc = parse(&r, argc, argv, &done);
+	int rc;
 
+	r.seed = r.fresh_seed = fresh_seed();
+	rc = parse(&r, argc, argv, &done);
 	if (rc || done)
 		goto out;
 	r.start = now();

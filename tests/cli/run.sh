@@ -50,6 +50,8 @@ sh_run run -m "$model" -p The -n 40 -s 5 --temp 1.5 --top-k 0 --top-p 1 --min-p 
 ok "the same seed gives the same text" same "$tmp/a" "$out"
 sh_run run -m "$model" -p The -n 40 -s 6 --temp 1.5 --top-k 0 --top-p 1 --min-p 0
 ok "another seed gives another text" bash -c "! cmp -s '$tmp/a' '$out'"
+sh_run run -m "$model" -p The -n 2 -s 18446744073709551615
+ok "the largest seed is a seed" bash -c "test $rc = 0 && ! grep -q 'sherd: seed' '$err'"
 sh_run run -m "$model" -p The -n 40
 cp "$out" "$tmp/a"
 seed=$(sed -n 's/^sherd: seed //p' "$err")
@@ -132,6 +134,14 @@ text "$tmp/a" -p "The scheduler" -n 8
 XDG_CACHE_HOME=/dev/null text "$tmp/b" -p "The scheduler" -n 8
 ok "where there is no room for a cache, run works without and says so" \
 	bash -c "test $rc = 0 && cmp -s '$tmp/a' '$tmp/b' && grep -qi 'memory' '$err'"
+(
+	ulimit -f 0
+	XDG_CACHE_HOME=$tmp/full "$sherd" "${greedy[@]}" -p "The scheduler" -n 8 --device reference | cat
+	exit "${PIPESTATUS[0]}"
+) 2>&1 >"$tmp/b" | cat >"$err"
+rc=${PIPESTATUS[0]}
+ok "where no file may grow, not even in memory, one sentence says so" \
+	bash -c "test $rc = 1 && tail -n 1 '$err' | grep -q '^sherd run: .*File too large'"
 HOME=/nonexistent XDG_CACHE_HOME='' text "$tmp/b" -p "The scheduler" -n 8
 ok "a user without a home is served" bash -c "test $rc = 0 && cmp -s '$tmp/a' '$tmp/b'"
 
