@@ -133,16 +133,21 @@ static bool read_child(struct child *c, double deadline)
 	return true;
 }
 
-/* waitpid with a deadline: the child may have closed its stderr and hang on. False: time is up. */
-static bool wait_child(pid_t pid, double deadline, int *status)
+/*
+ * waitpid with a deadline: the child may have closed its stderr and hang on. -ECHILD: somebody else,
+ * or nobody (SIGCHLD ignored), knows how it ended.
+ */
+static int wait_child(pid_t pid, double deadline, int *status)
 {
 	for (;;) {
 		pid_t got = waitpid(pid, status, WNOHANG);
 
-		if (got == pid || (got < 0 && errno != EINTR))
-			return true;
+		if (got == pid)
+			return 0;
+		if (got < 0 && errno != EINTR)
+			return -errno;
 		if (sherd_now() > deadline)
-			return false;
+			return -ETIMEDOUT;
 		usleep(2000);
 	}
 }
@@ -207,11 +212,16 @@ static int judge(int status, const struct tail *tail, struct sherd_error *err)
 static int finish(struct child *c, double timeout_s, double deadline, struct sherd_error *err)
 {
 	int status = 0;
+	int ret = read_child(c, deadline) ? wait_child(c->pid, deadline, &status) : -ETIMEDOUT;
 
-	if (read_child(c, deadline) && wait_child(c->pid, deadline, &status)) {
+	if (!ret) {
 		tail_end(&c->tail);
 		return judge(status, &c->tail, err);
 	}
+	if (ret != -ETIMEDOUT)
+		return sherd_fail(err, -EIO,
+				  "the device's test has ended, nobody knows how (%s): this process "
+				  "must not ignore SIGCHLD", strerror(-ret));
 	kill(-c->pid, SIGKILL);
 	waitpid(c->pid, &status, 0);
 	tail_end(&c->tail);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* child: the process that tries a device out first, played by a shell script named sherd. */
+#include <signal.h>
 #include "device/device.h"
 #include "scratch.h"
 
@@ -91,6 +92,19 @@ static void a_chatty_child_neither_blocks_nor_overflows(void **state)
 	free(text);
 }
 
+/* ... which is what a process inherits from some daemons: a crash must not count as a pass. */
+static void a_child_whose_end_nobody_knows_has_not_passed(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	fake_command("kill -SEGV $$");
+	signal(SIGCHLD, SIG_IGN);
+	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
+	signal(SIGCHLD, SIG_DFL);
+	assert_non_null(strstr(err.msg, "SIGCHLD"));
+}
+
 static void no_sherd_command_is_not_an_error_of_the_device(void **state)
 {
 	struct sherd_error err;
@@ -109,6 +123,7 @@ int main(void)
 		cmocka_unit_test(a_crashing_child_is_named_by_its_signal),
 		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
 		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
+		cmocka_unit_test(a_child_whose_end_nobody_knows_has_not_passed),
 		cmocka_unit_test(no_sherd_command_is_not_an_error_of_the_device),
 	};
 
