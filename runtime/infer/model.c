@@ -264,7 +264,8 @@ int sherd_prefill(struct sherd_session *s, const int32_t *tokens, int n, const f
 		item.want = done == n ? SHERD_WANT_LAST : SHERD_WANT_NONE;
 		rc = sherd_step(m, &item, 1, 0, 0, &rows, err);
 		if (rc) {
-			sherd_session_truncate(s, start, NULL);
+			if (done > item.n) /* else nothing has moved */
+				sherd_session_truncate(s, start, NULL);
 			return rc;
 		}
 	}

@@ -460,6 +460,51 @@ static void opencl_gives_the_bits_of_the_reference(void **state)
 	}
 }
 
+/* A norm that multiplies by @huge: what is refused, by words of the sentence; NULL: nothing. */
+static const struct overflow {
+	const char *vector;
+	float huge;
+	enum sherd_kv_type kv;
+	const char *says;
+} overflows[] = {
+	{ "blk.1.attn_norm.weight", 3e38f, SHERD_KV_F16, "layer 1, position 0: the residual stream" },
+	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_F16, "layer 1, position 0: a query, key or value" },
+	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_F32, NULL },
+	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_INT8, NULL },
+	{ "blk.1.attn_norm.weight", 1e20f, SHERD_KV_F32, "layer 1, position 0: a query, key or value" },
+	{ "blk.1.attn_norm.weight", 1e20f, SHERD_KV_INT8, "layer 1, position 0: a query, key or value" },
+	{ "blk.0.ffn_norm.weight", 1e22f, SHERD_KV_F16, "layer 0, position 0: the feed-forward" },
+	{ "output_norm.weight", 3e38f, SHERD_KV_F16, "after the last layer, position 0" },
+};
+
+static void what_overflows_is_refused_and_named(void **state)
+{
+	struct tiny_model t = tiny_models[0];
+	struct sherd_error err;
+	const float *logits;
+	struct rig r;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < ARRAY_SIZE(overflows); i++) {
+		const struct overflow *o = &overflows[i];
+		struct sherd_model_params p = { .kv_type = o->kv };
+		struct sherd_session *s;
+
+		t.huge = o->vector;
+		t.huge_mean = o->huge;
+		if (!rig_open(&r, &t, *state, &p))
+			skip();
+		s = new_session(&r);
+		rc = sherd_prefill(s, r.prompt, 1, &logits, &err);
+		if (rc != (o->says ? -EDOM : 0) || (rc && !strstr(err.msg, o->says)))
+			fail_msg("%s at %g, KV type %d: %d, %s", o->vector, o->huge, o->kv, rc,
+				 rc ? err.msg : "not refused");
+		sherd_session_free(s);
+		rig_close(&r);
+	}
+}
+
 /* Draws with a seed: the tokens, not only the logits, come again. */
 static void check_sampling(struct rig *r)
 {
@@ -554,6 +599,7 @@ int main(void)
 		ON_BOTH(what_was_truncated_leaves_no_trace),
 		ON_BOTH(a_chain_of_stages_gives_the_bits_of_the_whole_model),
 		ON_BOTH(a_cut_within_one_process_is_the_wires_arithmetic),
+		ON_BOTH(what_overflows_is_refused_and_named),
 		ON_BOTH(a_replayed_session_draws_the_same_tokens),
 		ON_BOTH(the_golden_story_comes_out_byte_for_byte),
 		cmocka_unit_test(opencl_gives_the_bits_of_the_reference),

@@ -211,6 +211,20 @@ static void ranges_may_run_ahead_of_each_other_but_not_overlap_unevenly(void **s
 	assert_int_equal(step(r, r->a, 1, 0, 0), 0);
 }
 
+/* Layer 2 lags behind: the prompt is refused, and layers 0 and 1 keep what they have. */
+static void a_prompt_that_is_refused_moves_no_layer(void **state)
+{
+	struct rig *r = *state;
+	const float *logits;
+
+	assert_int_equal(step(r, r->a, 5, 0, 2), 0);
+	assert_int_equal(sherd_prefill(r->a, r->tokens, 3, &logits, &r->err), -EINVAL);
+	SAYS(r, "equally far");
+	assert_int_equal(r->a->layer_pos[1], 5);
+	assert_int_equal(step(r, r->a, 5, 2, 3), 0);
+	assert_int_equal(sherd_session_pos(r->a), 5);
+}
+
 static void truncation_gives_pages_back(void **state)
 {
 	struct rig *r = *state;
@@ -257,7 +271,8 @@ static void an_overflow_is_an_error_that_names_layer_and_position(void **state)
 	struct rig *r = *state, own = { 0 };
 	const float *logits;
 
-	bad.overflow_layer = 2;
+	bad.huge = "blk.2.ffn_norm.weight";
+	bad.huge_mean = 3e38f;
 	own.m = open_model(&bad, &p);
 	assert_int_equal(sherd_session_new(&own.a, own.m, NULL, &own.err), 0);
 	memcpy(own.tokens, r->tokens, sizeof(own.tokens));
@@ -351,6 +366,7 @@ int main(void)
 		T(layers_that_are_not_there_are_refused),
 		T(tokens_and_hidden_rows_each_have_their_place),
 		T(ranges_may_run_ahead_of_each_other_but_not_overlap_unevenly),
+		T(a_prompt_that_is_refused_moves_no_layer),
 		T(truncation_gives_pages_back),
 		T(a_cache_without_free_pages_moves_no_session),
 		T(an_overflow_is_an_error_that_names_layer_and_position),

@@ -12,13 +12,13 @@
 
 const struct tiny_model tiny_models[] = {
 	/* arch, layers, hidden, heads, kv, head_dim, ffn, vocab, ctx, type, embd, tied, freqs */
-	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, 0 },
-	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, 0 },
-	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, 0 },
-	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, 0 },
-	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, 0 },
-	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, 0 },
-	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, 0 },
+	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, NULL, 0 },
+	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, NULL, 0 },
+	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, NULL, 0 },
+	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, NULL, 0 },
+	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, NULL, 0 },
+	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, NULL, 0 },
+	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, NULL, 0 },
 	{ 0 },
 };
 
@@ -178,6 +178,8 @@ static void vector(struct maker *m, const char *name, int n, float mean)
 		gguf_put_tensor(m->w, name, GGML_F32, 1, dims);
 		return;
 	}
+	if (m->t->huge && !strcmp(name, m->t->huge))
+		mean = m->t->huge_mean;
 	for (i = 0; i < n; i++) {
 		float x = mean + 0.1f * tiny_normal(&m->rng);
 
@@ -222,9 +224,8 @@ static void attention(struct maker *m, int l, bool gpt2)
 static void feed_forward(struct maker *m, int l, bool gpt2)
 {
 	const struct tiny_model *t = m->t;
-	bool over = t->overflow_layer && l == t->overflow_layer;
 
-	vector(m, blk(l, "ffn_norm.weight"), t->hidden, over ? 3e38f : 1.0f);
+	vector(m, blk(l, "ffn_norm.weight"), t->hidden, 1.0f);
 	if (gpt2)
 		vector(m, blk(l, "ffn_norm.bias"), t->hidden, 0.0f);
 	else

@@ -17,7 +17,8 @@ struct tiny_model {
 	bool tied; /* no output matrix */
 	bool rope_freqs; /* Llama-3's divisors */
 	uint64_t seed;
-	int overflow_layer; /* > 0: that layer's ffn norm multiplies by 3e38 */
+	const char *huge; /* this vector ("blk.2.ffn_norm.weight") has values around ... */
+	float huge_mean;
 };
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */

@@ -112,10 +112,29 @@ void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size
 			   (unsigned long long)t->seed);
 }
 
+/* Compares what kernels said of the row that they refused, and forgets it. @row -1: none. */
+void sherd_st_expect_failed(struct sherd_st *t, int row, const char *what, float x)
+{
+	const cl_int want[2] = { row < 0 ? 0 : t->c->step + 1, MAX(row, 0) };
+
+	sherd_st_expect(t, t->c->failed, want, sizeof(want), what, "step and row refused, for %g", x);
+	sherd_st_clear_failed(t);
+}
+
+void sherd_st_clear_failed(struct sherd_st *t)
+{
+	static const cl_int none[2];
+
+	if (!t->c->rc)
+		t->c->rc = clEnqueueWriteBuffer(t->c->dev->queue, t->c->failed, CL_TRUE, 0, sizeof(none),
+						none, 0, NULL, NULL);
+}
+
 static int test_program(struct sherd_st *t, struct sherd_cl_program *p)
 {
 	int i;
 
+	sherd_st_clear_failed(t);
 	for (i = 0; i < ROUNDS && !t->rc; i++) {
 		switch (p->kind) {
 		case SHERD_CL_ROWS:

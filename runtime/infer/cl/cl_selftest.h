@@ -29,6 +29,9 @@ void sherd_st_reset(struct sherd_st *t);
 void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size, const char *what,
 		     const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
+void sherd_st_clear_failed(struct sherd_st *t);
+void sherd_st_expect_failed(struct sherd_st *t, int row, const char *what, float x);
+
 /* The cases, @round counts from 0. */
 void sherd_st_rows(struct sherd_st *t, int round);
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round);

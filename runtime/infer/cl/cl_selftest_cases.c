@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* cl_selftest_cases: the shapes and inputs of the self-test, and what the reference says to each. */
+#include <math.h>
 #include <stdlib.h>
 #include "infer/cl/cl_selftest.h"
 #include "infer/ref/ref.h"
+#include "num.h"
 
 /* The quantizer's three outputs on the host, rows padded to 16 for the matrix unit. */
 struct host_act {
@@ -280,6 +282,40 @@ static void check_embed(struct sherd_st *t, int n, int width)
 	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "embed", "%d x %d %s", n, width, name);
 }
 
+/* One for each round: kernels refuse what the reference refuses, and no more. */
+static const float extremes[] = { NAN, INFINITY, -INFINITY, 3e38f, -3e18f, 1e5f };
+
+static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act, int n, int width)
+{
+	int row = sherd_st_below(t, n), i, rc;
+	float *x = sherd_st_floats(t, (size_t)n * width), *at = x + (size_t)row * width;
+	float *w = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
+	struct sherd_cl_act a = poisoned_act(t, n, width);
+	cl_mem wm = sherd_st_upload(t, w, 4 * width);
+	uint8_t *wire = sherd_st_alloc(t, n);
+	struct sherd_cl_rows d;
+
+	at[sherd_st_below(t, width)] = extreme;
+	d = upload_rows(t, x, n, width);
+	sherd_st_expect_failed(t, -1, "rows", 0);
+	for (i = SHERD_NORM_NONE; i <= SHERD_NORM_LAYER; i++) {
+		sherd_cl_norm(t->c, i, d, n, width, wm, NULL, 1e-5f, &a);
+		rc = sherd_ref_norm(i, at, w, NULL, width, 1e-5f, y);
+		sherd_st_expect_failed(t, rc ? row : -1, "norm", extreme);
+	}
+	sherd_cl_activate(t->c, act, false, d, n, width, &a);
+	sherd_ref_act(act, NULL, at, width, y);
+	rc = sherd_ref_norm(SHERD_NORM_NONE, y, NULL, NULL, width, 0, y);
+	sherd_st_expect_failed(t, rc ? row : -1, "activate", extreme);
+	for (i = SHERD_WIRE_INT8; i <= SHERD_WIRE_F32; i++) {
+		memset(wire, i, n);
+		sherd_cl_cut(t->c, upload_rows(t, x, n, width), n, width, sherd_st_upload(t, wire, n));
+		memcpy(y, at, 4 * width);
+		rc = sherd_ref_cut(i, y, width);
+		sherd_st_expect_failed(t, rc ? row : -1, "cut", extreme);
+	}
+}
+
 void sherd_st_rows(struct sherd_st *t, int round)
 {
 	int n = round ? 1 + sherd_st_below(t, 40) : 1;
@@ -292,6 +328,7 @@ void sherd_st_rows(struct sherd_st *t, int round)
 	check_cut_and_gather(t, n, width);
 	check_embed(t, n, width);
 	check_embed(t, n, width);
+	check_refusals(t, extremes[round % ARRAY_SIZE(extremes)], round % 3, n, width);
 }
 
 /* --------------------------------------------------------------------- attention */
@@ -308,9 +345,9 @@ struct attention {
 };
 
 /* What the reference executor does to a row: see ref_exec.c. */
-static void ref_rope_row(struct attention *a, int pos)
+static int ref_rope_row(struct attention *a, int pos)
 {
-	int dim = a->shape.head_dim, h, d;
+	int dim = a->shape.head_dim, h, d, rc = 0;
 	float *q = a->qkv + (size_t)pos * a->stride, *k = q + a->n_heads * dim;
 	float *v = k + a->shape.n_kv_heads * dim;
 	uint8_t *page = a->pool + a->pages[pos / SHERD_PAGE] * sherd_kv_shape_page_bytes(&a->shape);
@@ -318,11 +355,14 @@ static void ref_rope_row(struct attention *a, int pos)
 	for (h = 0; a->rope && h < a->n_heads + a->shape.n_kv_heads; h++)
 		sherd_ref_rope(a->position, a->rope + (size_t)pos * a->rope_dim, a->rope_dim,
 			       q + h * dim);
+	if (!sherd_ref_below(q, a->n_heads * dim, NUM_QKV_MAX))
+		return -EDOM;
 	for (d = 0; d < a->n_heads * dim; d++)
 		q[d] = q[d] * 0.125f;
-	for (h = 0; h < a->shape.n_kv_heads; h++)
-		sherd_ref_kv_store(&a->shape, page, a->layer, h, pos % SHERD_PAGE, k + h * dim,
-				   v + h * dim);
+	for (h = 0; h < a->shape.n_kv_heads && !rc; h++)
+		rc = sherd_ref_kv_store(&a->shape, page, a->layer, h, pos % SHERD_PAGE, k + h * dim,
+					v + h * dim);
+	return rc;
 }
 
 static void make_attention(struct sherd_st *t, struct attention *a, const struct sherd_cl_program *p,
@@ -389,6 +429,7 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 {
 	struct sherd_cl_cache cache = { 0 };
 	struct attention a = { 0 };
+	float extreme = extremes[round % ARRAY_SIZE(extremes)];
 	struct sherd_cl_rows qkv;
 	int32_t *pos, *item;
 	cl_mem rope = NULL;
@@ -416,4 +457,13 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 	check_attend(t, &a, &cache, 1);
 	i = 1 + sherd_st_below(t, 40);
 	check_attend(t, &a, &cache, MIN(a.n_ctx, i));
+
+	sherd_st_expect_failed(t, -1, "rope", 0);
+	for (i = 0; i < a.stride; i++)
+		a.qkv[i] = sherd_st_float(t);
+	a.qkv[sherd_st_below(t, a.stride)] = extreme;
+	cache.pos = sherd_st_upload(t, pos, 4);
+	sherd_cl_rope(t->c, upload_rows(t, a.qkv, 1, a.stride), 1, a.n_heads, rope, a.rope_dim,
+		      a.position == SHERD_POS_ROPE_HALVES, 0.125f, &cache, a.layer);
+	sherd_st_expect_failed(t, ref_rope_row(&a, 0) ? 0 : -1, "rope", extreme);
 }

@@ -8,9 +8,6 @@
 
 #define LANES 16
 
-/* A mean square that num_rsqrt() still takes; NaN fails the comparison too. */
-#define NORM_MAX 1.3292280e36f /* 2^120 */
-
 static float lanes_add(float s[LANES])
 {
 	int step, l;
@@ -87,6 +84,11 @@ static bool is_finite(float x)
 	return (num_as_int_1(x) & 0x7f800000) != 0x7f800000;
 }
 
+static int finite_or_error(const float *x, int n)
+{
+	return is_finite(amax_of(x, n)) ? 0 : -EDOM;
+}
+
 void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
 		     int32_t token, int32_t pos, float *x)
 {
@@ -106,12 +108,12 @@ static int norm_rms(const float *x, const float *w, int n, float eps, float *y)
 	float r;
 	int i;
 
-	if (!(v < NORM_MAX))
+	if (!(v < NUM_NORM_MAX))
 		return -EDOM;
 	r = num_rsqrt_1(v);
 	for (i = 0; i < n; i++)
 		y[i] = x[i] * r * w[i];
-	return 0;
+	return finite_or_error(y, n);
 }
 
 static int norm_layer(const float *x, const float *w, const float *b, int n, float eps, float *y)
@@ -122,12 +124,12 @@ static int norm_layer(const float *x, const float *w, const float *b, int n, flo
 	float r;
 	int i;
 
-	if (!(v < NORM_MAX))
+	if (!(v < NUM_NORM_MAX))
 		return -EDOM;
 	r = num_rsqrt_1(v);
 	for (i = 0; i < n; i++)
 		y[i] = b ? fmaf((x[i] - mean) * r, w[i], b[i]) : (x[i] - mean) * r * w[i];
-	return 0;
+	return finite_or_error(y, n);
 }
 
 int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, const float *bias,
@@ -141,7 +143,7 @@ int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, co
 	case SHERD_NORM_NONE:
 		if (y != x)
 			memcpy(y, x, n * sizeof(*y));
-		return is_finite(amax_of(x, n)) ? 0 : -EDOM;
+		return finite_or_error(x, n);
 	}
 	return -EINVAL;
 }
@@ -252,5 +254,5 @@ int sherd_ref_cut(enum sherd_wire wire, float *x, int n)
 		for (i = 0; i < n; i++)
 			x[i] = sherd_f16_to_f32(sherd_f32_to_f16(x[i]));
 	}
-	return rc ? rc : is_finite(amax_of(x, n)) ? 0 : -EDOM;
+	return rc ? rc : finite_or_error(x, n);
 }

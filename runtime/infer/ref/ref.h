@@ -55,6 +55,9 @@ void sherd_ref_matmul(const struct sherd_tensor *w, const struct sherd_ref_act *
 /* Rotates x [head_dim] in place; table: {cos, sin} [rope_dim / 2] of the position. */
 void sherd_ref_rope(enum sherd_position position, const float *table, int rope_dim, float *x);
 
+/* Is every |x| below @limit (NUM_QKV_MAX, NUM_HALF_MAX)? NaN is not. */
+bool sherd_ref_below(const float *x, int n, float limit);
+
 /* Stores k and v [head_dim] as position @slot of the page (see kv.h). */
 int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer, int kv_head,
 		       int slot, const float *k, const float *v);

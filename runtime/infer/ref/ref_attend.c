@@ -40,31 +40,37 @@ static void put(enum sherd_kv_type type, void *plane, size_t i, float x, float r
 			(int8_t)NUM_MIN(NUM_MAX(NUM_RINT(x * r), -127.0f), 127.0f);
 }
 
-/* The scale of a vector that is stored as int8, and its reciprocal. */
-static int vector_scale(const float *x, int n, float *d, float *r)
+/* Largest |x| by the bits: NaN is above all, and no comparison passes over it. */
+static int32_t amax_bits(const float *x, int n)
 {
 	int32_t m = 0;
 	int i;
 
 	for (i = 0; i < n; i++)
 		m = MAX(m, num_as_int_1(x[i]) & 0x7fffffff);
-	*d = num_quant_scale(num_as_float_1(m), r);
-	return m >= 0x7f800000 ? -EDOM : 0;
+	return m;
+}
+
+bool sherd_ref_below(const float *x, int n, float limit)
+{
+	return amax_bits(x, n) < num_as_int_1(limit);
 }
 
 int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer, int kv_head,
 		       int slot, const float *k, const float *v)
 {
 	struct side side = page_side(s, page, layer, kv_head);
-	float kd = 0, kr = 0, vd = 0, vr = 0;
-	int d;
+	float limit = s->type == SHERD_KV_F16 ? NUM_HALF_MAX : NUM_QKV_MAX;
+	float kr = 0, vr = 0;
+	int d, n = s->head_dim;
 
+	if (!sherd_ref_below(k, n, limit) || !sherd_ref_below(v, n, limit))
+		return -EDOM;
 	if (s->type == SHERD_KV_INT8) {
-		if (vector_scale(k, s->head_dim, &kd, &kr) ||
-		    vector_scale(v, s->head_dim, &vd, &vr))
-			return -EDOM;
-		((float *)side.k_scale)[slot] = kd;
-		((float *)side.v_scale)[slot] = vd;
+		((float *)side.k_scale)[slot] =
+			num_quant_scale(num_as_float_1(amax_bits(k, n)), &kr);
+		((float *)side.v_scale)[slot] =
+			num_quant_scale(num_as_float_1(amax_bits(v, n)), &vr);
 	}
 	for (d = 0; d < s->head_dim; d++) {
 		put(s->type, (void *)side.k, (size_t)d * SHERD_PAGE + slot, k[d], kr);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "infer/ref/ref.h"
+#include "num.h"
 
 #define MAX_HEAD_DIM 1024 /* ref_attend.c's scratch */
 
@@ -198,6 +199,8 @@ static int rope_row(struct ref *r, const struct sherd_op *op, int i)
 		for (h = 0; h < hp->n_heads + hp->n_kv_heads; h++)
 			sherd_ref_rope(hp->arch->position, t, hp->rope_dim, q + h * dim);
 	}
+	if (!sherd_ref_below(q, hp->n_heads * dim, NUM_QKV_MAX))
+		return -EDOM;
 	for (d = 0; d < hp->n_heads * dim; d++)
 		q[d] = q[d] * r->program->q_scale;
 	for (h = 0; h < hp->n_kv_heads && !rc; h++)
@@ -212,7 +215,7 @@ static int run_rope(struct ref *r, const struct sherd_op *op, struct sherd_error
 
 	for (i = 0; i < r->n; i++)
 		if (rope_row(r, op, i))
-			return not_finite(r, op, i, "a key or value", err);
+			return not_finite(r, op, i, "a query, key or value", err);
 	return 0;
 }
 
