@@ -68,15 +68,17 @@ INLINED int put_group(const float x[32], int row, int g, int width, QUANT_ARGS)
 			a[(size_t)row * a_stride + 32 * g + i] = x[i];
 	if (want & QUANT_Q8) {
 		int16 lo = to_int8(vload16(0, x), r), hi = to_int8(vload16(1, x), r);
-		int s0 = sum_of(lo), s1 = sum_of(hi);
+		int sum = sum_of(lo + hi);
 
 		vstore16(convert_char16(lo), 2 * at, q);
 		vstore16(convert_char16(hi), 2 * at + 1, q);
 		groups[at].d = d;
-		groups[at].ds = d * (float)(s0 + s1);
-		groups[at].n4 = -8 * (s0 + s1);
-		groups[at].n8 = -128 * (s0 + s1);
+		groups[at].ds = d * (float)sum;
+		groups[at].n4 = -8 * sum;
+		groups[at].n8 = -128 * sum;
 		if (want & QUANT_HALVES) {
+			int s0 = sum_of(lo), s1 = sum - s0;
+
 			halves[at].ds[0] = d * (float)s0;
 			halves[at].ds[1] = d * (float)s1;
 			halves[at].n8[0] = -128 * s0;

@@ -198,6 +198,19 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 	}
 }
 
+/* "norm;quantize;...": is @name among them? Asking for one that is not there is an error to some tools. */
+static bool has_kernel(cl_program program, const char *name)
+{
+	char names[1024] = "", *save = NULL, *s;
+
+	if (clGetProgramInfo(program, CL_PROGRAM_KERNEL_NAMES, sizeof(names), names, NULL))
+		return true; /* then creating it will tell */
+	for (s = strtok_r(names, ";", &save); s; s = strtok_r(NULL, ";", &save))
+		if (!strcmp(s, name))
+			return true;
+	return false;
+}
+
 static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err)
 {
 	const char *sources[2];
@@ -210,6 +223,8 @@ static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct 
 	if (rc)
 		return rc;
 	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
+		if (k >= SHERD_K_MATMUL_1 && !has_kernel(p->program, kernel_names[k]))
+			continue; /* a variant that this path, or this kind of weights, does not have */
 		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
 		if (!code)
 			continue;
