@@ -142,7 +142,7 @@ static inline ushort half_bits(float x)
  * [GROUP / 4][16 rows x 4 bytes]. TILE_DOT gives c[t][r] = sum over the group of w * x. The process must
  * have asked the kernel for tiles before it started the threads that run this.
  */
-#if defined(SHERD_DOT_AMX) && defined(GROUP)
+#if defined(SHERD_DOT_AMX) && defined(SHERD_SHAPE_WIDE) && defined(GROUP)
 #define DOT_TILE 1
 static inline void tile_begin(void)
 {

@@ -66,6 +66,7 @@ static void in_the_simt_shape_programs_have_the_reference_s_bits(void **state)
 	for (i = 0; i < ARRAY_SIZE(programs); i++)
 		if (getenv("SHERD_LONG") || i % 3 == 0)
 			check(forced("plain"), "simt", programs[i]);
+	check(forced(NULL), "simt", "int.4.32.0.0"); /* a path that is made for the other shape */
 }
 
 /* One after the other: what a path is for are integers. */
