@@ -161,6 +161,16 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 	return rc ? rc : check_options(r);
 }
 
+/* Who says nothing gets a text from its very beginning; who says "" has lost something on the way. */
+static int check_prompt(const struct run *r, struct sherd_error *err)
+{
+	if (r->prompt_len)
+		return 0;
+	snprintf(err->msg, sizeof(err->msg),
+		 "the prompt is empty; without -p, -f or - a text begins at its beginning");
+	return -EINVAL;
+}
+
 static int read_prompt(struct run *r, struct sherd_error *err)
 {
 	int rc;
@@ -170,13 +180,14 @@ static int read_prompt(struct run *r, struct sherd_error *err)
 		if (!r->prompt)
 			return -ENOMEM;
 		r->prompt_len = strlen(r->prompt);
-		return 0;
+		rc = tool_check_text("the prompt", r->prompt, r->prompt_len, err);
+		return rc || !r->prompt_arg ? rc : check_prompt(r, err);
 	}
 	rc = tool_read_text(r->file ? r->file : "-", &r->prompt, &r->prompt_len, err);
 	/* Editors end a file with a newline that its author did not mean. */
 	if (!rc && r->prompt_len && r->prompt[r->prompt_len - 1] == '\n')
 		r->prompt[--r->prompt_len] = '\0';
-	return rc;
+	return rc ? rc : check_prompt(r, err);
 }
 
 /* --------------------------------------------------------------- set-up */

@@ -214,6 +214,8 @@ static int work(const struct args *a)
 		text = strdup(a->text);
 		len = strlen(a->text);
 		rc = text ? TOOL_OK : tool_failf(&tool_tokenize, "out of memory");
+		if (!rc && tool_check_text("the text", text, len, &err))
+			rc = tool_fail(&tool_tokenize, &err);
 	} else {
 		rc = tool_read_text(a->file ? a->file : "-", &text, &len, &err)
 			     ? tool_fail(&tool_tokenize, &err)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <jansson.h>
+#include <utf8proc.h>
 #include "tool.h"
 
 #define TEXT_LIMIT ((size_t)1 << 30)
@@ -166,18 +167,46 @@ static int read_all(FILE *f, const char *name, char **text, size_t *len, struct 
 	return 0;
 }
 
+int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err)
+{
+	const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text, *end = at + len;
+	utf8proc_int32_t c;
+
+	while (at < end) {
+		utf8proc_ssize_t n = utf8proc_iterate(at, end - at, &c);
+
+		if (n < 1) {
+			if (err)
+				snprintf(err->msg, sizeof(err->msg),
+					 "%s: byte %zu (0x%02x) is not valid UTF-8; convert the text "
+					 "first (iconv -t UTF-8)",
+					 name, (size_t)(at - (const utf8proc_uint8_t *)text), *at);
+			return -EILSEQ;
+		}
+		at += n;
+	}
+	return 0;
+}
+
 int tool_read_text(const char *path, char **text, size_t *len, struct sherd_error *err)
 {
-	FILE *f;
+	bool from_stdin = !strcmp(path, "-");
+	const char *name = from_stdin ? "standard input" : path;
+	FILE *f = from_stdin ? stdin : fopen(path, "rbe");
 	int rc;
 
-	if (!strcmp(path, "-"))
-		return read_all(stdin, "standard input", text, len, err);
-	f = fopen(path, "rbe");
 	if (!f)
 		return read_fail(err, -errno, path, strerror(errno));
-	rc = read_all(f, path, text, len, err);
-	fclose(f);
+	rc = read_all(f, name, text, len, err);
+	if (!from_stdin)
+		fclose(f);
+	if (rc)
+		return rc;
+	rc = tool_check_text(name, *text, *len, err);
+	if (rc) {
+		free(*text);
+		*text = NULL;
+	}
 	return rc;
 }
 

@@ -71,7 +71,9 @@ void tool_progress(void *ctx, const char *what, uint64_t done, uint64_t total);
 void tool_progress_end(void);
 void tool_note(void *ctx, const char *sentence);
 
-/* Reads a text file, or stdin for "-"; malloc'd and NUL-terminated. */
+/* 0, or -EILSEQ and the place where @text stops being UTF-8; @name: where it came from. */
+int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err);
+/* Reads a text file, or stdin for "-"; malloc'd and NUL-terminated; refused if it is no UTF-8. */
 int tool_read_text(const char *path, char **text, size_t *len, struct sherd_error *err);
 
 /* "1.10 GiB", "512.0 KiB" into a static ring of buffers. */

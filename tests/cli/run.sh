@@ -74,11 +74,12 @@ sh_run "${greedy[@]}" -p "The scheduler" -c 32 --ignore-eos
 ok "a full context ends the text with a sentence" \
 	bash -c "test $rc = 0 -a -s '$out' && grep -q 'context is full' '$err'"
 sh_run "${greedy[@]}" -n 8
-ok "an empty prompt begins a text where the model has a token for that" test $rc = 0 -a -s "$out"
+ok "without a prompt a text begins at its beginning" test $rc = 0 -a -s "$out"
 ok "such a text does not begin with a space" bash -c "! head -c 1 '$out' | grep -q ' '"
-sh_run "${greedy[@]}" -p $'\xff\xfe broken \xc3 bytes \xed\xa0\x80' -n 16
-ok "a prompt that is no UTF-8 is taken, and the text is UTF-8" \
-	bash -c "test $rc = 0 && iconv -f UTF-8 -t UTF-8 '$out' >/dev/null"
+refuses "an empty prompt is refused" 1 "the prompt is empty" "${greedy[@]}" -p ''
+refuses "an empty file of a prompt is refused" 1 "the prompt is empty" "${greedy[@]}" -f /dev/null
+refuses "a prompt that is no UTF-8 is refused with the place" 1 "byte 4 .0xff. is not valid UTF-8" \
+	"${greedy[@]}" -p $'abc \xff\xfe broken'
 sh_run run -m "$model" -p "The" -n 200 -s 3 --temp 3 --top-k 0 --top-p 1 --min-p 0 --ignore-eos
 ok "the wildest text is UTF-8" bash -c "test $rc = 0 && iconv -f UTF-8 -t UTF-8 '$out' >/dev/null"
 "$sherd" "${greedy[@]}" -p The -n 8 >/dev/full 2>"$err"

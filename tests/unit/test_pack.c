@@ -206,8 +206,10 @@ static void every_type_of_every_architecture_is_packed_without_loss(void **state
 
 static void bits_requantize_float_weights_and_the_loss_is_measured(void **state)
 {
-	static const struct tiny_model t = { "llama", 2,	52,	  2,	 2,	26, 172, 61,
-					     64,      GGML_F16, GGML_F32, false, false, 3,  0 };
+	static const struct tiny_model t = { .arch = "llama", .n_layers = 2, .hidden = 52,
+					     .n_heads = 2, .n_kv_heads = 2, .head_dim = 26,
+					     .ffn = 172, .n_vocab = 61, .n_ctx = 64,
+					     .type = GGML_F16, .embd_type = GGML_F32, .seed = 3 };
 	struct sherd_pack_params p = { 0 };
 	struct sherd_pack_report report;
 	struct gguf *g = open_tiny(&t);

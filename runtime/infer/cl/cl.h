@@ -66,6 +66,7 @@ struct sherd_cl {
 	struct sherd_cl_time *times;
 	int n_events, cap_events;
 	struct sherd_cl_time what; /* of the launch in progress */
+	double kv_rows, q_rows; /* positions that attention reads once, and that all rows see */
 	cl_int rc; /* the first failure of a launch sticks */
 };
 

@@ -127,10 +127,16 @@ static void stage(struct cl_exec *x, enum input i, const void *data, size_t size
 
 static void count_chunks(struct cl_exec *x)
 {
+	const struct sherd_work *w = x->w;
 	int i, last = 0;
 
-	for (i = 0; i < x->w->n_rows; i++)
-		last = MAX(last, x->w->pos[i]);
+	x->c.kv_rows = x->c.q_rows = 0;
+	for (i = 0; i < w->n_rows; i++) {
+		last = MAX(last, w->pos[i]);
+		x->c.q_rows += w->pos[i] + 1;
+	}
+	for (i = 0; i < w->n_items; i++)
+		x->c.kv_rows += w->pos[w->item_row[i + 1] - 1] + 1;
 	x->n_chunks = last / SHERD_CHUNK + 1;
 }
 

@@ -116,7 +116,8 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 				    ARG(pos), ARG(pos_format), ARG(p->values), ARG(pos_scales),
 				    ARG(pos_mins), ARG(has_positions) };
 
-	note(c, 0, 0, "embed", "%d x %d", n, width);
+	note(c, n * width * (4.0 + sherd_elem_bits(table->fmt.elem) / 8.0), 0, "embed", "%d x %d", n,
+	     width);
 	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);
 }
 
@@ -310,11 +311,14 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	const struct arg merge[] = { ARG(p), ARG(n_parts), ARG(att.mem), ARG(att.stride),
 				     ARG(n_heads), ARG(cache->pos) };
 
-	note(c, 0, 0, "attend", "%d rows, %d heads of %d", n, n_heads, cache->shape.head_dim);
+	note(c, c->kv_rows * 2.0 * n_kv * sherd_kv_side_bytes(&cache->shape) / SHERD_PAGE,
+	     c->q_rows * 4.0 * n_heads * cache->shape.head_dim, "attend", "%d rows, %d heads of %d", n,
+	     n_heads, cache->shape.head_dim);
 	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND, 3, global, local, args);
 	if (!n_parts)
 		return;
-	note(c, 0, 0, "attend_merge", "%d rows, %d parts", n, n_parts);
+	note(c, 4.0 * n * n_heads * n_parts * sherd_cl_part_floats(c, cache->shape.head_dim), 0,
+	     "attend_merge", "%d rows, %d parts", n, n_parts);
 	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL,
 	       merge);
 }

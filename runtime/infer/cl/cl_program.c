@@ -66,6 +66,10 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 	int ret;
 
 	memset(c, 0, sizeof(*c));
+	if (device && !*device)
+		return sherd_fail(err, -EINVAL,
+				  "a device without a name: auto, cpu, gpu, reference, a number or part of a "
+				  "name");
 	split_device(device, name, sizeof(name), &dot, &shape);
 	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
 	if (ret)

@@ -144,9 +144,8 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 		return 0;
 	if (p->note) {
 		snprintf(note, sizeof(note),
-			 "%s: first use of %d kernel programs: compiling and testing them, once (some "
-			 "10 seconds each)",
-			 c->dev->info.name, n);
+			 "%s: first use: compiling and testing %d kernel program%s, once",
+			 c->dev->info.name, n, n > 1 ? "s" : "");
 		p->note(p->ctx, note);
 	}
 	rc = run_children(children, MIN(n, n_children), err);
