@@ -13,7 +13,7 @@
 #define DEFAULT_CTX   4096
 #define DEFAULT_BATCH 256
 #define MAX_CTX	      (1 << 24)
-#define MAX_BATCH     (1 << 16)
+#define MAX_BATCH     (1 << 15) /* GPUs take grids of 65535 rows */
 
 const char *sherd_version(void)
 {

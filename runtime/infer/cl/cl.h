@@ -55,6 +55,8 @@ struct sherd_cl_time {
 
 struct sherd_cl {
 	struct sherd_device *dev;
+	char device[160]; /* as sherd_cl_open() was asked */
+	bool forced; /* the path of dot4.h was part of it */
 	struct sherd_cl_program programs[SHERD_CL_MAX_PROGRAMS];
 	int n_programs;
 	cl_mem none; /* stands for an argument that a kernel does not read */

@@ -513,21 +513,53 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p, st
 
 static const struct sherd_exec_ops cl_ops = { .run = cl_run, .close = cl_close };
 
+/* The device with all programs that the model needs, proven and built. */
+static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
+		       struct sherd_error *err)
+{
+	int rc = sherd_cl_open(&x->c, device, p->n_threads, err);
+
+	if (!rc)
+		rc = add_programs(x, p, err);
+	if (!rc)
+		rc = sherd_cl_prove(&x->c, p, err);
+	return rc ? rc : sherd_cl_build(&x->c, err);
+}
+
+/*
+ * A compiler or driver that fails with an instruction set's path gets the plain one, and a remark: slower,
+ * but a text. A path that was asked for by name fails.
+ */
+static int open_device_somehow(struct cl_exec *x, const struct sherd_exec_params *p,
+			       struct sherd_error *err)
+{
+	struct sherd_error why = { "" };
+	char note[sizeof(why.msg) + 128], plain[256];
+	int rc = open_device(x, p, p->device, &why);
+
+	if (rc && x->c.dev && !x->c.forced && strcmp(x->c.dev->dot, "plain")) {
+		snprintf(note, sizeof(note), "%s fails here, and plain code takes its place: %s",
+			 x->c.dev->dot, why.msg);
+		snprintf(plain, sizeof(plain), "%s/plain", x->c.device);
+		if (p->note)
+			p->note(p->ctx, note);
+		sherd_cl_close(&x->c);
+		rc = open_device(x, p, plain, &why);
+	}
+	if (rc && err)
+		*err = why;
+	return rc;
+}
+
 static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
 {
-	int rc = sherd_cl_open(&x->c, p->device, p->n_threads, err);
+	int rc = open_device_somehow(x, p, err);
 
 	if (rc)
 		return rc;
 	snprintf(x->exec.device, sizeof(x->exec.device), "%s", x->c.dev->info.name);
 	snprintf(x->exec.why, sizeof(x->exec.why), "%s", x->c.dev->info.why);
-	rc = add_programs(x, p, err);
-	if (!rc)
-		rc = sherd_cl_prove(&x->c, p, err);
-	if (!rc)
-		rc = sherd_cl_build(&x->c, err);
-	if (!rc)
-		rc = sherd_cl_weights_load(&x->weights, &x->c, p->program, err);
+	rc = sherd_cl_weights_load(&x->weights, &x->c, p->program, err);
 	if (!rc)
 		rc = make_buffers(x, err);
 	if (!rc)

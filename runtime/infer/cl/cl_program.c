@@ -70,10 +70,12 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 		return sherd_fail(err, -EINVAL,
 				  "a device without a name: auto, cpu, gpu, reference, a number or part of a "
 				  "name");
+	snprintf(c->device, sizeof(c->device), "%s", device ? device : "auto");
 	split_device(device, name, sizeof(name), &dot, &shape);
 	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
 	if (ret)
 		return ret;
+	c->forced = dot != NULL;
 	if (shape)
 		c->dev->shape = strcmp(shape, "simt") ? SHERD_SHAPE_WIDE : SHERD_SHAPE_SIMT;
 	c->none = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE, 64, NULL, &rc);

@@ -7,11 +7,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
 
 #define TIME_LIMIT   300.0 /* seconds: a slow board compiles for minutes */
-#define MAX_CHILDREN 4 /* a compiler takes 150 MB */
+#define MAX_CHILDREN 4
+#define CHILD_BYTES  (200 << 20) /* what a compiler takes, and a little */
 
 int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX])
@@ -125,9 +127,18 @@ static int prove_here(struct sherd_cl *c, struct sherd_error *err)
 	return rc;
 }
 
+/* As many as there are CPUs, and free memory, for. */
+static int how_many_children(const struct sherd_cl *c)
+{
+	long long room = (long long)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE) / CHILD_BYTES;
+	int n = MIN(MIN(sherd_device_host_cpus(), MAX_CHILDREN), c->n_programs);
+
+	return MAX(MIN(n, room), 1);
+}
+
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err)
 {
-	int cpus = sherd_device_host_cpus(), n_children = MIN(MIN(cpus, MAX_CHILDREN), c->n_programs);
+	int cpus = sherd_device_host_cpus(), n_children = how_many_children(c);
 	struct child children[MAX_CHILDREN] = { 0 };
 	char note[256];
 	int i, n, rc;
@@ -135,7 +146,7 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 	if (p->untested)
 		return 0;
 	for (i = 0; i < n_children; i++) {
-		children[i].device = p->device ? p->device : "auto";
+		children[i].device = c->device;
 		snprintf(children[i].threads, sizeof(children[i].threads), "%d",
 			 p->n_threads ? p->n_threads : cpus);
 	}
