@@ -226,7 +226,7 @@ MATMUL_KERNEL(8, 1)
 
 #ifdef DOT_TILE
 #define TILE_RB	   4 /* row blocks that share a read of the activations */
-#define TILE_BLOCK 128 /* tokens whose sums are kept on the stack */
+#define TILE_BLOCK 256 /* tokens whose sums are kept on the stack */
 
 /* A chunk of one row block, made ready for the matrix unit. */
 struct ready {
