@@ -220,6 +220,22 @@ static int pack_all(struct sherd_packer *p, struct sherd_pack_report *report,
 	return ret;
 }
 
+/* Somebody who asks for 4 bits of a file that has 8 should not believe to have got them. */
+static void note_bits_without_effect(const struct gguf *g, const struct sherd_pack_params *p)
+{
+	char note[160];
+	size_t i;
+
+	for (i = 0; i < g->n_tensors; i++)
+		if (g->tensors[i].n_dims > 1 && sherd_type_is_float(g->tensors[i].type))
+			return;
+	snprintf(note, sizeof(note),
+		 "%d bits change nothing: all matrices of the file are quantized already, and stay as "
+		 "they are",
+		 p->bits);
+	p->note(p->ctx, note);
+}
+
 int sherd_pack(const struct gguf *g, int fd, const char *name,
 	       const struct sherd_pack_params *params, struct sherd_pack_report *report,
 	       struct sherd_error *err)
@@ -229,6 +245,8 @@ int sherd_pack(const struct gguf *g, int fd, const char *name,
 
 	if (ret)
 		goto out_plan;
+	if (params->bits && params->note)
+		note_bits_without_effect(g, params);
 	p.place = sherd_calloc(p.plan.n_items, sizeof(*p.place));
 	p.lost = sherd_calloc(p.plan.n_items, sizeof(*p.lost));
 	if (!p.place || !p.lost) {

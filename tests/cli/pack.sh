@@ -29,6 +29,8 @@ ok "a range of layers is packed" test $rc = 0
 refuses "text wants all layers" 1 "layers 3 to 5 of 6" run -m "$tmp/tail.shard" -p a
 head -c 100000 "$tmp/a.shard" >"$tmp/short.shard"
 refuses "a truncated shard is refused" 1 "short.shard" run -m "$tmp/short.shard" -p a
+sh_run pack "$model" -o "$tmp/bits.shard" --bits 4
+ok "--bits says when it changes nothing" grep -q "4 bits change nothing" "$err"
 (
 	ulimit -f 1000
 	trap '' XFSZ
