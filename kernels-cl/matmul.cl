@@ -4,8 +4,7 @@
  * once a format: -DBITS=4|8 -DGROUP=16|32 -DSCALE_F32=0|1 -DMIN=0 (none), 1 (half) or 2 (float).
  *
  * Wide shape: a work-item is a row block (16 rows, a lane each), for T tokens at a time; matmul_tile
- * takes TILE_RB row blocks and feeds a matrix unit. SIMT shape: a work-item is a row (and a share of
- * the chunks in matmul_1, which has one token and needs the parallelism).
+ * takes TILE_RB row blocks and feeds a matrix unit. SIMT shape: a work-item is a row.
  *
  * All give the same bits: int32 dot products within a group are exact in any order, groups are
  * added by fma in column order within chunks of 256 columns, chunks in column order.
@@ -266,8 +265,8 @@ struct tile_at {
 
 /*
  * Adds a chunk's sums of 16 tokens to total [TILE_RB][...]. The unit works RING - 1 products ahead of the
- * additions: what it stored must have left the store buffer before it is loaded (read at once, a product
- * took 118 cycles, three quarters of them waiting).
+ * additions: what it stored must have left the store buffer before it is loaded, and waiting for that at
+ * once cost a tenth of the time.
  */
 #define RING 4
 

@@ -65,7 +65,7 @@ static inline float num_as_float_1(int32_t i)
 #define NUM_HALF_MAX 65520.0f /* rounds to infinity */
 
 /*
- * exp: x = n ln2 + r with |r| <= ln2 / 2, a polynomial of degree 6 (Taylor, error < 2e-7 relative),
+ * exp: x = n ln2 + r with |r| <= ln2 / 2, a polynomial of degree 6 (Taylor, error < 3e-7 relative),
  * then n is added to the exponent. Clamped to [-87, 88]; below -87 the result is 0.
  *
  * recip, rsqrt: an integer guess, then Newton's iterations by fma: within 1 ulp of the true value;
@@ -119,7 +119,7 @@ static inline float num_as_float_1(int32_t i)
 		return num_as_float_##S(num_as_int_##S(t) |                                       \
 					(num_as_int_##S(x) & (int)0x80000000));                   \
 	}                                                                                         \
-	/* erf by Abramowitz and Stegun 7.1.26: absolute error < 2e-7 */                          \
+	/* erf by Abramowitz and Stegun 7.1.26: absolute error < 6e-7 */                          \
 	NUM_FN F num_erf_##S(F x)                                                                 \
 	{                                                                                         \
 		F a = NUM_ABS(x);                                                                 \

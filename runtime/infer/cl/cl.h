@@ -86,6 +86,7 @@ int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
 /* The options that a program is compiled with, and its sources' names. */
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources);
+const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
 struct sherd_cl_program *sherd_cl_program_of(struct sherd_cl *c, enum sherd_cl_kind kind);
 
@@ -131,9 +132,6 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,
 		     const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
 		     cl_mem bias, bool residual, struct sherd_cl_rows dst, int dst_col);
-/* Does the program have it, and does it pay for n rows? */
-enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
-					     const struct sherd_cl_program *p, int n);
 /* table: NULL mem where positions are learned. */
 void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem table,
 		   int rope_dim, bool halves, float q_scale, const struct sherd_cl_cache *cache,

@@ -179,10 +179,9 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 	LAUNCH(c, SHERD_CL_ROWS, SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL, args);
 }
 
-enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
-					     const struct sherd_cl_program *p, int n)
+/* What the program has, and what pays for n rows. */
+static enum sherd_cl_kernel matmul_variant(const struct sherd_cl_program *p, int n)
 {
-	(void)c;
 	if (p->kernel[SHERD_K_MATMUL_TILE] && n >= TILE_MIN)
 		return SHERD_K_MATMUL_TILE;
 	if (n == 1)
@@ -193,7 +192,6 @@ enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
 static void note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
 			int n)
 {
-	static const char *const names[] = { "matmul_1", "matmul_4", "matmul_8", "matmul_tile" };
 	size_t v, s, m;
 	char fmt[24];
 
@@ -201,7 +199,7 @@ static void note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct
 		return;
 	sherd_format_sizes(&w->fmt, &v, &s, &m);
 	sherd_format_name(&w->fmt, fmt, sizeof(fmt));
-	note(c, v + s + m, 2.0 * w->fmt.rows * w->fmt.cols * n, names[k - SHERD_K_MATMUL_1],
+	note(c, v + s + m, 2.0 * w->fmt.rows * w->fmt.cols * n, sherd_cl_kernel_name(k),
 	     "%u x %u x %d %s", w->fmt.rows, w->fmt.cols, n, fmt);
 }
 
@@ -223,7 +221,7 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 					  ARG(dst.stride), ARG(dst_col), ARG(flags) };
 
 	if (!k)
-		k = sherd_cl_matmul_variant(c, p, n);
+		k = matmul_variant(p, n);
 	if (wide(c)) {
 		size_t each = k == SHERD_K_MATMUL_TILE			       ? TILE_RB :
 			      k == SHERD_K_MATMUL_1 && p->kind == SHERD_CL_INT ? BLOCKS_1 :

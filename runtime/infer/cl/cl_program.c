@@ -118,18 +118,29 @@ void sherd_cl_close(struct sherd_cl *c)
 	memset(c, 0, sizeof(*c));
 }
 
-static int elem_kind(enum sherd_elem e)
+/* The kind of program for a format, and its four arguments. */
+static enum sherd_cl_kind args_of(const struct sherd_format *f, int arg[4])
 {
-	return e == SHERD_ELEM_NONE ? 0 : e == SHERD_ELEM_F16 ? 1 : 2;
+	memset(arg, 0, 4 * sizeof(*arg));
+	if (!sherd_elem_is_int(f->elem)) {
+		arg[0] = f->elem;
+		return SHERD_CL_FLOAT;
+	}
+	arg[0] = sherd_elem_bits(f->elem);
+	arg[1] = f->group;
+	arg[2] = f->scale == SHERD_ELEM_F32;
+	arg[3] = f->min == SHERD_ELEM_NONE ? 0 : f->min == SHERD_ELEM_F16 ? 1 : 2;
+	return SHERD_CL_INT;
 }
 
 void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size)
 {
-	if (sherd_elem_is_int(f->elem))
-		snprintf(spec, size, "int.%u.%u.%d.%d", sherd_elem_bits(f->elem), f->group,
-			 f->scale == SHERD_ELEM_F32, elem_kind(f->min));
+	int a[4];
+
+	if (args_of(f, a) == SHERD_CL_INT)
+		snprintf(spec, size, "int.%d.%d.%d.%d", a[0], a[1], a[2], a[3]);
 	else
-		snprintf(spec, size, "float.%d", f->elem);
+		snprintf(spec, size, "float.%d", a[0]);
 }
 
 static bool parse_spec(struct sherd_cl_program *p, const char *spec)
@@ -229,14 +240,12 @@ static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct 
 	if (rc)
 		return rc;
 	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
-		if (k >= SHERD_K_MATMUL_1 && !has_kernel(p->program, kernel_names[k]))
-			continue; /* a variant that this path, or this kind of weights, does not have */
+		if (k == SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
+			continue; /* only a path with a matrix unit has it */
 		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
 		if (!code)
 			continue;
 		p->kernel[k] = NULL;
-		if (k == SHERD_K_MATMUL_TILE && code == CL_INVALID_KERNEL_NAME)
-			continue; /* only a path with a matrix unit has it */
 		return sherd_fail_cl(err, code, "%s: kernel %s", p->spec, kernel_names[k]);
 	}
 	return 0;
@@ -252,14 +261,19 @@ int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err)
 	return rc;
 }
 
+const char *sherd_cl_kernel_name(enum sherd_cl_kernel k)
+{
+	return kernel_names[k];
+}
+
+/* Asked for at every launch of a matmul: numbers, not names, are compared. */
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f)
 {
-	char spec[32];
-	int i;
+	int arg[4], i;
+	enum sherd_cl_kind kind = args_of(f, arg);
 
-	sherd_cl_spec_of(f, spec, sizeof(spec));
 	for (i = 0; i < c->n_programs; i++)
-		if (!strcmp(c->programs[i].spec, spec))
+		if (c->programs[i].kind == kind && !memcmp(c->programs[i].arg, arg, sizeof(arg)))
 			return &c->programs[i];
 	return NULL;
 }

@@ -14,6 +14,9 @@
 #include "infer/act.h"
 #include "infer/kv.h"
 
+/* Attention's scratch is on the stack; sherd_exec_ref_open() refuses more. */
+#define SHERD_REF_MAX_HEAD_DIM 1024
+
 /* 16 lanes, lane l sums elements l, l + 16, ...; then the lanes pairwise: +8, +4, +2, +1. */
 float sherd_ref_lane_sum(const float *x, int n);
 

@@ -7,7 +7,6 @@
 #include "infer/ref/ref.h"
 #include "num.h"
 
-#define MAX_HEAD_DIM 1024 /* scratch on the stack; sherd_exec_ref_open() refuses more */
 
 /* A head's K and V of one page. */
 struct side {
@@ -125,7 +124,7 @@ static void page_scores(const struct sherd_kv_shape *s, const struct side *p, co
 static void page_values(const struct sherd_kv_shape *s, const struct side *p, const float *e,
 			int n, float *out)
 {
-	float v[MAX_HEAD_DIM];
+	float v[SHERD_REF_MAX_HEAD_DIM];
 	int j;
 
 	for (j = 0; j < n; j++) {
@@ -137,7 +136,7 @@ static void page_values(const struct sherd_kv_shape *s, const struct side *p, co
 /* A chunk's result, or several chunks' merged. */
 struct part {
 	float max, sum;
-	float out[MAX_HEAD_DIM];
+	float out[SHERD_REF_MAX_HEAD_DIM];
 };
 
 static void attend_chunk(const struct sherd_kv_shape *s, const struct side *pages, int n,

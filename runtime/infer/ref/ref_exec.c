@@ -8,7 +8,6 @@
 #include "infer/ref/ref.h"
 #include "num.h"
 
-#define MAX_HEAD_DIM 1024 /* ref_attend.c's scratch */
 
 struct ref {
 	struct sherd_exec exec;
@@ -358,10 +357,10 @@ int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p
 	snprintf(r->exec.device, sizeof(r->exec.device), "reference (plain C, one thread)");
 	snprintf(r->exec.why, sizeof(r->exec.why), "it was asked for");
 	sherd_ref_bit_profile(r->exec.bit_profile);
-	if (r->hp->head_dim > MAX_HEAD_DIM)
+	if (r->hp->head_dim > SHERD_REF_MAX_HEAD_DIM)
 		rc = sherd_fail(err, -ENOTSUP,
 				"heads of %d are wider than the %d that are supported",
-				r->hp->head_dim, MAX_HEAD_DIM);
+				r->hp->head_dim, SHERD_REF_MAX_HEAD_DIM);
 	else
 		rc = alloc_bufs(r, p, err);
 	if (!rc)
