@@ -16,6 +16,13 @@ __kernel void limit_empty(__global uint *out)
 		out[0] = 0;
 }
 
+/* A result that nobody reads keeps the compiler from leaving the work out. */
+#if LANES == 16
+#define STORE_LANES(x, to) vstore16(x, get_global_id(0), to)
+#else
+#define STORE_LANES(x, to) (to)[get_global_id(0)] = (x)
+#endif
+
 /* x: [lines] lines of 64 bytes. */
 #if LANES == 16
 static inline uint fold(uint16 a)
@@ -85,11 +92,7 @@ __kernel void limit_dot(__global int *out, uint rounds)
 #define ADD(K) sum += a##K;
 	REP12(ADD)
 #undef ADD
-#if LANES == 16
-	vstore16(sum, get_global_id(0), out);
-#else
-	out[get_global_id(0)] = sum;
-#endif
+	STORE_LANES(sum, out);
 }
 
 /* 12 * LANES fused multiply-adds a round. */
@@ -107,11 +110,7 @@ __kernel void limit_fma(__global float *out, uint rounds, float m)
 #define ADD(K) sum += a##K;
 	REP12(ADD)
 #undef ADD
-#if LANES == 16
-	vstore16(sum, get_global_id(0), out);
-#else
-	out[get_global_id(0)] = sum;
-#endif
+	STORE_LANES(sum, out);
 }
 
 #ifdef DOT_TILE
