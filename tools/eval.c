@@ -69,21 +69,11 @@ struct eval {
 
 /* -------------------------------------------------------- command line */
 
-static int pick(const char *opt, const char *value, const char *const *names, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (!strcmp(value, names[i]))
-			return i;
-	tool_usage(&tool_eval, "%s: '%s' is none of %s, %s, %s", opt, value, names[0], names[1],
-		   names[2]);
-	return -1;
-}
-
 static int check_options(struct eval *e, int argc, char **argv)
 {
 	static const char *const kvs[] = { "f16", "int8", "f32" };
 	const char *names[ARRAY_SIZE(protocols)];
-	int i;
+	int protocol = 0, kv = 0, rc, i;
 
 	for (i = 0; i < (int)ARRAY_SIZE(protocols); i++)
 		names[i] = protocols[i].name;
@@ -94,14 +84,14 @@ static int check_options(struct eval *e, int argc, char **argv)
 		return tool_usage(&tool_eval, "which model? Give a file with -m MODEL");
 	if (!e->file)
 		return tool_usage(&tool_eval, "which text? Give a file with -f TEXT");
-	i = pick("--protocol", e->protocol_name, names, ARRAY_SIZE(names));
-	if (i < 0)
-		return TOOL_USAGE;
-	e->protocol = &protocols[i];
-	i = e->kv ? pick("--kv", e->kv, kvs, ARRAY_SIZE(kvs)) : 0;
-	if (i < 0)
-		return TOOL_USAGE;
-	e->params.kv_type = (enum sherd_kv_type)i;
+	rc = tool_pick(&tool_eval, "--protocol", e->protocol_name, names, ARRAY_SIZE(names),
+		       &protocol);
+	if (!rc && e->kv)
+		rc = tool_pick(&tool_eval, "--kv", e->kv, kvs, ARRAY_SIZE(kvs), &kv);
+	if (rc)
+		return rc;
+	e->protocol = &protocols[protocol];
+	e->params.kv_type = (enum sherd_kv_type)kv;
 	if (e->params.n_ctx && e->params.n_ctx < 4)
 		return tool_usage(&tool_eval,
 				  "--ctx: windows of %d tokens are too short: 4 or more",

@@ -60,18 +60,6 @@ static double now(void)
 
 /* -------------------------------------------------------- command line */
 
-static int pick(const char *opt, const char *value, const char *const *names, int n, int *out)
-{
-	for (int i = 0; i < n; i++) {
-		if (!strcmp(value, names[i])) {
-			*out = i;
-			return 0;
-		}
-	}
-	return tool_usage(&tool_run, "%s: '%s' is none of %s, %s, %s", opt, value, names[0],
-			  names[1], names[2]);
-}
-
 /* MODEL and "-" may stand without an option. */
 static int take_positionals(struct run *r, int argc, char **argv)
 {
@@ -99,9 +87,9 @@ static int check_options(struct run *r)
 
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)
 		return tool_usage(&tool_run, "--bits: %d is neither 4 nor 8", r->params.bits);
-	rc = r->wire ? pick("--wire", r->wire, wires, 3, &wire) : 0;
+	rc = r->wire ? tool_pick(&tool_run, "--wire", r->wire, wires, 3, &wire) : 0;
 	if (!rc && r->kv)
-		rc = pick("--kv", r->kv, kvs, 3, &kv);
+		rc = tool_pick(&tool_run, "--kv", r->kv, kvs, 3, &kv);
 	if (rc)
 		return rc;
 	r->wire_type = (enum sherd_wire)wire;

@@ -167,6 +167,24 @@ static int read_all(FILE *f, const char *name, char **text, size_t *len, struct 
 	return 0;
 }
 
+int tool_pick(const struct tool *t, const char *opt, const char *value, const char *const *names,
+	      int n, int *out)
+{
+	char list[256] = "";
+	size_t len = 0;
+	int i;
+
+	for (i = 0; i < n; i++) {
+		if (!strcmp(value, names[i])) {
+			*out = i;
+			return TOOL_OK;
+		}
+		if (len < sizeof(list))
+			len += snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", names[i]);
+	}
+	return tool_usage(t, "%s: '%s' is none of %s", opt, value, list);
+}
+
 int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err)
 {
 	const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text, *end = at + len;

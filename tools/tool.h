@@ -63,6 +63,10 @@ int tool_failf(const struct tool *t, const char *fmt, ...) __attribute__((format
 /* The same for a wrong command line, with a hint at --help; returns TOOL_USAGE. */
 int tool_usage(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* *@out: which of the @n names @value is; else the sentence of a wrong command line, TOOL_USAGE. */
+int tool_pick(const struct tool *t, const char *opt, const char *value, const char *const *names,
+	      int n, int *out);
+
 /*
  * A progress bar on stderr, with the time left; only where stderr is a terminal. tool_progress() fits
  * sherd_progress_fn, tool_note() fits sherd_note_fn (it clears the bar's line first).
