@@ -28,7 +28,7 @@ def say(text):
 
 def output(cmd, env=None):
     done = subprocess.run(
-        [str(c) for c in cmd], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+        [str(c) for c in cmd], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", env=env
     )
     if done.returncode:
         sys.exit(
