@@ -88,7 +88,7 @@ static inline void load_tile(VU w[8], __global const uint *p)
 #define HALVES(h, i) (h)
 #endif
 #define MAX_T	 8
-#define MAX_B	 2
+#define MAX_B	 1
 #define BLOCKS_1 (LANES == 16 ? MAX_B : 1) /* row blocks that matmul_1 walks side by side */
 
 /* What T tokens bring: pointers to their rows of activations. T is a constant after inlining. */

@@ -8,6 +8,10 @@
 #include <unistd.h>
 #include "base/base.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; older headers */
+#endif
+
 int sherd_map_open(struct sherd_map *m, const char *path, struct sherd_error *err)
 {
 	/* O_NONBLOCK: a FIFO must not hold us; it means nothing for regular files. */
@@ -50,6 +54,7 @@ int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_err
 				 (long long)st.st_size, strerror(errno));
 		goto close_fd;
 	}
+	madvise(p, (size_t)st.st_size, MADV_HUGEPAGE); /* what is read now comes in large pages */
 	m->data = p;
 	m->size = (size_t)st.st_size;
 	return 0;
@@ -67,6 +72,20 @@ void sherd_map_close(struct sherd_map *m)
 	if (m->fd >= 0)
 		close(m->fd);
 	*m = (struct sherd_map){ .fd = -1 };
+}
+
+void sherd_file_large_pages(int fd, size_t size)
+{
+	void *p;
+
+	if (size / 2 > (size_t)sysconf(_SC_AVPHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE))
+		return;
+	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return;
+	if (!madvise(p, size, MADV_HUGEPAGE))
+		madvise(p, size, MADV_POPULATE_READ);
+	munmap(p, size);
 }
 
 int sherd_write_all(int fd, const void *data, size_t size, const char *name,

@@ -142,6 +142,7 @@ static int reserve(const struct sherd_packer *p, struct sherd_error *err)
 	if (code)
 		return sherd_fail(err, -code, "%s: no room for a shard of %llu MiB: %s", p->name,
 				  (unsigned long long)(p->size >> 20), strerror(code));
+	sherd_file_large_pages(p->fd, p->size);
 	return 0;
 }
 

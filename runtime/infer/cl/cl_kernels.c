@@ -10,7 +10,7 @@
 
 #define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
 #define TILE_RB	     4 /* matmul.cl's */
-#define BLOCKS_1     2 /* matmul.cl's, in the wide shape */
+#define BLOCKS_1     1 /* matmul.cl's, in the wide shape */
 #define ROW_PIECES   16 /* work-items that share a row of groups in the wide shape */
 #define TILE_MIN     9 /* rows from which the matrix unit pays */
 
