@@ -223,18 +223,30 @@ MATMUL_KERNEL(1, BLOCKS_1)
 MATMUL_KERNEL(4, 1)
 MATMUL_KERNEL(8, 1)
 
-#ifdef DOT_TILE
+#if LANES == 16
 #define TILE_RB	   4 /* row blocks that share a read of the activations */
 #define TILE_BLOCK 256 /* tokens whose sums are kept on the stack */
+#define TILE_SUMS  (TILE_BLOCK + 16) /* the last tile may go beyond */
 
-/* A chunk of one row block, made ready for the matrix unit. */
+/*
+ * A chunk of one row block, unpacked once for TILE_BLOCK tokens. A matrix unit takes bytes whose zero is
+ * taken off where there are no minima; dot4() takes them as they are.
+ */
 struct ready {
-	int16 w[GROUPS_PER_CHUNK][8]; /* bytes, their zero taken off where there are no minima */
+	uint16 w[GROUPS_PER_CHUNK][8];
 	float16 scale[GROUPS_PER_CHUNK][PARTS];
 #if MIN
 	float16 min[GROUPS_PER_CHUNK][PARTS];
 #endif
 };
+
+#if defined(DOT_TILE) && !MIN && BITS == 4
+#define READY(w) ((((w) ^ 0x80808080u) - 0x08080808u) ^ 0x80808080u)
+#elif defined(DOT_TILE) && !MIN
+#define READY(w) ((w) ^ 0x80808080u)
+#else
+#define READY(w) (w)
+#endif
 
 INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 			__global const scale_t *scale, __global const min_t *minimum)
@@ -245,9 +257,7 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 		load_tile(w, tile + g * (LINES * 16));
 #pragma unroll
 		for (int l = 0; l < 8; l++)
-			r->w[g][l] = as_int16(MIN	? w[l] :
-					      BITS == 4 ? ((w[l] ^ 0x80808080u) - 0x08080808u) ^ 0x80808080u :
-							  w[l] ^ 0x80808080u);
+			r->w[g][l] = READY(w[l]);
 #pragma unroll
 		for (int p = 0; p < PARTS; p++) {
 			r->scale[g][p] = LOAD_SCALE(scale + (g * PARTS + p) * 16);
@@ -258,6 +268,8 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 	}
 }
 
+#ifdef DOT_TILE
+#define TILE_TOKENS 16
 /* Where the unit is: groups (or halves) of one row block after the other. */
 struct tile_at {
 	int block, part;
@@ -276,7 +288,7 @@ INLINED struct tile_at tile_ahead(int16 dot[RING][16], int slot, struct tile_at 
 {
 	if (at.block < n_blocks) {
 		TILE_DOT(dot[slot % RING], q + at.part * PART_DOTS, q_stride,
-			 (const int16 *)r[at.block].w + at.part * PART_DOTS);
+			 (const uint16 *)r[at.block].w + at.part * PART_DOTS);
 		if (++at.part == n_parts) {
 			at.part = 0;
 			at.block++;
@@ -285,11 +297,11 @@ INLINED struct tile_at tile_ahead(int16 dot[RING][16], int slot, struct tile_at 
 	return at;
 }
 
-INLINED void add_chunk_tiles(float16 (*total)[TILE_BLOCK], const struct ready *r, int n_blocks,
-			     int n_parts, __global const int *q, int q_stride,
-			     __global const struct act_group *groups,
-			     __global const struct act_half *halves, int g_stride)
+INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r, int n_blocks,
+			     int n, __global const int *q, __global const struct act_group *groups,
+			     __global const struct act_half *halves, int stride)
 {
+	const int n_parts = n * PARTS, q_stride = stride * 32;
 	int16 dot[RING][16];
 	struct tile_at at = { 0, 0 };
 	int slot = 0;
@@ -310,12 +322,12 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_BLOCK], const struct ready *r
 #pragma unroll
 			for (int t = 0; t < 16; t++) {
 				acc[t] = fma(convert_float16(d[t]),
-					     ((const float16 *)r[i].scale)[p] * groups[t * g_stride + g].d,
+					     ((const float16 *)r[i].scale)[p] * groups[t * stride + g].d,
 					     acc[t]);
 #if MIN
 				acc[t] = fma(((const float16 *)r[i].min)[p],
-					     (float16)part_sum(groups + t * g_stride + g,
-							       HALVES(halves, t * g_stride + g),
+					     (float16)part_sum(groups + t * stride + g,
+							       HALVES(halves, t * stride + g),
 							       p % PARTS),
 					     acc[t]);
 #endif
@@ -326,14 +338,81 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_BLOCK], const struct ready *r
 			total[i][t] = total[i][t] + acc[t];
 	}
 }
+#else
+#define TILE_TOKENS 6
+#define TILE_PAIR   2 /* row blocks at a time: 12 sums and 12 dot products fill AVX-512's registers */
+#define tile_begin()
+#define tile_end()
 
-/* TILE_RB row blocks for all tokens; the activations' buffers are padded to 16 tokens. */
+/* Adds one group of a pair of row blocks to the sums of TILE_TOKENS tokens. */
+INLINED void add_ready(float16 acc[TILE_PAIR][TILE_TOKENS], const struct ready *r, int g,
+		       __global const int *q, __global const struct act_group *groups,
+		       __global const struct act_half *halves, int stride)
+{
+#pragma unroll
+	for (int part = 0; part < PARTS; part++) {
+		int16 dot[TILE_PAIR][TILE_TOKENS];
+
+#pragma unroll
+		for (int t = 0; t < TILE_TOKENS; t++)
+#pragma unroll
+			for (int i = 0; i < TILE_PAIR; i++)
+				dot[i][t] = (int16)dot_start(groups + t * stride,
+							     HALVES(halves, t * stride), part);
+#pragma unroll
+		for (int l = part * PART_DOTS; l < (part + 1) * PART_DOTS; l++)
+#pragma unroll
+			for (int t = 0; t < TILE_TOKENS; t++)
+#pragma unroll
+				for (int i = 0; i < TILE_PAIR; i++)
+					dot[i][t] = dot4(dot[i][t], r[i].w[g][l], q[t * stride * 8 + l]);
+#pragma unroll
+		for (int t = 0; t < TILE_TOKENS; t++)
+#pragma unroll
+			for (int i = 0; i < TILE_PAIR; i++) {
+				acc[i][t] = fma(convert_float16(dot[i][t]),
+						r[i].scale[g][part] * groups[t * stride].d, acc[i][t]);
+#if MIN
+				acc[i][t] = fma(r[i].min[g][part],
+						(float16)part_sum(groups + t * stride,
+								  HALVES(halves, t * stride), part),
+						acc[i][t]);
+#endif
+			}
+	}
+}
+
+/* Adds a chunk's sums of TILE_TOKENS tokens to total [TILE_RB][...]. */
+INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r, int n_blocks,
+			     int n, __global const int *q, __global const struct act_group *groups,
+			     __global const struct act_half *halves, int stride)
+{
+	for (int p = 0; p < n_blocks; p += TILE_PAIR) {
+		float16 acc[TILE_PAIR][TILE_TOKENS];
+
+#pragma unroll
+		for (int t = 0; t < TILE_TOKENS; t++)
+#pragma unroll
+			for (int i = 0; i < TILE_PAIR; i++)
+				acc[i][t] = (float16)(0.0f);
+		for (int g = 0; g < n; g++)
+			add_ready(acc, r + p, g, q + g * 8, groups + g, HALVES(halves, g), stride);
+#pragma unroll
+		for (int t = 0; t < TILE_TOKENS; t++)
+#pragma unroll
+			for (int i = 0; i < TILE_PAIR; i++)
+				total[p + i][t] = total[p + i][t] + acc[i][t];
+	}
+}
+#endif
+
+/* TILE_RB row blocks for all tokens; up to 15 rows of activations behind the last are read, and ignored. */
 __kernel void matmul_tile(MATMUL_ARGS)
 {
 	const int block0 = get_global_id(0) * TILE_RB;
 	const int n_blocks = min((rows + 15) / 16 - block0, TILE_RB);
 	struct ready ready[TILE_RB];
-	float16 total[TILE_RB][TILE_BLOCK];
+	float16 total[TILE_RB][TILE_SUMS];
 
 	if (n_blocks <= 0)
 		return;
@@ -354,12 +433,11 @@ __kernel void matmul_tile(MATMUL_ARGS)
 					   scales + first * (PARTS * 16),
 					   MINS_AT(mins, first * (PARTS * 16)));
 			}
-			for (int t = 0; t < tokens; t += 16) {
+			for (int t = 0; t < tokens; t += TILE_TOKENS) {
 				const size_t at = (size_t)(b + t) * n_groups + c;
 
-				add_chunk_tiles((float16(*)[TILE_BLOCK])(total[0] + t), ready, n_blocks,
-						m * PARTS, q + at * 8, n_groups * 32, groups + at,
-						HALVES(halves, at), n_groups);
+				add_chunk_tiles((float16(*)[TILE_SUMS])(total[0] + t), ready, n_blocks, m,
+						q + at * 8, groups + at, HALVES(halves, at), n_groups);
 			}
 		}
 		for (int t = 0; t < tokens; t++)

@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #define SHERD_ACT_GROUP 32
+/* Rows that a matmul may read beyond the last: it takes up to 16 at a time. Any bytes will do. */
+#define SHERD_ACT_PAD	15
 
 struct sherd_act_group {
 	float d; /* the scale: x is about d * q */

@@ -30,7 +30,7 @@ enum sherd_cl_kernel {
 	SHERD_K_MATMUL_1,
 	SHERD_K_MATMUL_4,
 	SHERD_K_MATMUL_8,
-	SHERD_K_MATMUL_TILE, /* a matrix unit */
+	SHERD_K_MATMUL_TILE, /* many tokens, in the wide shape; by a matrix unit where there is one */
 	SHERD_N_KERNELS,
 };
 
@@ -98,7 +98,7 @@ struct sherd_cl_matrix {
 	cl_mem values, scales, mins;
 };
 
-/* The two forms of A; rows are padded to 16 for the matrix unit. */
+/* The two forms of A; SHERD_ACT_PAD rows follow the last. */
 struct sherd_cl_act {
 	cl_mem a; /* floats [n][a_stride] */
 	int a_stride;

@@ -9,7 +9,6 @@
 #include "infer/cl/cl_weights.h"
 #include "infer/ref/ref.h"
 
-#define ROW_PAD	  16 /* rows that the matrix unit reads at a time */
 #define MAX_PARTS (8u << 20) /* bytes of attention's parts: beyond, chunks are walked in turn */
 
 /* The parts of the upload, in order. */
@@ -442,11 +441,11 @@ static void cl_close(struct sherd_exec *e)
 	free(x);
 }
 
-/* The activations: rows padded to what the matrix unit reads. */
+/* The activations, with the rows that a matmul may read beyond the last. */
 static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 {
 	const struct sherd_program *p = x->program;
-	size_t rows = ROUND_UP(x->n_batch, ROW_PAD), groups = DIV_ROUND_UP(p->width[SHERD_BUF_A], 32);
+	size_t rows = x->n_batch + SHERD_ACT_PAD, groups = DIV_ROUND_UP(p->width[SHERD_BUF_A], 32);
 	size_t total = 0;
 	int i;
 

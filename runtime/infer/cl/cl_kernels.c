@@ -12,7 +12,7 @@
 #define TILE_RB	     4 /* matmul.cl's */
 #define BLOCKS_1     1 /* matmul.cl's, in the wide shape */
 #define ROW_PIECES   16 /* work-items that share a row of groups in the wide shape */
-#define TILE_MIN     9 /* rows from which the matrix unit pays */
+#define TILE_MIN     9 /* rows from which matmul_tile pays */
 
 struct arg {
 	size_t size;

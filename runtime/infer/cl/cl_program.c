@@ -241,7 +241,7 @@ static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct 
 		return rc;
 	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
 		if (k == SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
-			continue; /* only a path with a matrix unit has it */
+			continue; /* only the wide shape has it */
 		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
 		if (!code)
 			continue;

@@ -6,7 +6,7 @@
 #include "infer/ref/ref.h"
 #include "num.h"
 
-/* The quantizer's three outputs on the host, rows padded to 16 for the matrix unit. */
+/* The quantizer's three outputs on the host, with the rows that a matmul may read beyond the last. */
 struct host_act {
 	float *a;
 	int8_t *q;
@@ -19,7 +19,7 @@ struct host_act {
 static struct host_act new_act(struct sherd_st *t, int rows, int width)
 {
 	struct host_act h = { .width = width, .n_groups = DIV_ROUND_UP(width, 32),
-			      .rows = ROUND_UP(rows, 16) };
+			      .rows = rows + SHERD_ACT_PAD };
 
 	h.a = sherd_st_alloc(t, 4 * h.rows * width);
 	h.q = sherd_st_alloc(t, 32 * h.rows * h.n_groups);
