@@ -6,22 +6,47 @@
  */
 #include "common.h"
 
+/* 32 columns, in vectors: of an array of floats, compilers make halves, quarters and memory. */
+struct group {
+	float16 v[2];
+};
+
 /* Columns [32 g, 32 g + 32) of a row, zeros beyond its end. */
-INLINED void load_group(float x[32], __global const float *row, int g, int width)
+INLINED struct group load_group(__global const float *row, int g, int width)
 {
+	struct group x;
+	float tail[32];
+
 	if (32 * g + 32 <= width) {
-		vstore16(vload16(2 * g, row), 0, x);
-		vstore16(vload16(2 * g + 1, row), 1, x);
-		return;
+		x.v[0] = vload16(2 * g, row);
+		x.v[1] = vload16(2 * g + 1, row);
+		return x;
 	}
 	for (int i = 0; i < 32; i++)
-		x[i] = 32 * g + i < width ? row[32 * g + i] : 0.0f;
+		tail[i] = 32 * g + i < width ? row[32 * g + i] : 0.0f;
+	x.v[0] = vload16(0, tail);
+	x.v[1] = vload16(1, tail);
+	return x;
 }
 
-INLINED float amax_of(const float x[32])
+INLINED void store_group(struct group x, __global float *row, int g, int width)
 {
-	int16 a = as_int16(vload16(0, x)) & 0x7fffffff, b = as_int16(vload16(1, x)) & 0x7fffffff;
-	int16 m16 = max(a, b);
+	float tail[32];
+
+	if (32 * g + 32 <= width) {
+		vstore16(x.v[0], 2 * g, row);
+		vstore16(x.v[1], 2 * g + 1, row);
+		return;
+	}
+	vstore16(x.v[0], 0, tail);
+	vstore16(x.v[1], 1, tail);
+	for (int i = 0; 32 * g + i < width; i++)
+		row[32 * g + i] = tail[i];
+}
+
+INLINED float amax_of(struct group x)
+{
+	int16 m16 = max(as_int16(x.v[0]) & 0x7fffffff, as_int16(x.v[1]) & 0x7fffffff);
 	int8 m8 = max(m16.lo, m16.hi);
 	int4 m4 = max(m8.lo, m8.hi);
 	int2 m2 = max(m4.lo, m4.hi);
@@ -56,7 +81,7 @@ INLINED int16 to_int8(float16 x, float r)
 		__global struct act_half *halves, int want
 #define QUANT_PASS a, a_stride, q, groups, halves, want
 
-INLINED int put_group(const float x[32], int row, int g, int width, QUANT_ARGS)
+INLINED int put_group(struct group x, int row, int g, int width, QUANT_ARGS)
 {
 	const int n_groups = (width + 31) / 32;
 	const size_t at = (size_t)row * n_groups + g;
@@ -64,10 +89,9 @@ INLINED int put_group(const float x[32], int row, int g, int width, QUANT_ARGS)
 	float d = num_quant_scale(amax, &r);
 
 	if (want & QUANT_F32)
-		for (int i = 0; i < 32 && 32 * g + i < width; i++)
-			a[(size_t)row * a_stride + 32 * g + i] = x[i];
+		store_group(x, a + (size_t)row * a_stride, g, width);
 	if (want & QUANT_Q8) {
-		int16 lo = to_int8(vload16(0, x), r), hi = to_int8(vload16(1, x), r);
+		int16 lo = to_int8(x.v[0], r), hi = to_int8(x.v[1], r);
 		int sum = sum_of(lo + hi);
 
 		vstore16(convert_char16(lo), 2 * at, q);
@@ -95,12 +119,9 @@ __kernel void quantize(__global const float *src, int src_stride, int width, QUA
 	const int row = get_global_id(1);
 	int bad = 0;
 
-	EACH_GROUP(g, width) {
-		float x[32];
-
-		load_group(x, src + (size_t)row * src_stride, g, width);
-		bad |= put_group(x, row, g, width, QUANT_PASS);
-	}
+	EACH_GROUP(g, width)
+		bad |= put_group(load_group(src + (size_t)row * src_stride, g, width), row, g, width,
+				 QUANT_PASS);
 	if (bad)
 		fail_row(failed, step, row);
 }
@@ -119,18 +140,17 @@ __kernel void activate(__global const float *src, int src_stride, int width, QUA
 	int bad = 0;
 
 	EACH_GROUP(g, width) {
-		float x[32], up[32];
+		struct group x = load_group(s, g, width); /* functions of 0 are 0, beyond the end */
 
-		load_group(x, s, g, width);
-		if (gated)
-			load_group(up, s + width, g, width);
-		for (int i = 0; i < 2; i++) {
-			float16 h = activation(act, vload16(i, x));
+#pragma unroll
+		for (int i = 0; i < 2; i++)
+			x.v[i] = activation(act, x.v[i]);
+		if (gated) {
+			struct group up = load_group(s + width, g, width);
 
-			vstore16(gated ? h * vload16(i, up) : h, i, x);
+			x.v[0] = x.v[0] * up.v[0];
+			x.v[1] = x.v[1] * up.v[1];
 		}
-		for (int i = width - 32 * g; i < 32; i++)
-			x[i] = 0.0f;
 		bad |= put_group(x, row, g, width, QUANT_PASS);
 	}
 	if (bad)
@@ -211,24 +231,18 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 	int bad = !(v < NUM_NORM_MAX);
 
 	for (int g = get_local_id(0); g < (width + 31) / 32; g += get_local_size(0)) {
-		float x[32], w[32], b[32];
+		struct group x = load_group(s, g, width);
+		struct group w = load_group(weight, g, width); /* 0 beyond the end */
+		struct group b = { { (float16)(0.0f), (float16)(0.0f) } };
 
-		load_group(x, s, g, width);
-		load_group(w, weight, g, width);
 		if (has_bias)
-			load_group(b, bias, g, width);
+			b = load_group(bias, g, width);
 #pragma unroll
 		for (int i = 0; i < 2; i++) {
-			float16 y = vload16(i, x);
+			float16 y = (layer ? x.v[i] - mean : x.v[i]) * r;
 
-			if (layer)
-				y = y - mean;
-			y = y * r;
-			y = has_bias ? fma(y, vload16(i, w), vload16(i, b)) : y * vload16(i, w);
-			vstore16(y, i, x);
+			x.v[i] = has_bias ? fma(y, w.v[i], b.v[i]) : y * w.v[i];
 		}
-		for (int i = width - 32 * g; i < 32; i++)
-			x[i] = 0.0f;
 		bad |= put_group(x, row, g, width, QUANT_PASS);
 	}
 	if (bad)
@@ -236,9 +250,9 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 }
 
 /* A group through the wire's format and back; @wire: enum sherd_wire. 1: it is not finite. */
-INLINED int cut_group(float x[32], int wire)
+INLINED int cut_group(struct group *x, int wire)
 {
-	float amax = amax_of(x), d = 0.0f, r = 0.0f;
+	float amax = amax_of(*x), d = 0.0f, r = 0.0f;
 	int bad = not_finite(amax);
 
 	if (wire == 0) {
@@ -247,12 +261,18 @@ INLINED int cut_group(float x[32], int wire)
 		if (d > 0.0f)
 			r = num_recip_1(d);
 		for (int i = 0; i < 2; i++)
-			vstore16(convert_float16(to_int8(vload16(i, x), r)) * d, i, x);
+			x->v[i] = convert_float16(to_int8(x->v[i], r)) * d;
 		return bad | not_finite(d);
 	}
-	for (int i = 0; wire == 1 && i < 32; i++) {
-		x[i] = half_value(half_bits(x[i]));
-		bad |= not_finite(x[i]);
+	for (int i = 0; wire == 1 && i < 2; i++) {
+		float lane[16];
+
+		vstore16(x->v[i], 0, lane);
+		for (int l = 0; l < 16; l++) {
+			lane[l] = half_value(half_bits(lane[l]));
+			bad |= not_finite(lane[l]);
+		}
+		x->v[i] = vload16(0, lane);
 	}
 	return bad;
 }
@@ -268,12 +288,10 @@ __kernel void cut(__global float *src, int src_stride, int width, __global const
 	if (wire[row] == 255)
 		return;
 	EACH_GROUP(g, width) {
-		float x[32];
+		struct group x = load_group(s, g, width);
 
-		load_group(x, s, g, width);
-		bad |= cut_group(x, wire[row]);
-		for (int i = 0; i < 32 && 32 * g + i < width; i++)
-			s[32 * g + i] = x[i];
+		bad |= cut_group(&x, wire[row]);
+		store_group(x, s, g, width);
 	}
 	if (bad)
 		fail_row(failed, step, row);
