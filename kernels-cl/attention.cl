@@ -43,28 +43,36 @@ struct queries {
 	int n_positions; /* in the chunk that is looked at: what the furthest sees */
 };
 
-/* e [NQ][256]: scores of chunk @chunk, 16 positions at a time. */
+/*
+ * e [NQ][256]: scores of chunk @chunk, two vectors of positions at a time, so that a query's element that
+ * is read serves two; beyond the last position they are nonsense that weigh() does not look at.
+ */
 INLINED void scores(float16 e[NQ][CHUNK / 16], const struct queries *in, const struct cache *c,
 		    int chunk, int head)
 {
-	for (int j = 0; j < in->n_positions; j += 16) {
+	for (int j = 0; j < in->n_positions; j += 32) {
 		__global kv_t *k = k_of(c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 		__global const kv_t *at = k + j % PAGE;
-		float16 s[NQ];
+		float16 s[NQ][2];
 
 #pragma unroll
 		for (int q = 0; q < NQ; q++)
-			s[q] = (float16)(0.0f);
+			s[q][0] = s[q][1] = (float16)(0.0f);
 		for (int d = 0; d < HEAD_DIM; d++) {
-			float16 kd = LOAD_KV(at + d * PAGE);
+			float16 k0 = LOAD_KV(at + d * PAGE), k1 = LOAD_KV(at + d * PAGE + 16);
 
 #pragma unroll
-			for (int q = 0; q < NQ; q++)
-				s[q] = fma((float16)in->q[q][d], kd, s[q]);
+			for (int q = 0; q < NQ; q++) {
+				s[q][0] = fma((float16)in->q[q][d], k0, s[q][0]);
+				s[q][1] = fma((float16)in->q[q][d], k1, s[q][1]);
+			}
 		}
 #pragma unroll
 		for (int q = 0; q < NQ; q++)
-			e[q][j / 16] = KV == 1 ? s[q] * vload16(0, scales_of(k) + j % PAGE) : s[q];
+#pragma unroll
+			for (int i = 0; i < 2; i++)
+				e[q][j / 16 + i] =
+					KV == 1 ? s[q][i] * vload16(i, scales_of(k) + j % PAGE) : s[q][i];
 	}
 }
 
@@ -96,6 +104,8 @@ INLINED float weigh(float16 *e, int n, int n_vecs, float *sum)
 	return m;
 }
 
+#define DIMS (DIM_VECS % 2 ? 1 : 2) /* vectors of dimensions that share a read of the weights */
+
 /* o [NQ][DIM_VECS] = weights times V, in position order. */
 INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const struct queries *in,
 		    const struct cache *c, int chunk, int head)
@@ -108,26 +118,36 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
 		__global kv_t *v = v_of(c, chunk * (CHUNK / PAGE) + j0 / PAGE, head);
 		const int end = min(PAGE, in->n_positions - j0);
 
-		for (int d = 0; d < DIM_VECS; d++) {
-			float16 acc[NQ];
+		for (int d = 0; d < DIM_VECS; d += DIMS) {
+			float16 acc[NQ][DIMS];
 
 #pragma unroll
 			for (int q = 0; q < NQ; q++)
-				acc[q] = o[q][d];
+#pragma unroll
+				for (int i = 0; i < DIMS; i++)
+					acc[q][i] = o[q][d + i];
 			for (int j = 0; j < end; j++) {
-				float16 vd = LOAD_KV(v + j * HEAD_DIM + 16 * d);
+				float16 vd[DIMS];
 				float scale = KV == 1 ? scales_of(v)[j] : 1.0f;
 
+#pragma unroll
+				for (int i = 0; i < DIMS; i++)
+					vd[i] = LOAD_KV(v + j * HEAD_DIM + 16 * (d + i));
 #pragma unroll
 				for (int q = 0; q < NQ; q++) {
 					float w = ((float *)e[q])[j0 + j];
 
-					acc[q] = fma((float16)(KV == 1 ? w * scale : w), vd, acc[q]);
+#pragma unroll
+					for (int i = 0; i < DIMS; i++)
+						acc[q][i] = fma((float16)(KV == 1 ? w * scale : w), vd[i],
+								acc[q][i]);
 				}
 			}
 #pragma unroll
 			for (int q = 0; q < NQ; q++)
-				o[q][d] = acc[q];
+#pragma unroll
+				for (int i = 0; i < DIMS; i++)
+					o[q][d + i] = acc[q][i];
 		}
 	}
 }
