@@ -8,6 +8,7 @@
  * Orders: a score is one chain of fma over head_dim; the sum of exponentials follows the lane rule over
  * positions; an output is one chain of fma over positions.
  */
+#include "group.h"
 #include "kv.h"
 
 #define PART (DIM_PAD + 2) /* floats of a part: maximum, sum, output */
@@ -31,6 +32,27 @@ INLINED struct weights merge(struct state *s, float max, float sum)
 	s->sum = fma(s->sum, w.old, sum * w.new);
 	s->max = m;
 	return w;
+}
+
+/*
+ * A head's outputs o [HEAD_DIM], times @r: to ATT, or, where the caller wants that (@want: head_dim is a
+ * multiple of 32), straight to what the next matmul reads.
+ */
+INLINED void put_head(const float *o, float r, int row, int h, int n_heads, __global float *att,
+		      int att_stride, QUANT_ARGS, int step, __global int *failed)
+{
+	__global float *to = att + (size_t)row * att_stride + h * HEAD_DIM;
+	int bad = 0;
+
+	for (int d = 0; d < HEAD_DIM && !want; d++)
+		to[d] = o[d] * r;
+	for (int g = 0; g < HEAD_DIM / 32 && want; g++) {
+		struct group x = { { vload16(2 * g, o) * r, vload16(2 * g + 1, o) * r } };
+
+		bad |= put_group(x, row, h * (HEAD_DIM / 32) + g, n_heads * HEAD_DIM, QUANT_PASS);
+	}
+	if (bad)
+		fail_row(failed, step, row);
 }
 
 #if LANES == 16
@@ -159,7 +181,8 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
  */
 __kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
 		     __global float *parts, int n_parts, int n_heads, int group,
-		     __global const int4 *tiles, CACHE_ARGS)
+		     __global const int4 *tiles, CACHE_ARGS, QUANT_ARGS, int step,
+		     __global int *failed)
 {
 	const int4 tile = tiles[get_global_id(0)];
 	const int head = get_global_id(1);
@@ -222,12 +245,9 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 		return;
 	for (int q = 0; q < tile.z; q++) {
 		int i = tile.y + q, row = tile.x + i / group;
-		__global float *to = att + (size_t)row * att_stride +
-				     (head * group + i % group) * HEAD_DIM;
-		float r = num_recip_1(all[q].sum);
 
-		for (int d = 0; d < HEAD_DIM; d++)
-			to[d] = ((float *)total[q])[d] * r;
+		put_head((float *)total[q], num_recip_1(all[q].sum), row, head * group + i % group,
+			 n_heads, att, att_stride, QUANT_PASS, step, failed);
 	}
 }
 #else
@@ -239,7 +259,8 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
  */
 __kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
 		     __global float *parts, int n_parts, int n_heads, int group,
-		     __global const int4 *tiles, CACHE_ARGS)
+		     __global const int4 *tiles, CACHE_ARGS, QUANT_ARGS, int step,
+		     __global int *failed)
 {
 	__local float e[CHUNK], lanes[16], query[HEAD_DIM], total[HEAD_DIM];
 	__local struct state all, one;
@@ -338,11 +359,11 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 
 /* ATT from the parts of a row's chunks, in position order. Global: (heads, rows). */
 __kernel void attend_merge(__global const float *parts, int n_parts, __global float *att,
-			   int att_stride, int n_heads, __global const int *pos)
+			   int att_stride, int n_heads, __global const int *pos, QUANT_ARGS,
+			   int step, __global int *failed)
 {
 	const int h = get_global_id(0), row = get_global_id(1);
 	__global const float *p = parts + ((size_t)row * n_heads + h) * n_parts * PART;
-	__global float *to = att + (size_t)row * att_stride + h * HEAD_DIM;
 	struct state all = { p[0], p[1] };
 	float o[HEAD_DIM];
 
@@ -355,6 +376,5 @@ __kernel void attend_merge(__global const float *parts, int n_parts, __global fl
 		for (int d = 0; d < HEAD_DIM; d++)
 			o[d] = fma(o[d], w.old, p[2 + d] * w.new);
 	}
-	for (int d = 0; d < HEAD_DIM; d++)
-		to[d] = o[d] * num_recip_1(all.sum);
+	put_head(o, num_recip_1(all.sum), row, h, n_heads, att, att_stride, QUANT_PASS, step, failed);
 }

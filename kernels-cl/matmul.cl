@@ -9,7 +9,7 @@
  * All give the same bits: int32 dot products within a group are exact in any order, groups are
  * added by fma in column order within chunks of 256 columns, chunks in column order.
  */
-#include "common.h"
+#include "group.h"
 
 #define GROUPS_PER_CHUNK (CHUNK / 32) /* activation groups, whatever GROUP is */
 #define PARTS		 (32 / GROUP) /* weight groups in an activation group */
@@ -133,75 +133,82 @@ INLINED void add_tile(const int T, VF acc[MAX_T], __global const uint *tile,
 	}
 }
 
-#define MATMUL_ARGS                                                                               \
+/* W, and the activations that meet it. */
+#define OPERAND_ARGS                                                                              \
 	__global const uint *values, __global const scale_t *scales, __global const min_t *mins,  \
 		__global const int *q, __global const struct act_group *groups,                   \
-		__global const struct act_half *halves, __global const float *bias,               \
-		__global float *dst, int rows, int n_groups, int n, int dst_stride, int dst_col,  \
-		int flags
+		__global const struct act_half *halves, int rows, int n_groups, int n
+#define OPERANDS values, scales, mins, q, groups, halves, rows, n_groups, n
+#define RESULT_ARGS \
+	__global const float *bias, __global float *dst, int dst_stride, int dst_col, int flags
+#define RESULT bias, dst, dst_stride, dst_col, flags
 
 /*
- * One row block (wide) or one row (SIMT) for all tokens, T at a time. The last tokens are computed more
- * than once where n is no multiple of T, and stored once. In the wide shape a single token's work-item
- * walks B row blocks side by side: two streams keep more reads in flight than one (int8 by a fifth).
+ * Sums of B row blocks (wide) or one row (SIMT) for T tokens from @t0. The last tokens are computed more
+ * than once where n is no multiple of T. In the wide shape row blocks may be walked side by side: two
+ * streams keep more reads in flight than one, where the machine likes that.
  */
-INLINED void matmul(const int T, const int B, MATMUL_ARGS)
+INLINED void row_sums(const int T, const int B, VF total[MAX_B][MAX_T], int row, int t0, OPERAND_ARGS)
 {
-	const int id = get_global_id(0);
-	const int row = LANES == 16 ? id * B * 16 : id;
 	const size_t first = (size_t)(row / 16) * n_groups;
 	const size_t next = (row + 16 < rows) ? n_groups : 0; /* beyond the end: the same block again */
+	struct tokens in;
 
-	if (row >= rows)
-		return;
 	values += first * (LINES * 16) + row % 16;
 	scales += first * (PARTS * 16) + row % 16;
 	mins = MINS_AT(mins, first * (PARTS * 16) + row % 16);
-	for (int t0 = 0; t0 < n; t0 += T) {
-		struct tokens in;
-		VF total[MAX_B][MAX_T];
+#pragma unroll
+	for (int t = 0; t < T; t++) {
+		size_t token = min(t0 + t, n - 1);
+
+		in.q[t] = q + token * n_groups * 8;
+		in.groups[t] = groups + token * n_groups;
+		in.halves[t] = HALVES(halves, token * n_groups);
+#pragma unroll
+		for (int b = 0; b < B; b++)
+			total[b][t] = (VF)(0.0f);
+	}
+	for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
+		VF acc[MAX_B][MAX_T];
 
 #pragma unroll
-		for (int t = 0; t < T; t++) {
-			size_t token = min(t0 + t, n - 1);
+		for (int b = 0; b < B; b++)
+#pragma unroll
+			for (int t = 0; t < T; t++)
+				acc[b][t] = (VF)(0.0f);
+		for (int g = c; g < min(c + GROUPS_PER_CHUNK, n_groups); g++) {
+#pragma unroll
+			for (int b = 0; b < B; b++) {
+				size_t at = g + b * next;
 
-			in.q[t] = q + token * n_groups * 8;
-			in.groups[t] = groups + token * n_groups;
-			in.halves[t] = HALVES(halves, token * n_groups);
+				if (T == 1) {
 #pragma unroll
-			for (int b = 0; b < B; b++)
-				total[b][t] = (VF)(0.0f);
-		}
-		for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
-			VF acc[MAX_B][MAX_T];
-
-#pragma unroll
-			for (int b = 0; b < B; b++)
-#pragma unroll
-				for (int t = 0; t < T; t++)
-					acc[b][t] = (VF)(0.0f);
-			for (int g = c; g < min(c + GROUPS_PER_CHUNK, n_groups); g++) {
-#pragma unroll
-				for (int b = 0; b < B; b++) {
-					size_t at = g + b * next;
-
-					if (T == 1) {
-#pragma unroll
-						for (int l = 0; l < LINES; l++)
-							prefetch_far(values + at * (LINES * 16) + AHEAD +
-								     16 * l);
-					}
-					add_tile(T, acc[b], values + at * (LINES * 16),
-						 scales + at * (PARTS * 16),
-						 MINS_AT(mins, at * (PARTS * 16)), &in, g);
+					for (int l = 0; l < LINES; l++)
+						prefetch_far(values + at * (LINES * 16) + AHEAD + 16 * l);
 				}
+				add_tile(T, acc[b], values + at * (LINES * 16), scales + at * (PARTS * 16),
+					 MINS_AT(mins, at * (PARTS * 16)), &in, g);
 			}
-#pragma unroll
-			for (int b = 0; b < B; b++)
-#pragma unroll
-				for (int t = 0; t < T; t++)
-					total[b][t] = total[b][t] + acc[b][t];
 		}
+#pragma unroll
+		for (int b = 0; b < B; b++)
+#pragma unroll
+			for (int t = 0; t < T; t++)
+				total[b][t] = total[b][t] + acc[b][t];
+	}
+}
+
+/* One work-item's row blocks or row for all tokens, T at a time. */
+INLINED void matmul(const int T, const int B, OPERAND_ARGS, RESULT_ARGS)
+{
+	const int id = get_global_id(0);
+	const int row = LANES == 16 ? id * B * 16 : id;
+	VF total[MAX_B][MAX_T];
+
+	if (row >= rows)
+		return;
+	for (int t0 = 0; t0 < n; t0 += T) {
+		row_sums(T, B, total, row, t0, OPERANDS);
 #pragma unroll
 		for (int b = 0; b < B; b++)
 #pragma unroll
@@ -213,10 +220,9 @@ INLINED void matmul(const int T, const int B, MATMUL_ARGS)
 }
 
 #define MATMUL_KERNEL(T, B)                                                                       \
-	__kernel void matmul_##T(MATMUL_ARGS)                                                     \
+	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS)                                       \
 	{                                                                                         \
-		matmul(T, B, values, scales, mins, q, groups, halves, bias, dst, rows, n_groups,  \
-		       n, dst_stride, dst_col, flags);                                            \
+		matmul(T, B, OPERANDS, RESULT);                                                   \
 	}
 
 MATMUL_KERNEL(1, BLOCKS_1)
@@ -224,6 +230,29 @@ MATMUL_KERNEL(4, 1)
 MATMUL_KERNEL(8, 1)
 
 #if LANES == 16
+/*
+ * The feed-forward network's first half in one kernel: W is the gate's rows, then as many of "up"; a
+ * work-item has two row blocks of each, and makes groups of act(gate) * up, quantized. No bias. For a
+ * single token two launches are faster: W is read in one stream.
+ */
+#define GATED_ARGS int act, QUANT_ARGS, int step, __global int *failed
+#define GATED	   act, QUANT_PASS, step, failed
+
+/* Row block @i of 4 of group @g. */
+INLINED int gated_block(int i, int g, int rows)
+{
+	return i < 2 ? 2 * g + i : rows / 32 + 2 * g + i - 2;
+}
+
+INLINED int put_gated(float16 y[4], int token, int g, int rows, int act, QUANT_ARGS)
+{
+	struct group x;
+
+	x.v[0] = activation(act, y[0]) * y[2];
+	x.v[1] = activation(act, y[1]) * y[3];
+	return put_group(x, token, g, rows / 2, QUANT_PASS);
+}
+
 #define TILE_RB	   4 /* row blocks that share a read of the activations */
 #define TILE_BLOCK 256 /* tokens whose sums are kept on the stack */
 #define TILE_SUMS  (TILE_BLOCK + 16) /* the last tile may go beyond */
@@ -407,15 +436,18 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 #endif
 
 /* TILE_RB row blocks for all tokens; up to 15 rows of activations behind the last are read, and ignored. */
-__kernel void matmul_tile(MATMUL_ARGS)
+INLINED void matmul_tiles(const int gated, OPERAND_ARGS, RESULT_ARGS, GATED_ARGS)
 {
-	const int block0 = get_global_id(0) * TILE_RB;
-	const int n_blocks = min((rows + 15) / 16 - block0, TILE_RB);
+	const int id = get_global_id(0);
+	const int n_blocks = gated ? TILE_RB : min((rows + 15) / 16 - id * TILE_RB, TILE_RB);
 	struct ready ready[TILE_RB];
 	float16 total[TILE_RB][TILE_SUMS];
+	int block[TILE_RB], bad = -1;
 
 	if (n_blocks <= 0)
 		return;
+	for (int i = 0; i < TILE_RB; i++)
+		block[i] = gated ? gated_block(i, id, rows) : id * TILE_RB + i;
 	tile_begin();
 	for (int b = 0; b < n; b += TILE_BLOCK) {
 		const int tokens = min(n - b, TILE_BLOCK);
@@ -427,7 +459,7 @@ __kernel void matmul_tile(MATMUL_ARGS)
 			const int m = min(GROUPS_PER_CHUNK, n_groups - c);
 
 			for (int i = 0; i < n_blocks; i++) {
-				const size_t first = (size_t)(block0 + i) * n_groups + c;
+				const size_t first = (size_t)block[i] * n_groups + c;
 
 				make_ready(ready + i, m, values + first * (LINES * 16),
 					   scales + first * (PARTS * 16),
@@ -440,11 +472,28 @@ __kernel void matmul_tile(MATMUL_ARGS)
 						q + at * 8, groups + at, HALVES(halves, at), n_groups);
 			}
 		}
-		for (int t = 0; t < tokens; t++)
-			for (int i = 0; i < n_blocks; i++)
+		for (int t = 0; t < tokens; t++) {
+			float16 y[4] = { total[0][t], total[1][t], total[2][t], total[3][t] };
+
+			for (int i = 0; i < n_blocks && !gated; i++)
 				store_lanes(dst + (size_t)(b + t) * dst_stride + dst_col, total[i][t], bias,
-					    (block0 + i) * 16, rows, flags);
+					    block[i] * 16, rows, flags);
+			if (gated && put_gated(y, b + t, id, rows, act, QUANT_PASS) && bad < 0)
+				bad = b + t;
+		}
 	}
 	tile_end();
+	if (bad >= 0)
+		fail_row(failed, step, bad);
+}
+
+__kernel void matmul_tile(OPERAND_ARGS, RESULT_ARGS)
+{
+	matmul_tiles(0, OPERANDS, RESULT, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+}
+
+__kernel void matmul_gated(OPERAND_ARGS, GATED_ARGS)
+{
+	matmul_tiles(1, OPERANDS, 0, 0, 0, 0, 0, GATED);
 }
 #endif

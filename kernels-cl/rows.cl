@@ -4,113 +4,10 @@
  * quantizer, cut, gather. All of them end in groups of 32 columns, a group by one work-item, which
  * takes more of them where the global size is smaller than a row.
  */
-#include "common.h"
-
-/* 32 columns, in vectors: of an array of floats, compilers make halves, quarters and memory. */
-struct group {
-	float16 v[2];
-};
-
-/* Columns [32 g, 32 g + 32) of a row, zeros beyond its end. */
-INLINED struct group load_group(__global const float *row, int g, int width)
-{
-	struct group x;
-	float tail[32];
-
-	if (32 * g + 32 <= width) {
-		x.v[0] = vload16(2 * g, row);
-		x.v[1] = vload16(2 * g + 1, row);
-		return x;
-	}
-	for (int i = 0; i < 32; i++)
-		tail[i] = 32 * g + i < width ? row[32 * g + i] : 0.0f;
-	x.v[0] = vload16(0, tail);
-	x.v[1] = vload16(1, tail);
-	return x;
-}
-
-INLINED void store_group(struct group x, __global float *row, int g, int width)
-{
-	float tail[32];
-
-	if (32 * g + 32 <= width) {
-		vstore16(x.v[0], 2 * g, row);
-		vstore16(x.v[1], 2 * g + 1, row);
-		return;
-	}
-	vstore16(x.v[0], 0, tail);
-	vstore16(x.v[1], 1, tail);
-	for (int i = 0; 32 * g + i < width; i++)
-		row[32 * g + i] = tail[i];
-}
-
-INLINED float amax_of(struct group x)
-{
-	int16 m16 = max(as_int16(x.v[0]) & 0x7fffffff, as_int16(x.v[1]) & 0x7fffffff);
-	int8 m8 = max(m16.lo, m16.hi);
-	int4 m4 = max(m8.lo, m8.hi);
-	int2 m2 = max(m4.lo, m4.hi);
-
-	return as_float(max(m2.x, m2.y));
-}
-
-INLINED int sum_of(int16 q)
-{
-	int8 s8 = q.lo + q.hi;
-	int4 s4 = s8.lo + s8.hi;
-	int2 s2 = s4.lo + s4.hi;
-
-	return s2.x + s2.y;
-}
-
-/* rint and clamp: x * r to [-127, 127], ties to even. */
-INLINED int16 to_int8(float16 x, float r)
-{
-	return convert_int16(fmin(fmax(rint(x * r), (float16)(-127.0f)), (float16)(127.0f)));
-}
+#include "group.h"
 
 #define EACH_GROUP(g, width) \
 	for (int g = get_global_id(0); g < ((width) + 31) / 32; g += get_global_size(0))
-
-/* What matmuls read of a group: floats (@a), integers, or both. Returns 0, or 1 if it is not finite. */
-#define QUANT_F32    1
-#define QUANT_Q8     2
-#define QUANT_HALVES 4
-#define QUANT_ARGS                                                                                \
-	__global float *a, int a_stride, __global char *q, __global struct act_group *groups,     \
-		__global struct act_half *halves, int want
-#define QUANT_PASS a, a_stride, q, groups, halves, want
-
-INLINED int put_group(struct group x, int row, int g, int width, QUANT_ARGS)
-{
-	const int n_groups = (width + 31) / 32;
-	const size_t at = (size_t)row * n_groups + g;
-	float amax = amax_of(x), r;
-	float d = num_quant_scale(amax, &r);
-
-	if (want & QUANT_F32)
-		store_group(x, a + (size_t)row * a_stride, g, width);
-	if (want & QUANT_Q8) {
-		int16 lo = to_int8(x.v[0], r), hi = to_int8(x.v[1], r);
-		int sum = sum_of(lo + hi);
-
-		vstore16(convert_char16(lo), 2 * at, q);
-		vstore16(convert_char16(hi), 2 * at + 1, q);
-		groups[at].d = d;
-		groups[at].ds = d * (float)sum;
-		groups[at].n4 = -8 * sum;
-		groups[at].n8 = -128 * sum;
-		if (want & QUANT_HALVES) {
-			int s0 = sum_of(lo), s1 = sum - s0;
-
-			halves[at].ds[0] = d * (float)s0;
-			halves[at].ds[1] = d * (float)s1;
-			halves[at].n8[0] = -128 * s0;
-			halves[at].n8[1] = -128 * s1;
-		}
-	}
-	return not_finite(amax);
-}
 
 /* A = src, quantized. Global: (groups or fewer, rows). */
 __kernel void quantize(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
@@ -126,12 +23,7 @@ __kernel void quantize(__global const float *src, int src_stride, int width, QUA
 		fail_row(failed, step, row);
 }
 
-/* The numbers of enum sherd_act, @gated: two rows of @width side by side. */
-INLINED float16 activation(int act, float16 x)
-{
-	return act == 0 ? num_silu_16(x) : act == 1 ? num_gelu_tanh_16(x) : num_gelu_erf_16(x);
-}
-
+/* A = activation(src), quantized; @gated: times the second half of a row of 2 * width. */
 __kernel void activate(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
 		       __global int *failed, int act, int gated)
 {

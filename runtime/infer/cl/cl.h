@@ -31,6 +31,7 @@ enum sherd_cl_kernel {
 	SHERD_K_MATMUL_4,
 	SHERD_K_MATMUL_8,
 	SHERD_K_MATMUL_TILE, /* many tokens, in the wide shape; by a matrix unit where there is one */
+	SHERD_K_MATMUL_GATED, /* a gated feed-forward network's first half, likewise */
 	SHERD_N_KERNELS,
 };
 
@@ -132,6 +133,14 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,
 		     const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
 		     cl_mem bias, bool residual, struct sherd_cl_rows dst, int dst_col);
+/*
+ * to = act(gate) * up, quantized, where @w is the gate's rows and then as many of "up": one launch instead
+ * of a matmul and an activation. sherd_cl_can_gate() tells whether there is a kernel for it that pays.
+ */
+bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_format *w, int n);
+void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
+			   const struct sherd_cl_act *a, int n, enum sherd_act act,
+			   const struct sherd_cl_act *to);
 /* table: NULL mem where positions are learned. */
 void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem table,
 		   int rope_dim, bool halves, float q_scale, const struct sherd_cl_cache *cache,
@@ -142,10 +151,14 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 struct sherd_cl_tile {
 	cl_int first_row, first_query, n_queries, item;
 };
-/* @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row, head, chunk). */
+/*
+ * @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row, head, chunk).
+ * @to: NULL, or where the outputs go, quantized, instead of to @att; see sherd_cl_attend_quantizes().
+ */
 void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
 		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
-		     int layer, struct sherd_cl_rows att);
+		     int layer, struct sherd_cl_rows att, const struct sherd_cl_act *to);
+bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
 /* Writes the tiles of a batch; returns how many. @tiles NULL: only counts. */
 int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles);

@@ -23,7 +23,7 @@ struct cl_exec {
 	int n_batch, n_pages;
 	struct sherd_kv_shape shape;
 	struct sherd_cl_rows buf[SHERD_N_BUFS];
-	struct sherd_cl_act act;
+	struct sherd_cl_act act, other; /* A; what a fused step writes while it reads A: then they swap */
 	int logit_rows;
 	cl_mem pool, parts, wire;
 	size_t parts_size;
@@ -66,6 +66,14 @@ static void release(cl_mem *m)
 	if (*m)
 		clReleaseMemObject(*m);
 	*m = NULL;
+}
+
+static void release_act(struct sherd_cl_act *a)
+{
+	release(&a->a);
+	release(&a->q);
+	release(&a->groups);
+	release(&a->halves);
 }
 
 static void unmap(struct cl_exec *x)
@@ -197,10 +205,8 @@ static void run_gather(struct cl_exec *x)
 	x->gathered = true;
 }
 
-static struct sherd_cl_act act_for(const struct cl_exec *x, const struct sherd_op *op)
+static struct sherd_cl_act wanted_of(struct sherd_cl_act a, const struct sherd_op *op)
 {
-	struct sherd_cl_act a = x->act;
-
 	a.want = (op->want_f32 ? SHERD_QUANT_F32 : 0) | (op->want_q8 ? SHERD_QUANT_Q8 : 0) |
 		 (op->want_q8_halves ? SHERD_QUANT_HALVES : 0);
 	return a;
@@ -209,7 +215,7 @@ static struct sherd_cl_act act_for(const struct cl_exec *x, const struct sherd_o
 static void run_norm(struct cl_exec *x, int i, const struct sherd_op *op)
 {
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
-	struct sherd_cl_act a = act_for(x, op);
+	struct sherd_cl_act a = wanted_of(x->act, op);
 
 	sherd_cl_norm(&x->c, op->norm, x->buf[op->src], x->n, op->width, m->weight, m->bias,
 		      x->hp->norm_eps, &a);
@@ -217,7 +223,7 @@ static void run_norm(struct cl_exec *x, int i, const struct sherd_op *op)
 
 static void run_act(struct cl_exec *x, const struct sherd_op *op)
 {
-	struct sherd_cl_act a = act_for(x, op);
+	struct sherd_cl_act a = wanted_of(x->act, op);
 
 	sherd_cl_activate(&x->c, x->hp->arch->act, x->hp->arch->gated, x->buf[op->src], x->n,
 			  op->width, &a);
@@ -235,6 +241,32 @@ static void grow_logits(struct cl_exec *x, struct sherd_error *err)
 	l->mem = new_buffer(x, 4 * (size_t)x->n * l->stride, "the logits", err);
 	if (!x->c.rc)
 		x->logit_rows = x->n;
+}
+
+/* Op @i + 1, if it is one of @kind and part of this run. */
+static const struct sherd_op *next_op(const struct cl_exec *x, int i, enum sherd_op_kind kind)
+{
+	const struct sherd_op *op = &x->program->ops[i + 1];
+
+	return i + 1 < x->w->end_op && op->kind == kind ? op : NULL;
+}
+
+/* Gate, up and the activation after them in one launch, where there is a kernel for it. */
+static bool run_gated(struct cl_exec *x, int i, const struct sherd_op *op)
+{
+	const struct sherd_op *next = next_op(x, i, SHERD_OP_ACT);
+	const struct sherd_cl_op_mem *m = &x->weights.op[i];
+	struct sherd_cl_act to, swap = x->act;
+
+	if (!next || !x->hp->arch->gated || op->dst != SHERD_BUF_FFN || m->bias || op->residual ||
+	    (int)m->w.fmt.rows != 2 * next->width || !sherd_cl_can_gate(&x->c, &m->w.fmt, x->n))
+		return false;
+	to = wanted_of(x->other, next);
+	x->c.step = i + 1;
+	sherd_cl_matmul_gated(&x->c, &m->w, &x->act, x->n, x->hp->arch->act, &to);
+	x->act = x->other;
+	x->other = swap;
+	return true;
 }
 
 static void run_matmul(struct cl_exec *x, int i, const struct sherd_op *op, struct sherd_error *err)
@@ -288,17 +320,29 @@ static int parts_for(struct cl_exec *x, struct sherd_error *err)
 	return x->n_chunks;
 }
 
-static void run_attend(struct cl_exec *x, const struct sherd_op *op, struct sherd_error *err)
+/* Attention, and the quantizer after it where the kernel can do both; true if it did. */
+static bool run_attend(struct cl_exec *x, int i, const struct sherd_op *op, struct sherd_error *err)
 {
+	const struct sherd_op *next = next_op(x, i, SHERD_OP_NORM);
 	struct sherd_cl_cache cache = cache_of(x);
 	int n_parts = parts_for(x, err);
+	struct sherd_cl_act to;
+	bool both = next && next->norm == SHERD_NORM_NONE && next->src == SHERD_BUF_ATT &&
+		    sherd_cl_attend_quantizes(&x->c, x->hp->head_dim);
 
+	if (both) {
+		to = wanted_of(x->act, next);
+		x->c.step = i + 1;
+	}
 	sherd_cl_attend(&x->c, x->buf[SHERD_BUF_QKV], x->n, x->hp->n_heads, x->input[IN_TILES],
 			x->n_tiles, x->parts, n_parts, &cache,
-			op->layer - x->program->shard->first_layer, x->buf[SHERD_BUF_ATT]);
+			op->layer - x->program->shard->first_layer, x->buf[SHERD_BUF_ATT],
+			both ? &to : NULL);
+	return both;
 }
 
-static void run_op(struct cl_exec *x, int i, struct sherd_error *err)
+/* Runs op @i, and what it could be fused with; returns how many ops that were. */
+static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 {
 	const struct sherd_op *op = &x->program->ops[i];
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
@@ -319,20 +363,22 @@ static void run_op(struct cl_exec *x, int i, struct sherd_error *err)
 		run_norm(x, i, op);
 		break;
 	case SHERD_OP_MATMUL:
+		if (run_gated(x, i, op))
+			return 2;
 		run_matmul(x, i, op, err);
 		break;
 	case SHERD_OP_ROPE:
 		run_rope(x, op);
 		break;
 	case SHERD_OP_ATTEND:
-		run_attend(x, op, err);
-		break;
+		return 1 + run_attend(x, i, op, err);
 	case SHERD_OP_ACT:
 		run_act(x, op);
 		break;
 	case SHERD_N_OPS:
 		break;
 	}
+	return 1;
 }
 
 static const char *what_failed(const struct sherd_op *op)
@@ -405,8 +451,8 @@ static int cl_run(struct sherd_exec *e, const struct sherd_work *w, const float 
 	rc = upload(x, err);
 	if (rc)
 		return rc;
-	for (i = w->first_op; i < w->end_op && !x->c.rc && (x->n || !x->gathered); i++)
-		run_op(x, i, err);
+	for (i = w->first_op; i < w->end_op && !x->c.rc && (x->n || !x->gathered);)
+		i += run_op(x, i, err);
 	return finish(x, rows, err);
 }
 
@@ -423,10 +469,8 @@ static void cl_close(struct sherd_exec *e)
 	}
 	for (i = 0; i < SHERD_N_BUFS; i++)
 		release(&x->buf[i].mem);
-	release(&x->act.a);
-	release(&x->act.q);
-	release(&x->act.groups);
-	release(&x->act.halves);
+	release_act(&x->act);
+	release_act(&x->other);
 	release(&x->pool);
 	release(&x->parts);
 	release(&x->wire);
@@ -441,11 +485,33 @@ static void cl_close(struct sherd_exec *e)
 	free(x);
 }
 
-/* The activations, with the rows that a matmul may read beyond the last. */
+/* A, with the rows that a matmul may read beyond the last; returns its bytes. */
+static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, struct sherd_error *err)
+{
+	const struct sherd_program *p = x->program;
+	size_t rows = x->n_batch + SHERD_ACT_PAD, width = p->width[SHERD_BUF_A];
+	size_t groups = rows * DIV_ROUND_UP(width, 32), total = 0;
+
+	a->a_stride = width;
+	if (p->any_f32) {
+		a->a = new_buffer(x, 4 * rows * width, "activations", err);
+		total += 4 * rows * width;
+	}
+	if (p->any_q8) {
+		a->q = new_buffer(x, 32 * groups, "activations", err);
+		a->groups = new_buffer(x, 16 * groups, "activations", err);
+		total += 48 * groups;
+	}
+	if (p->any_halves) {
+		a->halves = new_buffer(x, 16 * groups, "activations", err);
+		total += 16 * groups;
+	}
+	return total;
+}
+
 static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 {
 	const struct sherd_program *p = x->program;
-	size_t rows = x->n_batch + SHERD_ACT_PAD, groups = DIV_ROUND_UP(p->width[SHERD_BUF_A], 32);
 	size_t total = 0;
 	int i;
 
@@ -458,20 +524,9 @@ static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 		x->buf[i].mem = new_buffer(x, size, "activations", err);
 		total += size;
 	}
-	x->act.a_stride = p->width[SHERD_BUF_A];
-	if (p->any_f32) {
-		x->act.a = new_buffer(x, 4 * rows * p->width[SHERD_BUF_A], "activations", err);
-		total += 4 * rows * p->width[SHERD_BUF_A];
-	}
-	if (p->any_q8) {
-		x->act.q = new_buffer(x, 32 * rows * groups, "activations", err);
-		x->act.groups = new_buffer(x, 16 * rows * groups, "activations", err);
-		total += 48 * rows * groups;
-	}
-	if (p->any_halves) {
-		x->act.halves = new_buffer(x, 16 * rows * groups, "activations", err);
-		total += 16 * rows * groups;
-	}
+	total += make_act(x, &x->act, err);
+	if (x->hp->arch->gated && x->c.dev->shape == SHERD_SHAPE_WIDE)
+		total += make_act(x, &x->other, err);
 	x->wire = new_buffer(x, x->n_batch, "the cuts", err);
 	x->wires = sherd_calloc(x->hp->n_layers, x->n_batch);
 	if (!x->wires)

@@ -121,20 +121,31 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);
 }
 
-#define ACT_ARGS(a, q, groups, halves) \
-	ARG((a)->a), ARG((a)->a_stride), ARG(q), ARG(groups), ARG(halves), ARG((a)->want)
+/* Where a kernel leaves A: QUANT_ARGS of group.h, with something in place of what A lacks. */
+static struct sherd_cl_act all_of(const struct sherd_cl *c, const struct sherd_cl_act *a)
+{
+	static const struct sherd_cl_act nowhere;
+	struct sherd_cl_act to = a ? *a : nowhere;
+
+	to.a = or_none(c, to.a);
+	to.q = or_none(c, to.q);
+	to.groups = or_none(c, to.groups);
+	to.halves = or_none(c, to.halves);
+	return to;
+}
+#define ACT_ARGS(to) \
+	ARG((to).a), ARG((to).a_stride), ARG((to).q), ARG((to).groups), ARG((to).halves), ARG((to).want)
 
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a)
 {
 	size_t local[2] = { wide(c) ? 1 : SIMT_LOCAL, 1 }, global[2] = { local[0], n };
-	cl_mem b = or_none(c, bias), f = or_none(c, a->a), q = or_none(c, a->q),
-	       groups = or_none(c, a->groups), halves = or_none(c, a->halves);
+	struct sherd_cl_act to = all_of(c, a);
+	cl_mem b = or_none(c, bias);
 	cl_int layer = norm == SHERD_NORM_LAYER, has_bias = bias != NULL;
 	cl_float inv_n = 1.0f / (float)width;
-	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ARG(f),
-				    ARG(a->a_stride), ARG(q), ARG(groups), ARG(halves),
-				    ARG(a->want), ARG(c->step), ARG(c->failed), ARG(weight), ARG(b),
+	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ACT_ARGS(to),
+				    ARG(c->step), ARG(c->failed), ARG(weight), ARG(b),
 				    ARG(layer), ARG(has_bias), ARG(eps), ARG(inv_n) };
 
 	if (norm == SHERD_NORM_NONE) {
@@ -149,13 +160,10 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
 		       int n, int width, const struct sherd_cl_act *a)
 {
-	cl_mem f = or_none(c, a->a), q = or_none(c, a->q), groups = or_none(c, a->groups),
-	       halves = or_none(c, a->halves);
+	struct sherd_cl_act to = all_of(c, a);
 	cl_int which = act, is_gated = gated;
-	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ARG(f),
-				    ARG(a->a_stride), ARG(q), ARG(groups), ARG(halves),
-				    ARG(a->want), ARG(c->step), ARG(c->failed), ARG(which),
-				    ARG(is_gated) };
+	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ACT_ARGS(to),
+				    ARG(c->step), ARG(c->failed), ARG(which), ARG(is_gated) };
 
 	note(c, 4.0 * n * width * (1 + gated), 0, "activate", "%d x %d", n, width);
 	launch_groups(c, SHERD_K_ACTIVATE, width, n, ARRAY_SIZE(args), args);
@@ -213,8 +221,8 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 	cl_int n_groups = DIV_ROUND_UP(cols, 32);
 	cl_mem mins = or_none(c, w->mins), halves = or_none(c, a->halves), b = or_none(c, bias);
 	const struct arg int_args[] = { ARG(w->values), ARG(w->scales), ARG(mins), ARG(a->q),
-					ARG(a->groups), ARG(halves), ARG(b), ARG(dst.mem),
-					ARG(rows), ARG(n_groups), ARG(n), ARG(dst.stride),
+					ARG(a->groups), ARG(halves), ARG(rows), ARG(n_groups),
+					ARG(n), ARG(b), ARG(dst.mem), ARG(dst.stride),
 					ARG(dst_col), ARG(flags) };
 	const struct arg float_args[] = { ARG(w->values), ARG(a->a), ARG(b), ARG(dst.mem),
 					  ARG(rows), ARG(cols), ARG(n), ARG(a->a_stride),
@@ -238,6 +246,30 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(int_args), int_args);
 	else
 		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(float_args), float_args);
+}
+
+bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_format *w, int n)
+{
+	struct sherd_cl_program *p = sherd_cl_program_for(c, w);
+
+	return p->kernel[SHERD_K_MATMUL_GATED] && w->rows % 64 == 0 && n >= TILE_MIN;
+}
+
+void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
+			   const struct sherd_cl_act *a, int n, enum sherd_act act,
+			   const struct sherd_cl_act *dst)
+{
+	struct sherd_cl_program *p = sherd_cl_program_for(c, &w->fmt);
+	struct sherd_cl_act to = all_of(c, dst);
+	size_t global = w->fmt.rows / 64, local = 1;
+	cl_int rows = w->fmt.rows, n_groups = DIV_ROUND_UP(w->fmt.cols, 32), which = act;
+	cl_mem mins = or_none(c, w->mins), halves = or_none(c, a->halves);
+	const struct arg args[] = { ARG(w->values), ARG(w->scales), ARG(mins), ARG(a->q),
+				    ARG(a->groups), ARG(halves), ARG(rows), ARG(n_groups), ARG(n),
+				    ARG(which), ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
+
+	note_matmul(c, SHERD_K_MATMUL_GATED, w, n);
+	launch(c, p, SHERD_K_MATMUL_GATED, 1, &global, &local, ARRAY_SIZE(args), args);
 }
 
 /* The cache's arguments, in CACHE_ARGS' order (kv.h of kernels-cl). */
@@ -270,6 +302,11 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ROPE, 2, global, wide(c) ? one : NULL, args);
 }
 
+bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim)
+{
+	return wide(c) && head_dim % 32 == 0;
+}
+
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim)
 {
 	return (wide(c) ? ROUND_UP(head_dim, 16) : head_dim) + 2;
@@ -293,7 +330,7 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct 
 
 void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
 		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
-		     int layer, struct sherd_cl_rows att)
+		     int layer, struct sherd_cl_rows att, const struct sherd_cl_act *dst)
 {
 	struct cache_args x = cache_args(&cache->shape, layer);
 	cl_int n_kv = cache->shape.n_kv_heads, group = n_heads / n_kv;
@@ -303,11 +340,13 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	size_t local[3] = { wide(c) ? 1 : SIMT_LOCAL, 1, 1 };
 	size_t merge_global[2] = { n_heads, n }, one[2] = { 1, 1 };
 	cl_mem p = or_none(c, parts);
+	struct sherd_cl_act to = all_of(c, dst);
 	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(att.mem), ARG(att.stride),
 				    ARG(p), ARG(n_parts), ARG(n_heads), ARG(group), ARG(tiles),
-				    CACHE_ARGS(cache, x) };
+				    CACHE_ARGS(cache, x), ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
 	const struct arg merge[] = { ARG(p), ARG(n_parts), ARG(att.mem), ARG(att.stride),
-				     ARG(n_heads), ARG(cache->pos) };
+				     ARG(n_heads), ARG(cache->pos), ACT_ARGS(to), ARG(c->step),
+				     ARG(c->failed) };
 
 	note(c, c->kv_rows * 2.0 * n_kv * sherd_kv_side_bytes(&cache->shape) / SHERD_PAGE,
 	     c->q_rows * 4.0 * n_heads * cache->shape.head_dim, "attend", "%d rows, %d heads of %d", n,

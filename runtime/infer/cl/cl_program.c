@@ -20,13 +20,14 @@ static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_MATMUL_4] = "matmul_4",
 	[SHERD_K_MATMUL_8] = "matmul_8",
 	[SHERD_K_MATMUL_TILE] = "matmul_tile",
+	[SHERD_K_MATMUL_GATED] = "matmul_gated",
 };
 
 /* Of each kind: its first and last kernel. */
 static const enum sherd_cl_kernel kernels_of[][2] = {
 	[SHERD_CL_ROWS] = { SHERD_K_EMBED, SHERD_K_GATHER },
 	[SHERD_CL_ATTENTION] = { SHERD_K_ROPE, SHERD_K_ATTEND_MERGE },
-	[SHERD_CL_INT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_TILE },
+	[SHERD_CL_INT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_GATED },
 	[SHERD_CL_FLOAT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_8 },
 };
 
@@ -240,7 +241,7 @@ static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct 
 	if (rc)
 		return rc;
 	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
-		if (k == SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
+		if (k >= SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
 			continue; /* only the wide shape has it */
 		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
 		if (!code)

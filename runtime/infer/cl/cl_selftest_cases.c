@@ -142,6 +142,33 @@ static void check_matmul(struct sherd_st *t, struct sherd_cl_program *p, enum sh
 			k - SHERD_K_MATMUL_1, rows, h->width, n);
 }
 
+/* Gate, up and the activation in one kernel. */
+static void check_gated(struct sherd_st *t, struct sherd_cl_program *p, int cols, int n,
+			enum sherd_act act)
+{
+	int width = 32 * (1 + sherd_st_below(t, 5)), i;
+	struct sherd_format f = format_of_program(p, 2 * width, cols);
+	struct host_act in = new_act(t, n, cols), h = new_act(t, n, width);
+	struct sherd_ref_act ra = { in.a, cols, in.q, in.n_groups * 32, in.groups, in.halves };
+	float *y = sherd_st_alloc(t, 8 * (size_t)n * width), *row = sherd_st_alloc(t, 4 * width);
+	struct sherd_cl_act a, to;
+	struct sherd_cl_matrix dw;
+	struct sherd_tensor w;
+
+	sherd_st_matrix(t, &f, &w, &dw);
+	for (i = 0; i < n; i++)
+		quantize_row(&in, i, sherd_st_floats(t, cols));
+	a = upload_act(t, &in);
+	sherd_ref_matmul(&w, &ra, n, NULL, false, y, 2 * width);
+	for (i = 0; i < n; i++) {
+		sherd_ref_act(act, y + 2 * (size_t)i * width, y + (2 * (size_t)i + 1) * width, width, row);
+		quantize_row(&h, i, row);
+	}
+	to = poisoned_act(t, n, width);
+	sherd_cl_matmul_gated(t->c, &dw, &a, n, act, &to);
+	expect_act(t, &to, &h, n, "matmul_gated");
+}
+
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round)
 {
 	static const int sizes[][3] = { { 1, 1, 1 }, { 16, 256, 16 }, { 70, 544, 33 } };
@@ -159,9 +186,11 @@ void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	for (i = 0; i < n; i++)
 		quantize_row(&h, i, sherd_st_floats(t, cols));
 	a = upload_act(t, &h);
-	for (k = SHERD_K_MATMUL_1; k < SHERD_N_KERNELS && !t->rc; k++)
+	for (k = SHERD_K_MATMUL_1; k <= SHERD_K_MATMUL_TILE && !t->rc; k++)
 		if (p->kernel[k])
 			check_matmul(t, p, k, &w, &dw, &h, &a, n);
+	if (p->kernel[SHERD_K_MATMUL_GATED] && !t->rc)
+		check_gated(t, p, cols, n, round % 3);
 }
 
 /* -------------------------------------------------------------------------- rows */
@@ -392,7 +421,7 @@ static void make_attention(struct sherd_st *t, struct attention *a, const struct
 /* The last @n rows of the sequence, with and without parts. */
 static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_cl_cache *cache, int n)
 {
-	int dim = a->shape.head_dim, width = a->n_heads * dim, first = a->n_ctx - n, i, h, parts;
+	int dim = a->shape.head_dim, width = a->n_heads * dim, first = a->n_ctx - n, i, head, parts;
 	int group = a->n_heads / a->shape.n_kv_heads, n_chunks = (a->n_ctx - 1) / SHERD_CHUNK + 1;
 	int32_t item_row[2] = { 0, n }, *pos = sherd_st_alloc(t, 4 * n);
 	float *want = sherd_st_alloc(t, 4 * (size_t)n * width), *bad = sherd_st_alloc(t, 4 * (size_t)n * width);
@@ -400,16 +429,19 @@ static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_c
 	struct sherd_cl_tile *tiles = sherd_st_alloc(t, n_tiles * sizeof(*tiles));
 	size_t part = 4 * (size_t)n * a->n_heads * n_chunks * sherd_cl_part_floats(t->c, dim);
 	struct sherd_cl_rows q = upload_rows(t, a->qkv + (size_t)first * a->stride, n, a->stride);
+	struct host_act h = new_act(t, n, width);
+	struct sherd_cl_act to;
 	cl_mem dt;
 
 	sherd_cl_make_tiles(item_row, 1, group, tiles);
 	dt = sherd_st_upload(t, tiles, n_tiles * sizeof(*tiles));
 	for (i = 0; i < n; i++) {
 		pos[i] = first + i;
-		for (h = 0; h < a->n_heads; h++)
-			sherd_ref_attend(&a->shape, a->pool, a->pages, a->layer, h / group, pos[i],
-					 a->qkv + (size_t)pos[i] * a->stride + h * dim,
-					 want + (size_t)i * width + h * dim);
+		for (head = 0; head < a->n_heads; head++)
+			sherd_ref_attend(&a->shape, a->pool, a->pages, a->layer, head / group, pos[i],
+					 a->qkv + (size_t)pos[i] * a->stride + head * dim,
+					 want + (size_t)i * width + head * dim);
+		quantize_row(&h, i, want + (size_t)i * width);
 	}
 	cache->pos = sherd_st_upload(t, pos, 4 * n);
 	sherd_st_poison(bad, 4 * (size_t)n * width);
@@ -418,10 +450,16 @@ static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_c
 		cl_mem pm = parts ? sherd_st_upload(t, sherd_st_alloc(t, part), part) : NULL;
 
 		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0, cache,
-				a->layer, att);
+				a->layer, att, NULL);
 		sherd_st_expect(t, att.mem, want, 4 * (size_t)n * width, "attend",
 				"%d rows to position %d, %d of %d heads of %d, parts %d", n, a->n_ctx,
 				a->n_heads, a->shape.n_kv_heads, dim, parts);
+		if (!sherd_cl_attend_quantizes(t->c, dim))
+			continue;
+		to = poisoned_act(t, n, width);
+		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0, cache,
+				a->layer, att, &to);
+		expect_act(t, &to, &h, n, "attend, quantized");
 	}
 }
 
