@@ -174,18 +174,20 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
 	}
 }
 
+#define ATTEND_ARGS                                                                             \
+	__global const float *qkv, int stride, __global float *att, int att_stride,             \
+		__global float *parts, int n_parts, int n_heads, int group,                     \
+		__global const int4 *tiles
+#define ATTEND qkv, stride, att, att_stride, parts, n_parts, n_heads, group, tiles
+
 /*
  * Tiles: {first row of the item, first query of the item, queries in the tile, item}; query i of an item is
- * head i % group of its row i / group. Global: (tiles, KV heads, chunks or 1). With @n_parts the chunk's
- * result goes to parts [row][head][n_parts][PART], else all chunks are merged into att.
+ * head i % group of its row i / group. With @n_parts only chunk @first_chunk is computed, and its result
+ * goes to parts [row][head][n_parts][PART]; else all chunks are merged into att.
  */
-__kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
-		     __global float *parts, int n_parts, int n_heads, int group,
-		     __global const int4 *tiles, CACHE_ARGS, QUANT_ARGS, int step,
-		     __global int *failed)
+INLINED void attend_tile(int4 tile, int head, int first_chunk, ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS,
+			 int step, __global int *failed)
 {
-	const int4 tile = tiles[get_global_id(0)];
-	const int head = get_global_id(1);
 	const struct cache c = { pool, pages + (size_t)tile.w * pages_stride, page_bytes, layer_offset,
 				 side_bytes };
 	struct queries in;
@@ -201,7 +203,6 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 		in.last[q] = pos[row];
 		last = max(last, in.last[q]);
 	}
-	const int first_chunk = n_parts ? get_global_id(2) : 0;
 	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
 
 	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
@@ -250,6 +251,15 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 			 n_heads, att, att_stride, QUANT_PASS, step, failed);
 	}
 }
+
+#ifndef SHERD_LAYER
+/* Global: (tiles, KV heads, chunks or 1). */
+__kernel void attend(ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS, int step, __global int *failed)
+{
+	attend_tile(tiles[get_global_id(0)], get_global_id(1), n_parts ? get_global_id(2) : 0, ATTEND,
+		    CACHE_PASS, QUANT_PASS, step, failed);
+}
+#endif
 #else
 
 /*
@@ -357,12 +367,11 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 }
 #endif
 
-/* ATT from the parts of a row's chunks, in position order. Global: (heads, rows). */
-__kernel void attend_merge(__global const float *parts, int n_parts, __global float *att,
-			   int att_stride, int n_heads, __global const int *pos, QUANT_ARGS,
-			   int step, __global int *failed)
+/* Head @h of ATT from the parts of a row's chunks, in position order. */
+INLINED void merge_head(int h, int row, __global const float *parts, int n_parts, __global float *att,
+			int att_stride, int n_heads, __global const int *pos, QUANT_ARGS, int step,
+			__global int *failed)
 {
-	const int h = get_global_id(0), row = get_global_id(1);
 	__global const float *p = parts + ((size_t)row * n_heads + h) * n_parts * PART;
 	struct state all = { p[0], p[1] };
 	float o[HEAD_DIM];
@@ -378,3 +387,14 @@ __kernel void attend_merge(__global const float *parts, int n_parts, __global fl
 	}
 	put_head(o, num_recip_1(all.sum), row, h, n_heads, att, att_stride, QUANT_PASS, step, failed);
 }
+
+#ifndef SHERD_LAYER
+/* Global: (heads, rows). */
+__kernel void attend_merge(__global const float *parts, int n_parts, __global float *att,
+			   int att_stride, int n_heads, __global const int *pos, QUANT_ARGS,
+			   int step, __global int *failed)
+{
+	merge_head(get_global_id(0), get_global_id(1), parts, n_parts, att, att_stride, n_heads, pos,
+		   QUANT_PASS, step, failed);
+}
+#endif

@@ -40,6 +40,8 @@ struct cache {
 	__global uchar *pool, __global const int *pages, int pages_stride,                        \
 		__global const int *item, __global const int *pos, ulong page_bytes,              \
 		ulong layer_offset, uint side_bytes
+#define CACHE_PASS \
+	pool, pages, pages_stride, item, pos, page_bytes, layer_offset, side_bytes
 
 INLINED __global kv_t *k_of(const struct cache *c, int page, int head)
 {

@@ -198,10 +198,9 @@ INLINED void row_sums(const int T, const int B, VF total[MAX_B][MAX_T], int row,
 	}
 }
 
-/* One work-item's row blocks or row for all tokens, T at a time. */
-INLINED void matmul(const int T, const int B, OPERAND_ARGS, RESULT_ARGS)
+/* The row blocks or the row of work-item @id for all tokens, T at a time. */
+INLINED void matmul(const int T, const int B, int id, OPERAND_ARGS, RESULT_ARGS)
 {
-	const int id = get_global_id(0);
 	const int row = LANES == 16 ? id * B * 16 : id;
 	VF total[MAX_B][MAX_T];
 
@@ -219,10 +218,11 @@ INLINED void matmul(const int T, const int B, OPERAND_ARGS, RESULT_ARGS)
 	}
 }
 
+#ifndef SHERD_LAYER
 #define MATMUL_KERNEL(T, B)                                                                       \
 	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS)                                       \
 	{                                                                                         \
-		matmul(T, B, OPERANDS, RESULT);                                                   \
+		matmul(T, B, get_global_id(0), OPERANDS, RESULT);                                                   \
 	}
 
 MATMUL_KERNEL(1, BLOCKS_1)
@@ -496,4 +496,5 @@ __kernel void matmul_gated(OPERAND_ARGS, GATED_ARGS)
 {
 	matmul_tiles(1, OPERANDS, 0, 0, 0, 0, 0, GATED);
 }
+#endif
 #endif

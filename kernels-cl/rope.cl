@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rope.cl: rotates q and k by their position's row of the host's table {cos, sin} [rope_dim / 2], scales q,
- * and stores k and v in the cache. A work-item a head; global (q heads + 2 * KV heads, rows).
+ * and stores k and v in the cache.
  */
 #include "kv.h"
 
@@ -53,11 +53,13 @@ INLINED void store(__global kv_t *side, int slot, const float *x, float amax, in
 	}
 }
 
-__kernel void rope(__global float *qkv, int stride, int n_heads, int n_kv_heads,
-		   __global const float *table, int rope_dim, int halves, float q_scale, CACHE_ARGS,
-		   int step, __global int *failed)
+#define ROPE_ARGS                                                                               \
+	__global float *qkv, int stride, int n_heads, int n_kv_heads, __global const float *table, \
+		int rope_dim, int halves, float q_scale
+
+/* Head @h of a row: first q's, then k's, then v's. Returns 1 if a number is too large. */
+INLINED int rope_head(int h, int row, ROPE_ARGS, CACHE_ARGS)
 {
-	const int h = get_global_id(0), row = get_global_id(1);
 	const int p = pos[row];
 	const struct cache c = { pool, pages + (size_t)item[row] * pages_stride, page_bytes,
 				 layer_offset, side_bytes };
@@ -79,6 +81,15 @@ __kernel void rope(__global float *qkv, int stride, int n_heads, int n_kv_heads,
 	} else {
 		store(v_of(&c, p / PAGE, h - n_heads - n_kv_heads), p % PAGE, x, as_float(amax), 0);
 	}
-	if (amax >= as_int(KV == 0 && h >= n_heads ? NUM_HALF_MAX : NUM_QKV_MAX))
-		fail_row(failed, step, row);
+	return amax >= as_int(KV == 0 && h >= n_heads ? NUM_HALF_MAX : NUM_QKV_MAX);
 }
+
+#ifndef SHERD_LAYER
+/* A work-item a head; global (q heads + 2 * KV heads, rows). */
+__kernel void rope(ROPE_ARGS, CACHE_ARGS, int step, __global int *failed)
+{
+	if (rope_head(get_global_id(0), get_global_id(1), qkv, stride, n_heads, n_kv_heads, table, rope_dim,
+		      halves, q_scale, CACHE_PASS))
+		fail_row(failed, step, get_global_id(1));
+}
+#endif

@@ -6,9 +6,11 @@
  */
 #include "group.h"
 
+/* A kernel's body, called by its kernel and by layer.cl, which is compiled with -DSHERD_LAYER. */
 #define EACH_GROUP(g, width) \
 	for (int g = get_global_id(0); g < ((width) + 31) / 32; g += get_global_size(0))
 
+#ifndef SHERD_LAYER
 /* A = src, quantized. Global: (groups or fewer, rows). */
 __kernel void quantize(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
 		       __global int *failed)
@@ -23,31 +25,40 @@ __kernel void quantize(__global const float *src, int src_stride, int width, QUA
 		fail_row(failed, step, row);
 }
 
-/* A = activation(src), quantized; @gated: times the second half of a row of 2 * width. */
+#endif
+
+/* Group @g of A = activation(src), quantized; @gated: times the second half of a row of 2 * width. */
+INLINED int activate_group(__global const float *s, int row, int g, int width, int act, int gated,
+			   QUANT_ARGS)
+{
+	struct group x = load_group(s, g, width); /* functions of 0 are 0, beyond the end */
+
+#pragma unroll
+	for (int i = 0; i < 2; i++)
+		x.v[i] = activation(act, x.v[i]);
+	if (gated) {
+		struct group up = load_group(s + width, g, width);
+
+		x.v[0] = x.v[0] * up.v[0];
+		x.v[1] = x.v[1] * up.v[1];
+	}
+	return put_group(x, row, g, width, QUANT_PASS);
+}
+
+#ifndef SHERD_LAYER
 __kernel void activate(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
 		       __global int *failed, int act, int gated)
 {
 	const int row = get_global_id(1);
-	__global const float *s = src + (size_t)row * src_stride;
 	int bad = 0;
 
-	EACH_GROUP(g, width) {
-		struct group x = load_group(s, g, width); /* functions of 0 are 0, beyond the end */
-
-#pragma unroll
-		for (int i = 0; i < 2; i++)
-			x.v[i] = activation(act, x.v[i]);
-		if (gated) {
-			struct group up = load_group(s + width, g, width);
-
-			x.v[0] = x.v[0] * up.v[0];
-			x.v[1] = x.v[1] * up.v[1];
-		}
-		bad |= put_group(x, row, g, width, QUANT_PASS);
-	}
+	EACH_GROUP(g, width)
+		bad |= activate_group(src + (size_t)row * src_stride, row, g, width, act, gated,
+				      QUANT_PASS);
 	if (bad)
 		fail_row(failed, step, row);
 }
+#endif
 
 /*
  * The lane rule: lane l sums elements l, l + 16, ...; then the lanes pairwise. In the wide shape a
@@ -55,6 +66,7 @@ __kernel void activate(__global const float *src, int src_stride, int width, QUA
  * everybody gets the result. Adds x, or (x - mean)^2 by fma.
  */
 #if LANES == 16
+#define LANE_MEM
 INLINED float lanes_add(float16 s)
 {
 	float8 s8 = s.lo + s.hi;
@@ -65,7 +77,7 @@ INLINED float lanes_add(float16 s)
 }
 
 INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
-		       __local float *lanes)
+		       LANE_MEM float *lanes)
 {
 	float16 s = (float16)(0.0f);
 	int i;
@@ -84,8 +96,9 @@ INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
 	return lanes_add(vload16(0, lanes));
 }
 #else
+#define LANE_MEM __local
 INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
-		       __local float *lanes)
+		       LANE_MEM float *lanes)
 {
 	const int l = get_local_id(0);
 	float s = 0.0f;
@@ -107,22 +120,23 @@ INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
 #endif
 
 /*
- * A = norm(src). @layer: layer norm, else RMS; bias may be absent (has_bias 0). A work-group a row:
- * global (local size, rows).
+ * A = norm(src), by item @l of the @n_items that share the row. @layer: layer norm, else RMS; bias may be
+ * absent (has_bias 0).
  */
-__kernel void norm(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
-		   __global int *failed, __global const float *weight, __global const float *bias,
-		   int layer, int has_bias, float eps, float inv_n)
+#define NORM_ARGS                                                                               \
+	__global const float *weight, __global const float *bias, int layer, int has_bias,      \
+		float eps, float inv_n
+#define NORM weight, bias, layer, has_bias, eps, inv_n
+
+INLINED int norm_row(__global const float *s, int row, int width, int l, int n_items,
+		     LANE_MEM float *lanes, QUANT_ARGS, NORM_ARGS)
 {
-	__local float lanes[16];
-	const int row = get_global_id(1);
-	__global const float *s = src + (size_t)row * src_stride;
 	float mean = layer ? lane_sum(s, width, 0, 0.0f, lanes) * inv_n : 0.0f;
 	float v = lane_sum(s, width, 1, mean, lanes) * inv_n + eps;
 	float r = num_rsqrt_1(v);
 	int bad = !(v < NUM_NORM_MAX);
 
-	for (int g = get_local_id(0); g < (width + 31) / 32; g += get_local_size(0)) {
+	for (int g = l; g < (width + 31) / 32; g += n_items) {
 		struct group x = load_group(s, g, width);
 		struct group w = load_group(weight, g, width); /* 0 beyond the end */
 		struct group b = { { (float16)(0.0f), (float16)(0.0f) } };
@@ -137,7 +151,19 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 		}
 		bad |= put_group(x, row, g, width, QUANT_PASS);
 	}
-	if (bad)
+	return bad;
+}
+
+#ifndef SHERD_LAYER
+/* A work-group a row: global (local size, rows). */
+__kernel void norm(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
+		   __global int *failed, NORM_ARGS)
+{
+	LANE_MEM float lanes[16];
+	const int row = get_global_id(1);
+
+	if (norm_row(src + (size_t)row * src_stride, row, width, get_local_id(0), get_local_size(0), lanes,
+		     QUANT_PASS, NORM))
 		fail_row(failed, step, row);
 }
 
@@ -265,3 +291,4 @@ __kernel void embed(__global float *dst, int stride, int width, __global const i
 			dst[(size_t)row * stride + 32 * g + i] = has_positions ? x[i] + y[i] : x[i];
 	}
 }
+#endif

@@ -12,7 +12,7 @@
 #include "infer/act.h"
 #include "infer/kv.h"
 
-enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT };
+enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT, SHERD_CL_LAYER };
 
 enum sherd_cl_kernel {
 	/* rows */
@@ -32,13 +32,17 @@ enum sherd_cl_kernel {
 	SHERD_K_MATMUL_8,
 	SHERD_K_MATMUL_TILE, /* many tokens, in the wide shape; by a matrix unit where there is one */
 	SHERD_K_MATMUL_GATED, /* a gated feed-forward network's first half, likewise */
+	/* layer */
+	SHERD_K_LAYER,
 	SHERD_N_KERNELS,
 };
 
 struct sherd_cl_program {
 	char spec[32];
 	enum sherd_cl_kind kind;
-	int arg[4]; /* attention: KV type, head_dim; int: bits, group, scale f32?, min; float: element */
+	/* int: bits, group, scale f32?, min; attention: KV type, head_dim; layer: int's, attention's;
+	 * float: element */
+	int arg[6];
 	cl_program program;
 	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
 };
@@ -89,6 +93,8 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 			 const char **source, int *n_sources);
 const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
+/* NULL: there is none for layers of this format. */
+struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f);
 struct sherd_cl_program *sherd_cl_program_of(struct sherd_cl *c, enum sherd_cl_kind kind);
 
 /* --- kernels: all take device buffers, enqueue, and leave a failure in c->rc --- */
@@ -160,6 +166,44 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 		     int layer, struct sherd_cl_rows att, const struct sherd_cl_act *to);
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
+
+/* The numbers that layer.cl wants of a layer, in its order. */
+struct sherd_cl_layer_shape {
+	cl_int hidden, q_width, ffn, qkv_stride;
+	cl_int n_heads, n_kv_heads, rope_dim, rope_halves;
+	cl_int norm_layer, norm_1_bias, norm_2_bias;
+	cl_int act, gated, want;
+	cl_int out_flags, qkv_flags, up_flags, down_flags;
+	cl_int n_tiles, n_parts, slot, workers;
+	cl_int step_norm_1, step_rope, step_att, step_norm_2, step_act;
+	cl_float eps, inv_hidden, q_scale;
+};
+
+struct sherd_cl_layer_matrix {
+	const struct sherd_cl_matrix *w;
+	cl_mem bias;
+};
+
+/* One layer for one token; every matrix has the layer program's format. */
+struct sherd_cl_layer {
+	struct sherd_cl_layer_shape shape;
+	cl_mem counters; /* SHERD_CL_LAYER_COUNTERS bytes of zeros, at that times shape.slot */
+	cl_mem x, qkv, ffn;
+	cl_mem norm_1, norm_1_bias, norm_2, norm_2_bias;
+	struct sherd_cl_layer_matrix qkv_w, out_w, up_w, down_w;
+	cl_mem rope, parts, tiles;
+	int layer; /* in the cache */
+};
+#define SHERD_CL_LAYER_COUNTERS 2048
+
+void sherd_cl_layer(struct sherd_cl *c, const struct sherd_cl_layer *l,
+		    const struct sherd_cl_cache *cache, const struct sherd_cl_act *a);
+/*
+ * The spec of the program that does whole layers in this format, with such a cache; false if there is none:
+ * not in the SIMT shape, nor where there are more workers than CPUs, as they wait for each other awake.
+ */
+bool sherd_cl_layer_spec(const struct sherd_cl *c, const struct sherd_format *f,
+			 const struct sherd_kv_shape *kv, char *spec, size_t size);
 /* Writes the tiles of a batch; returns how many. @tiles NULL: only counts. */
 int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles);
 

@@ -359,3 +359,38 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL,
 	       merge);
 }
+
+void sherd_cl_layer(struct sherd_cl *c, const struct sherd_cl_layer *l,
+		    const struct sherd_cl_cache *cache, const struct sherd_cl_act *a)
+{
+	const struct sherd_cl_layer_matrix *m[] = { &l->qkv_w, &l->out_w, &l->up_w, &l->down_w };
+	struct sherd_cl_program *p = sherd_cl_layer_program(c, &l->qkv_w.w->fmt);
+	struct cache_args x = cache_args(&cache->shape, l->layer);
+	size_t global = 2 * l->shape.workers, local = 1;
+	cl_mem norm_1_bias = or_none(c, l->norm_1_bias), norm_2_bias = or_none(c, l->norm_2_bias);
+	cl_mem rope = or_none(c, l->rope), parts = or_none(c, l->parts), mins[4], bias[4];
+	struct sherd_cl_act to = all_of(c, a);
+	size_t v, s, b, bytes = 0;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		mins[i] = or_none(c, m[i]->w->mins);
+		bias[i] = or_none(c, m[i]->bias);
+		sherd_format_sizes(&m[i]->w->fmt, &v, &s, &b);
+		bytes += v + s + b;
+	}
+	const struct arg args[] = {
+		ARG(l->shape),	      ARG(l->counters),	    ARG(l->x),		  ARG(l->qkv),
+		ARG(l->ffn),	      ARG(l->norm_1),	    ARG(norm_1_bias),	  ARG(l->norm_2),
+		ARG(norm_2_bias),     ARG(m[0]->w->values), ARG(m[0]->w->scales), ARG(mins[0]),
+		ARG(bias[0]),	      ARG(m[1]->w->values), ARG(m[1]->w->scales), ARG(mins[1]),
+		ARG(bias[1]),	      ARG(m[2]->w->values), ARG(m[2]->w->scales), ARG(mins[2]),
+		ARG(bias[2]),	      ARG(m[3]->w->values), ARG(m[3]->w->scales), ARG(mins[3]),
+		ARG(bias[3]),	      ARG(rope),	    ARG(parts),		  ARG(l->tiles),
+		CACHE_ARGS(cache, x), ARG(to.a),	    ARG(to.a_stride),	  ARG(to.q),
+		ARG(to.groups),	      ARG(to.halves),	    ARG(c->failed)
+	};
+
+	note(c, bytes, 0, "layer", "%d, %d heads, ffn %d", l->shape.hidden, l->shape.n_heads, l->shape.ffn);
+	launch(c, p, SHERD_K_LAYER, 1, &global, &local, ARRAY_SIZE(args), args);
+}

@@ -21,6 +21,7 @@ static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_MATMUL_8] = "matmul_8",
 	[SHERD_K_MATMUL_TILE] = "matmul_tile",
 	[SHERD_K_MATMUL_GATED] = "matmul_gated",
+	[SHERD_K_LAYER] = "layer",
 };
 
 /* Of each kind: its first and last kernel. */
@@ -29,6 +30,7 @@ static const enum sherd_cl_kernel kernels_of[][2] = {
 	[SHERD_CL_ATTENTION] = { SHERD_K_ROPE, SHERD_K_ATTEND_MERGE },
 	[SHERD_CL_INT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_GATED },
 	[SHERD_CL_FLOAT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_8 },
+	[SHERD_CL_LAYER] = { SHERD_K_LAYER, SHERD_K_LAYER },
 };
 
 /* Cuts "/@word" off @name's end, if it is there. */
@@ -144,6 +146,29 @@ void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size)
 		snprintf(spec, size, "float.%d", a[0]);
 }
 
+bool sherd_cl_layer_spec(const struct sherd_cl *c, const struct sherd_format *f,
+			 const struct sherd_kv_shape *kv, char *spec, size_t size)
+{
+	int a[4];
+
+	if (c->dev->shape != SHERD_SHAPE_WIDE || args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
+	    (int)c->dev->info.compute_units > sherd_device_host_cpus())
+		return false;
+	snprintf(spec, size, "layer.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type, kv->head_dim);
+	return true;
+}
+
+static bool attention_args_ok(const int *a)
+{
+	return a[0] >= SHERD_KV_F16 && a[0] <= SHERD_KV_F32 && a[1] > 0 && a[1] <= 1024;
+}
+
+static bool int_args_ok(const int *a)
+{
+	return (a[0] == 4 || a[0] == 8) && (a[1] == 16 || a[1] == 32) && (a[2] & ~1) == 0 && a[3] >= 0 &&
+	       a[3] <= 2;
+}
+
 static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 {
 	int *a = p->arg, end = 0;
@@ -154,12 +179,16 @@ static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 	}
 	if (sscanf(spec, "attention.%d.%d%n", &a[0], &a[1], &end) == 2 && !spec[end]) {
 		p->kind = SHERD_CL_ATTENTION;
-		return a[0] >= SHERD_KV_F16 && a[0] <= SHERD_KV_F32 && a[1] > 0 && a[1] <= 1024;
+		return attention_args_ok(a);
+	}
+	if (sscanf(spec, "layer.%d.%d.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &end) == 6 &&
+	    !spec[end]) {
+		p->kind = SHERD_CL_LAYER;
+		return int_args_ok(a) && attention_args_ok(a + 4) && a[5] % 32 == 0;
 	}
 	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 && !spec[end]) {
 		p->kind = SHERD_CL_INT;
-		return (a[0] == 4 || a[0] == 8) && (a[1] == 16 || a[1] == 32) && (a[2] & ~1) == 0 &&
-		       a[3] >= 0 && a[3] <= 2;
+		return int_args_ok(a);
 	}
 	if (sscanf(spec, "float.%d%n", &a[0], &end) == 1 && !spec[end]) {
 		p->kind = SHERD_CL_FLOAT;
@@ -209,6 +238,12 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d", a[0], a[1], a[2],
 			 a[3]);
 		break;
+	case SHERD_CL_LAYER:
+		source[0] = "layer.cl";
+		snprintf(options, size,
+			 "-DSHERD_LAYER -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d",
+			 a[0], a[1], a[2], a[3], a[4], a[5]);
+		break;
 	case SHERD_CL_FLOAT:
 		source[0] = "matmul_float.cl";
 		snprintf(options, size, "-DELEM=%d", a[0]);
@@ -241,7 +276,7 @@ static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct 
 	if (rc)
 		return rc;
 	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
-		if (k >= SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
+		if (p->kind == SHERD_CL_INT && k >= SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
 			continue; /* only the wide shape has it */
 		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
 		if (!code)
@@ -275,6 +310,18 @@ struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct s
 
 	for (i = 0; i < c->n_programs; i++)
 		if (c->programs[i].kind == kind && !memcmp(c->programs[i].arg, arg, sizeof(arg)))
+			return &c->programs[i];
+	return NULL;
+}
+
+/* A model has one kind of cache, so the matrices' format says which. */
+struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f)
+{
+	int arg[4], i;
+
+	args_of(f, arg);
+	for (i = 0; i < c->n_programs; i++)
+		if (c->programs[i].kind == SHERD_CL_LAYER && !memcmp(c->programs[i].arg, arg, sizeof(arg)))
 			return &c->programs[i];
 	return NULL;
 }

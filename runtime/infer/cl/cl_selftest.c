@@ -143,6 +143,9 @@ static int test_program(struct sherd_st *t, struct sherd_cl_program *p)
 		case SHERD_CL_ATTENTION:
 			sherd_st_attention(t, p, i);
 			break;
+		case SHERD_CL_LAYER:
+			sherd_st_layer(t, p, i);
+			break;
 		default:
 			sherd_st_matmul(t, p, i);
 		}
@@ -165,7 +168,7 @@ int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, struct sherd_e
 	return rc;
 }
 
-static const char *const usual_specs = "rows,attention.0.64,int.4.32.0.0,int.8.32.0.0";
+static const char *const usual_specs = "rows,attention.0.64,int.4.32.0.0,int.8.32.0.0,layer.4.32.0.0.0.64";
 
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err)
 {

@@ -36,6 +36,32 @@ void sherd_st_expect_failed(struct sherd_st *t, int row, const char *what, float
 void sherd_st_rows(struct sherd_st *t, int round);
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round);
 void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int round);
+void sherd_st_layer(struct sherd_st *t, struct sherd_cl_program *p, int round);
+
+/* --- what the cases share --- */
+
+/* A sequence's queries, keys and values, and the cache that the reference stores them in. */
+struct sherd_st_past {
+	struct sherd_kv_shape shape;
+	int n_heads, n_ctx, stride, layer;
+	float *qkv, *rope; /* [n_ctx][stride]: a sequence */
+	int rope_dim;
+	enum sherd_position position;
+	uint8_t *pool;
+	size_t pool_size;
+	int32_t *pages;
+};
+#define SHERD_ST_Q_SCALE 0.125f
+void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int head_dim, int round);
+/* Rotates and stores position @pos, as the reference executor does; -EDOM: too large. */
+int sherd_st_past_add(struct sherd_st_past *a, int pos);
+/* out [n_heads][head_dim]: attention of position @pos over all before it. */
+void sherd_st_past_attend(const struct sherd_st_past *a, int pos, float *out);
+
+/* The format that a program is for. */
+struct sherd_format sherd_st_format(const struct sherd_cl_program *p, int rows, int cols);
+/* Room for A, full of what no kernel should leave there. */
+struct sherd_cl_act sherd_st_poisoned_act(struct sherd_st *t, int rows, int width);
 /* A random matrix on the host and on the device. */
 void sherd_st_matrix(struct sherd_st *t, const struct sherd_format *f, struct sherd_tensor *host,
 		     struct sherd_cl_matrix *dev);

@@ -47,7 +47,7 @@ static struct sherd_cl_act upload_act(struct sherd_st *t, const struct host_act 
 	};
 }
 
-static struct sherd_cl_act poisoned_act(struct sherd_st *t, int rows, int width)
+struct sherd_cl_act sherd_st_poisoned_act(struct sherd_st *t, int rows, int width)
 {
 	struct host_act h = new_act(t, rows, width);
 
@@ -113,7 +113,7 @@ void sherd_st_matrix(struct sherd_st *t, const struct sherd_format *f, struct sh
 	}
 }
 
-static struct sherd_format format_of_program(const struct sherd_cl_program *p, int rows, int cols)
+struct sherd_format sherd_st_format(const struct sherd_cl_program *p, int rows, int cols)
 {
 	static const enum sherd_elem mins[] = { SHERD_ELEM_NONE, SHERD_ELEM_F16, SHERD_ELEM_F32 };
 
@@ -147,7 +147,7 @@ static void check_gated(struct sherd_st *t, struct sherd_cl_program *p, int cols
 			enum sherd_act act)
 {
 	int width = 32 * (1 + sherd_st_below(t, 5)), i;
-	struct sherd_format f = format_of_program(p, 2 * width, cols);
+	struct sherd_format f = sherd_st_format(p, 2 * width, cols);
 	struct host_act in = new_act(t, n, cols), h = new_act(t, n, width);
 	struct sherd_ref_act ra = { in.a, cols, in.q, in.n_groups * 32, in.groups, in.halves };
 	float *y = sherd_st_alloc(t, 8 * (size_t)n * width), *row = sherd_st_alloc(t, 4 * width);
@@ -164,7 +164,7 @@ static void check_gated(struct sherd_st *t, struct sherd_cl_program *p, int cols
 		sherd_ref_act(act, y + 2 * (size_t)i * width, y + (2 * (size_t)i + 1) * width, width, row);
 		quantize_row(&h, i, row);
 	}
-	to = poisoned_act(t, n, width);
+	to = sherd_st_poisoned_act(t, n, width);
 	sherd_cl_matmul_gated(t->c, &dw, &a, n, act, &to);
 	expect_act(t, &to, &h, n, "matmul_gated");
 }
@@ -176,7 +176,7 @@ void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	int rows = fixed ? sizes[round][0] : 1 + sherd_st_below(t, 150);
 	int cols = fixed ? sizes[round][1] : 1 + sherd_st_below(t, 700);
 	int n = fixed ? sizes[round][2] : 1 + sherd_st_below(t, 40), i, k;
-	struct sherd_format f = format_of_program(p, rows, cols);
+	struct sherd_format f = sherd_st_format(p, rows, cols);
 	struct host_act h = new_act(t, n, cols);
 	struct sherd_cl_matrix dw;
 	struct sherd_cl_act a;
@@ -206,7 +206,7 @@ static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int widt
 	float *x = sherd_st_floats(t, (size_t)n * stride), *w = sherd_st_floats(t, width);
 	float *b = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
 	bool with_bias = norm == SHERD_NORM_LAYER && sherd_st_below(t, 2);
-	struct sherd_cl_act a = poisoned_act(t, n, width);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
 	struct host_act h = new_act(t, n, width);
 
 	memset(x, 0, 4 * MIN(width, 40)); /* a group of zeros */
@@ -223,7 +223,7 @@ static void check_act(struct sherd_st *t, enum sherd_act act, bool gated, int n,
 {
 	int stride = width * 2, i;
 	float *x = sherd_st_floats(t, (size_t)n * stride), *y = sherd_st_alloc(t, 4 * width);
-	struct sherd_cl_act a = poisoned_act(t, n, width);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
 	struct host_act h = new_act(t, n, width);
 
 	for (i = 0; i < n * stride; i++)
@@ -319,7 +319,7 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 	int row = sherd_st_below(t, n), i, rc;
 	float *x = sherd_st_floats(t, (size_t)n * width), *at = x + (size_t)row * width;
 	float *w = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
-	struct sherd_cl_act a = poisoned_act(t, n, width);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
 	cl_mem wm = sherd_st_upload(t, w, 4 * width);
 	uint8_t *wire = sherd_st_alloc(t, n);
 	struct sherd_cl_rows d;
@@ -362,19 +362,8 @@ void sherd_st_rows(struct sherd_st *t, int round)
 
 /* --------------------------------------------------------------------- attention */
 
-struct attention {
-	struct sherd_kv_shape shape;
-	int n_heads, n_ctx, stride, layer;
-	float *qkv, *rope; /* [n_ctx][stride]: a sequence */
-	int rope_dim;
-	enum sherd_position position;
-	uint8_t *pool;
-	size_t pool_size;
-	int32_t *pages;
-};
-
 /* What the reference executor does to a row: see ref_exec.c. */
-static int ref_rope_row(struct attention *a, int pos)
+int sherd_st_past_add(struct sherd_st_past *a, int pos)
 {
 	int dim = a->shape.head_dim, h, d, rc = 0;
 	float *q = a->qkv + (size_t)pos * a->stride, *k = q + a->n_heads * dim;
@@ -387,19 +376,18 @@ static int ref_rope_row(struct attention *a, int pos)
 	if (!sherd_ref_below(q, a->n_heads * dim, NUM_QKV_MAX))
 		return -EDOM;
 	for (d = 0; d < a->n_heads * dim; d++)
-		q[d] = q[d] * 0.125f;
+		q[d] = q[d] * SHERD_ST_Q_SCALE;
 	for (h = 0; h < a->shape.n_kv_heads && !rc; h++)
 		rc = sherd_ref_kv_store(&a->shape, page, a->layer, h, pos % SHERD_PAGE, k + h * dim,
 					v + h * dim);
 	return rc;
 }
 
-static void make_attention(struct sherd_st *t, struct attention *a, const struct sherd_cl_program *p,
-			   int round)
+void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int dim, int round)
 {
-	int dim = p->arg[1], n_pages, i;
+	int n_pages, i;
 
-	a->shape = (struct sherd_kv_shape){ 2, 1 + sherd_st_below(t, 3), dim, p->arg[0] };
+	a->shape = (struct sherd_kv_shape){ 2, 1 + sherd_st_below(t, 3), dim, kv_type };
 	a->n_heads = a->shape.n_kv_heads * (1 + sherd_st_below(t, 4));
 	a->n_ctx = round < 3 ? 1 + sherd_st_below(t, 100) : 200 + sherd_st_below(t, 500);
 	a->layer = sherd_st_below(t, 2);
@@ -418,10 +406,19 @@ static void make_attention(struct sherd_st *t, struct attention *a, const struct
 	a->pool = sherd_st_alloc(t, a->pool_size + 256);
 }
 
-/* The last @n rows of the sequence, with and without parts. */
-static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_cl_cache *cache, int n)
+void sherd_st_past_attend(const struct sherd_st_past *a, int pos, float *out)
 {
-	int dim = a->shape.head_dim, width = a->n_heads * dim, first = a->n_ctx - n, i, head, parts;
+	int dim = a->shape.head_dim, group = a->n_heads / a->shape.n_kv_heads, h;
+
+	for (h = 0; h < a->n_heads; h++)
+		sherd_ref_attend(&a->shape, a->pool, a->pages, a->layer, h / group, pos,
+				 a->qkv + (size_t)pos * a->stride + h * dim, out + h * dim);
+}
+
+/* The last @n rows of the sequence, with and without parts. */
+static void check_attend(struct sherd_st *t, struct sherd_st_past *a, struct sherd_cl_cache *cache, int n)
+{
+	int dim = a->shape.head_dim, width = a->n_heads * dim, first = a->n_ctx - n, i, parts;
 	int group = a->n_heads / a->shape.n_kv_heads, n_chunks = (a->n_ctx - 1) / SHERD_CHUNK + 1;
 	int32_t item_row[2] = { 0, n }, *pos = sherd_st_alloc(t, 4 * n);
 	float *want = sherd_st_alloc(t, 4 * (size_t)n * width), *bad = sherd_st_alloc(t, 4 * (size_t)n * width);
@@ -437,10 +434,7 @@ static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_c
 	dt = sherd_st_upload(t, tiles, n_tiles * sizeof(*tiles));
 	for (i = 0; i < n; i++) {
 		pos[i] = first + i;
-		for (head = 0; head < a->n_heads; head++)
-			sherd_ref_attend(&a->shape, a->pool, a->pages, a->layer, head / group, pos[i],
-					 a->qkv + (size_t)pos[i] * a->stride + head * dim,
-					 want + (size_t)i * width + head * dim);
+		sherd_st_past_attend(a, pos[i], want + (size_t)i * width);
 		quantize_row(&h, i, want + (size_t)i * width);
 	}
 	cache->pos = sherd_st_upload(t, pos, 4 * n);
@@ -456,7 +450,7 @@ static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_c
 				a->n_heads, a->shape.n_kv_heads, dim, parts);
 		if (!sherd_cl_attend_quantizes(t->c, dim))
 			continue;
-		to = poisoned_act(t, n, width);
+		to = sherd_st_poisoned_act(t, n, width);
 		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0, cache,
 				a->layer, att, &to);
 		expect_act(t, &to, &h, n, "attend, quantized");
@@ -466,14 +460,14 @@ static void check_attend(struct sherd_st *t, struct attention *a, struct sherd_c
 void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int round)
 {
 	struct sherd_cl_cache cache = { 0 };
-	struct attention a = { 0 };
+	struct sherd_st_past a = { 0 };
 	float extreme = extremes[round % ARRAY_SIZE(extremes)];
 	struct sherd_cl_rows qkv;
 	int32_t *pos, *item;
 	cl_mem rope = NULL;
 	int i;
 
-	make_attention(t, &a, p, round);
+	sherd_st_make_past(t, &a, p->arg[0], p->arg[1], round);
 	pos = sherd_st_alloc(t, 4 * a.n_ctx);
 	item = sherd_st_alloc(t, 4 * a.n_ctx);
 	for (i = 0; i < a.n_ctx; i++)
@@ -487,9 +481,9 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 	if (a.rope)
 		rope = sherd_st_upload(t, a.rope, 4 * (size_t)a.n_ctx * a.rope_dim);
 	sherd_cl_rope(t->c, qkv, a.n_ctx, a.n_heads, rope, a.rope_dim,
-		      a.position == SHERD_POS_ROPE_HALVES, 0.125f, &cache, a.layer);
+		      a.position == SHERD_POS_ROPE_HALVES, SHERD_ST_Q_SCALE, &cache, a.layer);
 	for (i = 0; i < a.n_ctx; i++)
-		ref_rope_row(&a, i);
+		sherd_st_past_add(&a, i);
 	sherd_st_expect(t, cache.pool, a.pool, a.pool_size, "rope", "%d positions, cache type %d",
 			a.n_ctx, a.shape.type);
 	check_attend(t, &a, &cache, 1);
@@ -502,6 +496,6 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 	a.qkv[sherd_st_below(t, a.stride)] = extreme;
 	cache.pos = sherd_st_upload(t, pos, 4);
 	sherd_cl_rope(t->c, upload_rows(t, a.qkv, 1, a.stride), 1, a.n_heads, rope, a.rope_dim,
-		      a.position == SHERD_POS_ROPE_HALVES, 0.125f, &cache, a.layer);
-	sherd_st_expect_failed(t, ref_rope_row(&a, 0) ? 0 : -1, "rope", extreme);
+		      a.position == SHERD_POS_ROPE_HALVES, SHERD_ST_Q_SCALE, &cache, a.layer);
+	sherd_st_expect_failed(t, sherd_st_past_add(&a, 0) ? 0 : -1, "rope", extreme);
 }

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * layer.cl: a whole layer for one token in one launch, on CPUs (wide shape). A token of a small model, or
+ * of any model at a good memory's speed, is short: a launch a step costs its dispatch, and at each step's
+ * end all of the driver's threads but one go to sleep and have to be woken (PoCL: 24 us in a virtual
+ * machine, nine times a layer).
+ *
+ * A work-group is a worker. The layer is a row of phases, each cut into units of work; workers take
+ * units off a counter, and go on to the next phase when all units of one are done. Nobody waits for a
+ * worker that has not begun, only for units that somebody has taken: any number of workers will do, at
+ * any time, in any order, and one alone finishes the layer. Units write what no other unit of their phase
+ * reads; the bodies are those of the other files, so the bits are too.
+ *
+ * Compiled with the options of a matmul program, of an attention program, and -DSHERD_LAYER; all four
+ * matrices have one format.
+ */
+#include "rows.cl"
+#include "rope.cl"
+#include "attention.cl"
+#include "matmul.cl"
+
+enum phase { NORM_1, QKV, ROPE, ATTENTION, MERGE, OUT, NORM_2, UP, ACTIVATE, DOWN, N_PHASES };
+
+/* A phase's counters, in cache lines of their own; zero when the layer begins. */
+struct counters {
+	int next, unused_next[15];
+	int done, unused_done[15];
+};
+
+#define LAYER_COUNTERS 16 /* phases that a layer has room for */
+
+/* What is the same for all workers: the host's struct sherd_cl_layer_shape. */
+struct layer_shape {
+	int hidden, q_width, ffn, qkv_stride; /* floats; qkv_stride: q, k, v side by side */
+	int n_heads, n_kv_heads, rope_dim, rope_halves;
+	int norm_layer, norm_1_bias, norm_2_bias; /* layer norm; biases that there are */
+	int act, gated, want; /* want: QUANT_... */
+	int out_flags, qkv_flags, up_flags, down_flags; /* RESIDUAL, BIAS */
+	int n_tiles, n_parts, slot, workers; /* slot: whose counters */
+	int step_norm_1, step_rope, step_att, step_norm_2, step_act; /* for what fails */
+	float eps, inv_hidden, q_scale;
+};
+
+struct matrix {
+	__global const uint *values;
+	__global const scale_t *scales;
+	__global const min_t *mins;
+	__global const float *bias;
+};
+#define MATRIX_ARGS(m)                                                                          \
+	__global const uint *m##_values, __global const scale_t *m##_scales,                    \
+		__global const min_t *m##_mins, __global const float *m##_bias
+#define MATRIX(m) { m##_values, m##_scales, m##_mins, m##_bias }
+
+/* Takes some of @n units: many while there are many, so that a worker reads W in long runs. */
+INLINED int take(__global struct counters *c, int n, int workers, int *first)
+{
+	const int left = n - *(volatile __global int *)&c->next;
+	const int size = max(left / (4 * workers), 1);
+
+	if (left <= 0)
+		return 0;
+	*first = atomic_add((volatile __global int *)&c->next, size);
+	return clamp(n - *first, 0, size);
+}
+
+/* What a phase wrote must be there before its count is, and be read after. */
+INLINED void finish(__global struct counters *c, int n)
+{
+	mem_fence(CLK_GLOBAL_MEM_FENCE);
+	atomic_add((volatile __global int *)&c->done, n);
+}
+
+INLINED void wait_for(__global struct counters *c, int n)
+{
+	while (*(volatile __global int *)&c->done < n)
+		;
+	atomic_add((volatile __global int *)&c->done, 0);
+	mem_fence(CLK_GLOBAL_MEM_FENCE);
+}
+
+INLINED int units_of(int phase, const struct layer_shape *l)
+{
+	const int blocks = 16 * BLOCKS_1;
+
+	switch (phase) {
+	case QKV:
+		return (l->qkv_stride + blocks - 1) / blocks;
+	case ROPE:
+		return l->n_heads + 2 * l->n_kv_heads;
+	case ATTENTION:
+		return l->n_tiles * l->n_kv_heads * max(l->n_parts, 1);
+	case MERGE:
+		return l->n_parts ? l->n_heads : 0;
+	case OUT:
+	case DOWN:
+		return (l->hidden + blocks - 1) / blocks;
+	case UP:
+		return ((l->gated ? 2 : 1) * l->ffn + blocks - 1) / blocks;
+	case ACTIVATE:
+		return (l->ffn + 31) / 32;
+	default:
+		return 1; /* a norm */
+	}
+}
+
+/* What units of all phases read and write. */
+struct layer {
+	struct layer_shape shape;
+	__global float *x, *qkv, *ffn;
+	struct matrix m[4]; /* QKV, OUT, UP, DOWN */
+};
+
+INLINED void matrix_unit(int id, const struct layer *l, int phase, __global const int *q,
+			 __global const struct act_group *groups,
+			 __global const struct act_half *halves)
+{
+	const struct layer_shape *s = &l->shape;
+	const int i = phase == QKV ? 0 : phase == OUT ? 1 : phase == UP ? 2 : 3;
+	const struct matrix *m = &l->m[i];
+	const int rows = i == 0 ? s->qkv_stride : i == 2 ? (s->gated ? 2 : 1) * s->ffn : s->hidden;
+	const int cols = i == 1 ? s->q_width : i == 3 ? s->ffn : s->hidden;
+	const int flags = i == 0 ? s->qkv_flags :
+			  i == 1 ? s->out_flags :
+			  i == 2 ? s->up_flags :
+				   s->down_flags;
+
+	matmul(1, BLOCKS_1, id, m->values, m->scales, m->mins, q, groups, halves, rows, (cols + 31) / 32, 1,
+	       m->bias, i == 0 ? l->qkv : i == 2 ? l->ffn : l->x, 0, 0, flags);
+}
+
+INLINED void attention_unit(int id, const struct layer *l, __global float *parts,
+			    __global const int4 *tiles, CACHE_ARGS, QUANT_ARGS, __global int *failed)
+{
+	const struct layer_shape *s = &l->shape;
+	const int tile = id % s->n_tiles, head = id / s->n_tiles % s->n_kv_heads;
+
+	attend_tile(tiles[tile], head, id / s->n_tiles / s->n_kv_heads, l->qkv, s->qkv_stride, 0, 0,
+		    parts, s->n_parts, s->n_heads, s->n_heads / s->n_kv_heads, tiles,
+		    CACHE_PASS, QUANT_PASS, s->step_att, failed);
+}
+
+/*
+ * Global: more work-groups than there are workers, so that each gets one; local 1. head_dim is a multiple of
+ * 32: heads are quantized where they are made.
+ */
+__kernel void layer(struct layer_shape shape, __global struct counters *counters,
+		    __global float *x, __global float *qkv, __global float *ffn,
+		    __global const float *norm_1, __global const float *norm_1_bias,
+		    __global const float *norm_2, __global const float *norm_2_bias,
+		    MATRIX_ARGS(qkv), MATRIX_ARGS(out), MATRIX_ARGS(up), MATRIX_ARGS(down),
+		    __global const float *table, __global float *parts, __global const int4 *tiles,
+		    CACHE_ARGS, __global float *to_a, int to_stride, __global char *to_q,
+		    __global struct act_group *to_groups, __global struct act_half *to_halves,
+		    __global int *failed)
+{
+	const struct layer l = { shape, x, qkv, ffn,
+				 { MATRIX(qkv), MATRIX(out), MATRIX(up), MATRIX(down) } };
+	const int want = shape.want;
+
+	for (int phase = 0; phase < N_PHASES; phase++) {
+		__global struct counters *c = &counters[shape.slot * LAYER_COUNTERS + phase];
+		const int n = units_of(phase, &shape);
+		int first, count;
+
+		while ((count = take(c, n, shape.workers, &first)) > 0) {
+			for (int id = first; id < first + count; id++) {
+				float lanes[16];
+				int step = -1;
+
+				switch (phase) {
+				case NORM_1:
+					if (norm_row(x, 0, shape.hidden, 0, 1, lanes, QUANT_PASS, norm_1,
+						     norm_1_bias, shape.norm_layer, shape.norm_1_bias,
+						     shape.eps, shape.inv_hidden))
+						step = shape.step_norm_1;
+					break;
+				case NORM_2:
+					if (norm_row(x, 0, shape.hidden, 0, 1, lanes, QUANT_PASS, norm_2,
+						     norm_2_bias, shape.norm_layer, shape.norm_2_bias,
+						     shape.eps, shape.inv_hidden))
+						step = shape.step_norm_2;
+					break;
+				case ROPE:
+					if (rope_head(id, 0, qkv, shape.qkv_stride, shape.n_heads,
+						      shape.n_kv_heads, table, shape.rope_dim,
+						      shape.rope_halves, shape.q_scale, CACHE_PASS))
+						step = shape.step_rope;
+					break;
+				case ATTENTION:
+					attention_unit(id, &l, parts, tiles, CACHE_PASS, QUANT_PASS, failed);
+					break;
+				case MERGE:
+					merge_head(id, 0, parts, shape.n_parts, 0, 0, shape.n_heads, pos,
+						   QUANT_PASS, shape.step_att, failed);
+					break;
+				case ACTIVATE:
+					if (activate_group(ffn, 0, id, shape.ffn, shape.act, shape.gated,
+							   QUANT_PASS))
+						step = shape.step_act;
+					break;
+				default:
+					matrix_unit(id, &l, phase, (__global const int *)to_q, to_groups,
+						    to_halves);
+				}
+				if (step >= 0)
+					fail_row(failed, step, 0);
+			}
+			finish(c, count);
+		}
+		wait_for(c, n);
+	}
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step list with
+ * it, cl_layer.c does a layer at once where that is possible, cl_profile.c reads its clocks.
+ */
+#ifndef SHERD_CL_EXEC_H
+#define SHERD_CL_EXEC_H
+
+#include "infer/cl/cl.h"
+#include "infer/cl/cl_weights.h"
+
+/* The parts of the upload, in order. */
+enum input { IN_FAILED, IN_COUNTERS, IN_TOKENS, IN_POS, IN_ITEM, IN_WANTED, IN_TILES, IN_PAGES, N_INPUTS };
+
+struct cl_exec {
+	struct sherd_exec exec;
+	struct sherd_cl c;
+	const struct sherd_program *program;
+	const struct sherd_hparams *hp;
+	struct sherd_cl_weights weights;
+	int n_batch, n_pages;
+	struct sherd_kv_shape shape;
+	struct sherd_cl_rows buf[SHERD_N_BUFS];
+	struct sherd_cl_act act, other; /* A; what a fused step writes while it reads A: then they swap */
+	int logit_rows;
+	cl_mem pool, parts, wire;
+	size_t parts_size;
+	cl_mem inputs, input[N_INPUTS]; /* one buffer, and its parts */
+	size_t input_at[N_INPUTS + 1];
+	uint8_t *staging;
+	size_t pages_cap;
+	uint8_t *wires; /* [n_layers][n_batch], for the cuts */
+	float *mapped; /* the last run's result */
+	cl_mem mapped_mem;
+	/* the run in progress */
+	const struct sherd_work *w;
+	int n, n_tiles, n_chunks; /* rows; attention's tiles; chunks that the furthest row sees */
+	bool gathered, no_room; /* no_room: what failed has been said */
+};
+
+extern const struct sherd_exec_ops sherd_clx_ops;
+
+/* Room on the device, named @what should there be none; NULL then, or after an earlier failure. */
+cl_mem sherd_clx_buffer(struct cl_exec *x, size_t size, const char *what, struct sherd_error *err);
+void sherd_clx_release(cl_mem *m);
+/* (Re)makes the upload buffer with room for @pages numbers in the page tables. */
+int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err);
+/* The last run's result goes away. */
+void sherd_clx_unmap(struct cl_exec *x);
+int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
+		  struct sherd_error *err);
+
+struct sherd_cl_cache sherd_clx_cache(const struct cl_exec *x);
+/* What @op wants of A. */
+struct sherd_cl_act sherd_clx_wanted(struct sherd_cl_act a, const struct sherd_op *op);
+/* How many chunks attention spreads over work-items, 0 if each walks its own; grows x->parts. */
+int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err);
+
+/* --- whole layers --- */
+
+/* Adds the programs that do the model's layers at once. */
+int sherd_clx_add_layers(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err);
+/* Runs the layer that begins at op @i in one launch and returns its number of ops, or returns 0. */
+int sherd_clx_layer(struct cl_exec *x, int i, struct sherd_error *err);
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_open: opens a device for a model and closes it: programs, proven and built; weights; buffers for a
+ * step's inputs and activations; the KV cache.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include "infer/cl/cl_exec.h"
+#include "infer/ref/ref.h"
+
+cl_mem sherd_clx_buffer(struct cl_exec *x, size_t size, const char *what, struct sherd_error *err)
+{
+	cl_int rc = CL_SUCCESS;
+	cl_mem m = NULL;
+
+	if (x->c.rc)
+		return NULL;
+	if (size > x->c.dev->info.max_alloc)
+		rc = CL_INVALID_BUFFER_SIZE;
+	else
+		m = clCreateBuffer(x->c.dev->context, CL_MEM_READ_WRITE, MAX(size, 64), NULL, &rc);
+	if (rc) {
+		x->c.rc = rc;
+		x->no_room = true;
+		sherd_fail_cl(err, rc, "%s: no room for %s, %.1f MiB (a buffer may have %.1f MiB)",
+			      x->c.dev->info.name, what, size / 1048576.0,
+			      x->c.dev->info.max_alloc / 1048576.0);
+	}
+	return m;
+}
+
+void sherd_clx_release(cl_mem *m)
+{
+	if (*m)
+		clReleaseMemObject(*m);
+	*m = NULL;
+}
+
+static void release_act(struct sherd_cl_act *a)
+{
+	sherd_clx_release(&a->a);
+	sherd_clx_release(&a->q);
+	sherd_clx_release(&a->groups);
+	sherd_clx_release(&a->halves);
+}
+
+/* (Re)makes the upload buffer with room for @pages numbers in the page tables. */
+int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
+{
+	int group = x->hp->n_heads / x->hp->n_kv_heads;
+	size_t tiles = DIV_ROUND_UP((size_t)x->n_batch * group, SHERD_CL_TILE_QUERIES) + x->n_batch;
+	size_t n_layers = x->shape.n_layers;
+	const size_t sizes[N_INPUTS] = { 64, n_layers * SHERD_CL_LAYER_COUNTERS, 4 * x->n_batch, 4 * x->n_batch, 4 * x->n_batch,
+					 4 * x->n_batch, sizeof(struct sherd_cl_tile) * tiles,
+					 4 * pages };
+	cl_int rc = 0;
+	int i;
+
+	x->pages_cap = 0; /* should this fail, the next run tries again */
+	x->c.failed = NULL;
+	for (i = 0; i < N_INPUTS; i++)
+		sherd_clx_release(&x->input[i]);
+	sherd_clx_release(&x->inputs);
+	free(x->staging);
+	for (i = 0; i < N_INPUTS; i++)
+		x->input_at[i + 1] = x->input_at[i] + ROUND_UP(sizes[i], 4096);
+	x->staging = sherd_calloc(1, x->input_at[N_INPUTS]);
+	if (!x->staging)
+		return sherd_fail_oom(err, x->input_at[N_INPUTS], "a step's inputs");
+	x->inputs = sherd_clx_buffer(x, x->input_at[N_INPUTS], "a step's inputs", err);
+	for (i = 0; i < N_INPUTS && !x->c.rc; i++) {
+		cl_buffer_region r = { x->input_at[i], x->input_at[i + 1] - x->input_at[i] };
+
+		x->input[i] = clCreateSubBuffer(x->inputs, CL_MEM_READ_WRITE,
+						CL_BUFFER_CREATE_TYPE_REGION, &r, &rc);
+		if (rc)
+			x->c.rc = rc;
+	}
+	if (x->no_room)
+		return sherd_cl_errno(x->c.rc);
+	if (x->c.rc)
+		return sherd_fail_cl(err, x->c.rc, "%s: buffers for a step's inputs",
+				     x->c.dev->info.name);
+	x->c.failed = x->input[IN_FAILED];
+	x->pages_cap = pages;
+	return 0;
+}
+
+static void cl_close(struct sherd_exec *e)
+{
+	struct cl_exec *x = (struct cl_exec *)e;
+	int i;
+
+	if (x->c.dev) {
+		sherd_clx_unmap(x);
+		clFinish(x->c.dev->queue);
+	}
+	for (i = 0; i < SHERD_N_BUFS; i++)
+		sherd_clx_release(&x->buf[i].mem);
+	release_act(&x->act);
+	release_act(&x->other);
+	sherd_clx_release(&x->pool);
+	sherd_clx_release(&x->parts);
+	sherd_clx_release(&x->wire);
+	for (i = 0; i < N_INPUTS; i++)
+		sherd_clx_release(&x->input[i]);
+	sherd_clx_release(&x->inputs);
+	sherd_cl_weights_release(&x->weights);
+	x->c.failed = NULL; /* was the upload's first part */
+	sherd_cl_close(&x->c);
+	free(x->staging);
+	free(x->wires);
+	free(x);
+}
+
+/* A, with the rows that a matmul may read beyond the last; returns its bytes. */
+static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, struct sherd_error *err)
+{
+	const struct sherd_program *p = x->program;
+	size_t rows = x->n_batch + SHERD_ACT_PAD, width = p->width[SHERD_BUF_A];
+	size_t groups = rows * DIV_ROUND_UP(width, 32), total = 0;
+
+	a->a_stride = width;
+	if (p->any_f32) {
+		a->a = sherd_clx_buffer(x, 4 * rows * width, "activations", err);
+		total += 4 * rows * width;
+	}
+	if (p->any_q8) {
+		a->q = sherd_clx_buffer(x, 32 * groups, "activations", err);
+		a->groups = sherd_clx_buffer(x, 16 * groups, "activations", err);
+		total += 48 * groups;
+	}
+	if (p->any_halves) {
+		a->halves = sherd_clx_buffer(x, 16 * groups, "activations", err);
+		total += 16 * groups;
+	}
+	return total;
+}
+
+static int make_buffers(struct cl_exec *x, struct sherd_error *err)
+{
+	const struct sherd_program *p = x->program;
+	size_t total = 0;
+	int i;
+
+	for (i = 0; i < SHERD_N_BUFS; i++) {
+		size_t size = 4 * (size_t)x->n_batch * p->width[i];
+
+		x->buf[i].stride = p->width[i];
+		if (i == SHERD_BUF_A || i == SHERD_BUF_LOGITS)
+			continue;
+		x->buf[i].mem = sherd_clx_buffer(x, size, "activations", err);
+		total += size;
+	}
+	total += make_act(x, &x->act, err);
+	if (x->hp->arch->gated && x->c.dev->shape == SHERD_SHAPE_WIDE)
+		total += make_act(x, &x->other, err);
+	x->wire = sherd_clx_buffer(x, x->n_batch, "the cuts", err);
+	x->wires = sherd_calloc(x->hp->n_layers, x->n_batch);
+	if (!x->wires)
+		return sherd_fail_oom(err, (size_t)x->hp->n_layers * x->n_batch, "the cuts");
+	x->exec.scratch_bytes = total;
+	return x->c.rc ? -ENOMEM : 0;
+}
+
+static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	const struct sherd_shard *s = p->program->shard;
+
+	x->shape = (struct sherd_kv_shape){ s->end_layer - s->first_layer, x->hp->n_kv_heads,
+					    x->hp->head_dim, p->kv_type };
+	x->exec.kv_bytes = (uint64_t)p->n_pages * sherd_kv_shape_page_bytes(&x->shape);
+	/* vectors may read past the last head's end, and use nothing of it */
+	x->pool = sherd_clx_buffer(x, x->exec.kv_bytes + 256, "the KV cache (a smaller context needs less)",
+			     err);
+	return x->c.rc ? -ENOMEM : 0;
+}
+
+static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	char spec[32];
+	int i, rc = sherd_cl_add(&x->c, "rows", err);
+
+	snprintf(spec, sizeof(spec), "attention.%d.%d", p->kv_type, x->hp->head_dim);
+	if (!rc)
+		rc = sherd_cl_add(&x->c, spec, err);
+	for (i = 0; i < p->program->n_ops && !rc; i++) {
+		if (p->program->ops[i].kind != SHERD_OP_MATMUL)
+			continue;
+		sherd_cl_spec_of(&p->program->ops[i].w->fmt, spec, sizeof(spec));
+		rc = sherd_cl_add(&x->c, spec, err);
+	}
+	return rc ? rc : sherd_clx_add_layers(x, p, err);
+}
+
+const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run, .close = cl_close };
+
+/* The device with all programs that the model needs, proven and built. */
+static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
+		       struct sherd_error *err)
+{
+	int rc = sherd_cl_open(&x->c, device, p->n_threads, err);
+
+	if (!rc)
+		rc = add_programs(x, p, err);
+	if (!rc)
+		rc = sherd_cl_prove(&x->c, p, err);
+	return rc ? rc : sherd_cl_build(&x->c, err);
+}
+
+/*
+ * A compiler or driver that fails with an instruction set's path gets the plain one, and a remark: slower,
+ * but a text. A path that was asked for by name fails.
+ */
+static int open_device_somehow(struct cl_exec *x, const struct sherd_exec_params *p,
+			       struct sherd_error *err)
+{
+	struct sherd_error why = { "" };
+	char note[sizeof(why.msg) + 128], plain[256];
+	int rc = open_device(x, p, p->device, &why);
+
+	if (rc && x->c.dev && !x->c.forced && strcmp(x->c.dev->dot, "plain")) {
+		snprintf(note, sizeof(note), "%s fails here, and plain code takes its place: %s",
+			 x->c.dev->dot, why.msg);
+		snprintf(plain, sizeof(plain), "%s/plain", x->c.device);
+		if (p->note)
+			p->note(p->ctx, note);
+		sherd_cl_close(&x->c);
+		rc = open_device(x, p, plain, &why);
+	}
+	if (rc && err)
+		*err = why;
+	return rc;
+}
+
+static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	int rc = open_device_somehow(x, p, err);
+
+	if (rc)
+		return rc;
+	snprintf(x->exec.device, sizeof(x->exec.device), "%s", x->c.dev->info.name);
+	snprintf(x->exec.why, sizeof(x->exec.why), "%s", x->c.dev->info.why);
+	rc = sherd_cl_weights_load(&x->weights, &x->c, p->program, err);
+	if (!rc)
+		rc = make_buffers(x, err);
+	if (!rc)
+		rc = make_cache(x, p, err);
+	sherd_clx_release(&x->c.failed); /* from now on a part of the upload */
+	if (!rc)
+		rc = sherd_clx_inputs(x, DIV_ROUND_UP(p->program->n_ctx, SHERD_PAGE), err);
+	if (!rc)
+		sherd_ref_bit_profile(x->exec.bit_profile); /* the self-test has proved them equal */
+	return rc;
+}
+
+int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+		       struct sherd_error *err)
+{
+	struct cl_exec *x = sherd_calloc(1, sizeof(*x));
+	int rc;
+
+	*e = NULL;
+	if (!x)
+		return sherd_fail_oom(err, sizeof(*x), "the OpenCL executor");
+	x->exec.ops = &sherd_clx_ops;
+	x->program = p->program;
+	x->hp = &p->program->shard->hp;
+	x->n_batch = p->n_batch;
+	x->n_pages = p->n_pages;
+	rc = open_parts(x, p, err);
+	if (rc) {
+		cl_close(&x->exec);
+		return rc;
+	}
+	*e = &x->exec;
+	return 0;
+}
