@@ -56,7 +56,7 @@ struct matrix {
 INLINED int take(__global struct counters *c, int n, int workers, int *first)
 {
 	const int left = n - *(volatile __global int *)&c->next;
-	const int size = max(left / (4 * workers), 1);
+	const int size = max(left / (2 * workers), 1);
 
 	if (left <= 0)
 		return 0;
