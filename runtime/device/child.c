@@ -195,17 +195,29 @@ close_writers:
 	return ret;
 }
 
+/* Signals that a driver earns itself; the others come from a person, or from a kernel without memory. */
+static bool is_crash(int sig)
+{
+	return sig == SIGSEGV || sig == SIGABRT || sig == SIGILL || sig == SIGBUS || sig == SIGFPE ||
+	       sig == SIGSYS || sig == SIGTRAP;
+}
+
 static int judge(int status, const struct tail *tail, struct sherd_error *err)
 {
 	const char *colon = tail->last[0] ? ": " : "";
+	int sig;
 
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
-	if (WIFSIGNALED(status))
-		return sherd_fail(err, -EIO, "the device's test crashed (%s)%s%s",
-				  strsignal(WTERMSIG(status)), colon, tail->last);
-	return sherd_fail(err, -EIO, "the device's test failed (exit code %d)%s%s",
-			  WEXITSTATUS(status), colon, tail->last);
+	if (WIFSIGNALED(status)) {
+		sig = WTERMSIG(status);
+		return sherd_fail(err, is_crash(sig) ? -EBADE : -EIO, "the device's test %s (%s)%s%s",
+				  is_crash(sig) ? "crashed" : "was ended", strsignal(sig), colon,
+				  tail->last);
+	}
+	return sherd_fail(err, WEXITSTATUS(status) == SHERD_DEVICE_TEST_FAILS ? -EBADE : -EIO,
+			  "the device's test failed (exit code %d)%s%s", WEXITSTATUS(status), colon,
+			  tail->last);
 }
 
 /* Waits for the child, at most until @deadline; ends it then. */

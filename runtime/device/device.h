@@ -113,9 +113,11 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
 
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s
- * seconds at most. 0: it exited with 0. -ENOENT: there is no sherd command to be found. Else a
- * crash, a failure or the end of the child's time, as one sentence.
+ * seconds at most. 0: it exited with 0. -ENOENT: there is no sherd command to be found. -EBADE:
+ * the device fails its test (the exit code below, or a crash), -ETIMEDOUT: it hangs; both will be so
+ * next time. -EIO: the test could not be done. Each with one sentence.
  */
+#define SHERD_DEVICE_TEST_FAILS 3 /* exit code */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);
 /* The same; *text: what it printed on stdout, malloc'd. */
 int sherd_device_child_text(const char *const *argv_tail, double timeout_s, char **text,

@@ -2,31 +2,7 @@
 /* child: the process that tries a device out first, played by a shell script named sherd. */
 #include <signal.h>
 #include "device/device.h"
-#include "scratch.h"
-
-static char *old_path;
-
-static int set_up(void **state)
-{
-	old_path = getenv("PATH") ? strdup(getenv("PATH")) : NULL;
-	return old_path ? scratch_make(state) : -1;
-}
-
-/* A `sherd` of our own at the head of PATH, whose device-test does as its first argument says. */
-static void fake_command(const char *script)
-{
-	char *path = in_dir("bin/sherd"), *folder = in_dir("bin");
-	char *search = sherd_asprintf("%s:%s", folder, old_path);
-	char *text = sherd_asprintf("#!/bin/sh\n%s\n", script);
-
-	write_file("bin/sherd", text);
-	assert_int_equal(chmod(path, 0700), 0);
-	setenv("PATH", search, 1);
-	free(path);
-	free(folder);
-	free(search);
-	free(text);
-}
+#include "fake_sherd.h"
 
 static void a_childs_output_and_arguments_arrive(void **state)
 {
@@ -34,7 +10,7 @@ static void a_childs_output_and_arguments_arrive(void **state)
 	char *text;
 
 	(void)state;
-	fake_command("[ $# = 3 ] && printf '%s|' \"$@\"");
+	fake_sherd("[ $# = 3 ] && printf '%s|' \"$@\"");
 	assert_int_equal(sherd_device_child_text(args, 20, &text, NULL), 0);
 	assert_string_equal(text, "device-test|a b|--limits|");
 	free(text);
@@ -46,7 +22,7 @@ static void a_failing_child_is_quoted_by_its_last_line(void **state)
 	struct sherd_error err;
 
 	(void)state;
-	fake_command("echo first >&2; echo 'sherd device-test: rope differs at 3' >&2; exit 1");
+	fake_sherd("echo first >&2; echo 'sherd device-test: rope differs at 3' >&2; exit 1");
 	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
 	assert_non_null(strstr(err.msg, "exit code 1"));
 	assert_non_null(strstr(err.msg, "rope differs at 3"));
@@ -58,9 +34,19 @@ static void a_crashing_child_is_named_by_its_signal(void **state)
 	struct sherd_error err;
 
 	(void)state;
-	fake_command("kill -SEGV $$");
+	fake_sherd("kill -SEGV $$");
+	assert_int_equal(sherd_device_child(NULL, 20, &err), -EBADE);
+	assert_non_null(strstr(err.msg, "crashed (Segmentation fault)"));
+	fake_sherd("kill -KILL $$"); /* which says nothing about the device */
 	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
-	assert_non_null(strstr(err.msg, "Segmentation fault"));
+	assert_non_null(strstr(err.msg, "was ended (Killed)"));
+}
+
+static void a_child_whose_device_fails_says_so_by_its_exit_code(void **state)
+{
+	(void)state;
+	fake_sherd("exit 3");
+	assert_int_equal(sherd_device_child(NULL, 20, NULL), -EBADE);
 }
 
 /* ... together with what it has started, and although it closed its stderr. */
@@ -73,7 +59,7 @@ static void a_hanging_child_is_ended_when_its_time_is_up(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
 		double start = sherd_now();
 
-		fake_command(scripts[i]);
+		fake_sherd(scripts[i]);
 		assert_int_equal(sherd_device_child(NULL, 0.3, &err), -ETIMEDOUT);
 		assert_true(sherd_now() - start < 20);
 		assert_non_null(strstr(err.msg, "hung"));
@@ -85,7 +71,7 @@ static void a_chatty_child_neither_blocks_nor_overflows(void **state)
 	char *text;
 
 	(void)state;
-	fake_command(
+	fake_sherd(
 		"head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2");
 	assert_int_equal(sherd_device_child_text(NULL, 20, &text, NULL), 0);
 	assert_true(strlen(text) < 70000);
@@ -98,7 +84,7 @@ static void a_child_whose_end_nobody_knows_has_not_passed(void **state)
 	struct sherd_error err;
 
 	(void)state;
-	fake_command("kill -SEGV $$");
+	fake_sherd("kill -SEGV $$");
 	signal(SIGCHLD, SIG_IGN);
 	assert_int_equal(sherd_device_child(NULL, 20, &err), -EIO);
 	signal(SIGCHLD, SIG_DFL);
@@ -112,7 +98,7 @@ static void no_sherd_command_is_not_an_error_of_the_device(void **state)
 	(void)state;
 	setenv("PATH", "/nonexistent", 1);
 	assert_int_equal(sherd_device_child(NULL, 1, &err), -ENOENT);
-	setenv("PATH", old_path, 1);
+	setenv("PATH", real_path, 1);
 }
 
 int main(void)
@@ -121,11 +107,12 @@ int main(void)
 		cmocka_unit_test(a_childs_output_and_arguments_arrive),
 		cmocka_unit_test(a_failing_child_is_quoted_by_its_last_line),
 		cmocka_unit_test(a_crashing_child_is_named_by_its_signal),
+		cmocka_unit_test(a_child_whose_device_fails_says_so_by_its_exit_code),
 		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
 		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
 		cmocka_unit_test(a_child_whose_end_nobody_knows_has_not_passed),
 		cmocka_unit_test(no_sherd_command_is_not_an_error_of_the_device),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, scratch_remove);
+	return cmocka_run_group_tests(tests, fake_sherd_set_up, scratch_remove);
 }

@@ -86,8 +86,9 @@ void sherd_cl_close(struct sherd_cl *c);
 /* Adds the program to those that c has, unbuilt; -EINVAL for a spec that makes no sense. */
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
 void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size);
-/* Builds all programs that were added, and finds their kernels. */
+/* Builds all programs that were added, or one of them, and finds their kernels. */
 int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
+int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err);
 /* The options that a program is compiled with, and its sources' names. */
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources);
@@ -211,7 +212,8 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct 
 
 /*
  * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones) with the C
- * reference, bit for bit, on random shapes, and keeps the binaries of those that pass.
+ * reference, bit for bit, on random shapes, one program after the other, and keeps the binaries of
+ * those that pass. -EBADE: one fails, which is what it would do again; it is the first without a verdict.
  */
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);

@@ -264,13 +264,15 @@ static bool has_kernel(cl_program program, const char *name)
 	return false;
 }
 
-static int build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err)
+int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err)
 {
 	const char *sources[2];
 	char options[128];
 	int n, k, rc;
 	cl_int code;
 
+	if (p->program)
+		return 0;
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 	rc = sherd_device_build(c->dev, options, sources, n, &p->program, err);
 	if (rc)
@@ -292,8 +294,7 @@ int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err)
 	int i, rc = 0;
 
 	for (i = 0; i < c->n_programs && !rc; i++)
-		if (!c->programs[i].program)
-			rc = build_program(c, &c->programs[i], err);
+		rc = sherd_cl_build_program(c, &c->programs[i], err);
 	return rc;
 }
 

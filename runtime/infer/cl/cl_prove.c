@@ -2,7 +2,7 @@
 /*
  * cl_prove: no kernel computes for a user that has not given the reference's bits on this very device and
  * driver. Drivers crash and hang when they compile: so this happens in a child process, once; what passed
- * is remembered in the user's cache.
+ * and what failed is remembered in the user's cache.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -32,63 +32,117 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 	return both ? 0 : -ENOMEM;
 }
 
-/* A file that says anything else, or nothing, has seen a disk or a power failure. */
-static bool proven(struct sherd_cl *c, const struct sherd_cl_program *p)
+/* What is known of a program, malloc'd; NULL: nothing. */
+static char *verdict_of(struct sherd_cl *c, const struct sherd_cl_program *p)
 {
-	char key[SHERD_SHA256_HEX], *verdict;
-	bool passed;
+	char key[SHERD_SHA256_HEX];
 
-	if (sherd_cl_verdict_key(c, p, key))
-		return false;
-	verdict = sherd_device_verdict_get(key);
-	passed = verdict && !strcmp(verdict, SHERD_CL_PASSED);
-	free(verdict);
-	return passed;
+	return sherd_cl_verdict_key(c, p, key) ? NULL : sherd_device_verdict_get(key);
 }
 
-static bool all_proven(struct sherd_cl *c)
+/* A file that says anything else, or nothing, has seen a disk or a power failure. */
+static bool is_pass(const char *verdict)
+{
+	return verdict && !strcmp(verdict, SHERD_CL_PASSED);
+}
+
+static bool is_failure(const char *verdict)
+{
+	const char *end = verdict ? strchr(verdict, '\n') : NULL;
+
+	return end && !end[1] && !strncmp(verdict, SHERD_CL_FAILED, strlen(SHERD_CL_FAILED));
+}
+
+static int fail_again(struct sherd_cl *c, const struct sherd_cl_program *p, const char *verdict,
+		      struct sherd_error *err)
+{
+	const char *why = verdict + strlen(SHERD_CL_FAILED);
+
+	return sherd_fail(err, -EBADE,
+			  "%.*s (at an earlier start; to try again: sherd device-test --device \"%s\" "
+			  "--programs %s)", (int)strcspn(why, "\n"), why, c->device, p->spec);
+}
+
+/* Programs to be tested, in this order. */
+struct list {
+	struct sherd_cl_program *program[SHERD_CL_MAX_PROGRAMS];
+	int n;
+};
+
+/* Those without a verdict; -EBADE and its sentence if one has failed before. */
+static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error *err)
+{
+	int i, rc = 0;
+
+	for (l->n = i = 0; i < c->n_programs && !rc; i++) {
+		char *verdict = verdict_of(c, &c->programs[i]);
+
+		if (is_failure(verdict))
+			rc = fail_again(c, &c->programs[i], verdict, err);
+		else if (!is_pass(verdict))
+			l->program[l->n++] = &c->programs[i];
+		free(verdict);
+	}
+	return rc;
+}
+
+/* The first of the list that has not passed; NULL: all have. */
+static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct list *l)
 {
 	int i;
 
-	for (i = 0; i < c->n_programs; i++)
-		if (!proven(c, &c->programs[i]))
-			return false;
-	return true;
+	for (i = 0; i < l->n; i++) {
+		char *verdict = verdict_of(c, l->program[i]);
+		bool passed = is_pass(verdict);
+
+		free(verdict);
+		if (!passed)
+			return l->program[i];
+	}
+	return NULL;
+}
+
+/*
+ * Drivers that crash, hang or give other bits do so every time: then the next start need not try. A test
+ * that was ended from outside has shown nothing. Programs are tested in order, so it was the first that
+ * has not passed.
+ */
+static void remember_failure(struct sherd_cl *c, const struct list *l, int rc,
+			     const struct sherd_error *why)
+{
+	struct sherd_cl_program *p = first_unproven(c, l);
+	char key[SHERD_SHA256_HEX], *text;
+
+	if (!p || (rc != -EBADE && rc != -ETIMEDOUT))
+		return;
+	text = sherd_asprintf("%s%s\n", SHERD_CL_FAILED, why->msg);
+	if (text && !sherd_cl_verdict_key(c, p, key))
+		sherd_device_verdict_put(key, text, NULL);
+	free(text);
 }
 
 /* A child and its share of the programs: compilers run side by side. */
 struct child {
 	pthread_t thread;
 	const char *device;
-	char threads[16], list[SHERD_CL_MAX_PROGRAMS * 33];
-	size_t len;
+	char threads[16];
+	struct list list;
 	struct sherd_error err;
 	int rc;
 };
 
-/* Deals the specs without a verdict to @n_children; returns how many there are. */
-static int deal_unproven(struct sherd_cl *c, struct child *children, int n_children)
-{
-	int i, n = 0;
-
-	for (i = 0; i < c->n_programs; i++) {
-		struct child *to = &children[n % n_children];
-
-		if (!proven(c, &c->programs[i])) {
-			to->len += snprintf(to->list + to->len, sizeof(to->list) - to->len, "%s%s",
-					    to->len ? "," : "", c->programs[i].spec);
-			n++;
-		}
-	}
-	return n;
-}
-
 static void *run_child(void *arg)
 {
 	struct child *child = arg;
-	const char *argv[] = { "--device", child->device, "--programs", child->list,
+	char specs[SHERD_CL_MAX_PROGRAMS * sizeof(child->list.program[0]->spec)] = "";
+	const char *argv[] = { "--device", child->device, "--programs", specs,
 			       "--threads", child->threads, NULL };
+	size_t len = 0;
+	int i;
 
+	for (i = 0; i < child->list.n; i++)
+		len += snprintf(specs + len, sizeof(specs) - len, "%s%s", i ? "," : "",
+				child->list.program[i]->spec);
 	child->rc = sherd_device_child(argv, TIME_LIMIT, &child->err);
 	return NULL;
 }
@@ -115,53 +169,70 @@ static int run_children(struct child *children, int n, struct sherd_error *err)
 	return rc;
 }
 
-/* No sherd command beside this library: the test runs here, and a bad driver takes the process along. */
-static int prove_here(struct sherd_cl *c, struct sherd_error *err)
-{
-	int rc = sherd_cl_build(c, err);
-
-	if (!rc)
-		rc = sherd_cl_selftest_programs(c, 1, err);
-	if (!rc)
-		sherd_cl_keep(c);
-	return rc;
-}
-
 /* As many as there are CPUs, and free memory, for. */
-static int how_many_children(const struct sherd_cl *c)
+static int how_many_children(int n_programs)
 {
 	long long room = (long long)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE) / CHILD_BYTES;
-	int n = MIN(MIN(sherd_device_host_cpus(), MAX_CHILDREN), c->n_programs);
+	int n = MIN(MIN(sherd_device_host_cpus(), MAX_CHILDREN), n_programs);
 
 	return MAX(MIN(n, room), 1);
 }
 
+static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_threads,
+			     struct sherd_error *err)
+{
+	int n = how_many_children(l->n), i, rc;
+	struct child children[MAX_CHILDREN] = { 0 };
+
+	for (i = 0; i < n; i++) {
+		children[i].device = c->device;
+		snprintf(children[i].threads, sizeof(children[i].threads), "%d", n_threads);
+	}
+	for (i = 0; i < l->n; i++) {
+		struct list *to = &children[i % n].list;
+
+		to->program[to->n++] = l->program[i];
+	}
+	rc = run_children(children, n, err);
+	for (i = 0; i < n; i++)
+		remember_failure(c, &children[i].list, children[i].rc, &children[i].err);
+	return rc;
+}
+
+/* No sherd command beside this library: the test runs here, and a bad driver takes the process along. */
+static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_error *err)
+{
+	struct sherd_error why = { "" };
+	int i, rc = 0;
+
+	for (i = 0; i < l->n && !rc; i++)
+		rc = sherd_cl_selftest_program(c, l->program[i], 1, &why);
+	remember_failure(c, l, rc, &why);
+	if (rc && err)
+		*err = why;
+	return rc;
+}
+
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err)
 {
-	int cpus = sherd_device_host_cpus(), n_children = how_many_children(c);
-	struct child children[MAX_CHILDREN] = { 0 };
+	struct list l;
 	char note[256];
-	int i, n, rc;
+	int rc;
 
 	if (p->untested)
 		return 0;
-	for (i = 0; i < n_children; i++) {
-		children[i].device = c->device;
-		snprintf(children[i].threads, sizeof(children[i].threads), "%d",
-			 p->n_threads ? p->n_threads : cpus);
-	}
-	n = deal_unproven(c, children, n_children);
-	if (!n)
-		return 0;
+	rc = list_unproven(c, &l, err);
+	if (rc || !l.n)
+		return rc;
 	if (p->note) {
 		snprintf(note, sizeof(note),
 			 "%s: first use: compiling and testing %d kernel program%s, once",
-			 c->dev->info.name, n, n > 1 ? "s" : "");
+			 c->dev->info.name, l.n, l.n > 1 ? "s" : "");
 		p->note(p->ctx, note);
 	}
-	rc = run_children(children, MIN(n, n_children), err);
+	rc = prove_in_children(c, &l, p->n_threads ? p->n_threads : sherd_device_host_cpus(), err);
 	if (rc == -ENOENT)
-		return prove_here(c, err);
+		return prove_here(c, &l, err);
 	/* what passed has said so, though a driver crashed on exit, or SIGCHLD is ignored */
-	return rc && !all_proven(c) ? rc : 0;
+	return rc && first_unproven(c, &l) ? rc : 0;
 }

@@ -181,37 +181,45 @@ int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error 
 	return rc;
 }
 
-void sherd_cl_keep(struct sherd_cl *c)
+/* Keeps binary and verdict: the next process neither compiles nor tests. */
+static void keep(struct sherd_cl *c, struct sherd_cl_program *p)
 {
 	const char *sources[2];
 	char options[128], key[SHERD_SHA256_HEX];
-	int i, n;
+	int n;
 
-	for (i = 0; i < c->n_programs; i++) {
-		struct sherd_cl_program *p = &c->programs[i];
+	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
+	sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
+	if (!sherd_cl_verdict_key(c, p, key))
+		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+}
 
-		sherd_cl_build_args(p, options, sizeof(options), sources, &n);
-		sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
-		if (!sherd_cl_verdict_key(c, p, key))
-			sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
-	}
+int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, uint64_t seed,
+			      struct sherd_error *err)
+{
+	struct sherd_st t = { .c = c, .err = err, .seed = seed, .rng = seed };
+	int rc = sherd_cl_build_program(c, p, err);
+
+	if (!rc)
+		rc = test_program(&t, p);
+	sherd_st_reset(&t);
+	if (!rc)
+		keep(c, p);
+	/* no memory and a device switched off are no fault of the program's */
+	return rc && rc != -ENOMEM && rc != -ENODEV ? -EBADE : rc;
 }
 
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err)
 {
 	struct sherd_cl c;
-	int rc = sherd_cl_open(&c, device, n_threads, err);
+	int i, rc = sherd_cl_open(&c, device, n_threads, err);
 
 	if (rc)
 		return rc;
 	rc = sherd_cl_add_list(&c, specs ? specs : usual_specs, err);
-	if (!rc)
-		rc = sherd_cl_build(&c, err);
-	if (!rc)
-		rc = sherd_cl_selftest_programs(&c, seed, err);
-	if (!rc)
-		sherd_cl_keep(&c);
+	for (i = 0; i < c.n_programs && !rc; i++)
+		rc = sherd_cl_selftest_program(&c, &c.programs[i], seed, err);
 	sherd_cl_close(&c);
 	return rc;
 }

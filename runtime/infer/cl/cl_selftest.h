@@ -67,10 +67,13 @@ void sherd_st_matrix(struct sherd_st *t, const struct sherd_format *f, struct sh
 		     struct sherd_cl_matrix *dev);
 
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err);
-/* Keeps binaries and verdicts of programs that passed: the next process neither compiles nor tests. */
-void sherd_cl_keep(struct sherd_cl *c);
-#define SHERD_CL_PASSED "passed\n" /* a verdict's text */
-/* What "this program passed on this device and driver" is kept under. */
+/* Builds a program, tests it, and keeps binary and verdict if it passes. -EBADE: it fails. */
+int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, uint64_t seed,
+			      struct sherd_error *err);
+/* A verdict's text: the first, or the second, the reason and a line's end. */
+#define SHERD_CL_PASSED "passed\n"
+#define SHERD_CL_FAILED "failed: "
+/* What "this program passed, or failed, on this device and driver" is kept under. */
 int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX]);
 

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prove: what a device's test has shown is remembered, good or bad, and nothing else is. The test itself
+ * is played by a script that adds a line to a file each time.
+ */
+#include <sched.h>
+#include "fake_sherd.h"
+#include "infer/cl/cl_selftest.h"
+#include "infer/cl/cl_weights.h"
+#include "tiny_model.h"
+
+#define LOG "echo \"$*\" >>\"$XDG_CACHE_HOME/log\"; "
+
+static char notes[4096];
+
+static void on_note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	strncat(notes, sentence, sizeof(notes) - strlen(notes) - 2);
+	strcat(notes, "\n");
+}
+
+static int set_up(void **state)
+{
+	cpu_set_t one;
+	int cpu;
+
+	if (fake_sherd_set_up(state))
+		return -1;
+	setenv("XDG_CACHE_HOME", dir, 1);
+	/* one CPU, one child: it gets all programs */
+	if (sched_getaffinity(0, sizeof(one), &one))
+		return -1;
+	for (cpu = 0; !CPU_ISSET(cpu, &one); cpu++)
+		;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* How often a device was tested since forget(). */
+static int count_tests(void)
+{
+	char *path = in_dir("log");
+	FILE *f = fopen(path, "r");
+	int c, n = 0;
+
+	while (f && (c = getc(f)) != EOF)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	free(path);
+	return n;
+}
+
+/* Nothing is known of the device. */
+static int forget(void **state)
+{
+	char *verdicts = in_dir("sherd/device"), *log = in_dir("log");
+
+	(void)state;
+	nftw(verdicts, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	remove(log);
+	notes[0] = 0;
+	free(verdicts);
+	free(log);
+	return 0;
+}
+
+static void open_cl(struct sherd_cl *c, const char *device, const char *programs)
+{
+	struct sherd_error err;
+
+	if (sherd_cl_open(c, device, 1, &err)) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	assert_int_equal(sherd_cl_add_list(c, programs, &err), 0);
+}
+
+/* What a start on @device does before it computes. */
+static int prove(const char *device, const char *programs, struct sherd_error *err)
+{
+	struct sherd_exec_params p = { .n_threads = 1, .note = on_note };
+	struct sherd_cl c;
+	int rc;
+
+	open_cl(&c, device, programs);
+	rc = sherd_cl_prove(&c, &p, err);
+	sherd_cl_close(&c);
+	return rc;
+}
+
+static void what_failed_fails_at_once_from_then_on(void **state)
+{
+	const char *scripts[] = { LOG "echo no such instruction >&2; exit 3", LOG "kill -SEGV $$" };
+	struct sherd_error first, err;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(scripts); i++) {
+		forget(state);
+		fake_sherd(scripts[i]);
+		assert_int_equal(prove("auto", "rows", &first), -EBADE);
+		assert_int_equal(count_tests(), 1);
+		notes[0] = 0;
+		assert_int_equal(prove("auto", "rows", &err), -EBADE);
+		assert_int_equal(count_tests(), 1);
+		assert_string_equal(notes, ""); /* no "first use" */
+		assert_int_equal(strncmp(err.msg, first.msg, strlen(first.msg)), 0);
+		assert_non_null(strstr(err.msg, "earlier start; to try again: sherd device-test "
+						"--device \"auto\" --programs rows"));
+	}
+}
+
+static void another_key_is_tried_again(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	fake_sherd(LOG "exit 3");
+	assert_int_equal(prove("auto/wide", "rows", &err), -EBADE);
+	assert_int_equal(prove("auto/simt", "rows", &err), -EBADE); /* other options */
+	assert_int_equal(count_tests(), 2);
+	assert_int_equal(prove("auto/wide", "attention.0.8", &err), -EBADE); /* another source */
+	assert_int_equal(count_tests(), 3);
+}
+
+static void a_test_that_could_not_be_done_is_done_again(void **state)
+{
+	const char *scripts[] = { LOG "kill -KILL $$", LOG "exit 1" };
+	struct sherd_error err;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(scripts); i++) {
+		forget(state);
+		fake_sherd(scripts[i]);
+		assert_int_equal(prove("auto", "rows", &err), -EIO);
+		assert_int_equal(prove("auto", "rows", &err), -EIO);
+		assert_int_equal(count_tests(), 2);
+	}
+}
+
+/* Of three programs the first passes before the child dies: the second is to blame, the third untested. */
+static void the_program_that_failed_is_the_one_that_is_remembered(void **state)
+{
+	struct sherd_error err;
+	char key[SHERD_SHA256_HEX], *script;
+	struct sherd_cl c;
+
+	(void)state;
+	open_cl(&c, "auto", "rows");
+	assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[0], key), 0);
+	sherd_cl_close(&c);
+	script = sherd_asprintf(LOG "echo passed >\"$XDG_CACHE_HOME/sherd/device/%s.txt\"; exit 3",
+				key);
+	fake_sherd(script);
+	free(script);
+	assert_int_equal(prove("auto", "rows,attention.0.8,int.8.32.0.0", &err), -EBADE);
+	fake_sherd(LOG "exit 0");
+	assert_int_equal(prove("auto", "rows", &err), 0);
+	assert_int_equal(count_tests(), 1);
+	assert_int_equal(prove("auto", "int.8.32.0.0", &err), 0);
+	assert_int_equal(count_tests(), 2);
+	assert_int_equal(prove("auto", "attention.0.8", &err), -EBADE);
+	assert_int_equal(count_tests(), 2);
+}
+
+static void a_broken_verdict_is_none(void **state)
+{
+	const char *broken[] = { "", "failed", "failed: cut off in the mid", "passed", "passed\n\n" };
+	struct sherd_error err;
+	struct sherd_cl c;
+	char key[SHERD_SHA256_HEX];
+	size_t i;
+
+	(void)state;
+	fake_sherd(LOG "exit 0");
+	open_cl(&c, "auto", "rows");
+	assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[0], key), 0);
+	sherd_cl_close(&c);
+	for (i = 0; i < ARRAY_SIZE(broken); i++) {
+		sherd_device_verdict_put(key, broken[i], NULL);
+		assert_int_equal(prove("auto", "rows", &err), 0);
+		assert_int_equal(count_tests(), (int)i + 1);
+	}
+	sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL); /* as sherd device-test leaves it */
+	assert_int_equal(prove("auto", "rows", &err), 0);
+	assert_int_equal(count_tests(), (int)i);
+}
+
+static void open_tiny(const char *path)
+{
+	struct sherd_model_params p = { .n_threads = 1, .no_cache = true, .note = on_note };
+	struct sherd_error err;
+	struct sherd_model *m;
+
+	notes[0] = 0;
+	if (sherd_model_open(&m, path, &p, &err))
+		fail_msg("%s", err.msg);
+	sherd_model_close(m);
+}
+
+static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(void **state)
+{
+	struct sherd_cl c;
+	char *path;
+	bool plain;
+	int n;
+
+	(void)state;
+	open_cl(&c, "auto", "rows");
+	plain = !strcmp(c.dev->dot, "plain");
+	sherd_cl_close(&c);
+	if (plain) {
+		print_message("skipped: there is only plain code here\n");
+		skip();
+	}
+	fake_sherd(LOG "case $3 in */plain) exit 0 ;; esac; exit 3");
+	path = tiny_model_write(&tiny_models[0]);
+	open_tiny(path);
+	assert_non_null(strstr(notes, "plain code takes its place"));
+	n = count_tests();
+	fake_sherd(LOG "case $3 in */plain) exit 0 ;; esac; echo again >&2; exit 3");
+	open_tiny(path);
+	assert_non_null(strstr(notes, "plain code takes its place"));
+	assert_non_null(strstr(notes, "at an earlier start"));
+	assert_null(strstr(notes, "again\n"));
+	assert_int_equal(count_tests(), n + 1); /* the plain one's: the script keeps no verdict */
+	unlink(path);
+	free(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(what_failed_fails_at_once_from_then_on, forget),
+		cmocka_unit_test_setup(another_key_is_tried_again, forget),
+		cmocka_unit_test_setup(a_test_that_could_not_be_done_is_done_again, forget),
+		cmocka_unit_test_setup(the_program_that_failed_is_the_one_that_is_remembered,
+				       forget),
+		cmocka_unit_test_setup(a_broken_verdict_is_none, forget),
+		cmocka_unit_test_setup(
+			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, scratch_remove);
+}
