@@ -4,12 +4,12 @@
  */
 #include <signal.h>
 #include <string.h>
+#include "base/base.h"
 #include "tool.h"
 
 static const struct tool *const tools[] = {
 	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval,
 };
-#define N_TOOLS (sizeof(tools) / sizeof(tools[0]))
 
 static int help(FILE *out)
 {
@@ -17,7 +17,7 @@ static int help(FILE *out)
 	      "Usage: sherd COMMAND [options]\n\n"
 	      "Commands:\n",
 	      out);
-	for (size_t i = 0; i < N_TOOLS; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(tools); i++)
 		fprintf(out, "  %-10s %s\n", tools[i]->name, tools[i]->summary);
 	fputs("\nTry:\n"
 	      "  sherd run -m model.gguf -p \"Once upon a time\"\n"
@@ -30,7 +30,7 @@ static int help(FILE *out)
 
 static const struct tool *find(const char *name)
 {
-	for (size_t i = 0; i < N_TOOLS; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(tools); i++)
 		if (!strcmp(tools[i]->name, name))
 			return tools[i];
 	return strcmp(name, tool_device_test.name) ? NULL : &tool_device_test;
@@ -41,7 +41,7 @@ static int unknown(const char *name)
 	const char *nearest = NULL;
 	size_t best = 4;
 
-	for (size_t i = 0; i < N_TOOLS; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
 		size_t d = tool_distance(name, tools[i]->name);
 
 		if (d < best && d < strlen(tools[i]->name)) {
@@ -55,15 +55,33 @@ static int unknown(const char *name)
 	return tool_usage(NULL, "there is no command '%s'", name);
 }
 
+/* What is unfinished goes with us; the signal ends the process as it would have. */
+static void on_end(int sig)
+{
+	sherd_leftovers_remove();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void catch_signals(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (signal(ends[i], on_end) == SIG_IGN)
+			signal(ends[i], SIG_IGN); /* nohup */
+	/* A reader that goes away is a failed write, not a death in the middle of a file. */
+	signal(SIGPIPE, SIG_IGN);
+	/* Nor is a limit on files, as on a full disk. */
+	signal(SIGXFSZ, SIG_IGN);
+}
+
 int main(int argc, char **argv)
 {
 	char *help_argv[] = { NULL, "--help", NULL };
 	const struct tool *t;
 
-	/* A reader that goes away is a failed write, not a death in the middle of a file. */
-	signal(SIGPIPE, SIG_IGN);
-	/* Nor is a limit on files, as on a full disk. */
-	signal(SIGXFSZ, SIG_IGN);
+	catch_signals();
 	if (argc < 2)
 		return help(stderr);
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||

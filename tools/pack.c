@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,16 +105,6 @@ static int parse(struct pack *p, int argc, char **argv, bool *done)
 
 /* ------------------------------------------------------------------------- packing */
 
-static char *volatile tmp_path;
-
-/* The unfinished file goes with us. */
-static void on_signal(int sig)
-{
-	if (tmp_path)
-		unlink(tmp_path);
-	_exit(128 + sig);
-}
-
 static int check_output(const struct pack *p)
 {
 	struct stat out, in;
@@ -143,14 +132,9 @@ static int write_shard(struct pack *p, struct sherd_error *err)
 {
 	double start = sherd_now();
 	int ret = sherd_outfile_open(&p->file, p->out, err);
-	char *tmp;
 
 	if (ret)
 		return ret;
-	tmp_path = tmp = strdup(p->file.tmp_path);
-	signal(SIGINT, on_signal);
-	signal(SIGTERM, on_signal);
-	signal(SIGHUP, on_signal);
 	ret = sherd_pack(p->g, p->file.fd, p->out, &p->params, &p->report, err);
 	tool_progress_end();
 	if (!ret)
@@ -159,8 +143,6 @@ static int write_shard(struct pack *p, struct sherd_error *err)
 		sherd_outfile_abort(&p->file);
 	else
 		ret = sherd_outfile_commit(&p->file, err);
-	tmp_path = NULL;
-	free(tmp);
 	p->seconds = sherd_now() - start;
 	return ret;
 }

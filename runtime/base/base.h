@@ -93,6 +93,15 @@ struct sherd_outfile {
 int sherd_outfile_open(struct sherd_outfile *o, const char *path, struct sherd_error *err);
 int sherd_outfile_commit(struct sherd_outfile *o, struct sherd_error *err);
 void sherd_outfile_abort(struct sherd_outfile *o);
+
+/*
+ * Files that go if a signal ends the process, should its handler call sherd_leftovers_remove(), which
+ * is safe there: unfinished outfiles are among them. Best effort: adding has fixed room.
+ */
+void sherd_leftover_add(const char *path);
+void sherd_leftover_drop(const char *path);
+void sherd_leftovers_remove(void);
+
 /* write() until all @size bytes are out; the sentence names @name on failure (ENOSPC says how much). */
 int sherd_write_all(int fd, const void *data, size_t size, const char *name,
 		    struct sherd_error *err);

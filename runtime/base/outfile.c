@@ -56,8 +56,10 @@ int sherd_outfile_open(struct sherd_outfile *o, const char *path, struct sherd_e
 		if (!o->tmp_path)
 			break;
 		o->fd = open(o->tmp_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-		if (o->fd >= 0)
+		if (o->fd >= 0) {
+			sherd_leftover_add(o->tmp_path);
 			return 0;
+		}
 		if (errno != EEXIST)
 			break;
 	}
@@ -105,6 +107,7 @@ int sherd_outfile_commit(struct sherd_outfile *o, struct sherd_error *err)
 		sherd_outfile_abort(o);
 		return ret;
 	}
+	sherd_leftover_drop(o->tmp_path);
 	ret = sync_folder(o->path);
 	if (ret)
 		sherd_fail(err, ret, "%s: cannot write its folder to the disk: %s", o->path,
@@ -121,6 +124,7 @@ void sherd_outfile_abort(struct sherd_outfile *o)
 	if (!o->path) /* already ended, or never begun */
 		return;
 	unlink(o->tmp_path);
+	sherd_leftover_drop(o->tmp_path);
 	close(o->fd);
 	free(o->path);
 	free(o->tmp_path);

@@ -69,6 +69,8 @@ int sherd_cache_lock(const char *dir, const char *key, sherd_note_fn note, void 
 		fd = lock_once(path, note, ctx, sentence);
 		note = NULL; /* once is enough */
 	}
+	if (fd >= 0)
+		sherd_leftover_add(path);
 	free(path);
 	return fd;
 }
@@ -77,8 +79,10 @@ void sherd_cache_unlock(const char *dir, const char *key, int fd)
 {
 	char *path = sherd_asprintf("%s/%s.lock", dir, key);
 
-	if (path)
+	if (path) {
 		unlink(path);
+		sherd_leftover_drop(path);
+	}
 	free(path);
 	close(fd);
 }

@@ -283,6 +283,38 @@ static void a_committed_file_is_there_and_an_aborted_one_is_not(void **state)
 	assert_int_equal(entries_in(in_dir("out")), 1);
 }
 
+/* More than there is room for, some ended before: what is removed is unfinished, and nothing else is. */
+static void leftovers_are_what_is_unfinished(void **state)
+{
+	struct sherd_outfile o[40];
+	char name[16];
+	size_t i;
+
+	(void)state;
+	assert_int_equal(mkdir(in_dir("left"), 0700), 0);
+	for (i = 0; i < 3 * ARRAY_SIZE(o); i++) {
+		struct sherd_outfile *f = &o[i % ARRAY_SIZE(o)];
+
+		snprintf(name, sizeof(name), "left/%zu", i % 5);
+		assert_int_equal(sherd_outfile_open(f, in_dir(name), NULL), 0);
+		if (i % 2)
+			assert_int_equal(sherd_outfile_commit(f, NULL), 0);
+		else
+			sherd_outfile_abort(f);
+	}
+	assert_int_equal(entries_in(in_dir("left")), 5);
+	for (i = 0; i < ARRAY_SIZE(o); i++)
+		assert_int_equal(sherd_outfile_open(&o[i], in_dir("left/0"), NULL), 0);
+	sherd_outfile_abort(&o[7]);
+	assert_int_equal(sherd_outfile_open(&o[7], in_dir("left/1"), NULL), 0);
+	sherd_leftovers_remove();
+	assert_int_equal(entries_in(in_dir("left")), 5 + (int)ARRAY_SIZE(o) - 16);
+	assert_int_equal(access(o[7].tmp_path, F_OK), -1);
+	for (i = 0; i < ARRAY_SIZE(o); i++)
+		sherd_outfile_abort(&o[i]);
+	assert_int_equal(entries_in(in_dir("left")), 5);
+}
+
 static void a_new_file_has_the_permissions_of_the_umask(void **state)
 {
 	struct sherd_outfile o;
@@ -417,6 +449,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_file_is_not_mapped),
 		cmocka_unit_test(a_file_is_read_whole_or_refused),
 		cmocka_unit_test(a_committed_file_is_there_and_an_aborted_one_is_not),
+		cmocka_unit_test(leftovers_are_what_is_unfinished),
 		cmocka_unit_test(a_new_file_has_the_permissions_of_the_umask),
 		cmocka_unit_test(only_regular_files_are_replaced),
 		cmocka_unit_test(a_full_file_system_is_said_with_the_bytes_that_lack),
