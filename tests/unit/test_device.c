@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include "device/limits.h"
 #include "device/memory.h"
@@ -113,6 +114,48 @@ static void a_device_works_without_a_cache_folder_and_leaves_nothing_behind(void
 	if (skip_child(rc))
 		skip();
 	assert_int_equal(rc, CHILD_OK);
+}
+
+static int list_devices(void)
+{
+	struct sherd_device_info *list;
+	int n;
+
+	if (!sherd_device_list(&list, &n, NULL))
+		sherd_device_list_free(list, n);
+	return CHILD_OK;
+}
+
+static bool is_there(const char *name)
+{
+	char *path = in_dir(name);
+	bool there = !access(path, F_OK);
+
+	free(path);
+	return there;
+}
+
+static void only_pocls_old_and_empty_files_are_swept(void **state)
+{
+	static const struct timeval long_ago[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+	static const char *const old[] = { "sherd/pocl/tempfile_old", "sherd/pocl/tempfile_full",
+					   "sherd/pocl/last_accessed" };
+	size_t i;
+
+	(void)state;
+	write_file("sherd/pocl/tempfile_new", "");
+	for (i = 0; i < ARRAY_SIZE(old); i++) {
+		char *path = in_dir(old[i]);
+
+		write_file(old[i], i == 1 ? "a program" : "");
+		assert_int_equal(utimes(path, long_ago), 0);
+		free(path);
+	}
+	assert_int_equal(forked(list_devices), CHILD_OK);
+	assert_false(is_there("sherd/pocl/tempfile_old"));
+	assert_true(is_there("sherd/pocl/tempfile_full"));
+	assert_true(is_there("sherd/pocl/last_accessed"));
+	assert_true(is_there("sherd/pocl/tempfile_new")); /* somebody may be at it */
 }
 
 static int run_empty_kernel(struct sherd_device *dev, cl_program program)
@@ -470,6 +513,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_platform_is_one_sentence_that_says_what_to_install),
 		cmocka_unit_test(a_device_works_without_a_cache_folder_and_leaves_nothing_behind),
+		cmocka_unit_test(only_pocls_old_and_empty_files_are_swept),
 		cmocka_unit_test(a_kept_program_runs_without_waking_the_compiler),
 		cmocka_unit_test(the_dot_path_follows_from_what_the_device_says),
 		cmocka_unit_test(a_dot_path_that_cannot_run_is_refused),
