@@ -136,7 +136,7 @@ static int set_int(const struct parse *p, const struct opt *o, const char *value
 	return check_range(p, o, (double)v, value);
 }
 
-static int set_u64(const struct parse *p, const struct opt *o, const char *value)
+static int read_u64(const struct parse *p, const char *value, uint64_t *out)
 {
 	unsigned long long v;
 	char *end;
@@ -149,8 +149,24 @@ static int set_u64(const struct parse *p, const struct opt *o, const char *value
 		return wrong_number(p, value);
 	if (errno)
 		return tool_usage(p->tool, "%s: %s is out of range", p->name, value);
-	*(uint64_t *)o->out = v;
-	return check_range(p, o, (double)v, value);
+	*out = v;
+	return 0;
+}
+
+static int set_u64(const struct parse *p, const struct opt *o, const char *value)
+{
+	uint64_t *v = o->out;
+	int rc = read_u64(p, value, v);
+
+	return rc ? rc : check_range(p, o, (double)*v, value);
+}
+
+static int set_seed(const struct parse *p, const struct opt *o, const char *value)
+{
+	struct opt_seed *seed = o->out;
+
+	seed->given = strcmp(value, "-1") != 0;
+	return seed->given ? read_u64(p, value, &seed->v) : 0;
 }
 
 static int set_float(const struct parse *p, const struct opt *o, const char *value)
@@ -221,6 +237,8 @@ static int set(const struct parse *p, const struct opt *o, const char *value)
 		return set_int(p, o, value);
 	case OPT_U64:
 		return set_u64(p, o, value);
+	case OPT_SEED:
+		return set_seed(p, o, value);
 	case OPT_FLOAT:
 		return set_float(p, o, value);
 	case OPT_STR:

@@ -20,7 +20,7 @@ struct run {
 	struct sherd_sampler_params sampler;
 	struct opt_strs stops;
 	struct opt_ints cuts;
-	uint64_t seed, fresh_seed; /* as asked for; what it is if nobody asks */
+	struct opt_seed seed;
 	int n_predict;
 	bool ignore_eos, echo, verbose, from_stdin;
 	enum sherd_wire wire_type;
@@ -110,8 +110,9 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		  "read the prompt from FILE; a final newline is dropped (- : standard input)" },
 		{ 'n', "n-predict", OPT_INT, &r->n_predict, -1, 1 << 24, "N",
 		  "tokens to generate (default: -1, until the model ends or the context is full)" },
-		{ 's', "seed", OPT_U64, &r->seed, 0, 0, "SEED",
-		  "same seed, same text, on every device (default: a fresh one, which is printed)" },
+		{ 's', "seed", OPT_SEED, &r->seed, 0, 0, "SEED",
+		  "same seed, same text, on every device (default: -1, a fresh one, which is "
+		  "printed)" },
 		{ 0, "temp", OPT_FLOAT, &r->sampler.temp, 0, 100, "T",
 		  "temperature; 0 always takes the likeliest token (default: 0.8)" },
 		{ 0, "top-k", OPT_INT, &r->sampler.top_k, 0, 1 << 24, "N",
@@ -251,11 +252,15 @@ static int list_ends(struct run *r)
 }
 
 /* 32 bits are enough to be fresh, and short enough to type again. */
-static uint64_t fresh_seed(void)
+static void draw_seed(struct run *r)
 {
 	uint32_t seed;
 
-	return getrandom(&seed, sizeof(seed), 0) == sizeof(seed) ? seed : (uint64_t)time(NULL);
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint32_t)time(NULL);
+	r->seed.v = seed;
+	if (r->sampler.temp > 0)
+		fprintf(stderr, "sherd: seed %u\n", seed);
 }
 
 static int new_session(struct run *r)
@@ -263,9 +268,9 @@ static int new_session(struct run *r)
 	struct sherd_session_params p = { .sampler = r->sampler };
 	struct sherd_error err;
 
-	if (r->seed == r->fresh_seed && r->sampler.temp > 0)
-		fprintf(stderr, "sherd: seed %llu\n", (unsigned long long)r->seed);
-	p.sampler.seed = r->seed;
+	if (!r->seed.given)
+		draw_seed(r);
+	p.sampler.seed = r->seed.v;
 	p.cuts = r->cuts.v;
 	p.n_cuts = r->cuts.n;
 	p.wire = r->wire_type;
@@ -467,7 +472,6 @@ static int run_main(int argc, char **argv)
 	bool done;
 	int rc;
 
-	r.seed = r.fresh_seed = fresh_seed();
 	rc = parse(&r, argc, argv, &done);
 	if (rc || done)
 		goto out;

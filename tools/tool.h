@@ -14,7 +14,13 @@
 /* Exit codes: 0 success, 1 the work failed, 2 the command line is wrong. */
 enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
 
-enum opt_kind { OPT_FLAG, OPT_INT, OPT_U64, OPT_FLOAT, OPT_STR, OPT_STRS, OPT_INTS };
+enum opt_kind { OPT_FLAG, OPT_INT, OPT_U64, OPT_SEED, OPT_FLOAT, OPT_STR, OPT_STRS, OPT_INTS };
+
+/* -1 is no seed, and neither is none at all: the tool draws one. */
+struct opt_seed {
+	uint64_t v;
+	bool given;
+};
 
 /* A list that an option may add to: repeated (OPT_STRS), or comma separated numbers (OPT_INTS). */
 struct opt_strs {
@@ -30,7 +36,7 @@ struct opt {
 	char short_name; /* 0: none */
 	const char *long_name; /* NULL: none. Two-letter llama.cpp forms such as -ngl are not taken. */
 	enum opt_kind kind;
-	void *out; /* bool, int, uint64_t, float, const char *, struct opt_strs, struct opt_ints */
+	void *out; /* bool, int, uint64_t, float, const char *, or the struct opt_... of the kind */
 	double lo, hi; /* numbers: the range that is accepted, if lo < hi */
 	const char *arg; /* "N", "FILE"; NULL for flags */
 	const char *help; /* one line or more; the default belongs in it */

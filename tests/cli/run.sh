@@ -58,6 +58,13 @@ seed=$(sed -n 's/^sherd: seed //p' "$err")
 sh_run run -m "$model" -p The -n 40 -s "${seed:-0}"
 ok "the seed that was printed gives that text again" \
 	bash -c "test -n '$seed' && cmp -s '$tmp/a' '$out'"
+sh_run run -m "$model" -p The -n 40 -s 5 -s -1
+cp "$out" "$tmp/b"
+minus=$(sed -n 's/^sherd: seed //p' "$err")
+sh_run run -m "$model" -p The -n 40 --seed="${minus:-0}"
+ok "-s -1 draws a fresh seed, and prints it" \
+	bash -c "test -n '$minus' -a '$minus' != '$seed' && cmp -s '$tmp/b' '$out'"
+refuses "any other negative seed is refused" 2 "-s: '-2' is not a number" run -m "$model" -s -2
 
 # ----------------------------------------------------------------------- ends
 

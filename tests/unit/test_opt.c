@@ -18,6 +18,7 @@ static const struct tool tool = { .name = "test", .synopsis = "...", .about = "T
 struct line {
 	int n;
 	uint64_t seed;
+	struct opt_seed draw;
 	float temp;
 	const char *model;
 	struct opt_strs stops;
@@ -36,6 +37,7 @@ static void parse(struct line *l, const char *words)
 		{ 'm', "model", OPT_STR, &l->model, 0, 0, "MODEL", "a model" },
 		{ 'n', "number", OPT_INT, &l->n, -1, 100, "N", "a number" },
 		{ 's', "seed", OPT_U64, &l->seed, 0, 0, "SEED", "a seed" },
+		{ 0, "draw", OPT_SEED, &l->draw, 0, 0, "SEED", "a seed, or -1" },
 		{ 0, "temp", OPT_FLOAT, &l->temp, 0, 2, "T", "a temperature" },
 		{ 0, "stop", OPT_STRS, &l->stops, 0, 0, "S", "a stop" },
 		{ 0, "cuts", OPT_INTS, &l->cuts, 1, 64, "L,...", "some cuts" },
@@ -97,6 +99,19 @@ static void a_negative_number_is_a_value_and_not_an_option(void **state)
 	assert_int_equal(l.n, -1);
 }
 
+static void minus_one_is_no_seed(void **state)
+{
+	struct line l;
+
+	(void)state;
+	parse(&l, "--draw 18446744073709551615");
+	assert_int_equal(l.rc, 0);
+	assert_true(l.draw.given && l.draw.v == UINT64_MAX);
+	parse(&l, "--draw 5 --draw -1");
+	assert_int_equal(l.rc, 0);
+	assert_false(l.draw.given);
+}
+
 static void arguments_keep_their_order_around_options(void **state)
 {
 	struct line l;
@@ -124,6 +139,9 @@ static void a_wrong_line_is_answered_with_one_sentence(void **state)
 		{ "-n 99999999999", "-n: 99999999999 is out of range" },
 		{ "-s -4", "-s: '-4' is not a number" },
 		{ "-s 18446744073709551616", "-s: 18446744073709551616 is out of range" },
+		{ "--draw -2", "--draw: '-2' is not a number" },
+		{ "--draw -1x", "--draw: '-1x' is not a number" },
+		{ "--draw 18446744073709551616", "--draw: 18446744073709551616 is out of range" },
 		{ "--temp nan", "--temp: 'nan' is not a number" },
 		{ "--temp 2.5", "--temp: 2.5 is out of range (0 to 2)" },
 		{ "--cuts 4,", "--cuts: '4,' is not a list" },
@@ -173,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_way_to_write_an_option_is_taken),
 		cmocka_unit_test(a_negative_number_is_a_value_and_not_an_option),
+		cmocka_unit_test(minus_one_is_no_seed),
 		cmocka_unit_test(arguments_keep_their_order_around_options),
 		cmocka_unit_test(a_wrong_line_is_answered_with_one_sentence),
 		cmocka_unit_test(sizes_are_written_for_people),
