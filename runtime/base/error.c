@@ -52,5 +52,8 @@ int sherd_fail_prefix(struct sherd_error *err, int code, const char *fmt, ...)
 
 int sherd_fail_oom(struct sherd_error *err, size_t bytes, const char *what)
 {
+	if (bytes >> 20)
+		return sherd_fail(err, -ENOMEM, "%s: no memory for %.1f MiB", what,
+				  (double)bytes / 1048576.0);
 	return sherd_fail(err, -ENOMEM, "%s: no memory for %zu bytes", what, bytes);
 }

@@ -138,6 +138,10 @@ refuses "a prompt longer than the context is refused with both numbers" 1 "token
 	run -m "$model" -p "$prompt" -c 16
 refuses "an unknown device is refused" 1 "no-such-device" run -m "$model" -p a --device no-such-device
 
+refuses "a KV cache without room is refused in MiB" 1 "KV cache.* [0-9.]+ MiB" \
+	run -m "$model" -p a -c 16777216 --kv f32
+ok "and in no other unit" bash -c "! tail -n 1 '$err' | grep -qE 'GiB|KiB|bytes'"
+
 text "$tmp/a" -p "The scheduler" -n 8
 XDG_CACHE_HOME=/dev/null text "$tmp/b" -p "The scheduler" -n 8
 ok "where there is no room for a cache, run works without and says so" \
