@@ -12,7 +12,6 @@
 #include "model/pack.h"
 #include "model/tokenizer.h"
 
-#define DEFAULT_CTX   4096
 #define DEFAULT_BATCH 256 /* rows of a step, as sherd_model_open() has it */
 
 static const char about[] =
@@ -203,7 +202,7 @@ static uint64_t scratch_bytes(const struct sherd_hparams *hp, int n_ctx)
 
 static void size_memory(struct info *in)
 {
-	int layers = in->end_layer - in->first_layer;
+	int layers = in->end_layer - in->first_layer, ctx;
 	uint64_t pages;
 
 	if (in->shard) {
@@ -212,8 +211,12 @@ static void size_memory(struct info *in)
 	} else {
 		plan_packing(in);
 	}
-	if (!in->n_ctx)
-		in->n_ctx = MIN(in->hp.n_ctx_train, DEFAULT_CTX);
+	ctx = sherd_hparams_ctx(&in->hp, in->n_ctx, &in->why_not);
+	if (ctx < 0) {
+		sherd_fail_prefix(&in->why_not, ctx, "%s", in->path);
+		return;
+	}
+	in->n_ctx = ctx;
 	pages = DIV_ROUND_UP((uint64_t)in->n_ctx, SHERD_PAGE);
 	in->kv_f16 = pages * sherd_kv_page_bytes(&in->hp, layers, SHERD_KV_F16);
 	in->kv_int8 = pages * sherd_kv_page_bytes(&in->hp, layers, SHERD_KV_INT8);
@@ -296,7 +299,7 @@ static int info_main(int argc, char **argv)
 		  "name or Hugging Face cache folder" },
 		{ 'c', "ctx-size", OPT_INT, &in.n_ctx, 0, 1 << 24, "N",
 		  "memory at this context (default: what the model was trained for, at most "
-		  "4096)" },
+		  "4096 and its attention's window)" },
 		{ 0, "bits", OPT_INT, &in.bits, 4, 8, "4|8",
 		  "memory if F32/F16/BF16 weights are requantized" },
 		{ 0, "tensors", OPT_FLAG, &in.list_tensors, 0, 0, NULL, "list every tensor" },

@@ -51,7 +51,10 @@ static void print_shape(const struct info *in)
 	printf("  heads          %d of %d, %d for keys and values\n", hp->n_heads, hp->head_dim,
 	       hp->n_kv_heads);
 	printf("  vocabulary     %d tokens\n", hp->n_vocab);
-	printf("  context        %d tokens trained\n", hp->n_ctx_train);
+	printf("  context        %d tokens trained", hp->n_ctx_train);
+	if (hp->window)
+		printf(", attention looks back on %d", hp->window);
+	printf("\n");
 	print_position(hp);
 }
 
@@ -154,12 +157,13 @@ static json_t *shape_json(const struct info *in)
 {
 	const struct sherd_hparams *hp = &in->hp;
 
-	return json_pack("{s:i, s:[i,i], s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}",
+	return json_pack("{s:i, s:[i,i], s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}",
 			 "layers", hp->n_layers, "layers_here", in->first_layer, in->end_layer,
 			 "hidden", hp->hidden, "ffn", hp->ffn, "heads", hp->n_heads, "kv_heads",
 			 hp->n_kv_heads, "head_dim", hp->head_dim, "vocab", hp->n_vocab,
-			 "ctx_train", hp->n_ctx_train, "rope_dim", hp->rope_dim, "rope_base",
-			 (double)hp->rope_theta, "rope_factor", (double)hp->rope_factor);
+			 "ctx_train", hp->n_ctx_train, "window", hp->window, "rope_dim",
+			 hp->rope_dim, "rope_base", (double)hp->rope_theta, "rope_factor",
+			 (double)hp->rope_factor);
 }
 
 static json_t *memory_json(const struct info *in)

@@ -103,7 +103,8 @@ size_t tool_distance(const char *a, const char *b);
 	{ 'm', "model", OPT_STR, &(model), 0, 0, "MODEL",                                          \
 	  "GGUF file, packed shard, Ollama model name or Hugging Face cache folder" },             \
 	{ 'c', "ctx-size", OPT_INT, &(params).n_ctx, 0, 1 << 24, "N",                              \
-	  "context in tokens (default: what the model was trained for, at most 4096)" },           \
+	  "context in tokens (default: what the model was trained for, at most 4096 and its "        \
+	  "attention's window)" },                                                                  \
 	{ 't', "threads", OPT_INT, &(params).n_threads, 1, 1024, "N",                              \
 	  "threads of a CPU device (default: as many as the process may run on)" },                \
 	{ 0, "device", OPT_STR, &(params).device, 0, 0, "NAME",                                    \

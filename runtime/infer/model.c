@@ -10,7 +10,6 @@
 #include "infer/infer.h"
 #include "model/tokenizer.h"
 
-#define DEFAULT_CTX   4096
 #define DEFAULT_BATCH 256
 #define MAX_CTX	      (1 << 24)
 #define MAX_BATCH     (1 << 15) /* GPUs take grids of 65535 rows */
@@ -74,21 +73,23 @@ static int open_tokenizer(struct sherd_model *m, struct sherd_error *err)
 	return 0;
 }
 
-/* A positive default or what was asked for; more than the model was trained for gets a remark. */
-static int choose_ctx(const struct sherd_model *m, const struct sherd_model_params *p)
+/* More than the model was trained for gets a remark. */
+static int choose_ctx(struct sherd_model *m, const struct sherd_model_params *p,
+		      struct sherd_error *err)
 {
 	int trained = m->shard->hp.n_ctx_train;
 	char note[160];
 
-	if (!p->n_ctx)
-		return trained > 0 ? MIN(trained, DEFAULT_CTX) : DEFAULT_CTX;
-	if (trained > 0 && p->n_ctx > trained && p->note) {
+	m->info.n_ctx = sherd_hparams_ctx(&m->shard->hp, p->n_ctx, err);
+	if (m->info.n_ctx < 0)
+		return sherd_fail_prefix(err, m->info.n_ctx, "%s", m->path);
+	if (p->n_ctx > trained && p->note) {
 		snprintf(note, sizeof(note),
 			 "a context of %d is more than the %d that the model was trained for",
 			 p->n_ctx, trained);
 		p->note(p->ctx, note);
 	}
-	return p->n_ctx;
+	return 0;
 }
 
 static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, int n_pages,
@@ -138,7 +139,6 @@ static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)
 	i->head_dim = hp->head_dim;
 	i->ffn = hp->ffn;
 	i->n_vocab = hp->n_vocab;
-	i->n_ctx = choose_ctx(m, p);
 	i->n_ctx_train = hp->n_ctx_train;
 	i->n_batch = p->n_batch ? p->n_batch : DEFAULT_BATCH;
 	i->n_threads = p->n_threads;
@@ -201,6 +201,8 @@ int sherd_model_open(struct sherd_model **model, const char *name,
 	rc = open_shard(m, name, params, err);
 	if (!rc)
 		rc = open_tokenizer(m, err);
+	if (!rc)
+		rc = choose_ctx(m, params, err);
 	if (!rc) {
 		fill_info(m, params);
 		rc = start(m, params, err);

@@ -33,6 +33,7 @@ enum sherd_rope_scaling { SHERD_ROPE_PLAIN, SHERD_ROPE_LINEAR };
 struct sherd_hparams {
 	const struct sherd_arch *arch;
 	int n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab, n_ctx_train;
+	int window; /* positions that attention looks back on, its own included; 0: all of them */
 	float norm_eps;
 	float rope_theta; /* base frequency */
 	int rope_dim; /* of head_dim, how many are rotated */
@@ -43,6 +44,11 @@ struct sherd_hparams {
 
 /* Reads and checks; refuses what the table or the kernels can't do with a sentence that says which. */
 int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sherd_error *err);
+/*
+ * The context to open the model with: @asked, or if that is 0 what it was trained for, at most 4096,
+ * and at most its window. Beyond the window the text would be another one: -ENOTSUP.
+ */
+int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_error *err);
 
 /*
  * The matrices and vectors of a model, in file order: what the packer writes, the shard loader looks

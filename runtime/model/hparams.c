@@ -5,6 +5,7 @@
  * shard keeps its source's keys, so both are read alike.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include "model/arch.h"
@@ -15,6 +16,7 @@
 #define MAX_WIDTH    (1 << 20)
 #define MAX_VOCAB    (1 << 24)
 #define MAX_CTX	     (1 << 30)
+#define DEFAULT_CTX  4096
 
 struct reader {
 	const struct gguf *g;
@@ -205,6 +207,23 @@ static int read_heads(struct reader *r, struct sherd_hparams *hp)
 	return 0;
 }
 
+/* No step leaves positions out: a window is kept by keeping the context within it. 0: there is none. */
+static int read_window(struct reader *r, struct sherd_hparams *hp)
+{
+	static const char name[] = "attention.sliding_window";
+	const struct gguf_value *v = gguf_find(r->g, arch_key(r, name));
+	int64_t x = 0;
+	int ret;
+
+	if (v && v->kind == GGUF_ARRAY)
+		ret = get_int(r, name, INT_MAX, &hp->window);
+	else
+		ret = gguf_get_int(r->g, r->key, 0, INT_MAX, &x, r->err);
+	if (ret == 1 && x)
+		hp->window = (int)x;
+	return ret < 0 ? ret : 0;
+}
+
 static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
 {
 	struct gguf_str type = { "linear", 6 }; /* what a factor without a type means */
@@ -322,10 +341,26 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 	if (!ret)
 		ret = read_heads(&r, hp);
 	if (!ret)
+		ret = read_window(&r, hp);
+	if (!ret)
 		ret = read_rope(&r, hp);
 	if (!ret)
 		ret = read_eps(&r, hp);
 	if (!ret)
 		ret = read_vocab(&r, hp);
 	return ret;
+}
+
+int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_error *err)
+{
+	int most = hp->window ? hp->window : INT_MAX;
+
+	if (!asked)
+		return MIN(MIN(hp->n_ctx_train, DEFAULT_CTX), most);
+	if (asked > most)
+		return sherd_fail(err, -ENOTSUP,
+				  "its attention looks back on a window of %d tokens, which sherd keeps "
+				  "only by a context within it: one of %d cannot be had, ask for at most "
+				  "%d", most, asked, most);
+	return asked;
 }

@@ -2,90 +2,13 @@
 # SPDX-License-Identifier: MIT
 # A signal while a model is packed: nothing unfinished stays, neither in the cache nor beside the output.
 . "$(dirname "$0")/lib"
+. tests/cli/gguf
 export XDG_CACHE_HOME=$tmp/own
 shards=$XDG_CACHE_HOME/sherd/shards
 
-# --------------------------------------------- a model of zeros, which takes a while: 300 MiB, and next to no block on disk
-
-bytes() # COUNT NUMBER: little endian
-{
-	local i v=$2
-
-	for ((i = 0; i < $1; i++, v >>= 8)); do
-		# shellcheck disable=SC2059
-		printf "\\x$(printf %02x $((v & 255)))"
-	done
-}
-
-string()
-{
-	bytes 8 ${#1}
-	printf %s "$1"
-}
-
-key() # NAME NUMBER: an unsigned int
-{
-	string "$1"
-	bytes 4 4
-	bytes 4 "$2"
-}
-
-at=0
-matrix() # NAME COLUMNS ROWS: halves
-{
-	string "$1"
-	bytes 4 2
-	bytes 8 "$2"
-	bytes 8 "$3"
-	bytes 4 1
-	bytes 8 $at
-	at=$((at + 2 * $2 * $3))
-}
-
-vector() # NAME COUNT: floats
-{
-	string "$1"
-	bytes 4 1
-	bytes 8 "$2"
-	bytes 4 0
-	bytes 8 $at
-	at=$((at + 4 * $2))
-}
-
-header()
-{
-	printf GGUF
-	bytes 4 3
-	bytes 8 12
-	bytes 8 8
-	string general.architecture
-	bytes 4 8
-	string llama
-	key llama.block_count 1
-	key llama.context_length 64
-	key llama.embedding_length 2048
-	key llama.feed_forward_length 2048
-	key llama.attention.head_count 16
-	key llama.vocab_size 65536
-	string llama.attention.layer_norm_rms_epsilon
-	bytes 4 6
-	bytes 4 $((0x3727c5ac)) # 1e-5
-	matrix token_embd.weight 2048 65536
-	vector output_norm.weight 2048
-	vector blk.0.attn_norm.weight 2048
-	vector blk.0.ffn_norm.weight 2048
-	for m in attn_q attn_k attn_v attn_output ffn_gate ffn_up ffn_down; do
-		matrix blk.0.$m.weight 2048 2048
-	done
-	vector rope_freqs.weight 64
-	echo $at >"$tmp/size"
-}
-
+# 300 MiB of zeros take a while to pack, and next to no block on disk.
 big=$tmp/big.gguf
-header >"$big"
-truncate -s $(($(stat -c %s "$big") / 32 * 32 + 32 + $(cat "$tmp/size"))) "$big"
-
-# ------------------------------------------------------------------------------------------------ the signal
+zeros "$big" 2048 65536
 
 # interrupt SIGNAL FOLDER ARG...: sends it when FOLDER has an unfinished file; fails if that never was.
 interrupt()

@@ -171,6 +171,42 @@ static void learned_positions_have_no_rope(void **state)
 	assert_true(hp.arch->qkv_fused && !hp.arch->gated && hp.arch->norm_bias);
 }
 
+static void a_window_bounds_the_context(void **state)
+{
+	static const char *const windows[][3] = {
+		{ "attention.sliding_window=100", NULL },
+		{ "attention.sliding_window=[100,100,100]", NULL },
+		{ "attention.sliding_window=100", "context_length=70" },
+		{ "attention.sliding_window=5000", "context_length=9000" },
+	};
+	static const int defaults[] = { 100, 100, 70, 4096 };
+	struct sherd_hparams hp;
+	struct sherd_error err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(windows); i++) {
+		hp = sound_model(i % 2 ? "llama" : "qwen2", windows[i]);
+		assert_int_equal(hp.window, i == 3 ? 5000 : 100);
+		assert_int_equal(sherd_hparams_ctx(&hp, 0, &err), defaults[i]);
+		assert_int_equal(sherd_hparams_ctx(&hp, hp.window, &err), hp.window);
+		assert_int_equal(sherd_hparams_ctx(&hp, hp.window + 1, &err), -ENOTSUP);
+	}
+	assert_non_null(strstr(err.msg, "5001 cannot be had, ask for at most 5000"));
+}
+
+static void without_a_window_any_context_can_be_had(void **state)
+{
+	static const char *const none[] = { "attention.sliding_window=0", NULL };
+	struct sherd_hparams hp;
+
+	(void)state;
+	hp = sound_model("llama", none);
+	assert_true(hp.window == 0 && sherd_hparams_ctx(&hp, 100000, NULL) == 100000);
+	hp = sound_model("gpt2", NULL);
+	assert_true(hp.window == 0 && sherd_hparams_ctx(&hp, 0, NULL) == 128);
+}
+
 static void scalings_that_change_nothing_are_plain(void **state)
 {
 	static const char *const plain[][3] = {
@@ -231,6 +267,9 @@ static void what_cannot_be_is_refused_by_its_name(void **state)
 		{ "attention.layer_norm_rms_epsilon=0.0f", "is 0" },
 		{ "attention.layer_norm_rms_epsilon=-1e-5f", "is -1e-05" },
 		{ "attention.layer_norm_rms_epsilon=inff", "is inf" },
+		{ "attention.sliding_window=-1", "attention.sliding_window" },
+		{ "attention.sliding_window=wide", "kind string" },
+		{ "attention.sliding_window=[64,0,64]", "differs from layer to layer (64 and 0)" },
 		{ "rope.freq_base=nanf", "rope.freq_base is nan" },
 		{ "rope.freq_base=0.0f", "rope.freq_base is 0" },
 		{ "rope.freq_base=inff", "rope.freq_base is inf" },
@@ -393,6 +432,8 @@ int main(void)
 		cmocka_unit_test(what_the_file_says_overrides_what_follows_from_the_rest),
 		cmocka_unit_test(key_value_heads_are_as_many_as_heads_if_nothing_is_said),
 		cmocka_unit_test(learned_positions_have_no_rope),
+		cmocka_unit_test(a_window_bounds_the_context),
+		cmocka_unit_test(without_a_window_any_context_can_be_had),
 		cmocka_unit_test(scalings_that_change_nothing_are_plain),
 		cmocka_unit_test(a_factor_alone_means_linear_scaling),
 		cmocka_unit_test(what_cannot_be_is_refused_by_its_name),

@@ -334,6 +334,29 @@ static void parameters_out_of_range_are_refused(void **state)
 	}
 }
 
+/* ... also when it was packed meanwhile: the shard knows the window too. */
+static void a_context_beyond_attentions_window_is_refused(void **state)
+{
+	struct sherd_model_params p = { .device = "reference", .no_cache = true };
+	struct rig *r = *state;
+	struct tiny_model t = shape;
+	struct sherd_model *m;
+	char *path;
+
+	t.window = 48;
+	path = tiny_model_write(&t);
+	assert_int_equal(sherd_model_open(&m, path, &p, &r->err), 0);
+	assert_int_equal(sherd_model_info(m)->n_ctx, 48);
+	sherd_model_close(m);
+	p.n_ctx = 49;
+	assert_int_equal(sherd_model_open(&m, path, &p, &r->err), -ENOTSUP);
+	assert_null(m);
+	assert_ptr_equal(strstr(r->err.msg, path), r->err.msg);
+	assert_non_null(strstr(r->err.msg, "window of 48 tokens"));
+	unlink(path);
+	free(path);
+}
+
 static void a_shared_page_is_free_when_its_last_holder_lets_go(void **state)
 {
 	struct sherd_kv_pool pool;
@@ -373,6 +396,7 @@ int main(void)
 		T(unwanted_rows_are_not_returned),
 		T(cuts_outside_the_model_are_refused),
 		T(parameters_out_of_range_are_refused),
+		T(a_context_beyond_attentions_window_is_refused),
 		cmocka_unit_test(a_shared_page_is_free_when_its_last_holder_lets_go),
 	};
 

@@ -12,13 +12,13 @@
 
 const struct tiny_model tiny_models[] = {
 	/* arch, layers, hidden, heads, kv, head_dim, ffn, vocab, ctx, type, embd, tied, freqs */
-	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, NULL, 0 },
-	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, NULL, 0 },
-	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, NULL, 0 },
-	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, NULL, 0 },
-	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, NULL, 0 },
-	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, NULL, 0 },
-	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, NULL, 0 },
+	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, NULL, 0, 0 },
+	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, NULL, 0, 0 },
+	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, NULL, 0, 0 },
+	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, NULL, 0, 0 },
+	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, NULL, 0, 0 },
+	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, NULL, 0, 0 },
+	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, NULL, 0, 0 },
 	{ 0 },
 };
 
@@ -290,6 +290,8 @@ static void metadata(struct maker *m)
 	put_int(m, "attention.head_count_kv", t->n_kv_heads);
 	put_int(m, "context_length", t->n_ctx);
 	put_int(m, "vocab_size", t->n_vocab);
+	if (t->window)
+		put_int(m, "attention.sliding_window", t->window);
 	if (!strcmp(t->arch, "gpt2")) {
 		put_float(m, "attention.layer_norm_epsilon", 1e-5f);
 		return;

@@ -19,6 +19,7 @@ struct tiny_model {
 	uint64_t seed;
 	const char *huge; /* this vector ("blk.2.ffn_norm.weight") has values around ... */
 	float huge_mean;
+	int window; /* of attention; 0: none */
 };
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */
