@@ -268,33 +268,37 @@ static void set_widths(struct builder *b)
 }
 
 /* In double on the host and rounded once: a device's own sine never enters a result. */
-static int make_rope(struct builder *b)
+void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx, float *table)
 {
-	const struct sherd_hparams *hp = b->hp;
-	const float *factors = vector(b, SHERD_ROPE_FREQS);
 	int half = hp->rope_dim / 2, pos, i;
-	float *t;
 
-	if (hp->arch->position == SHERD_POS_LEARNED)
-		return 0;
-	t = b->p->rope = sherd_calloc(b->p->n_ctx, (size_t)half * 2 * sizeof(float));
-	if (!t)
-		return sherd_fail_oom(b->err, (size_t)b->p->n_ctx * half * 2 * sizeof(float),
-				      "the table of rotary angles");
 	for (i = 0; i < half; i++) {
 		double freq = pow(hp->rope_theta, -2.0 * i / hp->rope_dim);
 
-		if (factors)
-			freq /= factors[i];
+		if (divisors)
+			freq /= divisors[i];
 		if (hp->rope_scaling == SHERD_ROPE_LINEAR)
 			freq /= hp->rope_factor;
-		for (pos = 0; pos < b->p->n_ctx; pos++) {
-			float *at = t + ((size_t)pos * half + i) * 2;
+		for (pos = 0; pos < n_ctx; pos++) {
+			float *at = table + ((size_t)pos * half + i) * 2;
 
 			at[0] = (float)cos(pos * freq);
 			at[1] = (float)sin(pos * freq);
 		}
 	}
+}
+
+static int make_rope(struct builder *b)
+{
+	const struct sherd_hparams *hp = b->hp;
+	size_t row = (size_t)hp->rope_dim / 2 * 2 * sizeof(float);
+
+	if (hp->arch->position == SHERD_POS_LEARNED)
+		return 0;
+	b->p->rope = sherd_calloc(b->p->n_ctx, row);
+	if (!b->p->rope)
+		return sherd_fail_oom(b->err, b->p->n_ctx * row, "the table of rotary angles");
+	sherd_rope_table(hp, vector(b, SHERD_ROPE_FREQS), b->p->n_ctx, b->p->rope);
 	return 0;
 }
 

@@ -67,4 +67,8 @@ int sherd_program_build(struct sherd_program **p, const struct sherd_shard *shar
 			struct sherd_error *err);
 void sherd_program_free(struct sherd_program *p);
 
+/* table [n_ctx][rope_dim / 2][2]: cos, sin; @divisors [rope_dim / 2]: Llama-3's, or NULL. */
+void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx,
+		      float *table);
+
 #endif

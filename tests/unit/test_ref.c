@@ -727,8 +727,11 @@ static void the_bit_profile_is_a_hash_that_stays(void **state)
 	sherd_ref_bit_profile(b);
 	assert_string_equal(a, b);
 	assert_int_equal(strlen(a), SHERD_SHA256_HEX - 1);
-	/* Changes only when the contract does: then its version in ref_profile.c has to as well. */
-	assert_string_equal(a, "43111f39a473775a772caec7b46a790fc84d69f9f06b5e3b0c90abc1a15287ed");
+	/*
+	 * Changes when the contract does, and then its version in ref_profile.c has to as well; or with
+	 * the vector; or on a machine whose sine is another one.
+	 */
+	assert_string_equal(a, "ba62d6218a336ad19d6617b9c05423a69eaad9362602a9fbb41f094cfcef7b6d");
 }
 
 int main(void)
