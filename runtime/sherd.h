@@ -94,6 +94,8 @@ struct sherd_model_params {
 		.device = NULL, \
 	}
 
+#define SHERD_UNTESTED "untested"
+
 struct sherd_model_info {
 	const char *path; /* the file that was opened, after resolving names */
 	const char *arch; /* "llama", "qwen2", "gpt2", ... */
@@ -108,7 +110,8 @@ struct sherd_model_info {
 	uint64_t token_bytes; /* of weights that decoding one token reads (no embedding table) */
 	uint64_t kv_bytes; /* of the KV cache */
 	uint64_t scratch_bytes; /* of activations and other device buffers */
-	const char *bit_profile; /* hex: equal profiles give equal bits */
+	/* Hex: equal profiles give equal bits. SHERD_UNTESTED: nobody knows, and it is equal to none. */
+	const char *bit_profile;
 	bool packed_in_memory; /* no room in the cache */
 };
 

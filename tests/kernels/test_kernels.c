@@ -11,6 +11,8 @@
 #include <time.h>
 #include <cmocka.h>
 #include "infer/cl/cl_selftest.h"
+#include "infer/cl/cl_weights.h"
+#include "infer/ref/ref.h"
 
 static const char *const programs[] = {
 	"rows", "attention.0.64", "attention.1.20", "attention.2.8", "int.4.32.0.0", "int.4.32.0.1",
@@ -131,10 +133,64 @@ static void a_result_that_differs_in_one_bit_is_found(void **state)
 	sherd_cl_close(&c);
 }
 
+/* Opens c with the program, built; skips where there is no device. */
+static void open_program(struct sherd_cl *c, const char *spec)
+{
+	struct sherd_error err = { "" };
+
+	if (sherd_cl_open(c, forced(NULL) ? "auto/plain" : "auto", 0, &err)) {
+		printf("skipped: %s\n", err.msg);
+		skip();
+	}
+	if (sherd_cl_add(c, spec, &err) || sherd_cl_build(c, &err))
+		fail_msg("%s", err.msg);
+}
+
+static void programs_that_give_the_reference_s_bits_have_its_profile(void **state)
+{
+	static const char *const specs[] = { "rows", "attention.0.64", "attention.1.20", "int.4.32.0.0",
+					     "int.8.32.0.0", "float.2" };
+	char want[SHERD_SHA256_HEX], got[SHERD_SHA256_HEX];
+	struct sherd_error err;
+	struct sherd_cl c;
+	size_t i;
+
+	(void)state;
+	sherd_ref_bit_profile(want);
+	for (i = 0; i < ARRAY_SIZE(specs); i++) {
+		open_program(&c, specs[i]);
+		if (sherd_cl_bit_profile(&c, false, got, &err))
+			fail_msg("%s: %s", specs[i], err.msg);
+		assert_string_equal(got, want);
+		sherd_cl_close(&c);
+	}
+}
+
+/* Groups of 32 read as groups of 16: other scales. */
+static void a_program_that_gives_other_bits_has_no_profile(void **state)
+{
+	char profile[SHERD_SHA256_HEX] = "";
+	struct sherd_error err = { "" };
+	struct sherd_cl c;
+
+	(void)state;
+	open_program(&c, "int.8.32.0.0");
+	c.programs[0].arg[1] = 16;
+	assert_int_equal(sherd_cl_bit_profile(&c, false, profile, &err), -EBADE);
+	assert_non_null(strstr(err.msg, "differs from the reference"));
+	assert_string_equal(profile, "");
+	/* nor has it one if nobody looks */
+	assert_int_equal(sherd_cl_bit_profile(&c, true, profile, &err), 0);
+	assert_string_equal(profile, SHERD_UNTESTED);
+	sherd_cl_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_result_that_differs_in_one_bit_is_found),
+		cmocka_unit_test(programs_that_give_the_reference_s_bits_have_its_profile),
+		cmocka_unit_test(a_program_that_gives_other_bits_has_no_profile),
 		cmocka_unit_test(in_the_wide_shape_all_programs_have_the_reference_s_bits),
 		cmocka_unit_test(in_the_simt_shape_programs_have_the_reference_s_bits),
 		cmocka_unit_test(the_plain_path_has_the_reference_s_bits),

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
+#include "infer/ref/ref.h"
 
 #define TIME_LIMIT   300.0 /* seconds: a slow board compiles for minutes */
 #define MAX_CHILDREN 4
@@ -235,4 +236,18 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 		return prove_here(c, &l, err);
 	/* what passed has said so, though a driver crashed on exit, or SIGCHLD is ignored */
 	return rc && first_unproven(c, &l) ? rc : 0;
+}
+
+int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_SHA256_HEX],
+			 struct sherd_error *err)
+{
+	int rc = 0;
+
+	if (untested)
+		strcpy(profile, SHERD_UNTESTED);
+	else
+		rc = sherd_cl_selftest_vector(c, err);
+	if (!rc && !untested)
+		sherd_ref_bit_profile(profile);
+	return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef SHERD_CL_SELFTEST_H
 #define SHERD_CL_SELFTEST_H
 
+#include <setjmp.h>
 #include "infer/cl/cl.h"
 
 struct sherd_st {
@@ -15,6 +16,7 @@ struct sherd_st {
 	size_t n_host;
 	cl_mem mem[256];
 	size_t n_mem;
+	jmp_buf no_memory;
 };
 
 uint32_t sherd_st_random(struct sherd_st *t);
@@ -66,6 +68,8 @@ struct sherd_cl_act sherd_st_poisoned_act(struct sherd_st *t, int rows, int widt
 void sherd_st_matrix(struct sherd_st *t, const struct sherd_format *f, struct sherd_tensor *host,
 		     struct sherd_cl_matrix *dev);
 
+/* One case a program, small and always the same: milliseconds. */
+int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err);
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err);
 /* Builds a program, tests it, and keeps binary and verdict if it passes. -EBADE: it fails. */
 int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, uint64_t seed,

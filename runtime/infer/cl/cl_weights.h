@@ -33,5 +33,11 @@ void sherd_cl_weights_release(struct sherd_cl_weights *w);
  * verdict in the cache, else in a child process. What has failed once fails at once from then on.
  */
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err);
+/*
+ * The bit profile of c's built programs: the reference's, if each gives its bits for a small vector here
+ * and now, else an error; SHERD_UNTESTED for a device that has not passed the self-test.
+ */
+int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_SHA256_HEX],
+			 struct sherd_error *err);
 
 #endif
