@@ -3,10 +3,8 @@
  * exec: what an executor of the step list has to offer. step.c flattens a batch into rows, takes KV
  * pages, and calls run() once; the executor walks ops [first, end).
  *
- * The KV cache: n_pages pages of SHERD_PAGE positions. A page holds, for every layer that is loaded
- * and every KV head, K as [head_dim][SHERD_PAGE] (positions side by side: 16 scores at a time, and
- * coalesced on a GPU) and V as [SHERD_PAGE][head_dim]; int8 caches have a float scale per (position,
- * head) beside each. A session's page table says which page holds positions [i * SHERD_PAGE, ...).
+ * The KV cache is n_pages pages of SHERD_PAGE positions, laid out as kv.h says. A session's page table
+ * says which page holds positions [i * SHERD_PAGE, ...).
  */
 #ifndef SHERD_EXEC_H
 #define SHERD_EXEC_H

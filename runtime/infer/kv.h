@@ -9,6 +9,8 @@
  *	K scales  [SHERD_PAGE] floats		int8 only
  *	V         [SHERD_PAGE][head_dim]
  *	V scales  [SHERD_PAGE] floats		int8 only
+ *
+ * K has positions side by side: 16 scores at a time, and coalesced on a GPU.
  */
 #ifndef SHERD_KV_H
 #define SHERD_KV_H
