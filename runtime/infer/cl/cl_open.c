@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "infer/cl/cl_exec.h"
-#include "infer/ref/ref.h"
 
 cl_mem sherd_clx_buffer(struct cl_exec *x, size_t size, const char *what, struct sherd_error *err)
 {
@@ -205,7 +204,9 @@ static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, con
 		rc = add_programs(x, p, err);
 	if (!rc)
 		rc = sherd_cl_prove(&x->c, p, err);
-	return rc ? rc : sherd_cl_build(&x->c, err);
+	if (!rc)
+		rc = sherd_cl_build(&x->c, err);
+	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
 }
 
 /*
@@ -249,8 +250,6 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	sherd_clx_release(&x->c.failed); /* from now on a part of the upload */
 	if (!rc)
 		rc = sherd_clx_inputs(x, DIV_ROUND_UP(p->program->n_ctx, SHERD_PAGE), err);
-	if (!rc)
-		sherd_ref_bit_profile(x->exec.bit_profile); /* the self-test has proved them equal */
 	return rc;
 }
 

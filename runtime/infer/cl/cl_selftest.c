@@ -144,7 +144,7 @@ static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
 			sherd_st_attention(t, p, round);
 			break;
 		case SHERD_CL_LAYER:
-			sherd_st_layer(t, p, i);
+			sherd_st_layer(t, p, round);
 			break;
 		default:
 			sherd_st_matmul(t, p, round);
