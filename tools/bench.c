@@ -15,6 +15,7 @@
 
 #define LIMITS_TIMEOUT_S 120.0
 #define WARM_UP_TOKENS	 8
+#define WARM_UP_SECONDS	 0.05 /* small models: clocks and caches take that long */
 
 /* ---------------------------------------------------------- command line */
 
@@ -311,18 +312,22 @@ static int fill_depth(struct bench *b, int depth, struct sherd_error *err)
 
 static int run_test(struct bench *b, struct bench_test *t, int done, struct sherd_error *err)
 {
-	double cpu, wall = 0, joules = 0;
+	double cpu, start, wall = 0, joules = 0;
+	bool warm = false;
 	int n = t->n_prompt + t->n_gen;
 	int ret = fill_depth(b, t->n_depth, err);
 
-	if (!ret)
+	start = sherd_now();
+	while (!ret && (!warm || sherd_now() - start < WARM_UP_SECONDS)) {
 		ret = run_tokens(b, t, MIN(t->n_gen, WARM_UP_TOKENS), err);
+		warm = true;
+	}
 	t->when = time(NULL);
 	cpu = sherd_cpu_seconds();
 	for (int r = 0; r < b->reps && !ret; r++) {
 		bool energy = b->energy && !sherd_energy_start(b->energy);
-		double start = sherd_now();
 
+		start = sherd_now();
 		ret = run_tokens(b, t, t->n_gen, err);
 		t->seconds[t->n_reps++] = sherd_now() - start;
 		joules += energy ? sherd_energy_stop(b->energy) : NAN;
