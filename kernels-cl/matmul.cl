@@ -222,7 +222,7 @@ INLINED void matmul(const int T, const int B, int id, OPERAND_ARGS, RESULT_ARGS)
 #define MATMUL_KERNEL(T, B)                                                                       \
 	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS)                                       \
 	{                                                                                         \
-		matmul(T, B, get_global_id(0), OPERANDS, RESULT);                                                   \
+		matmul(T, B, get_global_id(0), OPERANDS, RESULT);                                         \
 	}
 
 MATMUL_KERNEL(1, BLOCKS_1)

@@ -45,7 +45,8 @@ static bool is_layer(const struct sherd_program *p, int i)
 	       fills(p, &op[UP], SHERD_BUF_FFN, f) && fills(p, &op[DOWN], SHERD_BUF_X, f);
 }
 
-int sherd_clx_add_layers(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+int sherd_clx_add_layers(struct cl_exec *x, const struct sherd_exec_params *p,
+			 struct sherd_error *err)
 {
 	struct sherd_kv_shape kv = { .head_dim = x->hp->head_dim, .type = p->kv_type };
 	char spec[32];
@@ -53,7 +54,8 @@ int sherd_clx_add_layers(struct cl_exec *x, const struct sherd_exec_params *p, s
 
 	for (i = 0; i < p->program->n_ops && !rc; i++)
 		if (is_layer(p->program, i) &&
-		    sherd_cl_layer_spec(&x->c, &p->program->ops[i + QKV].w->fmt, &kv, spec, sizeof(spec)))
+		    sherd_cl_layer_spec(&x->c, &p->program->ops[i + QKV].w->fmt, &kv, spec,
+					sizeof(spec)))
 			rc = sherd_cl_add(&x->c, spec, err);
 	return rc;
 }
@@ -108,8 +110,8 @@ int sherd_clx_layer(struct cl_exec *x, int i, struct sherd_error *err)
 	struct sherd_cl_cache cache = sherd_clx_cache(x);
 	struct sherd_cl_layer l;
 
-	if (x->n != 1 || x->w->n_rows != 1 || i + N_OPS > x->w->end_op || !is_layer(x->program, i) ||
-	    !sherd_cl_layer_program(&x->c, &m[QKV].w.fmt))
+	if (x->n != 1 || x->w->n_rows != 1 || i + N_OPS > x->w->end_op ||
+	    !is_layer(x->program, i) || !sherd_cl_layer_program(&x->c, &m[QKV].w.fmt))
 		return 0;
 	l = (struct sherd_cl_layer){
 		.shape = shape_of(x, i, sherd_clx_parts(x, err)),

@@ -49,9 +49,17 @@ int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
 	int group = x->hp->n_heads / x->hp->n_kv_heads;
 	size_t tiles = DIV_ROUND_UP((size_t)x->n_batch * group, SHERD_CL_TILE_QUERIES) + x->n_batch;
 	size_t n_layers = x->shape.n_layers;
-	const size_t sizes[N_INPUTS] = { 64, n_layers * SHERD_CL_LAYER_COUNTERS, 4 * x->n_batch, 4 * x->n_batch, 4 * x->n_batch,
-					 4 * x->n_batch, sizeof(struct sherd_cl_tile) * tiles,
-					 4 * pages };
+	const size_t row = 4 * (size_t)x->n_batch; /* a number a row */
+	const size_t sizes[N_INPUTS] = {
+		[IN_FAILED] = 64,
+		[IN_COUNTERS] = n_layers * SHERD_CL_LAYER_COUNTERS,
+		[IN_TOKENS] = row,
+		[IN_POS] = row,
+		[IN_ITEM] = row,
+		[IN_WANTED] = row,
+		[IN_TILES] = sizeof(struct sherd_cl_tile) * tiles,
+		[IN_PAGES] = 4 * pages,
+	};
 	cl_int rc = 0;
 	int i;
 

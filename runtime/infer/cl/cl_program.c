@@ -278,7 +278,8 @@ int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struc
 	if (rc)
 		return rc;
 	for (k = kernels_of[p->kind][0]; k <= (int)kernels_of[p->kind][1]; k++) {
-		if (p->kind == SHERD_CL_INT && k >= SHERD_K_MATMUL_TILE && !has_kernel(p->program, kernel_names[k]))
+		if (p->kind == SHERD_CL_INT && k >= SHERD_K_MATMUL_TILE &&
+		    !has_kernel(p->program, kernel_names[k]))
 			continue; /* only the wide shape has it */
 		p->kernel[k] = clCreateKernel(p->program, kernel_names[k], &code);
 		if (!code)

@@ -24,8 +24,8 @@ static cl_mem vector(struct sherd_st *t, float **x, int n)
 	return sherd_st_upload(t, *x, 4 * n);
 }
 
-static void make_matrix(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p, int i,
-			int rows, int cols)
+static void make_matrix(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p,
+			int i, int rows, int cols)
 {
 	struct sherd_format f = sherd_st_format(p, rows, cols);
 
@@ -34,7 +34,8 @@ static void make_matrix(struct sherd_st *t, struct layer *l, const struct sherd_
 		l->bias_mem[i] = vector(t, &l->bias[i], rows);
 }
 
-static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p, int round)
+static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p,
+		       int round)
 {
 	int i;
 
@@ -58,8 +59,8 @@ static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_c
 }
 
 /* dst (+)= W quantize(x): a step of the reference; 0, or -EDOM where the quantizer refuses x. */
-static int multiply(struct sherd_st *t, const struct layer *l, int i, const float *x, int n, float *dst,
-		    bool residual)
+static int multiply(struct sherd_st *t, const struct layer *l, int i, const float *x, int n,
+		    float *dst, bool residual)
 {
 	int groups = DIV_ROUND_UP(n, 32), rc;
 	int8_t *q = sherd_st_alloc(t, 32 * groups);
@@ -99,7 +100,8 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 
 static struct sherd_cl_layer_shape shape_of(struct sherd_st *t, const struct layer *l, int n_parts)
 {
-	const int bias = l->with_bias ? 2 : 0, norm_bias = l->norm_bias_mem[0] != NULL, step = t->c->step;
+	const int bias = l->with_bias ? 2 : 0, norm_bias = l->norm_bias_mem[0] != NULL,
+		  step = t->c->step;
 
 	return (struct sherd_cl_layer_shape){
 		.hidden = l->hidden,
@@ -138,8 +140,9 @@ static struct sherd_cl_layer_shape shape_of(struct sherd_st *t, const struct lay
 static void run(struct sherd_st *t, struct layer *l, const float *x, struct sherd_cl_cache *cache,
 		int n_parts, cl_mem *x_mem)
 {
-	int32_t item_row[2] = { 0, 1 }, pos = l->past.n_ctx - 1, item = 0;
-	int group = l->past.n_heads / l->past.shape.n_kv_heads, width = MAX(MAX(l->hidden, l->q), l->ffn);
+	int32_t item_row[2] = { 0, 1 }, *pos = sherd_st_alloc(t, 4), *item = sherd_st_alloc(t, 4);
+	int group = l->past.n_heads / l->past.shape.n_kv_heads,
+	    width = MAX(MAX(l->hidden, l->q), l->ffn);
 	int n_tiles = sherd_cl_make_tiles(item_row, 1, group, NULL);
 	struct sherd_cl_tile *tiles = sherd_st_alloc(t, n_tiles * sizeof(*tiles));
 	size_t part = 4 * (size_t)l->past.n_heads * MAX(n_parts, 1) *
@@ -164,15 +167,18 @@ static void run(struct sherd_st *t, struct layer *l, const float *x, struct sher
 		.layer = l->past.layer,
 	};
 
+	pos[0] = l->past.n_ctx - 1;
 	sherd_cl_make_tiles(item_row, 1, group, tiles);
 	d.shape.n_tiles = n_tiles;
 	d.tiles = sherd_st_upload(t, tiles, n_tiles * sizeof(*tiles));
 	if (l->past.rope)
-		d.rope = sherd_st_upload(t, l->past.rope, 4 * (size_t)l->past.n_ctx * l->past.rope_dim);
+		d.rope = sherd_st_upload(t, l->past.rope,
+					 4 * (size_t)l->past.n_ctx * l->past.rope_dim);
 	cache->shape = l->past.shape;
-	cache->pages = sherd_st_upload(t, l->past.pages, 4 * DIV_ROUND_UP(l->past.n_ctx, SHERD_PAGE));
-	cache->pos = sherd_st_upload(t, &pos, 4);
-	cache->item = sherd_st_upload(t, &item, 4);
+	cache->pages =
+		sherd_st_upload(t, l->past.pages, 4 * DIV_ROUND_UP(l->past.n_ctx, SHERD_PAGE));
+	cache->pos = sherd_st_upload(t, pos, 4);
+	cache->item = sherd_st_upload(t, item, 4);
 	cache->pool = sherd_st_upload(t, l->past.pool, l->past.pool_size + 256);
 	sherd_cl_layer(t->c, &d, cache, &a);
 }
@@ -197,9 +203,11 @@ void sherd_st_layer(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	reference(t, &l, x);
 	for (i = 0; i < 2; i++) {
 		sherd_st_expect(t, got[i], x, 4 * l.hidden, p->spec,
-				"layer: hidden %d, %d of %d heads, ffn %d, %d positions, parts %d", l.hidden,
-				l.past.n_heads, l.past.shape.n_kv_heads, l.ffn, l.past.n_ctx, i);
-		sherd_st_expect(t, cache[i].pool, l.past.pool, l.past.pool_size, p->spec, "layer's cache");
+				"layer: hidden %d, %d of %d heads, ffn %d, %d positions, parts %d",
+				l.hidden, l.past.n_heads, l.past.shape.n_kv_heads, l.ffn,
+				l.past.n_ctx, i);
+		sherd_st_expect(t, cache[i].pool, l.past.pool, l.past.pool_size, p->spec,
+				"layer's cache");
 	}
 	sherd_st_expect_failed(t, -1, "layer", 0);
 	run(t, &l, bad, &cache[0], 0, &got[0]);
