@@ -55,11 +55,11 @@ int sherd_outfile_open(struct sherd_outfile *o, const char *path, struct sherd_e
 		o->tmp_path = sherd_asprintf("%s.%08x.tmp", o->path, random);
 		if (!o->tmp_path)
 			break;
+		sherd_leftover_add(o->tmp_path); /* first: a signal may come between the two */
 		o->fd = open(o->tmp_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-		if (o->fd >= 0) {
-			sherd_leftover_add(o->tmp_path);
+		if (o->fd >= 0)
 			return 0;
-		}
+		sherd_leftover_drop(o->tmp_path);
 		if (errno != EEXIST)
 			break;
 	}

@@ -29,6 +29,12 @@ interrupt()
 	rc=$?
 }
 
+empty() # FOLDER: what is in it is shown if the assertion fails
+{
+	ls "$1" >"$out"
+	[[ ! -s $out ]]
+}
+
 sh_run info "$big" --json
 ok "the model of zeros is one that sherd takes" test "$(json runs)" = true
 mkdir -p "$tmp/here"
@@ -36,10 +42,10 @@ for sig in INT TERM HUP; do
 	n_sig=$(kill -l $sig)
 	interrupt $sig "$shards" run -m "$big" --bits 8 --device reference -p a
 	ok "SIG$sig ends run while it packs" test $seen = 1 -a $rc = $((128 + n_sig))
-	ok "and leaves neither half a shard nor a lock" test -z "$(ls "$shards")"
+	ok "and leaves neither half a shard nor a lock" empty "$shards"
 	interrupt $sig "$tmp/here" pack "$big" --bits 8 -o "$tmp/here/big.shard"
 	ok "SIG$sig ends pack" test $seen = 1 -a $rc = $((128 + n_sig))
-	ok "and leaves nothing beside its output" test -z "$(ls "$tmp/here")"
+	ok "and leaves nothing beside its output" empty "$tmp/here"
 done
 
 (
