@@ -7,6 +7,7 @@
 #include "fake_sherd.h"
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
+#include "infer/ref/ref.h"
 #include "tiny_model.h"
 
 #define LOG "echo \"$*\" >>\"$XDG_CACHE_HOME/log\"; "
@@ -188,16 +189,18 @@ static void a_broken_verdict_is_none(void **state)
 	assert_int_equal(count_tests(), (int)i);
 }
 
-static void open_tiny(const char *path)
+static struct sherd_model *open_tiny(const char *path, bool untested)
 {
-	struct sherd_model_params p = { .n_threads = 1, .no_cache = true, .note = on_note };
+	struct sherd_model_params p = {
+		.n_threads = 1, .no_cache = true, .untested = untested, .note = on_note
+	};
 	struct sherd_error err;
 	struct sherd_model *m;
 
 	notes[0] = 0;
 	if (sherd_model_open(&m, path, &p, &err))
 		fail_msg("%s", err.msg);
-	sherd_model_close(m);
+	return m;
 }
 
 static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(void **state)
@@ -217,15 +220,36 @@ static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(vo
 	}
 	fake_sherd(LOG "case $3 in */plain) exit 0 ;; esac; exit 3");
 	path = tiny_model_write(&tiny_models[0]);
-	open_tiny(path);
+	sherd_model_close(open_tiny(path, false));
 	assert_non_null(strstr(notes, "plain code takes its place"));
 	n = count_tests();
 	fake_sherd(LOG "case $3 in */plain) exit 0 ;; esac; echo again >&2; exit 3");
-	open_tiny(path);
+	sherd_model_close(open_tiny(path, false));
 	assert_non_null(strstr(notes, "plain code takes its place"));
 	assert_non_null(strstr(notes, "at an earlier start"));
 	assert_null(strstr(notes, "again\n"));
 	assert_int_equal(count_tests(), n + 1); /* the plain one's: the script keeps no verdict */
+	unlink(path);
+	free(path);
+}
+
+static void an_untested_device_has_no_profile(void **state)
+{
+	char *path = tiny_model_write(&tiny_models[0]), want[SHERD_SHA256_HEX];
+	struct sherd_model *m;
+	struct sherd_cl c;
+
+	(void)state;
+	open_cl(&c, "auto", "rows");
+	sherd_cl_close(&c);
+	fake_sherd(LOG "exit 0");
+	sherd_ref_bit_profile(want);
+	m = open_tiny(path, false);
+	assert_string_equal(sherd_model_info(m)->bit_profile, want);
+	sherd_model_close(m);
+	m = open_tiny(path, true);
+	assert_string_equal(sherd_model_info(m)->bit_profile, SHERD_UNTESTED);
+	sherd_model_close(m);
 	unlink(path);
 	free(path);
 }
@@ -241,6 +265,7 @@ int main(void)
 		cmocka_unit_test_setup(a_broken_verdict_is_none, forget),
 		cmocka_unit_test_setup(
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
+		cmocka_unit_test_setup(an_untested_device_has_no_profile, forget),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, scratch_remove);
