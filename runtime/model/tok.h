@@ -66,7 +66,7 @@ int32_t tok_vocab_intern(struct tok_vocab *v, const char *text, size_t len,
 
 static inline const char *tok_text(const struct tok_vocab *v, int32_t id)
 {
-	return v->arena + v->pieces[id].off;
+	return v->arena ? v->arena + v->pieces[id].off : ""; /* all pieces are empty */
 }
 
 /* ------------------------------------------------------------------- trie (tok_trie.c) */

@@ -54,8 +54,12 @@ void *sherd_st_alloc(struct sherd_st *t, size_t size)
 cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size)
 {
 	cl_int code;
-	cl_mem m = clCreateBuffer(t->c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
-				  MAX(size, 64), (void *)data, &code);
+	cl_mem m;
+
+	if (size < 64) /* the least that a buffer has */
+		data = memcpy(sherd_st_alloc(t, 64), data, size);
+	m = clCreateBuffer(t->c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, MAX(size, 64),
+			   (void *)data, &code);
 
 	if (code && !t->c->rc)
 		t->c->rc = code;
