@@ -257,7 +257,7 @@ static void put_token(struct sink *s, const struct sherd_tokenizer *t, int32_t i
 		      bool drop)
 {
 	const struct tok_piece *p = &t->vocab.pieces[id];
-	const char *text = t->vocab.arena + p->off;
+	const char *text = tok_text(&t->vocab, id);
 
 	if (p->attr & (TOK_CONTROL | TOK_UNKNOWN)) {
 		if (special)
