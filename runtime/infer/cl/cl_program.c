@@ -151,7 +151,8 @@ bool sherd_cl_layer_spec(const struct sherd_cl *c, const struct sherd_format *f,
 {
 	int a[4];
 
-	if (c->dev->shape != SHERD_SHAPE_WIDE || args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
+	if (!c->dev->info.is_cpu || c->dev->shape != SHERD_SHAPE_WIDE ||
+	    args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
 	    (int)c->dev->info.compute_units > sherd_device_host_cpus())
 		return false;
 	snprintf(spec, size, "layer.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type, kv->head_dim);

@@ -191,7 +191,8 @@ int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err)
 	return rc;
 }
 
-static const char *const usual_specs = "rows,attention.0.64,int.4.32.0.0,int.8.32.0.0,layer.4.32.0.0.0.64";
+#define USUAL_SPECS "rows,attention.0.64,int.4.32.0.0,int.8.32.0.0"
+#define USUAL_WIDE  USUAL_SPECS ",layer.4.32.0.0.0.64" /* layer.cl is for CPUs */
 
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err)
 {
@@ -239,7 +240,9 @@ int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint
 
 	if (rc)
 		return rc;
-	rc = sherd_cl_add_list(&c, specs ? specs : usual_specs, err);
+	if (!specs)
+		specs = c.dev->shape == SHERD_SHAPE_WIDE ? USUAL_WIDE : USUAL_SPECS;
+	rc = sherd_cl_add_list(&c, specs, err);
 	for (i = 0; i < c.n_programs && !rc; i++)
 		rc = sherd_cl_selftest_program(&c, &c.programs[i], seed, err);
 	sherd_cl_close(&c);
