@@ -81,11 +81,9 @@ INLINED void wait_for(__global struct counters *c, int n)
 
 INLINED int units_of(int phase, const struct layer_shape *l)
 {
-	const int blocks = 16 * BLOCKS_1;
-
 	switch (phase) {
 	case QKV:
-		return (l->qkv_stride + blocks - 1) / blocks;
+		return (l->qkv_stride + 15) / 16;
 	case ROPE:
 		return l->n_heads + 2 * l->n_kv_heads;
 	case ATTENTION:
@@ -94,9 +92,9 @@ INLINED int units_of(int phase, const struct layer_shape *l)
 		return l->n_parts ? l->n_heads : 0;
 	case OUT:
 	case DOWN:
-		return (l->hidden + blocks - 1) / blocks;
+		return (l->hidden + 15) / 16;
 	case UP:
-		return ((l->gated ? 2 : 1) * l->ffn + blocks - 1) / blocks;
+		return ((l->gated ? 2 : 1) * l->ffn + 15) / 16;
 	case ACTIVATE:
 		return (l->ffn + 31) / 32;
 	default:
@@ -125,7 +123,7 @@ INLINED void matrix_unit(int id, const struct layer *l, int phase, __global cons
 			  i == 2 ? s->up_flags :
 				   s->down_flags;
 
-	matmul(1, BLOCKS_1, id, m->values, m->scales, m->mins, q, groups, halves, rows, (cols + 31) / 32, 1,
+	matmul(1, id, m->values, m->scales, m->mins, q, groups, halves, rows, (cols + 31) / 32, 1,
 	       m->bias, i == 0 ? l->qkv : i == 2 ? l->ffn : l->x, 0, 0, flags);
 }
 

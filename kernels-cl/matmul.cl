@@ -3,8 +3,8 @@
  * matmul.cl: dst = W a for integer weights in the packed layout and quantized activations. Compiled
  * once a format: -DBITS=4|8 -DGROUP=16|32 -DSCALE_F32=0|1 -DMIN=0 (none), 1 (half) or 2 (float).
  *
- * Wide shape: a work-item is a row block (16 rows, a lane each), for T tokens at a time; matmul_tile
- * takes TILE_RB row blocks and feeds a matrix unit. SIMT shape: a work-item is a row.
+ * Wide shape: a work-item is a row block (16 rows, a lane each), for T tokens at a time; matmul_tile takes
+ * TILE_RB row blocks, with dot4() or a matrix unit. SIMT shape: a work-item is a row.
  *
  * All give the same bits: int32 dot products within a group are exact in any order, groups are
  * added by fma in column order within chunks of 256 columns, chunks in column order.
@@ -88,8 +88,6 @@ static inline void load_tile(VU w[8], __global const uint *p)
 #define HALVES(h, i) (h)
 #endif
 #define MAX_T	 8
-#define MAX_B	 1
-#define BLOCKS_1 (LANES == 16 ? MAX_B : 1) /* row blocks that matmul_1 walks side by side */
 
 /* What T tokens bring: pointers to their rows of activations. T is a constant after inlining. */
 struct tokens {
@@ -144,14 +142,12 @@ INLINED void add_tile(const int T, VF acc[MAX_T], __global const uint *tile,
 #define RESULT bias, dst, dst_stride, dst_col, flags
 
 /*
- * Sums of B row blocks (wide) or one row (SIMT) for T tokens from @t0. The last tokens are computed more
- * than once where n is no multiple of T. In the wide shape row blocks may be walked side by side: two
- * streams keep more reads in flight than one, where the machine likes that.
+ * Sums of a row block (wide) or a row (SIMT) for T tokens from @t0. The last tokens are computed more
+ * than once where n is no multiple of T.
  */
-INLINED void row_sums(const int T, const int B, VF total[MAX_B][MAX_T], int row, int t0, OPERAND_ARGS)
+INLINED void row_sums(const int T, VF total[MAX_T], int row, int t0, OPERAND_ARGS)
 {
 	const size_t first = (size_t)(row / 16) * n_groups;
-	const size_t next = (row + 16 < rows) ? n_groups : 0; /* beyond the end: the same block again */
 	struct tokens in;
 
 	values += first * (LINES * 16) + row % 16;
@@ -164,70 +160,59 @@ INLINED void row_sums(const int T, const int B, VF total[MAX_B][MAX_T], int row,
 		in.q[t] = q + token * n_groups * 8;
 		in.groups[t] = groups + token * n_groups;
 		in.halves[t] = HALVES(halves, token * n_groups);
-#pragma unroll
-		for (int b = 0; b < B; b++)
-			total[b][t] = (VF)(0.0f);
+		total[t] = (VF)(0.0f);
 	}
 	for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
-		VF acc[MAX_B][MAX_T];
+		VF acc[MAX_T];
 
 #pragma unroll
-		for (int b = 0; b < B; b++)
-#pragma unroll
-			for (int t = 0; t < T; t++)
-				acc[b][t] = (VF)(0.0f);
+		for (int t = 0; t < T; t++)
+			acc[t] = (VF)(0.0f);
 		for (int g = c; g < min(c + GROUPS_PER_CHUNK, n_groups); g++) {
-#pragma unroll
-			for (int b = 0; b < B; b++) {
-				size_t at = g + b * next;
+			__global const uint *tile = values + (size_t)g * (LINES * 16);
+			const size_t part = (size_t)g * (PARTS * 16);
 
-				if (T == 1) {
+			if (T == 1) {
 #pragma unroll
-					for (int l = 0; l < LINES; l++)
-						prefetch_far(values + at * (LINES * 16) + AHEAD + 16 * l);
-				}
-				add_tile(T, acc[b], values + at * (LINES * 16), scales + at * (PARTS * 16),
-					 MINS_AT(mins, at * (PARTS * 16)), &in, g);
+				for (int l = 0; l < LINES; l++)
+					prefetch_far(tile + AHEAD + 16 * l);
 			}
+			add_tile(T, acc, tile, scales + part, MINS_AT(mins, part), &in, g);
 		}
 #pragma unroll
-		for (int b = 0; b < B; b++)
-#pragma unroll
-			for (int t = 0; t < T; t++)
-				total[b][t] = total[b][t] + acc[b][t];
+		for (int t = 0; t < T; t++)
+			total[t] = total[t] + acc[t];
 	}
 }
 
-/* The row blocks or the row of work-item @id for all tokens, T at a time. */
-INLINED void matmul(const int T, const int B, int id, OPERAND_ARGS, RESULT_ARGS)
+/* The row block or the row of work-item @id for all tokens, T at a time. */
+INLINED void matmul(const int T, int id, OPERAND_ARGS, RESULT_ARGS)
 {
-	const int row = LANES == 16 ? id * B * 16 : id;
-	VF total[MAX_B][MAX_T];
+	const int row = LANES == 16 ? id * 16 : id;
+	VF total[MAX_T];
 
 	if (row >= rows)
 		return;
 	for (int t0 = 0; t0 < n; t0 += T) {
-		row_sums(T, B, total, row, t0, OPERANDS);
+		row_sums(T, total, row, t0, OPERANDS);
 #pragma unroll
-		for (int b = 0; b < B; b++)
-#pragma unroll
-			for (int t = 0; t < T; t++)
-				if (t0 + t < n && row + 16 * b < rows)
-					store_lanes(dst + (size_t)(t0 + t) * dst_stride + dst_col,
-						    total[b][t], bias, row + 16 * b, rows, flags);
+		for (int t = 0; t < T; t++)
+			if (t0 + t < n)
+				store_lanes(dst + (size_t)(t0 + t) * dst_stride + dst_col, total[t], bias, row,
+					    rows, flags);
 	}
 }
 
 #ifndef SHERD_LAYER
-#define MATMUL_KERNEL(T, B)                                                                       \
+#define MATMUL_KERNEL(T)                                                                          \
 	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS)                                       \
 	{                                                                                         \
-		matmul(T, B, get_global_id(0), OPERANDS, RESULT);                                         \
+		matmul(T, get_global_id(0), OPERANDS, RESULT);                                            \
 	}
 
-MATMUL_KERNEL(1, BLOCKS_1)
-MATMUL_KERNEL(4, 1)
-MATMUL_KERNEL(8, 1)
+MATMUL_KERNEL(1)
+MATMUL_KERNEL(4)
+MATMUL_KERNEL(8)
 
 #if LANES == 16
 /*

@@ -2,11 +2,11 @@
 /*
  * rows.cl: the steps between the matmuls, a row (token) at a time: embedding, norm, activation function,
  * quantizer, cut, gather. All of them end in groups of 32 columns, a group by one work-item, which
- * takes more of them where the global size is smaller than a row.
+ * takes more of them where the global size is smaller than a row. -DSHERD_LAYER: without the kernels, for
+ * layer.cl, which calls their bodies.
  */
 #include "group.h"
 
-/* A kernel's body, called by its kernel and by layer.cl, which is compiled with -DSHERD_LAYER. */
 #define EACH_GROUP(g, width) \
 	for (int g = get_global_id(0); g < ((width) + 31) / 32; g += get_global_size(0))
 

@@ -10,7 +10,6 @@
 
 #define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
 #define TILE_RB	     4 /* matmul.cl's */
-#define BLOCKS_1     1 /* matmul.cl's, in the wide shape */
 #define ROW_PIECES   16 /* work-items that share a row of groups in the wide shape */
 #define TILE_MIN     9 /* rows from which matmul_tile pays */
 
@@ -231,11 +230,7 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 	if (!k)
 		k = matmul_variant(p, n);
 	if (wide(c)) {
-		size_t each = k == SHERD_K_MATMUL_TILE			       ? TILE_RB :
-			      k == SHERD_K_MATMUL_1 && p->kind == SHERD_CL_INT ? BLOCKS_1 :
-										 1;
-
-		global = DIV_ROUND_UP(blocks, each);
+		global = DIV_ROUND_UP(blocks, k == SHERD_K_MATMUL_TILE ? TILE_RB : 1);
 		local = 1;
 	} else {
 		local = SIMT_LOCAL;
