@@ -6,6 +6,8 @@
  *	void prefetch_far(p)            a hint that a weight line will be read soon
  *	VF load_half(p)                 halves to floats
  *	ushort half_bits(float)         a float rounded to the nearest half, ties to even
+ *	fence_release() fence_acquire() order memory between work-groups (CPUs, layer.cl)
+ *	cpu_relax()                     between two looks at what another CPU will write
  *
  * where a lane is a row: 16 side by side in the wide shape (CPUs), 1 in the SIMT shape (GPUs). x holds
  * 4 signed activations, the same for all lanes. Weights are unsigned bytes; where an instruction wants
@@ -133,6 +135,19 @@ static inline ushort half_bits(float x)
 #define load_half(p) vload_half16(0, (__global const half *)(p))
 #else
 #define load_half(p) vload_half(0, (__global const half *)(p))
+#endif
+#endif
+
+/* Whoever compiles for a CPU is clang. */
+#if defined(SHERD_LAYER)
+#define fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
+#define fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#if defined(__x86_64__)
+#define cpu_relax() __asm__ volatile("pause" : : : "memory")
+#elif defined(__aarch64__)
+#define cpu_relax() __asm__ volatile("yield" : : : "memory")
+#else
+#define cpu_relax()
 #endif
 #endif
 

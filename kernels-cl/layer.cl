@@ -33,7 +33,7 @@ struct counters {
 struct layer_shape {
 	int hidden, q_width, ffn, qkv_stride; /* floats; qkv_stride: q, k, v side by side */
 	int n_heads, n_kv_heads, rope_dim, rope_halves;
-	int norm_layer, norm_1_bias, norm_2_bias; /* layer norm; biases that there are */
+	int norm_layer, norm_bias; /* layer norm; both norms have a bias */
 	int act, gated, want; /* want: QUANT_... */
 	int out_flags, qkv_flags, up_flags, down_flags; /* RESIDUAL, BIAS */
 	int n_tiles, n_parts, slot, workers; /* slot: whose counters */
@@ -52,6 +52,15 @@ struct matrix {
 		__global const min_t *m##_mins, __global const float *m##_bias
 #define MATRIX(m) { m##_values, m##_scales, m##_mins, m##_bias }
 
+/* What units of all phases read and write. */
+struct layer {
+	struct layer_shape shape;
+	__global float *x, *qkv, *ffn, *parts;
+	__global const float *norm[2], *norm_bias[2], *rope;
+	__global const int4 *tiles;
+	struct matrix m[4]; /* QKV, OUT, UP, DOWN */
+};
+
 /* Takes some of @n units: many while there are many, so that a worker reads W in long runs. */
 INLINED int take(__global struct counters *c, int n, int workers, int *first)
 {
@@ -64,19 +73,21 @@ INLINED int take(__global struct counters *c, int n, int workers, int *first)
 	return clamp(n - *first, 0, size);
 }
 
-/* What a phase wrote must be there before its count is, and be read after. */
+/*
+ * What a phase wrote must be there before its count is, and be read after. OpenCL 1.2 has no fence between
+ * work-groups (PoCL's mem_fence() is empty), so dot4.h brings the machine's.
+ */
 INLINED void finish(__global struct counters *c, int n)
 {
-	mem_fence(CLK_GLOBAL_MEM_FENCE);
+	fence_release();
 	atomic_add((volatile __global int *)&c->done, n);
 }
 
 INLINED void wait_for(__global struct counters *c, int n)
 {
 	while (*(volatile __global int *)&c->done < n)
-		;
-	atomic_add((volatile __global int *)&c->done, 0);
-	mem_fence(CLK_GLOBAL_MEM_FENCE);
+		cpu_relax();
+	fence_acquire();
 }
 
 INLINED int units_of(int phase, const struct layer_shape *l)
@@ -102,12 +113,14 @@ INLINED int units_of(int phase, const struct layer_shape *l)
 	}
 }
 
-/* What units of all phases read and write. */
-struct layer {
-	struct layer_shape shape;
-	__global float *x, *qkv, *ffn;
-	struct matrix m[4]; /* QKV, OUT, UP, DOWN */
-};
+INLINED int norm_unit(int second, const struct layer *l, QUANT_ARGS)
+{
+	const struct layer_shape *s = &l->shape;
+	float lanes[16];
+
+	return norm_row(l->x, 0, s->hidden, 0, 1, lanes, QUANT_PASS, l->norm[second], l->norm_bias[second],
+			s->norm_layer, s->norm_bias, s->eps, s->inv_hidden);
+}
 
 INLINED void matrix_unit(int id, const struct layer *l, int phase, __global const int *q,
 			 __global const struct act_group *groups,
@@ -127,15 +140,48 @@ INLINED void matrix_unit(int id, const struct layer *l, int phase, __global cons
 	       m->bias, i == 0 ? l->qkv : i == 2 ? l->ffn : l->x, 0, 0, flags);
 }
 
-INLINED void attention_unit(int id, const struct layer *l, __global float *parts,
-			    __global const int4 *tiles, CACHE_ARGS, QUANT_ARGS, __global int *failed)
+INLINED void attention_unit(int id, const struct layer *l, CACHE_ARGS, QUANT_ARGS, __global int *failed)
 {
 	const struct layer_shape *s = &l->shape;
 	const int tile = id % s->n_tiles, head = id / s->n_tiles % s->n_kv_heads;
 
-	attend_tile(tiles[tile], head, id / s->n_tiles / s->n_kv_heads, l->qkv, s->qkv_stride, 0, 0,
-		    parts, s->n_parts, s->n_heads, s->n_heads / s->n_kv_heads, tiles,
+	attend_tile(l->tiles[tile], head, id / s->n_tiles / s->n_kv_heads, l->qkv, s->qkv_stride, 0, 0,
+		    l->parts, s->n_parts, s->n_heads, s->n_heads / s->n_kv_heads, l->tiles,
 		    CACHE_PASS, QUANT_PASS, s->step_att, failed);
+}
+
+/* Unit @id of a phase, by the other files' bodies. */
+INLINED void unit(int phase, int id, const struct layer *l, CACHE_ARGS, QUANT_ARGS, __global int *failed)
+{
+	const struct layer_shape *s = &l->shape;
+	int step = -1;
+
+	switch (phase) {
+	case NORM_1:
+	case NORM_2:
+		if (norm_unit(phase == NORM_2, l, QUANT_PASS))
+			step = phase == NORM_2 ? s->step_norm_2 : s->step_norm_1;
+		break;
+	case ROPE:
+		if (rope_head(id, 0, l->qkv, s->qkv_stride, s->n_heads, s->n_kv_heads, l->rope, s->rope_dim,
+			      s->rope_halves, s->q_scale, CACHE_PASS))
+			step = s->step_rope;
+		break;
+	case ATTENTION:
+		attention_unit(id, l, CACHE_PASS, QUANT_PASS, failed);
+		break;
+	case MERGE:
+		merge_head(id, 0, l->parts, s->n_parts, 0, 0, s->n_heads, pos, QUANT_PASS, s->step_att, failed);
+		break;
+	case ACTIVATE:
+		if (activate_group(l->ffn, 0, id, s->ffn, s->act, s->gated, QUANT_PASS))
+			step = s->step_act;
+		break;
+	default:
+		matrix_unit(id, l, phase, (__global const int *)to_q, to_groups, to_halves);
+	}
+	if (step >= 0)
+		fail_row(failed, step, 0);
 }
 
 /*
@@ -152,7 +198,15 @@ __kernel void layer(struct layer_shape shape, __global struct counters *counters
 		    __global struct act_group *to_groups, __global struct act_half *to_halves,
 		    __global int *failed)
 {
-	const struct layer l = { shape, x, qkv, ffn,
+	const struct layer l = { shape,
+				 x,
+				 qkv,
+				 ffn,
+				 parts,
+				 { norm_1, norm_2 },
+				 { norm_1_bias, norm_2_bias },
+				 table,
+				 tiles,
 				 { MATRIX(qkv), MATRIX(out), MATRIX(up), MATRIX(down) } };
 	const int want = shape.want;
 
@@ -162,48 +216,8 @@ __kernel void layer(struct layer_shape shape, __global struct counters *counters
 		int first, count;
 
 		while ((count = take(c, n, shape.workers, &first)) > 0) {
-			for (int id = first; id < first + count; id++) {
-				float lanes[16];
-				int step = -1;
-
-				switch (phase) {
-				case NORM_1:
-					if (norm_row(x, 0, shape.hidden, 0, 1, lanes, QUANT_PASS, norm_1,
-						     norm_1_bias, shape.norm_layer, shape.norm_1_bias,
-						     shape.eps, shape.inv_hidden))
-						step = shape.step_norm_1;
-					break;
-				case NORM_2:
-					if (norm_row(x, 0, shape.hidden, 0, 1, lanes, QUANT_PASS, norm_2,
-						     norm_2_bias, shape.norm_layer, shape.norm_2_bias,
-						     shape.eps, shape.inv_hidden))
-						step = shape.step_norm_2;
-					break;
-				case ROPE:
-					if (rope_head(id, 0, qkv, shape.qkv_stride, shape.n_heads,
-						      shape.n_kv_heads, table, shape.rope_dim,
-						      shape.rope_halves, shape.q_scale, CACHE_PASS))
-						step = shape.step_rope;
-					break;
-				case ATTENTION:
-					attention_unit(id, &l, parts, tiles, CACHE_PASS, QUANT_PASS, failed);
-					break;
-				case MERGE:
-					merge_head(id, 0, parts, shape.n_parts, 0, 0, shape.n_heads, pos,
-						   QUANT_PASS, shape.step_att, failed);
-					break;
-				case ACTIVATE:
-					if (activate_group(ffn, 0, id, shape.ffn, shape.act, shape.gated,
-							   QUANT_PASS))
-						step = shape.step_act;
-					break;
-				default:
-					matrix_unit(id, &l, phase, (__global const int *)to_q, to_groups,
-						    to_halves);
-				}
-				if (step >= 0)
-					fail_row(failed, step, 0);
-			}
+			for (int id = first; id < first + count; id++)
+				unit(phase, id, &l, CACHE_PASS, QUANT_PASS, failed);
 			finish(c, count);
 		}
 		wait_for(c, n);

@@ -172,7 +172,7 @@ int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
 struct sherd_cl_layer_shape {
 	cl_int hidden, q_width, ffn, qkv_stride;
 	cl_int n_heads, n_kv_heads, rope_dim, rope_halves;
-	cl_int norm_layer, norm_1_bias, norm_2_bias;
+	cl_int norm_layer, norm_bias;
 	cl_int act, gated, want;
 	cl_int out_flags, qkv_flags, up_flags, down_flags;
 	cl_int n_tiles, n_parts, slot, workers;

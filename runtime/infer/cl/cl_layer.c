@@ -40,6 +40,7 @@ static bool is_layer(const struct sherd_program *p, int i)
 	f = &op[QKV].w->fmt;
 	return op[NORM_1].src == SHERD_BUF_X && op[NORM_2].src == SHERD_BUF_X &&
 	       op[NORM_1].norm != SHERD_NORM_NONE && op[NORM_2].norm == op[NORM_1].norm &&
+	       !op[NORM_2].bias == !op[NORM_1].bias &&
 	       op[QUANTIZE].norm == SHERD_NORM_NONE && op[QUANTIZE].src == SHERD_BUF_ATT &&
 	       fills(p, &op[QKV], SHERD_BUF_QKV, f) && fills(p, &op[OUT], SHERD_BUF_X, f) &&
 	       fills(p, &op[UP], SHERD_BUF_FFN, f) && fills(p, &op[DOWN], SHERD_BUF_X, f);
@@ -80,8 +81,7 @@ static struct sherd_cl_layer_shape shape_of(struct cl_exec *x, int i, int n_part
 		.rope_dim = x->weights.rope ? hp->rope_dim : 0,
 		.rope_halves = hp->arch->position == SHERD_POS_ROPE_HALVES,
 		.norm_layer = op[NORM_1].norm == SHERD_NORM_LAYER,
-		.norm_1_bias = op[NORM_1].bias != NULL,
-		.norm_2_bias = op[NORM_2].bias != NULL,
+		.norm_bias = op[NORM_1].bias != NULL,
 		.act = hp->arch->act,
 		.gated = hp->arch->gated,
 		.want = sherd_clx_wanted(x->act, &op[NORM_1]).want,

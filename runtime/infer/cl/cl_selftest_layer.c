@@ -100,8 +100,7 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 
 static struct sherd_cl_layer_shape shape_of(struct sherd_st *t, const struct layer *l, int n_parts)
 {
-	const int bias = l->with_bias ? 2 : 0, norm_bias = l->norm_bias_mem[0] != NULL,
-		  step = t->c->step;
+	const int bias = l->with_bias ? 2 : 0, step = t->c->step;
 
 	return (struct sherd_cl_layer_shape){
 		.hidden = l->hidden,
@@ -113,8 +112,7 @@ static struct sherd_cl_layer_shape shape_of(struct sherd_st *t, const struct lay
 		.rope_dim = l->past.rope ? l->past.rope_dim : 0,
 		.rope_halves = l->past.position == SHERD_POS_ROPE_HALVES,
 		.norm_layer = l->norm_kind == SHERD_NORM_LAYER,
-		.norm_1_bias = norm_bias,
-		.norm_2_bias = norm_bias,
+		.norm_bias = l->norm_bias_mem[0] != NULL,
 		.act = l->act,
 		.gated = l->gated,
 		.want = SHERD_QUANT_Q8 | SHERD_QUANT_HALVES,
