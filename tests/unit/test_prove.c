@@ -233,6 +233,39 @@ static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(vo
 	free(path);
 }
 
+/* All programs have passed but the one that does whole layers, which the script fails. */
+static void a_layer_program_that_failed_costs_speed_and_a_remark_and_no_more(void **state)
+{
+	char key[SHERD_SHA256_HEX], *path;
+	struct sherd_cl c;
+	bool layers;
+	int i;
+
+	(void)state;
+	open_cl(&c, "auto", "rows,attention.0.32,int.4.32.0.0,int.8.32.0.0");
+	for (i = 0; i < c.n_programs; i++) {
+		assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[i], key), 0);
+		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+	}
+	layers = c.dev->info.is_cpu;
+	sherd_cl_close(&c);
+	if (!layers) {
+		print_message("skipped: no whole layers on this device\n");
+		skip();
+	}
+	fake_sherd(LOG "echo another sum; exit 3");
+	path = tiny_model_write(&tiny_models[0]);
+	for (i = 0; i < 2; i++) {
+		sherd_model_close(open_tiny(path, false));
+		assert_non_null(strstr(notes, "each step is a launch"));
+		assert_null(strstr(notes, "plain code"));
+	}
+	assert_non_null(strstr(notes, "at an earlier start"));
+	assert_int_equal(count_tests(), 1);
+	unlink(path);
+	free(path);
+}
+
 static void an_untested_device_has_no_profile(void **state)
 {
 	char *path = tiny_model_write(&tiny_models[0]), want[SHERD_SHA256_HEX];
@@ -265,6 +298,8 @@ int main(void)
 		cmocka_unit_test_setup(a_broken_verdict_is_none, forget),
 		cmocka_unit_test_setup(
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
+		cmocka_unit_test_setup(
+			a_layer_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
 		cmocka_unit_test_setup(an_untested_device_has_no_profile, forget),
 	};
 

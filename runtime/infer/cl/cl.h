@@ -47,7 +47,8 @@ struct sherd_cl_program {
 	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
 };
 
-#define SHERD_CL_MAX_PROGRAMS 16
+/* A model's most: 24 integer and 3 float formats, as many layers as integer formats, rows, attention. */
+#define SHERD_CL_MAX_PROGRAMS 56
 
 /* Seconds and counts of one kernel at one shape, for `sherd bench --kernels`. */
 struct sherd_cl_time {
@@ -85,6 +86,8 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 void sherd_cl_close(struct sherd_cl *c);
 /* Adds the program to those that c has, unbuilt; -EINVAL for a spec that makes no sense. */
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
+/* Takes the programs that do whole layers out again; false: there are none. */
+bool sherd_cl_drop_layers(struct sherd_cl *c);
 void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size);
 /* Builds all programs that were added, or one of them, and finds their kernels. */
 int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);

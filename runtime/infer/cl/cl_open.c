@@ -197,24 +197,44 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p, st
 		sherd_cl_spec_of(&p->program->ops[i].w->fmt, spec, sizeof(spec));
 		rc = sherd_cl_add(&x->c, spec, err);
 	}
-	return rc ? rc : sherd_clx_add_layers(x, p, err);
+	return rc;
 }
 
 const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run, .close = cl_close };
 
-/* The device with all programs that the model needs, proven and built. */
+static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	int rc = sherd_cl_prove(&x->c, p, err);
+
+	if (!rc)
+		rc = sherd_cl_build(&x->c, err);
+	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
+}
+
+/* The device with all programs that the model needs, proven and built; without layer.cl, should that fail. */
 static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
 		       struct sherd_error *err)
 {
+	struct sherd_error why = { "" };
+	char note[sizeof(why.msg) + 64];
 	int rc = sherd_cl_open(&x->c, device, p->n_threads, err);
 
 	if (!rc)
 		rc = add_programs(x, p, err);
+	if (rc)
+		return rc;
+	rc = sherd_clx_add_layers(x, p, &why);
 	if (!rc)
-		rc = sherd_cl_prove(&x->c, p, err);
-	if (!rc)
-		rc = sherd_cl_build(&x->c, err);
-	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
+		rc = prove_and_build(x, p, &why);
+	if (rc && sherd_cl_drop_layers(&x->c) && !prove_and_build(x, p, err)) {
+		snprintf(note, sizeof(note), "whole layers fail here, and each step is a launch, which is slower: %s", why.msg);
+		if (p->note)
+			p->note(p->ctx, note);
+		return 0;
+	}
+	if (rc)
+		*err = why;
+	return rc;
 }
 
 /*

@@ -207,14 +207,26 @@ int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err)
 		if (!strcmp(c->programs[i].spec, spec))
 			return 0;
 	if (c->n_programs == SHERD_CL_MAX_PROGRAMS)
-		return sherd_fail(err, -E2BIG, "the model mixes more than %d kinds of weights",
-				  SHERD_CL_MAX_PROGRAMS - 2);
+		return sherd_fail(err, -E2BIG, "more than %d kernel programs", SHERD_CL_MAX_PROGRAMS);
 	memset(p, 0, sizeof(*p));
 	if (strlen(spec) >= sizeof(p->spec) || !parse_spec(p, spec))
 		return sherd_fail(err, -EINVAL, "there is no program '%s'", spec);
 	strcpy(p->spec, spec);
 	c->n_programs++;
 	return 0;
+}
+
+bool sherd_cl_drop_layers(struct sherd_cl *c)
+{
+	int i, n = c->n_programs;
+
+	for (i = c->n_programs = 0; i < n; i++) {
+		if (c->programs[i].kind == SHERD_CL_LAYER)
+			release_program(&c->programs[i]);
+		else
+			c->programs[c->n_programs++] = c->programs[i];
+	}
+	return c->n_programs < n;
 }
 
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
