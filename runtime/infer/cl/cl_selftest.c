@@ -70,7 +70,7 @@ cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size)
 
 void sherd_st_poison(void *data, size_t size)
 {
-	memset(data, 0xa5, size);
+	memset(data, 0xff, size);
 }
 
 void sherd_st_reset(struct sherd_st *t)

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include "infer/cl/cl.h"
+#include "infer/ref/ref.h"
 
 struct sherd_st {
 	struct sherd_cl *c;
@@ -26,6 +27,7 @@ float sherd_st_float(struct sherd_st *t); /* in [-2, 2) */
 void *sherd_st_alloc(struct sherd_st *t, size_t size);
 void *sherd_st_floats(struct sherd_st *t, size_t n);
 cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size);
+/* Bytes that are NaN as floats and -1 as integers: whatever is added to them shows. */
 void sherd_st_poison(void *data, size_t size);
 void sherd_st_reset(struct sherd_st *t);
 void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size, const char *what,
@@ -41,6 +43,32 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 void sherd_st_layer(struct sherd_st *t, struct sherd_cl_program *p, int round);
 
 /* --- what the cases share --- */
+
+/*
+ * A on the host, with the rows behind the last that a matmul may read: they are poison, as is every row
+ * that nothing was quantized to.
+ */
+struct sherd_st_act {
+	float *a;
+	int8_t *q;
+	struct sherd_act_group *groups;
+	struct sherd_act_half *halves;
+	size_t n_groups, rows; /* groups in a row; rows with those behind */
+	int width;
+};
+struct sherd_st_act sherd_st_new_act(struct sherd_st *t, int rows, int width);
+struct sherd_st_act sherd_st_random_act(struct sherd_st *t, int rows, int width);
+void sherd_st_quantize_row(struct sherd_st_act *h, int row, const float *x);
+struct sherd_ref_act sherd_st_ref_act(const struct sherd_st_act *h);
+struct sherd_cl_act sherd_st_upload_act(struct sherd_st *t, const struct sherd_st_act *h);
+/* Room for A, full of what no kernel should leave there. */
+struct sherd_cl_act sherd_st_poisoned_act(struct sherd_st *t, int rows, int width);
+/* The rows behind the last are compared too. */
+void sherd_st_expect_act(struct sherd_st *t, const struct sherd_cl_act *a,
+			 const struct sherd_st_act *h, const char *what);
+struct sherd_cl_rows sherd_st_upload_rows(struct sherd_st *t, const float *x, int n, int stride);
+/* One for each round: kernels refuse what the reference refuses, and no more. */
+float sherd_st_extreme(int round);
 
 /* A sequence's queries, keys and values, and the cache that the reference stores them in. */
 struct sherd_st_past {
@@ -62,8 +90,6 @@ void sherd_st_past_attend(const struct sherd_st_past *a, int pos, float *out);
 
 /* The format that a program is for. */
 struct sherd_format sherd_st_format(const struct sherd_cl_program *p, int rows, int cols);
-/* Room for A, full of what no kernel should leave there. */
-struct sherd_cl_act sherd_st_poisoned_act(struct sherd_st *t, int rows, int width);
 /* A random matrix on the host and on the device. */
 void sherd_st_matrix(struct sherd_st *t, const struct sherd_format *f, struct sherd_tensor *host,
 		     struct sherd_cl_matrix *dev);

@@ -2,7 +2,6 @@
 /* cl_selftest_layer: a random layer at the end of a random past, by layer.cl and by the reference's steps. */
 #include <math.h>
 #include "infer/cl/cl_selftest.h"
-#include "infer/ref/ref.h"
 
 enum { QKV, OUT, UP, DOWN };
 

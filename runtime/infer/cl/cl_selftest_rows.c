@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* cl_selftest_rows: the steps between the matmuls, on random rows. */
+#include <math.h>
+#include "infer/cl/cl_selftest.h"
+
+static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int width)
+{
+	int stride = width + sherd_st_below(t, 4), i;
+	float *x = sherd_st_floats(t, (size_t)n * stride), *w = sherd_st_floats(t, width);
+	float *b = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
+	bool with_bias = norm == SHERD_NORM_LAYER && sherd_st_below(t, 2);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
+	struct sherd_st_act h = sherd_st_new_act(t, n, width);
+
+	memset(x, 0, 4 * MIN(width, 40)); /* a group of zeros */
+	sherd_cl_norm(t->c, norm, sherd_st_upload_rows(t, x, n, stride), n, width,
+		      sherd_st_upload(t, w, 4 * width),
+		      with_bias ? sherd_st_upload(t, b, 4 * width) : NULL, 1e-5f, &a);
+	for (i = 0; i < n; i++) {
+		sherd_ref_norm(norm, x + (size_t)i * stride, w, with_bias ? b : NULL, width, 1e-5f, y);
+		sherd_st_quantize_row(&h, i, y);
+	}
+	sherd_st_expect_act(t, &a, &h, norm == SHERD_NORM_NONE ? "quantize" : "norm");
+}
+
+static void check_act(struct sherd_st *t, enum sherd_act act, bool gated, int n, int width)
+{
+	int stride = width * 2, i;
+	float *x = sherd_st_floats(t, (size_t)n * stride), *y = sherd_st_alloc(t, 4 * width);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
+	struct sherd_st_act h = sherd_st_new_act(t, n, width);
+
+	for (i = 0; i < n * stride; i++)
+		x[i] *= 5.0f;
+	sherd_cl_activate(t->c, act, gated, sherd_st_upload_rows(t, x, n, stride), n, width, &a);
+	for (i = 0; i < n; i++) {
+		float *row = x + (size_t)i * stride;
+
+		sherd_ref_act(act, gated ? row : NULL, gated ? row + width : row, width, y);
+		sherd_st_quantize_row(&h, i, y);
+	}
+	sherd_st_expect_act(t, &a, &h, "activate");
+}
+
+static void check_cut_and_gather(struct sherd_st *t, int n, int width)
+{
+	float *x = sherd_st_floats(t, (size_t)n * width);
+	uint8_t *wire = sherd_st_alloc(t, n);
+	int32_t *wanted = sherd_st_alloc(t, 4 * n);
+	struct sherd_cl_rows d = sherd_st_upload_rows(t, x, n, width);
+	int i, m = 0;
+
+	for (i = 0; i < n; i++) {
+		wire[i] = sherd_st_below(t, 4) == 3 ? 255 : sherd_st_below(t, 3);
+		if (sherd_st_below(t, 2))
+			wanted[m++] = i;
+	}
+	sherd_cl_cut(t->c, d, n, width, sherd_st_upload(t, wire, n));
+	for (i = 0; i < n; i++)
+		if (wire[i] != 255)
+			sherd_ref_cut(wire[i], x + (size_t)i * width, width);
+	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "cut", "%d x %d", n, width);
+	if (!m)
+		return;
+	sherd_cl_gather(t->c, d, width, sherd_st_upload(t, wanted, 4 * m), m);
+	for (i = 0; i < m; i++)
+		memmove(x + (size_t)i * width, x + (size_t)wanted[i] * width, 4 * width);
+	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "gather", "%d of %d x %d", m, n, width);
+}
+
+static struct sherd_format random_format(struct sherd_st *t, int rows, int cols)
+{
+	static const struct sherd_format all[] = {
+		{ SHERD_ELEM_U4, 32, SHERD_ELEM_F16, SHERD_ELEM_NONE, 0, 0 },
+		{ SHERD_ELEM_U4, 32, SHERD_ELEM_F16, SHERD_ELEM_F16, 0, 0 },
+		{ SHERD_ELEM_U4, 32, SHERD_ELEM_F32, SHERD_ELEM_F32, 0, 0 },
+		{ SHERD_ELEM_U8, 32, SHERD_ELEM_F16, SHERD_ELEM_NONE, 0, 0 },
+		{ SHERD_ELEM_U8, 16, SHERD_ELEM_F32, SHERD_ELEM_NONE, 0, 0 },
+		{ SHERD_ELEM_U8, 32, SHERD_ELEM_F32, SHERD_ELEM_F32, 0, 0 },
+		{ SHERD_ELEM_F16, 0, SHERD_ELEM_NONE, SHERD_ELEM_NONE, 0, 0 },
+		{ SHERD_ELEM_BF16, 0, SHERD_ELEM_NONE, SHERD_ELEM_NONE, 0, 0 },
+		{ SHERD_ELEM_F32, 0, SHERD_ELEM_NONE, SHERD_ELEM_NONE, 0, 0 },
+	};
+	struct sherd_format f = all[sherd_st_below(t, ARRAY_SIZE(all))];
+
+	f.rows = rows;
+	f.cols = cols;
+	return f;
+}
+
+static void check_embed(struct sherd_st *t, int n, int width)
+{
+	struct sherd_format f = random_format(t, 50, width), g = random_format(t, 70, width);
+	int32_t *tokens = sherd_st_alloc(t, 4 * n), *pos = sherd_st_alloc(t, 4 * n);
+	float *x = sherd_st_alloc(t, 4 * (size_t)n * width);
+	struct sherd_cl_matrix table, positions;
+	bool learned = sherd_st_below(t, 2);
+	struct sherd_tensor ht, hp;
+	struct sherd_cl_rows d;
+	char name[48];
+	int i;
+
+	sherd_st_matrix(t, &f, &ht, &table);
+	sherd_st_matrix(t, &g, &hp, &positions);
+	sherd_st_poison(x, 4 * (size_t)n * width);
+	d = sherd_st_upload_rows(t, x, n, width);
+	for (i = 0; i < n; i++) {
+		tokens[i] = sherd_st_below(t, 50);
+		pos[i] = sherd_st_below(t, 70);
+		sherd_ref_embed(&ht, learned ? &hp : NULL, tokens[i], pos[i], x + (size_t)i * width);
+	}
+	sherd_cl_embed(t->c, &table, learned ? &positions : NULL, sherd_st_upload(t, tokens, 4 * n),
+		       sherd_st_upload(t, pos, 4 * n), n, d);
+	sherd_format_name(&f, name, sizeof(name));
+	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "embed", "%d x %d %s", n, width, name);
+}
+
+float sherd_st_extreme(int round)
+{
+	static const float extremes[] = { NAN, INFINITY, -INFINITY, 3e38f, -3e18f, 1e5f };
+
+	return extremes[round % ARRAY_SIZE(extremes)];
+}
+
+static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act, int n, int width)
+{
+	int row = sherd_st_below(t, n), i, rc;
+	float *x = sherd_st_floats(t, (size_t)n * width), *at = x + (size_t)row * width;
+	float *w = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
+	cl_mem wm = sherd_st_upload(t, w, 4 * width);
+	uint8_t *wire = sherd_st_alloc(t, n);
+	struct sherd_cl_rows d;
+
+	at[sherd_st_below(t, width)] = extreme;
+	d = sherd_st_upload_rows(t, x, n, width);
+	sherd_st_expect_failed(t, -1, "rows", 0);
+	for (i = SHERD_NORM_NONE; i <= SHERD_NORM_LAYER; i++) {
+		sherd_cl_norm(t->c, i, d, n, width, wm, NULL, 1e-5f, &a);
+		rc = sherd_ref_norm(i, at, w, NULL, width, 1e-5f, y);
+		sherd_st_expect_failed(t, rc ? row : -1, "norm", extreme);
+	}
+	sherd_cl_activate(t->c, act, false, d, n, width, &a);
+	sherd_ref_act(act, NULL, at, width, y);
+	rc = sherd_ref_norm(SHERD_NORM_NONE, y, NULL, NULL, width, 0, y);
+	sherd_st_expect_failed(t, rc ? row : -1, "activate", extreme);
+	for (i = SHERD_WIRE_INT8; i <= SHERD_WIRE_F32; i++) {
+		memset(wire, i, n);
+		sherd_cl_cut(t->c, sherd_st_upload_rows(t, x, n, width), n, width,
+			     sherd_st_upload(t, wire, n));
+		memcpy(y, at, 4 * width);
+		rc = sherd_ref_cut(i, y, width);
+		sherd_st_expect_failed(t, rc ? row : -1, "cut", extreme);
+	}
+}
+
+void sherd_st_rows(struct sherd_st *t, int round)
+{
+	int n = round ? 1 + sherd_st_below(t, 40) : 1;
+	int width = round == 1 ? 256 : 1 + sherd_st_below(t, 500);
+
+	check_norm(t, SHERD_NORM_RMS, n, width);
+	check_norm(t, SHERD_NORM_LAYER, n, width);
+	check_norm(t, SHERD_NORM_NONE, n, width);
+	check_act(t, round % 3, round % 2, n, width);
+	check_cut_and_gather(t, n, width);
+	check_embed(t, n, width);
+	check_embed(t, n, width);
+	check_refusals(t, sherd_st_extreme(round), round % 3, n, width);
+}
