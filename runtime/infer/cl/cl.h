@@ -62,7 +62,7 @@ struct sherd_cl_time {
 struct sherd_cl {
 	struct sherd_device *dev;
 	char device[160]; /* as sherd_cl_open() was asked */
-	bool forced; /* the path of dot4.h was part of it */
+	bool forced, forced_shape; /* the path of dot4.h was part of it; the shape was */
 	struct sherd_cl_program programs[SHERD_CL_MAX_PROGRAMS];
 	int n_programs;
 	cl_mem none; /* stands for an argument that a kernel does not read */
@@ -96,10 +96,13 @@ int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struc
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources);
 const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
+/* The programs for a format, for layers of it with such a cache, ...; NULL: there is none. */
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
-/* NULL: there is none for layers of this format. */
-struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f);
-struct sherd_cl_program *sherd_cl_program_of(struct sherd_cl *c, enum sherd_cl_kind kind);
+struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f,
+						const struct sherd_kv_shape *kv);
+struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
+						    const struct sherd_kv_shape *kv);
+struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
 
 /* --- kernels: all take device buffers, enqueue, and leave a failure in c->rc --- */
 
@@ -214,9 +217,9 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct 
 /* --- */
 
 /*
- * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones) with the C
- * reference, bit for bit, on random shapes, one program after the other, and keeps the binaries of
- * those that pass. -EBADE: one fails, which is what it would do again; it is the first without a verdict.
+ * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones, on a CPU in both
+ * shapes unless one is forced) with the C reference, bit for bit, on random shapes, one program after
+ * the other, and keeps the binaries of those that pass. -EBADE: one fails, which is what it would do again; it is the first without a verdict.
  */
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);

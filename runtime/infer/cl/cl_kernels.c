@@ -81,8 +81,8 @@ static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl
 	if (c->rc && event)
 		c->n_events--;
 }
-#define LAUNCH(c, kind, k, dims, global, local, args) \
-	launch(c, sherd_cl_program_of(c, kind), k, dims, global, local, ARRAY_SIZE(args), args)
+#define LAUNCH(c, program, k, dims, global, local, args) \
+	launch(c, program, k, dims, global, local, ARRAY_SIZE(args), args)
 
 /* Kernels that take groups of a row: a few work-items a row on CPUs, one a group on GPUs. */
 static void launch_groups(struct sherd_cl *c, enum sherd_cl_kernel k, int width, int n, int n_args,
@@ -93,7 +93,7 @@ static void launch_groups(struct sherd_cl *c, enum sherd_cl_kernel k, int width,
 	size_t pieces = n >= 2 * ROW_PIECES ? 1 : ROW_PIECES;
 	size_t global[2] = { wide(c) ? MIN(groups, pieces) : groups, n };
 
-	launch(c, sherd_cl_program_of(c, SHERD_CL_ROWS), k, 2, global, wide(c) ? one : NULL, n_args, args);
+	launch(c, sherd_cl_rows_program(c), k, 2, global, wide(c) ? one : NULL, n_args, args);
 }
 
 static cl_int4 format_of(const struct sherd_cl_matrix *m)
@@ -153,7 +153,7 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 		return;
 	}
 	note(c, 4.0 * n * width, 0, "norm", "%d x %d", n, width);
-	LAUNCH(c, SHERD_CL_ROWS, SHERD_K_NORM, 2, global, local, args);
+	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM, 2, global, local, args);
 }
 
 void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
@@ -183,7 +183,7 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wanted), ARG(n) };
 
 	note(c, 8.0 * n * width, 0, "gather", "%d x %d", n, width);
-	LAUNCH(c, SHERD_CL_ROWS, SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL, args);
+	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL, args);
 }
 
 /* What the program has, and what pays for n rows. */
@@ -288,13 +288,14 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 	struct cache_args x = cache_args(&cache->shape, layer);
 	cl_int n_kv = cache->shape.n_kv_heads, dim = table ? rope_dim : 0, half = halves;
 	size_t global[2] = { n_heads + 2 * n_kv, n }, one[2] = { 1, 1 };
+	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
 	cl_mem t = or_none(c, table);
 	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(n_heads), ARG(n_kv), ARG(t),
 				    ARG(dim), ARG(half), ARG(q_scale), CACHE_ARGS(cache, x),
 				    ARG(c->step), ARG(c->failed) };
 
 	note(c, 4.0 * n * qkv.stride, 0, "rope", "%d x %d", n, qkv.stride);
-	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ROPE, 2, global, wide(c) ? one : NULL, args);
+	LAUNCH(c, program, SHERD_K_ROPE, 2, global, wide(c) ? one : NULL, args);
 }
 
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim)
@@ -327,6 +328,7 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
 		     int layer, struct sherd_cl_rows att, const struct sherd_cl_act *dst)
 {
+	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
 	struct cache_args x = cache_args(&cache->shape, layer);
 	cl_int n_kv = cache->shape.n_kv_heads, group = n_heads / n_kv;
 	size_t spread = n_parts ? n_parts : 1;
@@ -346,20 +348,19 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	note(c, c->kv_rows * 2.0 * n_kv * sherd_kv_side_bytes(&cache->shape) / SHERD_PAGE,
 	     c->q_rows * 4.0 * n_heads * cache->shape.head_dim, "attend", "%d rows, %d heads of %d", n,
 	     n_heads, cache->shape.head_dim);
-	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND, 3, global, local, args);
+	LAUNCH(c, program, SHERD_K_ATTEND, 3, global, local, args);
 	if (!n_parts)
 		return;
 	note(c, 4.0 * n * n_heads * n_parts * sherd_cl_part_floats(c, cache->shape.head_dim), 0,
 	     "attend_merge", "%d rows, %d parts", n, n_parts);
-	LAUNCH(c, SHERD_CL_ATTENTION, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL,
-	       merge);
+	LAUNCH(c, program, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL, merge);
 }
 
 void sherd_cl_layer(struct sherd_cl *c, const struct sherd_cl_layer *l,
 		    const struct sherd_cl_cache *cache, const struct sherd_cl_act *a)
 {
 	const struct sherd_cl_layer_matrix *m[] = { &l->qkv_w, &l->out_w, &l->up_w, &l->down_w };
-	struct sherd_cl_program *p = sherd_cl_layer_program(c, &l->qkv_w.w->fmt);
+	struct sherd_cl_program *p = sherd_cl_layer_program(c, &l->qkv_w.w->fmt, &cache->shape);
 	struct cache_args x = cache_args(&cache->shape, l->layer);
 	size_t global = 2 * l->shape.workers, local = 1;
 	cl_mem norm_1_bias = or_none(c, l->norm_1_bias), norm_2_bias = or_none(c, l->norm_2_bias);

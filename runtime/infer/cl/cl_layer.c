@@ -111,7 +111,7 @@ int sherd_clx_layer(struct cl_exec *x, int i, struct sherd_error *err)
 	struct sherd_cl_layer l;
 
 	if (x->n != 1 || x->w->n_rows != 1 || i + N_OPS > x->w->end_op ||
-	    !is_layer(x->program, i) || !sherd_cl_layer_program(&x->c, &m[QKV].w.fmt))
+	    !is_layer(x->program, i) || !sherd_cl_layer_program(&x->c, &m[QKV].w.fmt, &x->shape))
 		return 0;
 	l = (struct sherd_cl_layer){
 		.shape = shape_of(x, i, sherd_clx_parts(x, err)),

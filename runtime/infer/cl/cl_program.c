@@ -79,6 +79,7 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 	if (ret)
 		return ret;
 	c->forced = dot != NULL;
+	c->forced_shape = shape != NULL;
 	if (shape)
 		c->dev->shape = strcmp(shape, "simt") ? SHERD_SHAPE_WIDE : SHERD_SHAPE_SIMT;
 	c->none = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE, 64, NULL, &rc);
@@ -317,36 +318,44 @@ const char *sherd_cl_kernel_name(enum sherd_cl_kernel k)
 	return kernel_names[k];
 }
 
-/* Asked for at every launch of a matmul: numbers, not names, are compared. */
-struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f)
-{
-	int arg[4], i;
-	enum sherd_cl_kind kind = args_of(f, arg);
-
-	for (i = 0; i < c->n_programs; i++)
-		if (c->programs[i].kind == kind && !memcmp(c->programs[i].arg, arg, sizeof(arg)))
-			return &c->programs[i];
-	return NULL;
-}
-
-/* A model has one kind of cache, so the matrices' format says which. */
-struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f)
-{
-	int arg[4], i;
-
-	args_of(f, arg);
-	for (i = 0; i < c->n_programs; i++)
-		if (c->programs[i].kind == SHERD_CL_LAYER && !memcmp(c->programs[i].arg, arg, sizeof(arg)))
-			return &c->programs[i];
-	return NULL;
-}
-
-struct sherd_cl_program *sherd_cl_program_of(struct sherd_cl *c, enum sherd_cl_kind kind)
+/* Asked for at every launch: numbers, not names, are compared. */
+static struct sherd_cl_program *find(struct sherd_cl *c, enum sherd_cl_kind kind, const int *arg,
+				     int n_args)
 {
 	int i;
 
 	for (i = 0; i < c->n_programs; i++)
-		if (c->programs[i].kind == kind)
+		if (c->programs[i].kind == kind &&
+		    !memcmp(c->programs[i].arg, arg, n_args * sizeof(*arg)))
 			return &c->programs[i];
 	return NULL;
+}
+
+struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f)
+{
+	int arg[4];
+	enum sherd_cl_kind kind = args_of(f, arg);
+
+	return find(c, kind, arg, 4);
+}
+
+struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f,
+						const struct sherd_kv_shape *kv)
+{
+	int arg[6] = { [4] = kv->type, [5] = kv->head_dim };
+
+	return args_of(f, arg) == SHERD_CL_INT ? find(c, SHERD_CL_LAYER, arg, 6) : NULL;
+}
+
+struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
+						    const struct sherd_kv_shape *kv)
+{
+	const int arg[2] = { kv->type, kv->head_dim };
+
+	return find(c, SHERD_CL_ATTENTION, arg, 2);
+}
+
+struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c)
+{
+	return find(c, SHERD_CL_ROWS, NULL, 0);
 }

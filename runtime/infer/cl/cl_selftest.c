@@ -191,7 +191,7 @@ int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err)
 	return rc;
 }
 
-#define USUAL_SPECS "rows,attention.0.64,int.4.32.0.0,int.8.32.0.0"
+#define USUAL_SPECS "rows,attention.0.64,attention.1.128,int.4.32.0.0,int.8.32.0.0"
 #define USUAL_WIDE  USUAL_SPECS ",layer.4.32.0.0.0.64" /* layer.cl is for CPUs */
 
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err)
@@ -232,19 +232,39 @@ int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, ui
 	return rc && rc != -ENOMEM && rc != -ENODEV ? -EBADE : rc;
 }
 
+static int selftest_programs(struct sherd_cl *c, const char *specs, uint64_t seed,
+			     struct sherd_error *err)
+{
+	int i, rc;
+
+	if (!specs)
+		specs = c->dev->shape == SHERD_SHAPE_WIDE ? USUAL_WIDE : USUAL_SPECS;
+	rc = sherd_cl_add_list(c, specs, err);
+	for (i = 0; i < c->n_programs && !rc; i++)
+		rc = sherd_cl_selftest_program(c, &c->programs[i], seed, err);
+	return rc;
+}
+
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err)
 {
 	struct sherd_cl c;
-	int i, rc = sherd_cl_open(&c, device, n_threads, err);
+	char simt[sizeof(c.device) + 8];
+	bool both;
+	int rc = sherd_cl_open(&c, device, n_threads, err);
 
 	if (rc)
 		return rc;
-	if (!specs)
-		specs = c.dev->shape == SHERD_SHAPE_WIDE ? USUAL_WIDE : USUAL_SPECS;
-	rc = sherd_cl_add_list(&c, specs, err);
-	for (i = 0; i < c.n_programs && !rc; i++)
-		rc = sherd_cl_selftest_program(&c, &c.programs[i], seed, err);
+	both = !specs && c.dev->info.is_cpu && !c.forced_shape;
+	snprintf(simt, sizeof(simt), "%s/simt", c.device);
+	rc = selftest_programs(&c, specs, seed, err);
+	sherd_cl_close(&c);
+	if (rc || !both)
+		return rc;
+	rc = sherd_cl_open(&c, simt, n_threads, err);
+	if (rc)
+		return rc;
+	rc = selftest_programs(&c, NULL, seed, err);
 	sherd_cl_close(&c);
 	return rc;
 }
