@@ -18,28 +18,11 @@
 #include "rope.cl"
 #include "attention.cl"
 #include "matmul.cl"
+#include "layer.h"
 
 enum phase { NORM_1, QKV, ROPE, ATTENTION, MERGE, OUT, NORM_2, UP, ACTIVATE, DOWN, N_PHASES };
 
-/* A phase's counters, in cache lines of their own; zero when the layer begins. */
-struct counters {
-	int next, unused_next[15];
-	int done, unused_done[15];
-};
-
-#define LAYER_COUNTERS 16 /* phases that a layer has room for */
-
-/* What is the same for all workers: the host's struct sherd_cl_layer_shape. */
-struct layer_shape {
-	int hidden, q_width, ffn, qkv_stride; /* floats; qkv_stride: q, k, v side by side */
-	int n_heads, n_kv_heads, rope_dim, rope_halves;
-	int norm_layer, norm_bias; /* layer norm; both norms have a bias */
-	int act, gated, want; /* want: QUANT_... */
-	int out_flags, qkv_flags, up_flags, down_flags; /* RESIDUAL, BIAS */
-	int n_tiles, n_parts, slot, workers; /* slot: whose counters */
-	int step_norm_1, step_rope, step_att, step_norm_2, step_act; /* for what fails */
-	float eps, inv_hidden, q_scale;
-};
+LAYER_CHECK(phases_have_counters, N_PHASES <= LAYER_COUNTERS);
 
 struct matrix {
 	__global const uint *values;
@@ -54,7 +37,7 @@ struct matrix {
 
 /* What units of all phases read and write. */
 struct layer {
-	struct layer_shape shape;
+	struct sherd_layer_shape shape;
 	__global float *x, *qkv, *ffn, *parts;
 	__global const float *norm[2], *norm_bias[2], *rope;
 	__global const int4 *tiles;
@@ -62,7 +45,7 @@ struct layer {
 };
 
 /* Takes some of @n units: many while there are many, so that a worker reads W in long runs. */
-INLINED int take(__global struct counters *c, int n, int workers, int *first)
+INLINED int take(__global struct sherd_layer_counters *c, int n, int workers, int *first)
 {
 	const int left = n - *(volatile __global int *)&c->next;
 	const int size = max(left / (2 * workers), 1);
@@ -77,20 +60,20 @@ INLINED int take(__global struct counters *c, int n, int workers, int *first)
  * What a phase wrote must be there before its count is, and be read after. OpenCL 1.2 has no fence between
  * work-groups (PoCL's mem_fence() is empty), so dot4.h brings the machine's.
  */
-INLINED void finish(__global struct counters *c, int n)
+INLINED void finish(__global struct sherd_layer_counters *c, int n)
 {
 	fence_release();
 	atomic_add((volatile __global int *)&c->done, n);
 }
 
-INLINED void wait_for(__global struct counters *c, int n)
+INLINED void wait_for(__global struct sherd_layer_counters *c, int n)
 {
 	while (*(volatile __global int *)&c->done < n)
 		cpu_relax();
 	fence_acquire();
 }
 
-INLINED int units_of(int phase, const struct layer_shape *l)
+INLINED int units_of(int phase, const struct sherd_layer_shape *l)
 {
 	switch (phase) {
 	case QKV:
@@ -115,7 +98,7 @@ INLINED int units_of(int phase, const struct layer_shape *l)
 
 INLINED int norm_unit(int second, const struct layer *l, QUANT_ARGS)
 {
-	const struct layer_shape *s = &l->shape;
+	const struct sherd_layer_shape *s = &l->shape;
 	float lanes[16];
 
 	return norm_row(l->x, 0, s->hidden, 0, 1, lanes, QUANT_PASS, l->norm[second], l->norm_bias[second],
@@ -126,7 +109,7 @@ INLINED void matrix_unit(int id, const struct layer *l, int phase, __global cons
 			 __global const struct act_group *groups,
 			 __global const struct act_half *halves)
 {
-	const struct layer_shape *s = &l->shape;
+	const struct sherd_layer_shape *s = &l->shape;
 	const int i = phase == QKV ? 0 : phase == OUT ? 1 : phase == UP ? 2 : 3;
 	const struct matrix *m = &l->m[i];
 	const int rows = i == 0 ? s->qkv_stride : i == 2 ? (s->gated ? 2 : 1) * s->ffn : s->hidden;
@@ -142,7 +125,7 @@ INLINED void matrix_unit(int id, const struct layer *l, int phase, __global cons
 
 INLINED void attention_unit(int id, const struct layer *l, CACHE_ARGS, QUANT_ARGS, __global int *failed)
 {
-	const struct layer_shape *s = &l->shape;
+	const struct sherd_layer_shape *s = &l->shape;
 	const int tile = id % s->n_tiles, head = id / s->n_tiles % s->n_kv_heads;
 
 	attend_tile(l->tiles[tile], head, id / s->n_tiles / s->n_kv_heads, l->qkv, s->qkv_stride, 0, 0,
@@ -153,7 +136,7 @@ INLINED void attention_unit(int id, const struct layer *l, CACHE_ARGS, QUANT_ARG
 /* Unit @id of a phase, by the other files' bodies. */
 INLINED void unit(int phase, int id, const struct layer *l, CACHE_ARGS, QUANT_ARGS, __global int *failed)
 {
-	const struct layer_shape *s = &l->shape;
+	const struct sherd_layer_shape *s = &l->shape;
 	int step = -1;
 
 	switch (phase) {
@@ -188,7 +171,7 @@ INLINED void unit(int phase, int id, const struct layer *l, CACHE_ARGS, QUANT_AR
  * Global: more work-groups than there are workers, so that each gets one; local 1. head_dim is a multiple of
  * 32: heads are quantized where they are made.
  */
-__kernel void layer(struct layer_shape shape, __global struct counters *counters,
+__kernel void layer(struct sherd_layer_shape shape, __global struct sherd_layer_counters *counters,
 		    __global float *x, __global float *qkv, __global float *ffn,
 		    __global const float *norm_1, __global const float *norm_1_bias,
 		    __global const float *norm_2, __global const float *norm_2_bias,
@@ -211,7 +194,7 @@ __kernel void layer(struct layer_shape shape, __global struct counters *counters
 	const int want = shape.want;
 
 	for (int phase = 0; phase < N_PHASES; phase++) {
-		__global struct counters *c = &counters[shape.slot * LAYER_COUNTERS + phase];
+		__global struct sherd_layer_counters *c = &counters[shape.slot * LAYER_COUNTERS + phase];
 		const int n = units_of(phase, &shape);
 		int first, count;
 

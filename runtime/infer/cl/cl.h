@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "infer/act.h"
 #include "infer/kv.h"
+#include "layer.h"
 
 enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT, SHERD_CL_LAYER };
 
@@ -174,18 +175,6 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
 
-/* The numbers that layer.cl wants of a layer, in its order. */
-struct sherd_cl_layer_shape {
-	cl_int hidden, q_width, ffn, qkv_stride;
-	cl_int n_heads, n_kv_heads, rope_dim, rope_halves;
-	cl_int norm_layer, norm_bias;
-	cl_int act, gated, want;
-	cl_int out_flags, qkv_flags, up_flags, down_flags;
-	cl_int n_tiles, n_parts, slot, workers;
-	cl_int step_norm_1, step_rope, step_att, step_norm_2, step_act;
-	cl_float eps, inv_hidden, q_scale;
-};
-
 struct sherd_cl_layer_matrix {
 	const struct sherd_cl_matrix *w;
 	cl_mem bias;
@@ -193,7 +182,7 @@ struct sherd_cl_layer_matrix {
 
 /* One layer for one token; every matrix has the layer program's format. */
 struct sherd_cl_layer {
-	struct sherd_cl_layer_shape shape;
+	struct sherd_layer_shape shape;
 	cl_mem counters; /* SHERD_CL_LAYER_COUNTERS bytes of zeros, at that times shape.slot */
 	cl_mem x, qkv, ffn;
 	cl_mem norm_1, norm_1_bias, norm_2, norm_2_bias;
@@ -201,7 +190,7 @@ struct sherd_cl_layer {
 	cl_mem rope, parts, tiles;
 	int layer; /* in the cache */
 };
-#define SHERD_CL_LAYER_COUNTERS 2048
+#define SHERD_CL_LAYER_COUNTERS (LAYER_COUNTERS * sizeof(struct sherd_layer_counters))
 
 void sherd_cl_layer(struct sherd_cl *c, const struct sherd_cl_layer *l,
 		    const struct sherd_cl_cache *cache, const struct sherd_cl_act *a);
@@ -218,8 +207,9 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct 
 
 /*
  * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones, on a CPU in both
- * shapes unless one is forced) with the C reference, bit for bit, on random shapes, one program after
- * the other, and keeps the binaries of those that pass. -EBADE: one fails, which is what it would do again; it is the first without a verdict.
+ * shapes unless one is forced) with the C reference, bit for bit, on random shapes, one program after the
+ * other, and keeps the binaries of those that pass. -EBADE: one fails, which is what it would do again; it
+ * is the first without a verdict.
  */
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);

@@ -66,12 +66,12 @@ static int flags_of(const struct sherd_op *op)
 	return (op->residual ? 1 : 0) | (op->bias ? 2 : 0);
 }
 
-static struct sherd_cl_layer_shape shape_of(struct cl_exec *x, int i, int n_parts)
+static struct sherd_layer_shape shape_of(struct cl_exec *x, int i, int n_parts)
 {
 	const struct sherd_op *op = &x->program->ops[i];
 	const struct sherd_hparams *hp = x->hp;
 
-	return (struct sherd_cl_layer_shape){
+	return (struct sherd_layer_shape){
 		.hidden = hp->hidden,
 		.q_width = hp->n_heads * hp->head_dim,
 		.ffn = op[ACT].width,

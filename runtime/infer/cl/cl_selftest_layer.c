@@ -97,11 +97,11 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 	return rc;
 }
 
-static struct sherd_cl_layer_shape shape_of(struct sherd_st *t, const struct layer *l, int n_parts)
+static struct sherd_layer_shape shape_of(struct sherd_st *t, const struct layer *l, int n_parts)
 {
 	const int bias = l->with_bias ? 2 : 0, step = t->c->step;
 
-	return (struct sherd_cl_layer_shape){
+	return (struct sherd_layer_shape){
 		.hidden = l->hidden,
 		.q_width = l->q,
 		.ffn = l->ffn,
