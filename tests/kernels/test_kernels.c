@@ -40,7 +40,7 @@ static void check(const char *path, const char *shape, const char *specs)
 	if (!rc)
 		rc = sherd_cl_build(&c, &err);
 	if (!rc)
-		rc = sherd_cl_selftest_programs(&c, seed, &err);
+		rc = sherd_cl_selftest_programs(&c, seed, SHERD_ST_ROUNDS, &err);
 	if (rc)
 		fail_msg("%s, %s: %s", device, specs, err.msg);
 	sherd_cl_close(&c);

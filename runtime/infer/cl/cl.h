@@ -213,7 +213,6 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct 
  */
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);
-int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, struct sherd_error *err);
 
 /* Turns event times on; sherd_cl_exec_times() gives those since (free() them) and clears. */
 int sherd_cl_exec_profile(struct sherd_exec *e, bool on, struct sherd_error *err);

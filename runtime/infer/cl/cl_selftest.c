@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include "infer/cl/cl_selftest.h"
 
-#define ROUNDS 6
-
 uint32_t sherd_st_random(struct sherd_st *t)
 {
 	t->rng = t->rng * 6364136223846793005ull + 1442695040888963407ull;
@@ -158,22 +156,23 @@ static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	return t->rc;
 }
 
-static int test_program(struct sherd_st *t, struct sherd_cl_program *p)
+static int test_program(struct sherd_st *t, struct sherd_cl_program *p, int rounds)
 {
 	int i, rc = 0;
 
-	for (i = 0; i < ROUNDS && !rc; i++)
+	for (i = 0; i < rounds && !rc; i++)
 		rc = test_round(t, p, i);
 	return rc;
 }
 
-int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, struct sherd_error *err)
+int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, int rounds,
+			       struct sherd_error *err)
 {
 	struct sherd_st t = { .c = c, .err = err, .seed = seed, .rng = seed };
 	int i, rc = 0;
 
 	for (i = 0; i < c->n_programs && !rc; i++)
-		rc = test_program(&t, &c->programs[i]);
+		rc = test_program(&t, &c->programs[i], rounds);
 	return rc;
 }
 
@@ -225,7 +224,7 @@ int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, ui
 	int rc = sherd_cl_build_program(c, p, err);
 
 	if (!rc)
-		rc = test_program(&t, p);
+		rc = test_program(&t, p, SHERD_ST_ROUNDS);
 	if (!rc)
 		keep(c, p);
 	/* no memory and a device switched off are no fault of the program's */

@@ -13,9 +13,9 @@ struct sherd_st {
 	uint64_t seed, rng;
 	int rc; /* the first difference sticks */
 	unsigned n_compared;
-	void *host[256];
+	void *host[512];
 	size_t n_host;
-	cl_mem mem[256];
+	cl_mem mem[512];
 	size_t n_mem;
 	jmp_buf no_memory;
 };
@@ -36,7 +36,8 @@ void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size
 void sherd_st_clear_failed(struct sherd_st *t);
 void sherd_st_expect_failed(struct sherd_st *t, int row, const char *what, float x);
 
-/* The cases, @round counts from 0. */
+/* The cases; @round counts from 0, and the first and the last ones have fixed shapes. */
+#define SHERD_ST_ROUNDS 7
 void sherd_st_rows(struct sherd_st *t, int round);
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round);
 void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int round);
@@ -45,8 +46,8 @@ void sherd_st_layer(struct sherd_st *t, struct sherd_cl_program *p, int round);
 /* --- what the cases share --- */
 
 /*
- * A on the host, with the rows behind the last that a matmul may read: they are poison, as is every row
- * that nothing was quantized to.
+ * A on the host, with the rows behind the last that a matmul may read: they are poison, as is every
+ * row that nothing was quantized to.
  */
 struct sherd_st_act {
 	float *a;
@@ -82,7 +83,8 @@ struct sherd_st_past {
 	int32_t *pages;
 };
 #define SHERD_ST_Q_SCALE 0.125f
-void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int head_dim, int round);
+void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int head_dim,
+			int round);
 /* Rotates and stores position @pos, as the reference executor does; -EDOM: too large. */
 int sherd_st_past_add(struct sherd_st_past *a, int pos);
 /* out [n_heads][head_dim]: attention of position @pos over all before it. */
@@ -94,6 +96,9 @@ struct sherd_format sherd_st_format(const struct sherd_cl_program *p, int rows, 
 void sherd_st_matrix(struct sherd_st *t, const struct sherd_format *f, struct sherd_tensor *host,
 		     struct sherd_cl_matrix *dev);
 
+/* All programs that c has; @rounds: SHERD_ST_ROUNDS, or fewer where there is no time for that. */
+int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, int rounds,
+			       struct sherd_error *err);
 /* One case a program, small and always the same: milliseconds. */
 int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err);
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err);

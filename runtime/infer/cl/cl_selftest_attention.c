@@ -27,10 +27,16 @@ int sherd_st_past_add(struct sherd_st_past *a, int pos)
 void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int dim,
 			int round)
 {
-	int n_pages, i;
+	int n_pages, i, group = 1 + sherd_st_below(t, 4);
 
 	a->shape = (struct sherd_kv_shape){ 2, 1 + sherd_st_below(t, 3), dim, kv_type };
-	a->n_heads = a->shape.n_kv_heads * (1 + sherd_st_below(t, 4));
+	if (round == 1) /* more than a tile has room for, so that a row has several */
+		group = SHERD_CL_TILE_QUERIES + 1 + sherd_st_below(t, SHERD_CL_TILE_QUERIES);
+	if (round == SHERD_ST_ROUNDS - 1) {
+		a->shape.n_kv_heads = 2;
+		group = 4;
+	}
+	a->n_heads = a->shape.n_kv_heads * group;
 	a->n_ctx = round < 3 ? 1 + sherd_st_below(t, 100) : 200 + sherd_st_below(t, 500);
 	a->layer = sherd_st_below(t, 2);
 	a->stride = (a->n_heads + 2 * a->shape.n_kv_heads) * dim;

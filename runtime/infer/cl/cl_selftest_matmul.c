@@ -20,34 +20,68 @@ static void check_matmul(struct sherd_st *t, struct sherd_cl_program *p, enum sh
 			k - SHERD_K_MATMUL_1, rows, h->width, n);
 }
 
-/* Gate, up and the activation in one kernel. */
+/* A network's first half: its matrix, its input, and what it should make of that. */
+struct gated {
+	struct sherd_tensor w;
+	struct sherd_cl_matrix dev;
+	struct sherd_st_act in, out;
+	enum sherd_act act;
+	int n, width;
+};
+
+/* Fills g->out; the first row that the reference refuses, or -1. */
+static int gated_reference(struct sherd_st *t, struct gated *g)
+{
+	int n = g->n, width = g->width, i, refused = -1;
+	float *y = sherd_st_alloc(t, 8 * (size_t)n * width), *row = sherd_st_alloc(t, 4 * width);
+	struct sherd_ref_act a = sherd_st_ref_act(&g->in);
+
+	sherd_ref_matmul(&g->w, &a, n, NULL, false, y, 2 * width);
+	for (i = 0; i < n; i++) {
+		sherd_ref_act(g->act, y + 2 * (size_t)i * width, y + (2 * (size_t)i + 1) * width, width, row);
+		if (refused < 0 && sherd_ref_norm(SHERD_NORM_NONE, row, NULL, NULL, width, 0, row))
+			refused = i;
+		sherd_st_quantize_row(&g->out, i, row);
+	}
+	return refused;
+}
+
+static void run_gated(struct sherd_st *t, struct gated *g, struct sherd_cl_act *to)
+{
+	struct sherd_cl_act a = sherd_st_upload_act(t, &g->in);
+
+	*to = sherd_st_poisoned_act(t, g->n, g->width);
+	sherd_cl_matmul_gated(t->c, &g->dev, &a, g->n, g->act, to);
+}
+
+/* Gate, up and the activation in one kernel; then a row whose product is too large. */
 static void check_gated(struct sherd_st *t, struct sherd_cl_program *p, int cols, int n,
 			enum sherd_act act)
 {
-	int width = 32 * (1 + sherd_st_below(t, 5)), i;
-	struct sherd_format f = sherd_st_format(p, 2 * width, cols);
-	struct sherd_st_act in = sherd_st_random_act(t, n, cols), h = sherd_st_new_act(t, n, width);
-	struct sherd_ref_act ra = sherd_st_ref_act(&in);
-	float *y = sherd_st_alloc(t, 8 * (size_t)n * width), *row = sherd_st_alloc(t, 4 * width);
-	struct sherd_cl_act a, to;
-	struct sherd_cl_matrix dw;
-	struct sherd_tensor w;
+	struct gated g = { .act = act, .n = n, .width = 32 * (1 + sherd_st_below(t, 5)) };
+	struct sherd_format f = sherd_st_format(p, 2 * g.width, cols);
+	float *x = sherd_st_floats(t, cols);
+	int row = sherd_st_below(t, n), i;
+	struct sherd_cl_act to;
 
-	sherd_st_matrix(t, &f, &w, &dw);
-	a = sherd_st_upload_act(t, &in);
-	sherd_ref_matmul(&w, &ra, n, NULL, false, y, 2 * width);
-	for (i = 0; i < n; i++) {
-		sherd_ref_act(act, y + 2 * (size_t)i * width, y + (2 * (size_t)i + 1) * width, width, row);
-		sherd_st_quantize_row(&h, i, row);
-	}
-	to = sherd_st_poisoned_act(t, n, width);
-	sherd_cl_matmul_gated(t->c, &dw, &a, n, act, &to);
-	sherd_st_expect_act(t, &to, &h, "matmul_gated");
+	sherd_st_matrix(t, &f, &g.w, &g.dev);
+	g.in = sherd_st_random_act(t, n, cols);
+	g.out = sherd_st_new_act(t, n, g.width);
+	run_gated(t, &g, &to);
+	i = gated_reference(t, &g);
+	sherd_st_expect_act(t, &to, &g.out, "matmul_gated");
+	sherd_st_expect_failed(t, i, "matmul_gated", 0);
+	for (i = 0; i < cols; i++)
+		x[i] *= 1e25f;
+	sherd_st_quantize_row(&g.in, row, x);
+	run_gated(t, &g, &to);
+	sherd_st_expect_failed(t, gated_reference(t, &g), "matmul_gated", 1e25f);
 }
 
+/* Fixed sizes: the least; whole tiles; odd ones; more tokens than matmul_tile sums at a time. */
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round)
 {
-	static const int sizes[][3] = { { 1, 1, 1 }, { 16, 256, 16 }, { 70, 544, 33 } };
+	static const int sizes[][3] = { { 1, 1, 1 }, { 16, 256, 16 }, { 70, 544, 33 }, { 20, 300, 270 } };
 	bool fixed = round < (int)ARRAY_SIZE(sizes);
 	int rows = fixed ? sizes[round][0] : 1 + sherd_st_below(t, 150);
 	int cols = fixed ? sizes[round][1] : 1 + sherd_st_below(t, 700);
