@@ -13,12 +13,10 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "device/device.h"
+#include "device/query.h"
 
 #define MAX_ARGS 32
 #define TEXT_MAX (64 << 10)
-
-extern char **environ;
 
 /* This program, if it is sherd; else the installed one; else what PATH has. Free it. */
 static char *find_command(void)
@@ -172,7 +170,10 @@ static int spawn(struct child *c, const char *command, char **argv)
 	posix_spawnattr_t attr;
 	int write_fd[2];
 	int ret = open_pipes(c, write_fd);
+	char **env = sherd_pocl_child_environ();
 
+	if (!ret && !env)
+		ret = -ENOMEM;
 	if (ret)
 		goto close_writers;
 	posix_spawn_file_actions_init(&actions);
@@ -185,10 +186,11 @@ static int spawn(struct child *c, const char *command, char **argv)
 	/* A group of its own: the driver's own children die with it. */
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
-	ret = -posix_spawn(&c->pid, command, &actions, &attr, argv, environ);
+	ret = -posix_spawn(&c->pid, command, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 close_writers:
+	free(env);
 	for (int i = 0; i < 2; i++)
 		if (write_fd[i] >= 0)
 			close(write_fd[i]);

@@ -97,9 +97,13 @@ static char *choose_cache(void)
 	return dir;
 }
 
+#define COUNT "POCL_MAX_PTHREAD_COUNT"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool own_count; /* it is not the user's */
+
 void sherd_pocl_prepare(int n_threads)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static bool done;
 	char count[16];
 	char *dir;
@@ -109,11 +113,28 @@ void sherd_pocl_prepare(int n_threads)
 		done = true;
 		snprintf(count, sizeof(count), "%d",
 			 n_threads > 0 ? n_threads : sherd_device_host_cpus());
-		setenv("POCL_MAX_PTHREAD_COUNT", count, 0);
+		own_count = !getenv(COUNT);
+		setenv(COUNT, count, 0);
 		dir = getenv("POCL_CACHE_DIR") ? NULL : choose_cache();
 		if (dir)
 			setenv("POCL_CACHE_DIR", dir, 0);
 		free(dir);
 	}
 	pthread_mutex_unlock(&lock);
+}
+
+char **sherd_pocl_child_environ(void)
+{
+	size_t n = 0, i;
+	char **env;
+
+	while (environ[n])
+		n++;
+	env = sherd_calloc(n + 1, sizeof(*env));
+	pthread_mutex_lock(&lock);
+	for (n = i = 0; env && environ[i]; i++)
+		if (!own_count || strncmp(environ[i], COUNT "=", strlen(COUNT "=")))
+			env[n++] = environ[i];
+	pthread_mutex_unlock(&lock);
+	return env;
 }

@@ -13,6 +13,7 @@
 #define LOG "echo \"$*\" >>\"$XDG_CACHE_HOME/log\"; "
 
 static char notes[4096];
+static cpu_set_t all_cpus;
 
 static void on_note(void *ctx, const char *sentence)
 {
@@ -32,6 +33,7 @@ static int set_up(void **state)
 	/* one CPU, one child: it gets all programs */
 	if (sched_getaffinity(0, sizeof(one), &one))
 		return -1;
+	all_cpus = one;
 	for (cpu = 0; !CPU_ISSET(cpu, &one); cpu++)
 		;
 	CPU_ZERO(&one);
@@ -189,6 +191,87 @@ static void a_broken_verdict_is_none(void **state)
 	assert_int_equal(count_tests(), (int)i);
 }
 
+/* The process may run on @n CPUs from now on. */
+static void run_on(int n)
+{
+	cpu_set_t set;
+	int cpu, k = 0;
+
+	CPU_ZERO(&set);
+	for (cpu = 0; cpu < CPU_SETSIZE && k < n; cpu++)
+		if (CPU_ISSET(cpu, &all_cpus)) {
+			CPU_SET(cpu, &set);
+			k++;
+		}
+	if (k < n) {
+		print_message("skipped: %d CPUs are needed\n", n);
+		skip();
+	}
+	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
+static int one_cpu(void **state)
+{
+	run_on(1);
+	return forget(state);
+}
+
+#define LAYER "layer.4.32.0.0.0.32"
+
+/* And PoCL, whose count of threads is in the environment of who starts the test, hears of it. */
+static void layers_are_tested_with_all_cpus_whatever_was_asked_for(void **state)
+{
+	struct sherd_error err;
+	char *path = in_dir("log"), *log;
+	size_t len;
+
+	(void)state;
+	run_on(2);
+	fake_sherd("echo \"$* count ${POCL_MAX_PTHREAD_COUNT-none}.\" >>\"$XDG_CACHE_HOME/log\"");
+	assert_int_equal(prove("auto", "rows," LAYER, &err), 0); /* asks for one thread */
+	assert_int_equal(sherd_read_file(path, 4096, &log, &len, &err), 0);
+	assert_non_null(strstr(log, "--programs rows --threads 1 count none."));
+	assert_non_null(strstr(log, "--programs " LAYER " --threads 2 count none."));
+	free(log);
+	free(path);
+}
+
+static bool is_proven(const char *device, const char *program)
+{
+	char key[SHERD_SHA256_HEX], *verdict;
+	struct sherd_cl c;
+
+	open_cl(&c, device, program);
+	assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[0], key), 0);
+	sherd_cl_close(&c);
+	verdict = sherd_device_verdict_get(key);
+	free(verdict);
+	return verdict != NULL;
+}
+
+static void what_few_workers_have_shown_of_a_layer_is_not_remembered(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	setenv("PATH", real_path, 1); /* no command: the test runs here, with the one thread */
+	if (prove("cpu", "rows," LAYER, &err))
+		fail_msg("%s", err.msg);
+	assert_true(is_proven("cpu", "rows"));
+	assert_true(is_proven("cpu", LAYER)); /* there is one CPU */
+	forget(state);
+	run_on(2);
+	assert_false(is_proven("cpu", LAYER));
+	assert_int_equal(prove("cpu", "rows," LAYER, &err), 0);
+	assert_true(is_proven("cpu", "rows"));
+	assert_false(is_proven("cpu", LAYER));
+	run_on(1);
+	assert_int_equal(prove("cpu", LAYER, &err), 0);
+	assert_true(is_proven("cpu", LAYER));
+	run_on(2);
+	assert_false(is_proven("cpu", LAYER)); /* another number of CPUs, another test */
+}
+
 static struct sherd_model *open_tiny(const char *path, bool untested)
 {
 	struct sherd_model_params p = {
@@ -296,6 +379,10 @@ int main(void)
 		cmocka_unit_test_setup(the_program_that_failed_is_the_one_that_is_remembered,
 				       forget),
 		cmocka_unit_test_setup(a_broken_verdict_is_none, forget),
+		cmocka_unit_test_setup_teardown(
+			layers_are_tested_with_all_cpus_whatever_was_asked_for, forget, one_cpu),
+		cmocka_unit_test_setup_teardown(
+			what_few_workers_have_shown_of_a_layer_is_not_remembered, forget, one_cpu),
 		cmocka_unit_test_setup(
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
 		cmocka_unit_test_setup(

@@ -63,6 +63,7 @@ struct sherd_cl_time {
 struct sherd_cl {
 	struct sherd_device *dev;
 	char device[160]; /* as sherd_cl_open() was asked */
+	bool few_threads; /* fewer were asked for than there are CPUs */
 	bool forced, forced_shape; /* the path of dot4.h was part of it; the shape was */
 	struct sherd_cl_program programs[SHERD_CL_MAX_PROGRAMS];
 	int n_programs;

@@ -78,6 +78,7 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
 	if (ret)
 		return ret;
+	c->few_threads = n_threads > 0 && n_threads < sherd_device_host_cpus();
 	c->forced = dot != NULL;
 	c->forced_shape = shape != NULL;
 	if (shape)

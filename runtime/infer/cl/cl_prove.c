@@ -21,11 +21,12 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 {
 	const char *sources[2];
 	char options[128], *text, *both;
-	int n;
+	/* with more workers a layer's is another test; the other kernels' work-items never meet */
+	int workers = p->kind == SHERD_CL_LAYER ? sherd_device_host_cpus() : 1, n;
 
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 	text = sherd_device_source(sources, n, NULL);
-	both = text ? sherd_asprintf("self-test 1 %s\n%s", options, text) : NULL;
+	both = text ? sherd_asprintf("self-test 2 of %d %s\n%s", workers, options, text) : NULL;
 	if (both)
 		sherd_device_key(c->dev, both, key);
 	free(text);
@@ -87,7 +88,10 @@ static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error 
 	return rc;
 }
 
-/* The first of the list that has not passed; NULL: all have. */
+/*
+ * The first of the list that has not passed; NULL: all have. Children test in order: it is what ended
+ * a child.
+ */
 static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct list *l)
 {
 	int i;
@@ -105,13 +109,11 @@ static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct 
 
 /*
  * Drivers that crash, hang or give other bits do so every time: then the next start need not try. A test
- * that was ended from outside has shown nothing. Programs are tested in order, so it was the first that
- * has not passed.
+ * that was ended from outside has shown nothing.
  */
-static void remember_failure(struct sherd_cl *c, const struct list *l, int rc,
+static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *p, int rc,
 			     const struct sherd_error *why)
 {
-	struct sherd_cl_program *p = first_unproven(c, l);
 	char key[SHERD_SHA256_HEX], *text;
 
 	if (!p || (rc != -EBADE && rc != -ETIMEDOUT))
@@ -126,7 +128,7 @@ static void remember_failure(struct sherd_cl *c, const struct list *l, int rc,
 struct child {
 	pthread_t thread;
 	const char *device;
-	char threads[16];
+	int n_threads;
 	struct list list;
 	struct sherd_error err;
 	int rc;
@@ -135,15 +137,21 @@ struct child {
 static void *run_child(void *arg)
 {
 	struct child *child = arg;
-	char specs[SHERD_CL_MAX_PROGRAMS * sizeof(child->list.program[0]->spec)] = "";
+	char specs[SHERD_CL_MAX_PROGRAMS * sizeof(child->list.program[0]->spec)] = "", threads[16];
 	const char *argv[] = { "--device", child->device, "--programs", specs,
-			       "--threads", child->threads, NULL };
+			       "--threads", threads, NULL };
+	int n_threads = child->n_threads, i;
 	size_t len = 0;
-	int i;
 
-	for (i = 0; i < child->list.n; i++)
-		len += snprintf(specs + len, sizeof(specs) - len, "%s%s", i ? "," : "",
-				child->list.program[i]->spec);
+	for (i = 0; i < child->list.n; i++) {
+		const struct sherd_cl_program *p = child->list.program[i];
+
+		len += snprintf(specs + len, sizeof(specs) - len, "%s%s", i ? "," : "", p->spec);
+		/* its verdict will do for any number of workers */
+		if (p->kind == SHERD_CL_LAYER)
+			n_threads = sherd_device_host_cpus();
+	}
+	snprintf(threads, sizeof(threads), "%d", n_threads);
 	child->rc = sherd_device_child(argv, TIME_LIMIT, &child->err);
 	return NULL;
 }
@@ -187,7 +195,7 @@ static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_thr
 
 	for (i = 0; i < n; i++) {
 		children[i].device = c->device;
-		snprintf(children[i].threads, sizeof(children[i].threads), "%d", n_threads);
+		children[i].n_threads = n_threads;
 	}
 	for (i = 0; i < l->n; i++) {
 		struct list *to = &children[i % n].list;
@@ -196,7 +204,8 @@ static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_thr
 	}
 	rc = run_children(children, n, err);
 	for (i = 0; i < n; i++)
-		remember_failure(c, &children[i].list, children[i].rc, &children[i].err);
+		remember_failure(c, first_unproven(c, &children[i].list), children[i].rc,
+				 &children[i].err);
 	return rc;
 }
 
@@ -206,9 +215,10 @@ static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_err
 	struct sherd_error why = { "" };
 	int i, rc = 0;
 
-	for (i = 0; i < l->n && !rc; i++)
+	for (i = 0; i < l->n && !rc; i++) {
 		rc = sherd_cl_selftest_program(c, l->program[i], 1, &why);
-	remember_failure(c, l, rc, &why);
+		remember_failure(c, l->program[i], rc, &why);
+	}
 	if (rc && err)
 		*err = why;
 	return rc;
