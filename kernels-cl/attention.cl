@@ -252,7 +252,7 @@ INLINED void attend_tile(int4 tile, int head, int first_chunk, ATTEND_ARGS, CACH
 	}
 }
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 /* Global: (tiles, KV heads, chunks or 1). */
 __kernel void attend(ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS, int step, __global int *failed)
 {
@@ -388,7 +388,7 @@ INLINED void merge_head(int h, int row, __global const float *parts, int n_parts
 	put_head(o, num_recip_1(all.sum), row, h, n_heads, att, att_stride, QUANT_PASS, step, failed);
 }
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 /* Global: (heads, rows). */
 __kernel void attend_merge(__global const float *parts, int n_parts, __global float *att,
 			   int att_stride, int n_heads, __global const int *pos, QUANT_ARGS,

@@ -6,8 +6,9 @@
  *	void prefetch_far(p)            a hint that a weight line will be read soon
  *	VF load_half(p)                 halves to floats
  *	ushort half_bits(float)         a float rounded to the nearest half, ties to even
- *	fence_release() fence_acquire() order memory between work-groups (CPUs, layer.cl)
+ *	fence_release() fence_acquire() order memory between work-groups (CPUs, walk.cl)
  *	cpu_relax()                     between two looks at what another CPU will write
+ *	clock_now()                     ticks of a steady clock, the same on all CPUs; 0: there is none
  *
  * where a lane is a row: 16 side by side in the wide shape (CPUs), 1 in the SIMT shape (GPUs). x holds
  * 4 signed activations, the same for all lanes. Weights are unsigned bytes; where an instruction wants
@@ -139,15 +140,30 @@ static inline ushort half_bits(float x)
 #endif
 
 /* Whoever compiles for a CPU is clang. */
-#if defined(SHERD_LAYER)
+#if defined(SHERD_WALK)
 #define fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 #if defined(__x86_64__)
 #define cpu_relax() __asm__ volatile("pause" : : : "memory")
+static inline ulong clock_now(void)
+{
+	uint lo, hi;
+
+	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	return (ulong)hi << 32 | lo;
+}
 #elif defined(__aarch64__)
 #define cpu_relax() __asm__ volatile("yield" : : : "memory")
+static inline ulong clock_now(void)
+{
+	ulong t;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+	return t;
+}
 #else
 #define cpu_relax()
+#define clock_now() 0
 #endif
 #endif
 

@@ -203,7 +203,7 @@ INLINED void matmul(const int T, int id, OPERAND_ARGS, RESULT_ARGS)
 	}
 }
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 #define MATMUL_KERNEL(T)                                                                          \
 	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS)                                       \
 	{                                                                                         \

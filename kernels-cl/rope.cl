@@ -84,7 +84,7 @@ INLINED int rope_head(int h, int row, ROPE_ARGS, CACHE_ARGS)
 	return amax >= as_int(KV == 0 && h >= n_heads ? NUM_HALF_MAX : NUM_QKV_MAX);
 }
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 /* A work-item a head; global (q heads + 2 * KV heads, rows). */
 __kernel void rope(ROPE_ARGS, CACHE_ARGS, int step, __global int *failed)
 {

@@ -2,15 +2,15 @@
 /*
  * rows.cl: the steps between the matmuls, a row (token) at a time: embedding, norm, activation function,
  * quantizer, cut, gather. All of them end in groups of 32 columns, a group by one work-item, which
- * takes more of them where the global size is smaller than a row. -DSHERD_LAYER: without the kernels, for
- * layer.cl, which calls their bodies.
+ * takes more of them where the global size is smaller than a row. -DSHERD_WALK: without the kernels, for
+ * walk.cl, which calls their bodies.
  */
 #include "group.h"
 
 #define EACH_GROUP(g, width) \
 	for (int g = get_global_id(0); g < ((width) + 31) / 32; g += get_global_size(0))
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 /* A = src, quantized. Global: (groups or fewer, rows). */
 __kernel void quantize(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
 		       __global int *failed)
@@ -45,7 +45,7 @@ INLINED int activate_group(__global const float *s, int row, int g, int width, i
 	return put_group(x, row, g, width, QUANT_PASS);
 }
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 __kernel void activate(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
 		       __global int *failed, int act, int gated)
 {
@@ -154,7 +154,7 @@ INLINED int norm_row(__global const float *s, int row, int width, int l, int n_i
 	return bad;
 }
 
-#ifndef SHERD_LAYER
+#ifndef SHERD_WALK
 /* A work-group a row: global (local size, rows). */
 __kernel void norm(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
 		   __global int *failed, NORM_ARGS)

@@ -63,9 +63,9 @@ variants()
 	matmul_float.cl)
 		printf -- '-DELEM=%s\n' 2 3 4
 		;;
-	layer.cl)
+	walk.cl)
 		# a whole layer: both widths, both groups, with and without minima, each cache
-		printf -- '-DSHERD_LAYER -DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s -DKV=%s -DHEAD_DIM=%s\n' \
+		printf -- '-DSHERD_WALK -DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s -DKV=%s -DHEAD_DIM=%s\n' \
 			4 32 0 0 0 64 8 16 1 2 1 96 4 32 0 1 2 32 4 16 1 2 0 64
 		;;
 	limits.cl)
@@ -110,12 +110,12 @@ check()
 	local file=$1 variant=$3 name shape path instruction machine
 
 	read -r name shape path instruction machine <<<"$2"
-	[[ $file != layer.cl || $shape == WIDE ]] || return 0 # CPUs only
+	[[ $file != walk.cl || $shape == WIDE ]] || return 0 # CPUs only
 	n=$((n + 1))
 	if ! compile "$file" "$machine" "$(language "$path") -DSHERD_SHAPE_$shape=1 \
 		-DSHERD_DOT_$path=1 $variant" >"$tmp/log" 2>&1; then
 		sed 's/^/# /' "$tmp/log"
-	elif [[ $file == matmul.cl || $file == layer.cl && $path != AMX ]] && ! grep -q "$instruction" "$tmp/out"; then
+	elif [[ $file == matmul.cl || $file == walk.cl && $path != AMX ]] && ! grep -q "$instruction" "$tmp/out"; then
 		echo "# no $instruction in what was compiled"
 	else
 		echo "ok $n - $file for $name $variant"

@@ -216,7 +216,7 @@ static int one_cpu(void **state)
 	return forget(state);
 }
 
-#define LAYER "layer.4.32.0.0.0.32"
+#define WALK "walk.4.32.0.0.0.32"
 
 /* And PoCL, whose count of threads is in the environment of who starts the test, hears of it. */
 static void layers_are_tested_with_all_cpus_whatever_was_asked_for(void **state)
@@ -228,10 +228,10 @@ static void layers_are_tested_with_all_cpus_whatever_was_asked_for(void **state)
 	(void)state;
 	run_on(2);
 	fake_sherd("echo \"$* count ${POCL_MAX_PTHREAD_COUNT-none}.\" >>\"$XDG_CACHE_HOME/log\"");
-	assert_int_equal(prove("auto", "rows," LAYER, &err), 0); /* asks for one thread */
+	assert_int_equal(prove("auto", "rows," WALK, &err), 0); /* asks for one thread */
 	assert_int_equal(sherd_read_file(path, 4096, &log, &len, &err), 0);
 	assert_non_null(strstr(log, "--programs rows --threads 1 count none."));
-	assert_non_null(strstr(log, "--programs " LAYER " --threads 2 count none."));
+	assert_non_null(strstr(log, "--programs " WALK " --threads 2 count none."));
 	free(log);
 	free(path);
 }
@@ -255,21 +255,21 @@ static void what_few_workers_have_shown_of_a_layer_is_not_remembered(void **stat
 
 	(void)state;
 	setenv("PATH", real_path, 1); /* no command: the test runs here, with the one thread */
-	if (prove("cpu", "rows," LAYER, &err))
+	if (prove("cpu", "rows," WALK, &err))
 		fail_msg("%s", err.msg);
 	assert_true(is_proven("cpu", "rows"));
-	assert_true(is_proven("cpu", LAYER)); /* there is one CPU */
+	assert_true(is_proven("cpu", WALK)); /* there is one CPU */
 	forget(state);
 	run_on(2);
-	assert_false(is_proven("cpu", LAYER));
-	assert_int_equal(prove("cpu", "rows," LAYER, &err), 0);
+	assert_false(is_proven("cpu", WALK));
+	assert_int_equal(prove("cpu", "rows," WALK, &err), 0);
 	assert_true(is_proven("cpu", "rows"));
-	assert_false(is_proven("cpu", LAYER));
+	assert_false(is_proven("cpu", WALK));
 	run_on(1);
-	assert_int_equal(prove("cpu", LAYER, &err), 0);
-	assert_true(is_proven("cpu", LAYER));
+	assert_int_equal(prove("cpu", WALK, &err), 0);
+	assert_true(is_proven("cpu", WALK));
 	run_on(2);
-	assert_false(is_proven("cpu", LAYER)); /* another number of CPUs, another test */
+	assert_false(is_proven("cpu", WALK)); /* another number of CPUs, another test */
 }
 
 static struct sherd_model *open_tiny(const char *path, bool untested)
@@ -316,8 +316,8 @@ static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(vo
 	free(path);
 }
 
-/* All programs have passed but the one that does whole layers, which the script fails. */
-static void a_layer_program_that_failed_costs_speed_and_a_remark_and_no_more(void **state)
+/* All programs have passed but the one that walks, which the script fails. */
+static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void **state)
 {
 	char key[SHERD_SHA256_HEX], *path;
 	struct sherd_cl c;
@@ -333,7 +333,7 @@ static void a_layer_program_that_failed_costs_speed_and_a_remark_and_no_more(voi
 	layers = c.dev->info.is_cpu;
 	sherd_cl_close(&c);
 	if (!layers) {
-		print_message("skipped: no whole layers on this device\n");
+		print_message("skipped: no walks on this device\n");
 		skip();
 	}
 	fake_sherd(LOG "echo another sum; exit 3");
@@ -386,7 +386,7 @@ int main(void)
 		cmocka_unit_test_setup(
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
 		cmocka_unit_test_setup(
-			a_layer_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
+			a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
 		cmocka_unit_test_setup(an_untested_device_has_no_profile, forget),
 	};
 

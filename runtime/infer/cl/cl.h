@@ -11,9 +11,9 @@
 #include "device/device.h"
 #include "infer/act.h"
 #include "infer/kv.h"
-#include "layer.h"
+#include "walk.h"
 
-enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT, SHERD_CL_LAYER };
+enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT, SHERD_CL_WALK };
 
 enum sherd_cl_kernel {
 	/* rows */
@@ -33,15 +33,16 @@ enum sherd_cl_kernel {
 	SHERD_K_MATMUL_8,
 	SHERD_K_MATMUL_TILE, /* many tokens, in the wide shape; by a matrix unit where there is one */
 	SHERD_K_MATMUL_GATED, /* a gated feed-forward network's first half, likewise */
-	/* layer */
-	SHERD_K_LAYER,
+	/* walk */
+	SHERD_K_WALK,
+	SHERD_K_ADDRESS,
 	SHERD_N_KERNELS,
 };
 
 struct sherd_cl_program {
 	char spec[32];
 	enum sherd_cl_kind kind;
-	/* int: bits, group, scale f32?, min; attention: KV type, head_dim; layer: int's, attention's;
+	/* int: bits, group, scale f32?, min; attention: KV type, head_dim; walk: int's, attention's;
 	 * float: element */
 	int arg[6];
 	cl_program program;
@@ -58,6 +59,7 @@ struct sherd_cl_time {
 	double seconds;
 	double bytes, ops;
 	unsigned calls;
+	double share; /* of the walk before it, whose event is the only one; 0: has an event of its own */
 };
 
 struct sherd_cl {
@@ -88,8 +90,8 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 void sherd_cl_close(struct sherd_cl *c);
 /* Adds the program to those that c has, unbuilt; -EINVAL for a spec that makes no sense. */
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
-/* Takes the programs that do whole layers out again; false: there are none. */
-bool sherd_cl_drop_layers(struct sherd_cl *c);
+/* Takes the walk programs out again; false: there are none. */
+bool sherd_cl_drop_walks(struct sherd_cl *c);
 void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size);
 /* Builds all programs that were added, or one of them, and finds their kernels. */
 int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
@@ -98,13 +100,26 @@ int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struc
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources);
 const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
-/* The programs for a format, for layers of it with such a cache, ...; NULL: there is none. */
+/* The programs for a format, for walks over it with such a cache, ...; NULL: there is none. */
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
-struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f,
-						const struct sherd_kv_shape *kv);
+struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,
+					       const struct sherd_kv_shape *kv);
 struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
 						    const struct sherd_kv_shape *kv);
 struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
+
+/* --- the profile: what the next launch is, or a walk's step was; nothing where it is off --- */
+
+/* @bytes: a column's. */
+void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width);
+void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f, int n);
+void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s);
+void sherd_cl_note_merge(struct sherd_cl *c, int n, int n_heads, int n_parts, int head_dim);
+void sherd_cl_note_walk(struct sherd_cl *c, int n_steps);
+/* What was noted took @share of the last walk's time. */
+void sherd_cl_note_part(struct sherd_cl *c, double share);
+/* Where the launch that was noted leaves its event; NULL: the profile is off, or has no room. */
+cl_event *sherd_cl_next_event(struct sherd_cl *c);
 
 /* --- kernels: all take device buffers, enqueue, and leave a failure in c->rc --- */
 
@@ -176,31 +191,28 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
 
-struct sherd_cl_layer_matrix {
-	const struct sherd_cl_matrix *w;
-	cl_mem bias;
-};
-
-/* One layer for one token; every matrix has the layer program's format. */
-struct sherd_cl_layer {
-	struct sherd_layer_shape shape;
-	cl_mem counters; /* SHERD_CL_LAYER_COUNTERS bytes of zeros, at that times shape.slot */
-	cl_mem x, qkv, ffn;
-	cl_mem norm_1, norm_1_bias, norm_2, norm_2_bias;
-	struct sherd_cl_layer_matrix qkv_w, out_w, up_w, down_w;
+/* A run of steps for one row, in one launch: see walk.h. */
+struct sherd_cl_walk {
+	struct sherd_walk run;
+	struct sherd_cl_program *program; /* whose format every matrix of the run has */
+	cl_mem steps; /* struct sherd_walk_step [] */
+	cl_mem counters; /* struct sherd_walk_counters [], zeros from run.first on */
+	cl_mem x, qkv, ffn, logits;
 	cl_mem rope, parts, tiles;
-	int layer; /* in the cache */
 };
-#define SHERD_CL_LAYER_COUNTERS (LAYER_COUNTERS * sizeof(struct sherd_layer_counters))
 
-void sherd_cl_layer(struct sherd_cl *c, const struct sherd_cl_layer *l,
-		    const struct sherd_cl_cache *cache, const struct sherd_cl_act *a);
+void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w, const struct sherd_cl_cache *cache,
+		   const struct sherd_cl_act *a);
+/* Where the device has @m, for a step's table; 0 for NULL, and after a failure (c->rc). Waits. */
+cl_ulong sherd_cl_address(struct sherd_cl *c, cl_mem m);
+/* One of the walk programs; NULL: there is none. */
+struct sherd_cl_program *sherd_cl_any_walk(struct sherd_cl *c);
 /*
- * The spec of the program that does whole layers in this format, with such a cache; false if there is none:
- * not in the SIMT shape, nor where there are more workers than CPUs, as they wait for each other awake.
+ * The spec of the program that walks over matrices of this format, with such a cache; false if there is
+ * none: not in the SIMT shape, nor where there are more workers than CPUs, as they wait for each other awake.
  */
-bool sherd_cl_layer_spec(const struct sherd_cl *c, const struct sherd_format *f,
-			 const struct sherd_kv_shape *kv, char *spec, size_t size);
+bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
+			const struct sherd_kv_shape *kv, char *spec, size_t size);
 /* Writes the tiles of a batch; returns how many. @tiles NULL: only counts. */
 int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles);
 

@@ -121,8 +121,7 @@ static void run_act(struct cl_exec *x, const struct sherd_op *op)
 			  op->width, &a);
 }
 
-/* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
-static void grow_logits(struct cl_exec *x, struct sherd_error *err)
+void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err)
 {
 	struct sherd_cl_rows *l = &x->buf[SHERD_BUF_LOGITS];
 
@@ -166,7 +165,7 @@ static void run_matmul(struct cl_exec *x, int i, const struct sherd_op *op, stru
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
 
 	if (op->dst == SHERD_BUF_LOGITS)
-		grow_logits(x, err);
+		sherd_clx_grow_logits(x, err);
 	sherd_cl_matmul(&x->c, 0, &m->w, &x->act, x->n, m->bias, op->residual, x->buf[op->dst],
 			op->dst_col);
 }
@@ -238,8 +237,10 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 {
 	const struct sherd_op *op = &x->program->ops[i];
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
-	int n;
+	int n = sherd_clx_walk(x, i, err);
 
+	if (n)
+		return n;
 	x->c.step = i;
 	switch (op->kind) {
 	case SHERD_OP_EMBED:
@@ -253,9 +254,6 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 		run_gather(x);
 		break;
 	case SHERD_OP_NORM:
-		n = sherd_clx_layer(x, i, err);
-		if (n)
-			return n;
 		run_norm(x, i, op);
 		break;
 	case SHERD_OP_MATMUL:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step list with
- * it, cl_layer.c does a layer at once where that is possible, cl_profile.c reads its clocks.
+ * it, cl_walk.c does many of them at once where that is possible, cl_profile.c reads its clocks.
  */
 #ifndef SHERD_CL_EXEC_H
 #define SHERD_CL_EXEC_H
@@ -24,6 +24,7 @@ struct cl_exec {
 	struct sherd_cl_act act, other; /* A; what a fused step writes while it reads A: then they swap */
 	int logit_rows;
 	cl_mem pool, parts, wire;
+	cl_mem steps; /* walk.cl's table; NULL: step by step */
 	size_t parts_size;
 	cl_mem inputs, input[N_INPUTS]; /* one buffer, and its parts */
 	size_t input_at[N_INPUTS + 1];
@@ -56,11 +57,16 @@ struct sherd_cl_act sherd_clx_wanted(struct sherd_cl_act a, const struct sherd_o
 /* How many chunks attention spreads over work-items, 0 if each walks its own; grows x->parts. */
 int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err);
 
-/* --- whole layers --- */
+/* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
+void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err);
 
-/* Adds the programs that do the model's layers at once. */
-int sherd_clx_add_layers(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err);
-/* Runs the layer that begins at op @i in one launch and returns its number of ops, or returns 0. */
-int sherd_clx_layer(struct cl_exec *x, int i, struct sherd_error *err);
+/* --- many steps in one launch --- */
+
+/* Adds the programs that walk over the model's matrices. */
+int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err);
+/* Writes the table of steps, once weights and cache are there. */
+int sherd_clx_make_walk(struct cl_exec *x, struct sherd_error *err);
+/* Runs the ops from @i on in one launch, as far as that goes, and returns how many; 0: none. */
+int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err);
 
 #endif

@@ -32,39 +32,6 @@ static cl_mem or_none(const struct sherd_cl *c, cl_mem m)
 	return m ? m : c->none;
 }
 
-/* What the next launch is, for the profile. */
-static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!c->profiling)
-		return;
-	c->what = (struct sherd_cl_time){ .name = name, .bytes = bytes, .ops = ops };
-	va_start(ap, fmt);
-	vsnprintf(c->what.shape, sizeof(c->what.shape), fmt, ap);
-	va_end(ap);
-}
-
-static cl_event *next_event(struct sherd_cl *c)
-{
-	int cap = c->cap_events ? 2 * c->cap_events : 1024;
-	void *events, *times;
-
-	if (!c->profiling)
-		return NULL;
-	if (c->n_events == c->cap_events) {
-		events = realloc(c->events, cap * sizeof(*c->events));
-		c->events = events ? events : c->events;
-		times = realloc(c->times, cap * sizeof(*c->times));
-		c->times = times ? times : c->times;
-		if (!events || !times)
-			return NULL;
-		c->cap_events = cap;
-	}
-	c->times[c->n_events] = c->what;
-	return &c->events[c->n_events++];
-}
-
 static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl_kernel k, int dims,
 		   const size_t *global, const size_t *local, int n_args, const struct arg *args)
 {
@@ -75,7 +42,7 @@ static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl
 		c->rc = clSetKernelArg(p->kernel[k], i, args[i].size, args[i].value);
 	if (c->rc)
 		return;
-	event = next_event(c);
+	event = sherd_cl_next_event(c);
 	c->rc = clEnqueueNDRangeKernel(c->dev->queue, p->kernel[k], dims, NULL, global, local, 0, NULL,
 				       event);
 	if (c->rc && event)
@@ -115,8 +82,7 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 				    ARG(pos), ARG(pos_format), ARG(p->values), ARG(pos_scales),
 				    ARG(pos_mins), ARG(has_positions) };
 
-	note(c, n * width * (4.0 + sherd_elem_bits(table->fmt.elem) / 8.0), 0, "embed", "%d x %d", n,
-	     width);
+	sherd_cl_note_rows(c, "embed", 4.0 + sherd_elem_bits(table->fmt.elem) / 8.0, n, width);
 	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);
 }
 
@@ -148,11 +114,11 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 				    ARG(layer), ARG(has_bias), ARG(eps), ARG(inv_n) };
 
 	if (norm == SHERD_NORM_NONE) {
-		note(c, 4.0 * n * width, 0, "quantize", "%d x %d", n, width);
+		sherd_cl_note_rows(c, "quantize", 4, n, width);
 		launch_groups(c, SHERD_K_QUANTIZE, width, n, 11, args);
 		return;
 	}
-	note(c, 4.0 * n * width, 0, "norm", "%d x %d", n, width);
+	sherd_cl_note_rows(c, "norm", 4, n, width);
 	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM, 2, global, local, args);
 }
 
@@ -164,7 +130,7 @@ void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struc
 	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(width), ACT_ARGS(to),
 				    ARG(c->step), ARG(c->failed), ARG(which), ARG(is_gated) };
 
-	note(c, 4.0 * n * width * (1 + gated), 0, "activate", "%d x %d", n, width);
+	sherd_cl_note_rows(c, "activate", gated ? 8 : 4, n, width);
 	launch_groups(c, SHERD_K_ACTIVATE, width, n, ARRAY_SIZE(args), args);
 }
 
@@ -173,7 +139,7 @@ void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, 
 	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wire),
 				    ARG(c->step), ARG(c->failed) };
 
-	note(c, 8.0 * n * width, 0, "cut", "%d x %d", n, width);
+	sherd_cl_note_rows(c, "cut", 8, n, width);
 	launch_groups(c, SHERD_K_CUT, width, n, ARRAY_SIZE(args), args);
 }
 
@@ -182,7 +148,7 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 	size_t global = DIV_ROUND_UP(width, 32), one = 1;
 	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wanted), ARG(n) };
 
-	note(c, 8.0 * n * width, 0, "gather", "%d x %d", n, width);
+	sherd_cl_note_rows(c, "gather", 8, n, width);
 	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL, args);
 }
 
@@ -194,20 +160,6 @@ static enum sherd_cl_kernel matmul_variant(const struct sherd_cl_program *p, int
 	if (n == 1)
 		return SHERD_K_MATMUL_1;
 	return n <= 4 ? SHERD_K_MATMUL_4 : SHERD_K_MATMUL_8;
-}
-
-static void note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
-			int n)
-{
-	size_t v, s, m;
-	char fmt[24];
-
-	if (!c->profiling)
-		return;
-	sherd_format_sizes(&w->fmt, &v, &s, &m);
-	sherd_format_name(&w->fmt, fmt, sizeof(fmt));
-	note(c, v + s + m, 2.0 * w->fmt.rows * w->fmt.cols * n, sherd_cl_kernel_name(k),
-	     "%u x %u x %d %s", w->fmt.rows, w->fmt.cols, n, fmt);
 }
 
 void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
@@ -236,7 +188,7 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 		local = SIMT_LOCAL;
 		global = ROUND_UP(blocks * SHERD_TILE_ROWS, local);
 	}
-	note_matmul(c, k, w, n);
+	sherd_cl_note_matmul(c, k, &w->fmt, n);
 	if (p->kind == SHERD_CL_INT)
 		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(int_args), int_args);
 	else
@@ -263,7 +215,7 @@ void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
 				    ARG(a->groups), ARG(halves), ARG(rows), ARG(n_groups), ARG(n),
 				    ARG(which), ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
 
-	note_matmul(c, SHERD_K_MATMUL_GATED, w, n);
+	sherd_cl_note_matmul(c, SHERD_K_MATMUL_GATED, &w->fmt, n);
 	launch(c, p, SHERD_K_MATMUL_GATED, 1, &global, &local, ARRAY_SIZE(args), args);
 }
 
@@ -294,7 +246,7 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 				    ARG(dim), ARG(half), ARG(q_scale), CACHE_ARGS(cache, x),
 				    ARG(c->step), ARG(c->failed) };
 
-	note(c, 4.0 * n * qkv.stride, 0, "rope", "%d x %d", n, qkv.stride);
+	sherd_cl_note_rows(c, "rope", 4, n, qkv.stride);
 	LAUNCH(c, program, SHERD_K_ROPE, 2, global, wide(c) ? one : NULL, args);
 }
 
@@ -345,48 +297,47 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 				     ARG(n_heads), ARG(cache->pos), ACT_ARGS(to), ARG(c->step),
 				     ARG(c->failed) };
 
-	note(c, c->kv_rows * 2.0 * n_kv * sherd_kv_side_bytes(&cache->shape) / SHERD_PAGE,
-	     c->q_rows * 4.0 * n_heads * cache->shape.head_dim, "attend", "%d rows, %d heads of %d", n,
-	     n_heads, cache->shape.head_dim);
+	sherd_cl_note_attend(c, n, n_heads, &cache->shape);
 	LAUNCH(c, program, SHERD_K_ATTEND, 3, global, local, args);
 	if (!n_parts)
 		return;
-	note(c, 4.0 * n * n_heads * n_parts * sherd_cl_part_floats(c, cache->shape.head_dim), 0,
-	     "attend_merge", "%d rows, %d parts", n, n_parts);
+	sherd_cl_note_merge(c, n, n_heads, n_parts, cache->shape.head_dim);
 	LAUNCH(c, program, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL, merge);
 }
 
-void sherd_cl_layer(struct sherd_cl *c, const struct sherd_cl_layer *l,
-		    const struct sherd_cl_cache *cache, const struct sherd_cl_act *a)
+void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w, const struct sherd_cl_cache *cache,
+		   const struct sherd_cl_act *a)
 {
-	const struct sherd_cl_layer_matrix *m[] = { &l->qkv_w, &l->out_w, &l->up_w, &l->down_w };
-	struct sherd_cl_program *p = sherd_cl_layer_program(c, &l->qkv_w.w->fmt, &cache->shape);
-	struct cache_args x = cache_args(&cache->shape, l->layer);
-	size_t global = 2 * l->shape.workers, local = 1;
-	cl_mem norm_1_bias = or_none(c, l->norm_1_bias), norm_2_bias = or_none(c, l->norm_2_bias);
-	cl_mem rope = or_none(c, l->rope), parts = or_none(c, l->parts), mins[4], bias[4];
+	struct cache_args x = cache_args(&cache->shape, 0);
+	size_t global = 2 * w->run.workers, local = 1;
+	cl_mem rope = or_none(c, w->rope), parts = or_none(c, w->parts), logits = or_none(c, w->logits);
 	struct sherd_cl_act to = all_of(c, a);
-	size_t v, s, b, bytes = 0;
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		mins[i] = or_none(c, m[i]->w->mins);
-		bias[i] = or_none(c, m[i]->bias);
-		sherd_format_sizes(&m[i]->w->fmt, &v, &s, &b);
-		bytes += v + s + b;
-	}
 	const struct arg args[] = {
-		ARG(l->shape),	      ARG(l->counters),	    ARG(l->x),		  ARG(l->qkv),
-		ARG(l->ffn),	      ARG(l->norm_1),	    ARG(norm_1_bias),	  ARG(l->norm_2),
-		ARG(norm_2_bias),     ARG(m[0]->w->values), ARG(m[0]->w->scales), ARG(mins[0]),
-		ARG(bias[0]),	      ARG(m[1]->w->values), ARG(m[1]->w->scales), ARG(mins[1]),
-		ARG(bias[1]),	      ARG(m[2]->w->values), ARG(m[2]->w->scales), ARG(mins[2]),
-		ARG(bias[2]),	      ARG(m[3]->w->values), ARG(m[3]->w->scales), ARG(mins[3]),
-		ARG(bias[3]),	      ARG(rope),	    ARG(parts),		  ARG(l->tiles),
-		CACHE_ARGS(cache, x), ARG(to.a),	    ARG(to.a_stride),	  ARG(to.q),
-		ARG(to.groups),	      ARG(to.halves),	    ARG(c->failed)
+		ARG(w->run),	     ARG(w->steps),	ARG(w->counters),  ARG(w->x),
+		ARG(w->qkv),	     ARG(w->ffn),	ARG(logits),	   ARG(rope),
+		ARG(parts),	     ARG(w->tiles),	ARG(cache->pool),  ARG(cache->pages),
+		ARG(cache->pages_stride), ARG(cache->item), ARG(cache->pos), ARG(x.page_bytes),
+		ARG(x.side_bytes),   ARG(to.a),		ARG(to.a_stride),  ARG(to.q),
+		ARG(to.groups),	     ARG(to.halves),	ARG(c->failed)
 	};
 
-	note(c, bytes, 0, "layer", "%d, %d heads, ffn %d", l->shape.hidden, l->shape.n_heads, l->shape.ffn);
-	launch(c, p, SHERD_K_LAYER, 1, &global, &local, ARRAY_SIZE(args), args);
+	sherd_cl_note_walk(c, w->run.end - w->run.first);
+	launch(c, w->program, SHERD_K_WALK, 1, &global, &local, ARRAY_SIZE(args), args);
+}
+
+cl_ulong sherd_cl_address(struct sherd_cl *c, cl_mem m)
+{
+	struct sherd_cl_program *p = sherd_cl_any_walk(c);
+	size_t one = 1;
+	cl_ulong at = 0;
+	cl_int i = 0;
+	const struct arg args[] = { ARG(m), ARG(c->none), ARG(i) };
+
+	if (!m)
+		return 0;
+	launch(c, p, SHERD_K_ADDRESS, 1, &one, &one, ARRAY_SIZE(args), args);
+	if (!c->rc)
+		c->rc = clEnqueueReadBuffer(c->dev->queue, c->none, CL_TRUE, 0, sizeof(at), &at, 0, NULL,
+					    NULL);
+	return c->rc ? 0 : at;
 }

@@ -48,11 +48,10 @@ int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
 {
 	int group = x->hp->n_heads / x->hp->n_kv_heads;
 	size_t tiles = DIV_ROUND_UP((size_t)x->n_batch * group, SHERD_CL_TILE_QUERIES) + x->n_batch;
-	size_t n_layers = x->shape.n_layers;
 	const size_t row = 4 * (size_t)x->n_batch; /* a number a row */
 	const size_t sizes[N_INPUTS] = {
 		[IN_FAILED] = 64,
-		[IN_COUNTERS] = n_layers * SHERD_CL_LAYER_COUNTERS,
+		[IN_COUNTERS] = x->program->n_ops * sizeof(struct sherd_walk_counters),
 		[IN_TOKENS] = row,
 		[IN_POS] = row,
 		[IN_ITEM] = row,
@@ -108,6 +107,7 @@ static void cl_close(struct sherd_exec *e)
 	release_act(&x->other);
 	sherd_clx_release(&x->pool);
 	sherd_clx_release(&x->parts);
+	sherd_clx_release(&x->steps);
 	sherd_clx_release(&x->wire);
 	for (i = 0; i < N_INPUTS; i++)
 		sherd_clx_release(&x->input[i]);
@@ -211,7 +211,7 @@ static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
 	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
 }
 
-/* The device with all programs that the model needs, proven and built; without layer.cl, should that fail. */
+/* The device with all programs that the model needs, proven and built; without walk.cl, should that fail. */
 static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
 		       struct sherd_error *err)
 {
@@ -223,11 +223,11 @@ static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, con
 		rc = add_programs(x, p, err);
 	if (rc)
 		return rc;
-	rc = sherd_clx_add_layers(x, p, &why);
+	rc = sherd_clx_add_walks(x, p, &why);
 	if (!rc)
 		rc = prove_and_build(x, p, &why);
-	if (rc && sherd_cl_drop_layers(&x->c) && !prove_and_build(x, p, err)) {
-		snprintf(note, sizeof(note), "whole layers fail here, and each step is a launch, which is slower: %s", why.msg);
+	if (rc && sherd_cl_drop_walks(&x->c) && !prove_and_build(x, p, err)) {
+		snprintf(note, sizeof(note), "walk.cl fails here, and each step is a launch, which is slower: %s", why.msg);
 		if (p->note)
 			p->note(p->ctx, note);
 		return 0;
@@ -275,6 +275,8 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 		rc = make_buffers(x, err);
 	if (!rc)
 		rc = make_cache(x, p, err);
+	if (!rc)
+		rc = sherd_clx_make_walk(x, err);
 	sherd_clx_release(&x->c.failed); /* from now on a part of the upload */
 	if (!rc)
 		rc = sherd_clx_inputs(x, DIV_ROUND_UP(p->program->n_ctx, SHERD_PAGE), err);

@@ -35,11 +35,22 @@ static int add_time(struct sherd_cl_time *rows, int n, const struct sherd_cl_tim
 	return n;
 }
 
+static double event_seconds(cl_event e)
+{
+	cl_ulong from, to;
+
+	if (clGetEventProfilingInfo(e, CL_PROFILING_COMMAND_START, sizeof(from), &from, NULL) ||
+	    clGetEventProfilingInfo(e, CL_PROFILING_COMMAND_END, sizeof(to), &to, NULL))
+		return 0;
+	return 1e-9 * (to - from);
+}
+
+/* A walk has one event, and its steps' rows instead of one of its own. */
 int sherd_cl_exec_times(struct sherd_exec *e, struct sherd_cl_time **times, int *n)
 {
 	struct cl_exec *x = (struct cl_exec *)e;
 	struct sherd_cl *c = &x->c;
-	cl_ulong from, to;
+	double seconds = 0;
 	int i;
 
 	*n = 0;
@@ -50,12 +61,15 @@ int sherd_cl_exec_times(struct sherd_exec *e, struct sherd_cl_time **times, int 
 	if (!*times)
 		return -ENOMEM;
 	for (i = 0; i < c->n_events; i++) {
-		if (!clGetEventProfilingInfo(c->events[i], CL_PROFILING_COMMAND_START, sizeof(from), &from,
-					     NULL) &&
-		    !clGetEventProfilingInfo(c->events[i], CL_PROFILING_COMMAND_END, sizeof(to), &to,
-					     NULL))
-			*n = add_time(*times, *n, &c->times[i], 1e-9 * (to - from));
-		clReleaseEvent(c->events[i]);
+		const struct sherd_cl_time *t = &c->times[i];
+		bool parted = i + 1 < c->n_events && c->times[i + 1].share > 0;
+
+		if (!t->share)
+			seconds = event_seconds(c->events[i]);
+		if (t->share || !parted)
+			*n = add_time(*times, *n, t, t->share ? t->share * seconds : seconds);
+		if (c->events[i])
+			clReleaseEvent(c->events[i]);
 	}
 	c->n_events = 0;
 	return 0;

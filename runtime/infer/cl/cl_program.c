@@ -21,7 +21,8 @@ static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_MATMUL_8] = "matmul_8",
 	[SHERD_K_MATMUL_TILE] = "matmul_tile",
 	[SHERD_K_MATMUL_GATED] = "matmul_gated",
-	[SHERD_K_LAYER] = "layer",
+	[SHERD_K_WALK] = "walk",
+	[SHERD_K_ADDRESS] = "address",
 };
 
 /* Of each kind: its first and last kernel. */
@@ -30,7 +31,7 @@ static const enum sherd_cl_kernel kernels_of[][2] = {
 	[SHERD_CL_ATTENTION] = { SHERD_K_ROPE, SHERD_K_ATTEND_MERGE },
 	[SHERD_CL_INT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_GATED },
 	[SHERD_CL_FLOAT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_8 },
-	[SHERD_CL_LAYER] = { SHERD_K_LAYER, SHERD_K_LAYER },
+	[SHERD_CL_WALK] = { SHERD_K_WALK, SHERD_K_ADDRESS },
 };
 
 /* Cuts "/@word" off @name's end, if it is there. */
@@ -111,7 +112,8 @@ void sherd_cl_close(struct sherd_cl *c)
 	for (i = 0; i < c->n_programs; i++)
 		release_program(&c->programs[i]);
 	for (i = 0; i < c->n_events; i++)
-		clReleaseEvent(c->events[i]);
+		if (c->events[i])
+			clReleaseEvent(c->events[i]);
 	free(c->events);
 	free(c->times);
 	if (c->none)
@@ -148,8 +150,8 @@ void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size)
 		snprintf(spec, size, "float.%d", a[0]);
 }
 
-bool sherd_cl_layer_spec(const struct sherd_cl *c, const struct sherd_format *f,
-			 const struct sherd_kv_shape *kv, char *spec, size_t size)
+bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
+			const struct sherd_kv_shape *kv, char *spec, size_t size)
 {
 	int a[4];
 
@@ -157,7 +159,7 @@ bool sherd_cl_layer_spec(const struct sherd_cl *c, const struct sherd_format *f,
 	    args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
 	    (int)c->dev->info.compute_units > sherd_device_host_cpus())
 		return false;
-	snprintf(spec, size, "layer.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type, kv->head_dim);
+	snprintf(spec, size, "walk.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type, kv->head_dim);
 	return true;
 }
 
@@ -184,9 +186,9 @@ static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 		p->kind = SHERD_CL_ATTENTION;
 		return attention_args_ok(a);
 	}
-	if (sscanf(spec, "layer.%d.%d.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &end) == 6 &&
+	if (sscanf(spec, "walk.%d.%d.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &end) == 6 &&
 	    !spec[end]) {
-		p->kind = SHERD_CL_LAYER;
+		p->kind = SHERD_CL_WALK;
 		return int_args_ok(a) && attention_args_ok(a + 4) && a[5] % 32 == 0;
 	}
 	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 && !spec[end]) {
@@ -218,12 +220,12 @@ int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err)
 	return 0;
 }
 
-bool sherd_cl_drop_layers(struct sherd_cl *c)
+bool sherd_cl_drop_walks(struct sherd_cl *c)
 {
 	int i, n = c->n_programs;
 
 	for (i = c->n_programs = 0; i < n; i++) {
-		if (c->programs[i].kind == SHERD_CL_LAYER)
+		if (c->programs[i].kind == SHERD_CL_WALK)
 			release_program(&c->programs[i]);
 		else
 			c->programs[c->n_programs++] = c->programs[i];
@@ -253,10 +255,10 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d", a[0], a[1], a[2],
 			 a[3]);
 		break;
-	case SHERD_CL_LAYER:
-		source[0] = "layer.cl";
+	case SHERD_CL_WALK:
+		source[0] = "walk.cl";
 		snprintf(options, size,
-			 "-DSHERD_LAYER -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d",
+			 "-DSHERD_WALK -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d",
 			 a[0], a[1], a[2], a[3], a[4], a[5]);
 		break;
 	case SHERD_CL_FLOAT:
@@ -340,12 +342,17 @@ struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct s
 	return find(c, kind, arg, 4);
 }
 
-struct sherd_cl_program *sherd_cl_layer_program(struct sherd_cl *c, const struct sherd_format *f,
-						const struct sherd_kv_shape *kv)
+struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,
+					       const struct sherd_kv_shape *kv)
 {
 	int arg[6] = { [4] = kv->type, [5] = kv->head_dim };
 
-	return args_of(f, arg) == SHERD_CL_INT ? find(c, SHERD_CL_LAYER, arg, 6) : NULL;
+	return args_of(f, arg) == SHERD_CL_INT ? find(c, SHERD_CL_WALK, arg, 6) : NULL;
+}
+
+struct sherd_cl_program *sherd_cl_any_walk(struct sherd_cl *c)
+{
+	return find(c, SHERD_CL_WALK, NULL, 0);
 }
 
 struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,

@@ -21,8 +21,8 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 {
 	const char *sources[2];
 	char options[128], *text, *both;
-	/* with more workers a layer's is another test; the other kernels' work-items never meet */
-	int workers = p->kind == SHERD_CL_LAYER ? sherd_device_host_cpus() : 1, n;
+	/* with more workers a walk's is another test; the other kernels' work-items never meet */
+	int workers = p->kind == SHERD_CL_WALK ? sherd_device_host_cpus() : 1, n;
 
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 	text = sherd_device_source(sources, n, NULL);
@@ -148,7 +148,7 @@ static void *run_child(void *arg)
 
 		len += snprintf(specs + len, sizeof(specs) - len, "%s%s", i ? "," : "", p->spec);
 		/* its verdict will do for any number of workers */
-		if (p->kind == SHERD_CL_LAYER)
+		if (p->kind == SHERD_CL_WALK)
 			n_threads = sherd_device_host_cpus();
 	}
 	snprintf(threads, sizeof(threads), "%d", n_threads);

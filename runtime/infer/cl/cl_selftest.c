@@ -145,8 +145,8 @@ static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
 		case SHERD_CL_ATTENTION:
 			sherd_st_attention(t, p, round);
 			break;
-		case SHERD_CL_LAYER:
-			sherd_st_layer(t, p, round);
+		case SHERD_CL_WALK:
+			sherd_st_walk(t, p, round);
 			break;
 		default:
 			sherd_st_matmul(t, p, round);
@@ -191,7 +191,7 @@ int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err)
 }
 
 #define USUAL_SPECS "rows,attention.0.64,attention.1.128,int.4.32.0.0,int.8.32.0.0"
-#define USUAL_WIDE  USUAL_SPECS ",layer.4.32.0.0.0.64" /* layer.cl is for CPUs */
+#define USUAL_WIDE  USUAL_SPECS ",walk.4.32.0.0.0.64" /* walk.cl is for CPUs */
 
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err)
 {
@@ -205,7 +205,7 @@ int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error 
 }
 
 /*
- * Keeps binary and verdict: the next process neither compiles nor tests. That a layer's workers wait for
+ * Keeps binary and verdict: the next process neither compiles nor tests. That a walk's workers wait for
  * each other as they should, few of them do not show: that counts for this process alone.
  */
 static void keep(struct sherd_cl *c, struct sherd_cl_program *p)
@@ -216,7 +216,7 @@ static void keep(struct sherd_cl *c, struct sherd_cl_program *p)
 
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 	sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
-	if (p->kind == SHERD_CL_LAYER && c->few_threads)
+	if (p->kind == SHERD_CL_WALK && c->few_threads)
 		return;
 	if (!sherd_cl_verdict_key(c, p, key))
 		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * walk.h: what walk.cl and the host agree on. Compiled as OpenCL C and as C: there is one text for both, and
+ * both compilers check its sizes.
+ */
+#ifndef SHERD_WALK_H
+#define SHERD_WALK_H
+
+#ifdef __OPENCL_VERSION__
+typedef ulong sherd_walk_u64;
+#else
+typedef cl_ulong sherd_walk_u64;
+#endif
+
+enum sherd_walk_kind {
+	SHERD_WALK_NOTHING, /* a cut that is none, a gather of the only row */
+	SHERD_WALK_NORM,
+	SHERD_WALK_MATMUL,
+	SHERD_WALK_ROPE,
+	SHERD_WALK_ATTEND, /* leaves A, or parts of it for the next step */
+	SHERD_WALK_MERGE,
+	SHERD_WALK_ACT,
+};
+
+/* A step of the model's list, for one row. Addresses are the device's; 0: not there. */
+struct sherd_walk_step {
+	sherd_walk_u64 values, scales, mins; /* of a matrix; values alone: a norm's weight */
+	sherd_walk_u64 bias;
+	sherd_walk_u64 cache; /* offset of the step's layer in a page */
+	int kind; /* enum sherd_walk_kind */
+	int src, dst; /* enum sherd_buf */
+	int rows, cols; /* of the matrix; cols: what a norm or an activation has */
+	int dst_col, flags; /* RESIDUAL, BIAS */
+	int want; /* QUANT_... */
+	int norm_layer; /* layer norm, else RMS */
+	float inv_cols; /* 1 / cols */
+};
+
+/* What is the same for all steps of a run. */
+struct sherd_walk {
+	int first, end; /* steps */
+	int workers;
+	int qkv_stride; /* floats: q, k, v side by side */
+	int n_heads, n_kv_heads, rope_dim, rope_halves;
+	int act, gated;
+	int n_tiles, n_parts; /* attention's: see attention.cl */
+	float eps, q_scale;
+};
+
+/*
+ * A step's counters, in cache lines of their own; zeros when the run begins. The clock (dot4.h) is read when
+ * the first unit is taken and when the last is done.
+ */
+struct sherd_walk_counters {
+	int next, unused_next[13];
+	sherd_walk_u64 begin;
+	int done, unused_done[13];
+	sherd_walk_u64 end;
+};
+
+/* OpenCL C 1.2 has no _Static_assert. */
+#define SHERD_WALK_CHECK(what, holds) typedef char sherd_walk_check_##what[(holds) ? 1 : -1]
+
+SHERD_WALK_CHECK(a_step_is_ten_words_of_eight, sizeof(struct sherd_walk_step) == 10 * 8);
+SHERD_WALK_CHECK(a_run_is_fourteen_words, sizeof(struct sherd_walk) == 14 * 4);
+SHERD_WALK_CHECK(counters_are_two_lines, sizeof(struct sherd_walk_counters) == 2 * 64);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_note: what a step moves and computes, for the profile: name, shape, bytes that must be read and
+ * operations. Noted before a launch; a walk's steps are noted after it, each with its share of the time.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "infer/cl/cl.h"
+
+static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
+
+static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!c->profiling)
+		return;
+	c->what = (struct sherd_cl_time){ .name = name, .bytes = bytes, .ops = ops };
+	va_start(ap, fmt);
+	vsnprintf(c->what.shape, sizeof(c->what.shape), fmt, ap);
+	va_end(ap);
+}
+
+void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width)
+{
+	note(c, bytes * n * width, 0, name, "%d x %d", n, width);
+}
+
+void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f, int n)
+{
+	size_t v, s, m;
+	char fmt[24];
+
+	if (!c->profiling)
+		return;
+	sherd_format_sizes(f, &v, &s, &m);
+	sherd_format_name(f, fmt, sizeof(fmt));
+	note(c, v + s + m, 2.0 * f->rows * f->cols * n, sherd_cl_kernel_name(k), "%u x %u x %d %s", f->rows,
+	     f->cols, n, fmt);
+}
+
+void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s)
+{
+	note(c, c->kv_rows * 2.0 * s->n_kv_heads * sherd_kv_side_bytes(s) / SHERD_PAGE,
+	     c->q_rows * 4.0 * n_heads * s->head_dim, "attend", "%d rows, %d heads of %d", n, n_heads,
+	     s->head_dim);
+}
+
+void sherd_cl_note_merge(struct sherd_cl *c, int n, int n_heads, int n_parts, int head_dim)
+{
+	note(c, 4.0 * n * n_heads * n_parts * sherd_cl_part_floats(c, head_dim), 0, "attend_merge",
+	     "%d rows, %d parts", n, n_parts);
+}
+
+void sherd_cl_note_walk(struct sherd_cl *c, int n_steps)
+{
+	note(c, 0, 0, "walk", "%d steps", n_steps);
+}
+
+cl_event *sherd_cl_next_event(struct sherd_cl *c)
+{
+	int cap = c->cap_events ? 2 * c->cap_events : 1024;
+	void *events, *times;
+
+	if (!c->profiling)
+		return NULL;
+	if (c->n_events == c->cap_events) {
+		events = realloc(c->events, cap * sizeof(*c->events));
+		c->events = events ? events : c->events;
+		times = realloc(c->times, cap * sizeof(*c->times));
+		c->times = times ? times : c->times;
+		if (!events || !times)
+			return NULL;
+		c->cap_events = cap;
+	}
+	c->times[c->n_events] = c->what;
+	c->events[c->n_events] = NULL;
+	return &c->events[c->n_events++];
+}
+
+void sherd_cl_note_part(struct sherd_cl *c, double share)
+{
+	c->what.share = share;
+	sherd_cl_next_event(c);
+}

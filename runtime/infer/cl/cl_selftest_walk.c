@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_selftest_walk: layers and a head at the end of random pasts, by walk.cl in one launch, or in several
+ * that follow each other without a wait, and by the reference's steps.
+ */
+#include <math.h>
+#include "infer/cl/cl_selftest.h"
+
+#define N_WEIGHTS  2
+#define N_LAYERS   6 /* layer i has weights i % N_WEIGHTS: they chain through x */
+#define FIRST_STEP 3 /* of the table: what is before it is not there */
+#define LOGITS_COL 5
+
+enum { QKV, OUT, UP, DOWN };
+/* A layer's steps; then the head's two. */
+enum { NORM_1, MUL_QKV, ROPE, ATTEND, MERGE, MUL_OUT, NORM_2, MUL_UP, ACT, MUL_DOWN, LAYER_STEPS };
+#define N_STEPS (FIRST_STEP + N_LAYERS * LAYER_STEPS + 2)
+
+/* Steps that can fail. */
+static const int phases[] = { NORM_1, ROPE, MERGE, NORM_2, ACT };
+
+struct layer {
+	struct sherd_st_past past;
+	struct sherd_tensor w[4];
+	struct sherd_cl_matrix dev[4];
+	float *bias[4], *norm[2], *norm_bias[2];
+	cl_mem bias_mem[4], norm_mem[2], norm_bias_mem[2];
+	enum sherd_norm norm_kind;
+	enum sherd_act act;
+	bool gated, with_bias;
+	int hidden, q, ffn;
+	struct sherd_cl_cache cache; /* and the rest is the past's, too */
+	cl_mem rope, tiles;
+	int n_tiles;
+};
+
+/* What a run writes. */
+struct scratch {
+	cl_mem x, qkv, ffn, logits, parts, counters;
+	struct sherd_cl_act a;
+};
+
+static cl_mem vector(struct sherd_st *t, float **x, int n)
+{
+	*x = sherd_st_floats(t, n);
+	return sherd_st_upload(t, *x, 4 * n);
+}
+
+static void make_matrix(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p,
+			int i, int rows, int cols)
+{
+	struct sherd_format f = sherd_st_format(p, rows, cols);
+
+	sherd_st_matrix(t, &f, &l->w[i], &l->dev[i]);
+	if (l->with_bias)
+		l->bias_mem[i] = vector(t, &l->bias[i], rows);
+}
+
+static void make_weights(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p)
+{
+	int i;
+
+	make_matrix(t, l, p, QKV, l->past.stride, l->hidden);
+	make_matrix(t, l, p, OUT, l->hidden, l->q);
+	make_matrix(t, l, p, UP, l->ffn * (1 + l->gated), l->hidden);
+	make_matrix(t, l, p, DOWN, l->hidden, l->ffn);
+	for (i = 0; i < 2; i++) {
+		l->norm_mem[i] = vector(t, &l->norm[i], l->hidden);
+		if (l->with_bias && l->norm_kind == SHERD_NORM_LAYER)
+			l->norm_bias_mem[i] = vector(t, &l->norm_bias[i], l->hidden);
+	}
+}
+
+/* Everything but the pool: what the kernel reads of the past. */
+static void upload_past(struct sherd_st *t, struct layer *l)
+{
+	const struct sherd_st_past *past = &l->past;
+	int32_t item_row[2] = { 0, 1 }, *pos = sherd_st_alloc(t, 4), *item = sherd_st_alloc(t, 4);
+	int group = past->n_heads / past->shape.n_kv_heads;
+	struct sherd_cl_tile *tiles;
+
+	l->n_tiles = sherd_cl_make_tiles(item_row, 1, group, NULL);
+	tiles = sherd_st_alloc(t, l->n_tiles * sizeof(*tiles));
+	sherd_cl_make_tiles(item_row, 1, group, tiles);
+	l->tiles = sherd_st_upload(t, tiles, l->n_tiles * sizeof(*tiles));
+	if (past->rope)
+		l->rope = sherd_st_upload(t, past->rope,
+					  4 * (size_t)past->n_ctx * past->rope_dim);
+	pos[0] = past->n_ctx - 1;
+	l->cache = (struct sherd_cl_cache){
+		.shape = past->shape,
+		.pages = sherd_st_upload(t, past->pages, 4 * DIV_ROUND_UP(past->n_ctx, SHERD_PAGE)),
+		.pos = sherd_st_upload(t, pos, 4),
+		.item = sherd_st_upload(t, item, 4),
+	};
+}
+
+static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p,
+		       int hidden, int ffn, int round)
+{
+	int i;
+
+	l->hidden = hidden;
+	l->ffn = ffn;
+	l->act = round % 3;
+	l->gated = sherd_st_below(t, 2);
+	l->with_bias = sherd_st_below(t, 2);
+	l->norm_kind = sherd_st_below(t, 2) ? SHERD_NORM_RMS : SHERD_NORM_LAYER;
+	sherd_st_make_past(t, &l->past, p->arg[4], p->arg[5], round);
+	l->q = l->past.n_heads * l->past.shape.head_dim;
+	make_weights(t, l, p);
+	for (i = 0; i < l->past.n_ctx - 1; i++)
+		sherd_st_past_add(&l->past, i);
+	upload_past(t, l);
+}
+
+/* --- the reference --- */
+
+/* A quantized row, dst (+)= W times it; -EDOM where the quantizer refuses it. */
+static int multiply(struct sherd_st *t, const struct layer *l, int i, const float *x, int n,
+		    float *dst, bool residual)
+{
+	struct sherd_st_act h = sherd_st_new_act(t, 1, n);
+	struct sherd_ref_act a = sherd_st_ref_act(&h);
+	int rc = sherd_ref_norm(SHERD_NORM_NONE, x, NULL, NULL, n, 0, h.a);
+
+	sherd_st_quantize_row(&h, 0, x);
+	if (!rc)
+		sherd_ref_matmul(&l->w[i], &a, 1, l->bias[i], residual, dst, l->w[i].fmt.rows);
+	return rc;
+}
+
+static int normalize(const struct layer *l, int i, const float *x, float *y)
+{
+	return sherd_ref_norm(l->norm_kind, x, l->norm[i], l->norm_bias[i], l->hidden, 1e-5f, y);
+}
+
+/* The layer, on the past's last position; x [hidden] changes. The step that refuses, or -1. */
+static int reference(struct sherd_st *t, struct layer *l, float *x)
+{
+	int last = l->past.n_ctx - 1;
+	float *y = sherd_st_alloc(t, 4 * MAX(MAX(l->hidden, l->q), l->ffn));
+	float *up = sherd_st_alloc(t, 8 * l->ffn);
+	float *qkv = l->past.qkv + (size_t)last * l->past.stride;
+
+	if (normalize(l, 0, x, y) || multiply(t, l, QKV, y, l->hidden, qkv, false))
+		return NORM_1;
+	if (sherd_st_past_add(&l->past, last))
+		return ROPE;
+	sherd_st_past_attend(&l->past, last, y);
+	if (multiply(t, l, OUT, y, l->q, x, true))
+		return MERGE;
+	if (normalize(l, 1, x, y) || multiply(t, l, UP, y, l->hidden, up, false))
+		return NORM_2;
+	sherd_ref_act(l->act, l->gated ? up : NULL, l->gated ? up + l->ffn : up, l->ffn, y);
+	return multiply(t, l, DOWN, y, l->ffn, x, true) ? ACT : -1;
+}
+
+/* --- the kernel --- */
+
+static struct sherd_walk_step norm_step(struct sherd_st *t, const struct layer *l, int i)
+{
+	return (struct sherd_walk_step){
+		.kind = SHERD_WALK_NORM,
+		.src = SHERD_BUF_X,
+		.cols = l->hidden,
+		.values = sherd_cl_address(t->c, l->norm_mem[i]),
+		.bias = sherd_cl_address(t->c, l->norm_bias_mem[i]),
+		.want = SHERD_QUANT_Q8 | SHERD_QUANT_HALVES,
+		.norm_layer = l->norm_kind == SHERD_NORM_LAYER,
+		.inv_cols = 1.0f / (float)l->hidden,
+	};
+}
+
+static struct sherd_walk_step matmul_step(struct sherd_st *t, const struct layer *l, int i, int dst)
+{
+	const struct sherd_cl_matrix *m = &l->dev[i];
+
+	return (struct sherd_walk_step){
+		.kind = SHERD_WALK_MATMUL,
+		.dst = dst,
+		.rows = m->fmt.rows,
+		.cols = m->fmt.cols,
+		.values = sherd_cl_address(t->c, m->values),
+		.scales = sherd_cl_address(t->c, m->scales),
+		.mins = sherd_cl_address(t->c, m->mins),
+		.bias = sherd_cl_address(t->c, l->bias_mem[i]),
+		.flags = (dst == SHERD_BUF_X ? 1 : 0) | (l->with_bias ? 2 : 0),
+	};
+}
+
+static struct sherd_walk_step other_step(const struct layer *l, int kind)
+{
+	return (struct sherd_walk_step){
+		.kind = kind,
+		.src = SHERD_BUF_FFN, /* where it is read at all */
+		.cols = l->ffn,
+		.want = SHERD_QUANT_Q8 | SHERD_QUANT_HALVES,
+		.cache = sherd_kv_offset(&l->past.shape, l->past.layer, 0),
+	};
+}
+
+static void add_layer(struct sherd_st *t, const struct layer *l, struct sherd_walk_step *s)
+{
+	s[NORM_1] = norm_step(t, l, 0);
+	s[MUL_QKV] = matmul_step(t, l, QKV, SHERD_BUF_QKV);
+	s[ROPE] = other_step(l, SHERD_WALK_ROPE);
+	s[ATTEND] = other_step(l, SHERD_WALK_ATTEND);
+	s[MERGE] = other_step(l, SHERD_WALK_MERGE);
+	s[MUL_OUT] = matmul_step(t, l, OUT, SHERD_BUF_X);
+	s[NORM_2] = norm_step(t, l, 1);
+	s[MUL_UP] = matmul_step(t, l, UP, SHERD_BUF_FFN);
+	s[ACT] = other_step(l, SHERD_WALK_ACT);
+	s[MUL_DOWN] = matmul_step(t, l, DOWN, SHERD_BUF_X);
+}
+
+/* The table of @n layers, which take turns with the weights, and of a head: UP, for want of another matrix. */
+static cl_mem make_table(struct sherd_st *t, const struct layer *l, int n)
+{
+	struct sherd_walk_step *s = sherd_st_alloc(t, N_STEPS * sizeof(*s)), *head;
+	int i;
+
+	sherd_st_poison(s, FIRST_STEP * sizeof(*s));
+	for (i = 0; i < n; i++)
+		add_layer(t, &l[i % N_WEIGHTS], s + FIRST_STEP + i * LAYER_STEPS);
+	head = s + FIRST_STEP + n * LAYER_STEPS;
+	head[0] = norm_step(t, l, 0);
+	head[1] = matmul_step(t, l, UP, SHERD_BUF_LOGITS);
+	head[1].dst_col = LOGITS_COL;
+	return sherd_st_upload(t, s, N_STEPS * sizeof(*s));
+}
+
+static void *poisoned(struct sherd_st *t, size_t size)
+{
+	void *p = sherd_st_alloc(t, size);
+
+	sherd_st_poison(p, size);
+	return p;
+}
+
+static cl_mem upload_poison(struct sherd_st *t, size_t size)
+{
+	return sherd_st_upload(t, poisoned(t, size), size);
+}
+
+static struct scratch make_scratch(struct sherd_st *t, const struct layer *l, const float *x)
+{
+	size_t n_parts = (l->past.n_ctx - 1) / SHERD_CHUNK + 1;
+	size_t floats = sherd_cl_part_floats(t->c, l->past.shape.head_dim);
+	size_t counters = N_STEPS * sizeof(struct sherd_walk_counters);
+
+	return (struct scratch){
+		.x = sherd_st_upload(t, x, 4 * l->hidden),
+		.qkv = upload_poison(t, 4 * (size_t)l->past.stride),
+		.ffn = upload_poison(t, 8 * (size_t)l->ffn),
+		.logits = upload_poison(t, 4 * (LOGITS_COL + 2 * (size_t)l->ffn)),
+		.parts = upload_poison(t, 4 * l->past.n_heads * n_parts * floats),
+		.counters = sherd_st_upload(t, sherd_st_alloc(t, counters), counters),
+		.a = sherd_st_poisoned_act(t, 1, MAX(MAX(l->hidden, l->q), l->ffn)),
+	};
+}
+
+/* Enqueues steps [first, end), and waits for nothing. */
+static void run(struct sherd_st *t, const struct layer *l, const struct scratch *s, cl_mem table,
+		bool parts, int first, int end)
+{
+	struct sherd_cl_walk w = {
+		.run = {
+			.first = first,
+			.end = end,
+			.workers = t->c->dev->info.compute_units,
+			.qkv_stride = l->past.stride,
+			.n_heads = l->past.n_heads,
+			.n_kv_heads = l->past.shape.n_kv_heads,
+			.rope_dim = l->past.rope ? l->past.rope_dim : 0,
+			.rope_halves = l->past.position == SHERD_POS_ROPE_HALVES,
+			.act = l->act,
+			.gated = l->gated,
+			.n_tiles = l->n_tiles,
+			.n_parts = parts ? (l->past.n_ctx - 1) / SHERD_CHUNK + 1 : 0,
+			.eps = 1e-5f,
+			.q_scale = SHERD_ST_Q_SCALE,
+		},
+		.program = sherd_cl_walk_program(t->c, &l->dev[QKV].fmt, &l->past.shape),
+		.steps = table,
+		.counters = s->counters,
+		.x = s->x,
+		.qkv = s->qkv,
+		.ffn = s->ffn,
+		.logits = s->logits,
+		.rope = l->rope,
+		.parts = s->parts,
+		.tiles = l->tiles,
+	};
+
+	sherd_cl_walk(t->c, &w, &l->cache, &s->a);
+}
+
+static void upload_pool(struct sherd_st *t, struct layer *l)
+{
+	l->cache.pool = sherd_st_upload(t, l->past.pool, l->past.pool_size + 256);
+}
+
+/* --- the cases --- */
+
+/* All layers and the head on @x, which changes; logits of LOGITS_COL + rows floats. */
+static void reference_chain(struct sherd_st *t, struct layer *l, float *x, float *logits)
+{
+	float *y = sherd_st_alloc(t, 4 * l->hidden);
+	int i;
+
+	for (i = 0; i < N_LAYERS; i++)
+		reference(t, &l[i % N_WEIGHTS], x);
+	normalize(l, 0, x, y);
+	multiply(t, l, UP, y, l->hidden, logits + LOGITS_COL, false);
+}
+
+/* Layers and head, in one run and attention's chunks in turn; in three, and chunks side by side. */
+static void check_chain(struct sherd_st *t, const struct sherd_cl_program *p, struct layer *l)
+{
+	const int third = N_LAYERS / 3 * LAYER_STEPS;
+	size_t size = 4 * (LOGITS_COL + l->w[UP].fmt.rows);
+	float *x = sherd_st_floats(t, l->hidden), *logits = poisoned(t, size);
+	cl_mem table = make_table(t, l, N_LAYERS), pool[2];
+	struct scratch s[2];
+	int i, at = FIRST_STEP;
+
+	for (i = 0; i < 2; i++) {
+		s[i] = make_scratch(t, l, x);
+		upload_pool(t, l);
+		pool[i] = l->cache.pool;
+		if (!i)
+			run(t, l, &s[i], table, false, at, N_STEPS);
+	}
+	run(t, l, &s[1], table, true, at, at + third + 4);
+	run(t, l, &s[1], table, true, at + third + 4, at + 2 * third);
+	run(t, l, &s[1], table, true, at + 2 * third, N_STEPS);
+	reference_chain(t, l, x, logits);
+	for (i = 0; i < 2; i++) {
+		sherd_st_expect(t, s[i].x, x, 4 * l->hidden, p->spec,
+				"%d layers: hidden %d, %d of %d heads, ffn %d, %d positions, parts %d",
+				N_LAYERS, l->hidden, l->past.n_heads, l->past.shape.n_kv_heads, l->ffn,
+				l->past.n_ctx, i);
+		sherd_st_expect(t, s[i].logits, logits, size, p->spec, "the head, parts %d", i);
+		sherd_st_expect(t, pool[i], l->past.pool, l->past.pool_size, p->spec, "the cache, parts %d",
+				i);
+	}
+	t->c->step = FIRST_STEP;
+	sherd_st_expect_failed(t, -1, "walk", 0);
+}
+
+/* A value of the first position in the cache becomes a NaN. */
+static void spoil_cache(struct sherd_st *t, struct layer *l)
+{
+	const struct sherd_kv_shape *s = &l->past.shape;
+	int d = sherd_st_below(t, s->head_dim), head = sherd_st_below(t, s->n_kv_heads);
+	uint8_t *v = l->past.pool + l->past.pages[0] * sherd_kv_shape_page_bytes(s) +
+		     sherd_kv_offset(s, l->past.layer, head) + sherd_kv_side_bytes(s);
+
+	if (s->type == SHERD_KV_INT8)
+		memset(v + s->head_dim * SHERD_PAGE, 0xff, sizeof(float)); /* its scale */
+	else
+		memset(v + d * sherd_kv_elem_bytes(s->type), 0xff, sherd_kv_elem_bytes(s->type));
+}
+
+static void scale_norm(struct sherd_st *t, struct layer *l, int i, float factor)
+{
+	float *w = sherd_st_alloc(t, 4 * l->hidden);
+	int k;
+
+	for (k = 0; k < l->hidden; k++)
+		w[k] = l->norm[i][k] * factor;
+	l->norm[i] = w;
+	l->norm_mem[i] = sherd_st_upload(t, w, 4 * l->hidden);
+}
+
+/* A row of UP has a scale that is a NaN. */
+static void spoil_up(struct sherd_st *t, struct layer *l)
+{
+	struct sherd_tensor *w = &l->w[UP];
+	size_t size = w->fmt.scale == SHERD_ELEM_F32 ? 4 : 2;
+	uint8_t *scales = memcpy(sherd_st_alloc(t, w->scales_size), w->scales, w->scales_size);
+
+	memset(scales + size * sherd_st_below(t, MIN(l->ffn, 16)), 0xff, size);
+	w->scales = scales;
+	l->dev[UP].scales = sherd_st_upload(t, scales, w->scales_size);
+}
+
+/* Makes a layer with input @x fail in step @phase, by what the steps before it do not refuse. */
+static void spoil(struct sherd_st *t, struct layer *l, int phase, int round, float *x)
+{
+	switch (phase) {
+	case NORM_1:
+		x[sherd_st_below(t, l->hidden)] = sherd_st_extreme(round % 4);
+		break;
+	case ROPE: /* caches of halves hold less than the others */
+		scale_norm(t, l, 0, l->past.shape.type == SHERD_KV_F16 && round % 2 ? 1e8f : 1e20f);
+		break;
+	case MERGE:
+		spoil_cache(t, l);
+		break;
+	case NORM_2:
+		scale_norm(t, l, 1, sherd_st_extreme(round % 4));
+		break;
+	default: /* the product of gate and up is too large */
+		if (l->gated && round % 2)
+			scale_norm(t, l, 1, 1e22f);
+		else
+			spoil_up(t, l);
+	}
+}
+
+/* Each step says so when it fails, and nobody else does. */
+static void check_failure(struct sherd_st *t, const struct layer *good, int phase, int round)
+{
+	struct layer l = *good;
+	float *x = sherd_st_floats(t, l.hidden);
+	struct scratch s;
+	int refused;
+
+	l.past.pool = memcpy(sherd_st_alloc(t, l.past.pool_size + 256), good->past.pool,
+			     l.past.pool_size);
+	spoil(t, &l, phase, round, x);
+	s = make_scratch(t, &l, x);
+	upload_pool(t, &l);
+	run(t, &l, &s, make_table(t, &l, 1), round % 2, FIRST_STEP, FIRST_STEP + LAYER_STEPS);
+	refused = reference(t, &l, x);
+	t->c->step = FIRST_STEP + refused;
+	sherd_st_expect_failed(t, refused < 0 ? -1 : 0, "walk", phase);
+}
+
+/* Narrow and odd; in the last round wide, so that all workers have something to do at once. */
+void sherd_st_walk(struct sherd_st *t, struct sherd_cl_program *p, int round)
+{
+	bool wide = round == SHERD_ST_ROUNDS - 1;
+	struct layer l[N_WEIGHTS] = { 0 };
+	size_t i;
+
+	make_layer(t, &l[0], p, wide ? 512 + sherd_st_below(t, 512) : 1 + sherd_st_below(t, 300),
+		   wide ? 1536 : 1 + sherd_st_below(t, 300), round);
+	l[1] = l[0]; /* at the same past, which the last layer to write it leaves its position in */
+	make_weights(t, &l[1], p);
+	check_chain(t, p, l);
+	for (i = 0; i < ARRAY_SIZE(phases); i++)
+		check_failure(t, &l[0], phases[i], round);
+}

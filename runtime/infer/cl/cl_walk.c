@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cl_walk: runs of the step list that walk.cl does in one launch, for one row: as far as all matrices have
+ * one format, no session is cut, and the result is wanted. What cannot be walked is launched step by step.
+ */
+#include <stdlib.h>
+#include "infer/cl/cl_exec.h"
+
+int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+{
+	const struct sherd_kv_shape kv = { .head_dim = x->hp->head_dim, .type = p->kv_type };
+	char spec[32];
+	int i, rc = 0;
+
+	for (i = 0; i < p->program->n_ops && !rc; i++) {
+		const struct sherd_op *op = &p->program->ops[i];
+
+		/* a format that the head alone has would save one launch: it does not pay for compiling */
+		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0 &&
+		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, spec, sizeof(spec)))
+			rc = sherd_cl_add(&x->c, spec, err);
+	}
+	return rc;
+}
+
+/* --- the table --- */
+
+static int kind_of(const struct sherd_op *op)
+{
+	switch (op->kind) {
+	case SHERD_OP_NORM:
+		return op->norm == SHERD_NORM_NONE ? SHERD_WALK_MERGE : SHERD_WALK_NORM;
+	case SHERD_OP_MATMUL:
+		return SHERD_WALK_MATMUL;
+	case SHERD_OP_ROPE:
+		return SHERD_WALK_ROPE;
+	case SHERD_OP_ATTEND:
+		return SHERD_WALK_ATTEND;
+	case SHERD_OP_ACT:
+		return SHERD_WALK_ACT;
+	default:
+		return SHERD_WALK_NOTHING;
+	}
+}
+
+static struct sherd_walk_step step_of(struct cl_exec *x, int i)
+{
+	const struct sherd_op *op = &x->program->ops[i];
+	const struct sherd_cl_op_mem *m = &x->weights.op[i];
+	bool matmul = op->kind == SHERD_OP_MATMUL;
+	const struct sherd_op *quantizes = op->kind == SHERD_OP_ATTEND ? op + 1 : op;
+
+	return (struct sherd_walk_step){
+		.values = sherd_cl_address(&x->c, matmul ? m->w.values : m->weight),
+		.scales = sherd_cl_address(&x->c, matmul ? m->w.scales : NULL),
+		.mins = sherd_cl_address(&x->c, matmul ? m->w.mins : NULL),
+		.bias = sherd_cl_address(&x->c, m->bias),
+		.cache = op->layer < 0 ? 0 :
+					 sherd_kv_offset(&x->shape,
+							 op->layer - x->program->shard->first_layer, 0),
+		.kind = kind_of(op),
+		.src = op->src,
+		.dst = op->dst,
+		.rows = matmul ? op->w->fmt.rows : 0,
+		.cols = op->width,
+		.dst_col = op->dst_col,
+		.flags = (op->residual ? 1 : 0) | (op->bias ? 2 : 0),
+		.want = sherd_clx_wanted(x->act, quantizes).want,
+		.norm_layer = op->norm == SHERD_NORM_LAYER,
+		.inv_cols = 1.0f / (float)op->width,
+	};
+}
+
+int sherd_clx_make_walk(struct cl_exec *x, struct sherd_error *err)
+{
+	int i, n = x->program->n_ops;
+	size_t size = n * sizeof(struct sherd_walk_step);
+	struct sherd_walk_step *steps;
+
+	if (!sherd_cl_any_walk(&x->c))
+		return 0;
+	steps = sherd_calloc(n, sizeof(*steps));
+	if (!steps)
+		return sherd_fail_oom(err, size, "the list of steps");
+	for (i = 0; i < n; i++)
+		steps[i] = step_of(x, i);
+	x->steps = sherd_clx_buffer(x, size, "the list of steps", err);
+	if (!x->c.rc)
+		x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->steps, CL_TRUE, 0, size, steps, 0, NULL,
+					       NULL);
+	free(steps);
+	if (x->no_room)
+		return sherd_cl_errno(x->c.rc);
+	return x->c.rc ? sherd_fail_cl(err, x->c.rc, "%s: the list of steps", x->c.dev->info.name) : 0;
+}
+
+/* --- a run --- */
+
+/* May op @i be part of the run that began at @first, whose matrices are for *@program (NULL: none so far)? */
+static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program **program)
+{
+	const struct sherd_op *op = &x->program->ops[i];
+	struct sherd_cl_program *p;
+
+	switch (op->kind) {
+	case SHERD_OP_EMBED:
+		return false;
+	case SHERD_OP_CUT:
+		return !sherd_work_is_cut(x->w, 0, op->layer);
+	case SHERD_OP_GATHER:
+		return x->w->n_wanted == 1;
+	case SHERD_OP_NORM: /* attention quantizes its own output, and no other */
+		return op->norm != SHERD_NORM_NONE || (i > first && op[-1].kind == SHERD_OP_ATTEND);
+	case SHERD_OP_MATMUL:
+		p = sherd_cl_walk_program(&x->c, &op->w->fmt, &x->shape);
+		if (!p || (*program && p != *program))
+			return false;
+		*program = p;
+		return true;
+	default:
+		return true;
+	}
+}
+
+static struct sherd_walk run_of(struct cl_exec *x, int first, int end, int n_parts)
+{
+	const struct sherd_hparams *hp = x->hp;
+
+	return (struct sherd_walk){
+		.first = first,
+		.end = end,
+		.workers = x->c.dev->info.compute_units,
+		.qkv_stride = x->buf[SHERD_BUF_QKV].stride,
+		.n_heads = hp->n_heads,
+		.n_kv_heads = hp->n_kv_heads,
+		.rope_dim = x->weights.rope ? hp->rope_dim : 0,
+		.rope_halves = hp->arch->position == SHERD_POS_ROPE_HALVES,
+		.act = hp->arch->act,
+		.gated = hp->arch->gated,
+		.n_tiles = x->n_tiles,
+		.n_parts = n_parts,
+		.eps = hp->norm_eps,
+		.q_scale = x->program->q_scale,
+	};
+}
+
+/* --- its profile --- */
+
+static void note_step(struct cl_exec *x, int i)
+{
+	const struct sherd_op *op = &x->program->ops[i];
+	struct sherd_cl *c = &x->c;
+
+	switch (op->kind) {
+	case SHERD_OP_NORM:
+		if (op->norm == SHERD_NORM_NONE)
+			sherd_cl_note_merge(c, 1, x->hp->n_heads, x->n_chunks, x->hp->head_dim);
+		else
+			sherd_cl_note_rows(c, "norm", 4, 1, op->width);
+		break;
+	case SHERD_OP_MATMUL:
+		sherd_cl_note_matmul(c, SHERD_K_MATMUL_1, &op->w->fmt, 1);
+		break;
+	case SHERD_OP_ROPE:
+		sherd_cl_note_rows(c, "rope", 4, 1, x->buf[SHERD_BUF_QKV].stride);
+		break;
+	case SHERD_OP_ATTEND:
+		sherd_cl_note_attend(c, 1, x->hp->n_heads, &x->shape);
+		break;
+	default:
+		sherd_cl_note_rows(c, "activate", x->hp->arch->gated ? 8 : 4, 1, op->width);
+	}
+}
+
+/* Shares the launch's time out among its steps, by the clock that the kernel has read. */
+static void note_steps(struct cl_exec *x, int first, int end)
+{
+	size_t size = (end - first) * sizeof(struct sherd_walk_counters);
+	struct sherd_walk_counters *c = x->c.profiling ? sherd_calloc(1, size) : NULL;
+	cl_ulong begin = 0, last = 0, before;
+	int i;
+
+	if (!c || x->c.rc)
+		goto out;
+	x->c.rc = clEnqueueReadBuffer(x->c.dev->queue, x->input[IN_COUNTERS], CL_TRUE, first * sizeof(*c),
+				      size, c, 0, NULL, NULL);
+	for (i = 0; i < end - first; i++) {
+		begin = begin ? begin : c[i].begin;
+		last = MAX(last, c[i].end);
+	}
+	for (i = 0, before = begin; i < end - first && last > begin && !x->c.rc; i++) {
+		if (c[i].end <= before)
+			continue; /* nothing to do, or no clock */
+		note_step(x, first + i);
+		sherd_cl_note_part(&x->c, (double)(c[i].end - before) / (double)(last - begin));
+		before = c[i].end;
+	}
+out:
+	free(c);
+}
+
+int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
+{
+	struct sherd_cl_cache cache = sherd_clx_cache(x);
+	struct sherd_cl_program *program = NULL;
+	struct sherd_cl_walk run;
+	int end = i, k;
+
+	if (!x->steps || x->n != 1 || x->w->n_rows != 1)
+		return 0;
+	while (end < x->w->end_op && walks(x, i, end, &program))
+		end++;
+	if (!program || end - i < 2)
+		return 0;
+	for (k = i; k < end; k++) {
+		if (x->program->ops[k].kind == SHERD_OP_GATHER)
+			x->gathered = true;
+		if (x->program->ops[k].dst == SHERD_BUF_LOGITS)
+			sherd_clx_grow_logits(x, err);
+	}
+	run = (struct sherd_cl_walk){
+		.run = run_of(x, i, end, sherd_clx_parts(x, err)),
+		.program = program,
+		.steps = x->steps,
+		.counters = x->input[IN_COUNTERS],
+		.x = x->buf[SHERD_BUF_X].mem,
+		.qkv = x->buf[SHERD_BUF_QKV].mem,
+		.ffn = x->buf[SHERD_BUF_FFN].mem,
+		.logits = x->buf[SHERD_BUF_LOGITS].mem,
+		.rope = x->weights.rope,
+		.parts = x->parts,
+		.tiles = x->input[IN_TILES],
+	};
+	sherd_cl_walk(&x->c, &run, &cache, &x->act);
+	note_steps(x, i, end);
+	return end - i;
+}
