@@ -10,15 +10,17 @@
 
 #define QK 256 /* weights of a K-quant's block */
 
+#define REST NULL, 0, 0, NULL, 0 /* nothing huge, no window, nothing odd */
+
 const struct tiny_model tiny_models[] = {
-	/* arch, layers, hidden, heads, kv, head_dim, ffn, vocab, ctx, type, embd, tied, freqs */
-	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, NULL, 0, 0 },
-	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, NULL, 0, 0 },
-	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, NULL, 0, 0 },
-	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, NULL, 0, 0 },
-	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, NULL, 0, 0 },
-	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, NULL, 0, 0 },
-	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, NULL, 0, 0 },
+	/* arch, layers, hidden, heads, kv, head_dim, ffn, vocab, ctx, type, embd, tied, freqs, seed */
+	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, REST },
+	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, REST },
+	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, REST },
+	{ "qwen2", 2, 160, 6, 2, 32, 224, 50, 700, GGML_Q4_1, GGML_Q5_0, true, false, 4, REST },
+	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, REST },
+	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, REST },
+	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, REST },
 	{ 0 },
 };
 
@@ -153,6 +155,8 @@ static void matrix(struct maker *m, const char *name, enum ggml_type type, int r
 	float s = 1.0f / sqrtf((float)cols);
 	uint8_t block[QK];
 
+	if (m->t->odd && !strcmp(name, m->t->odd))
+		type = m->t->odd_type;
 	if (!m->data) {
 		gguf_put_tensor(m->w, name, type, 2, dims);
 		return;

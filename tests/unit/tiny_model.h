@@ -20,6 +20,8 @@ struct tiny_model {
 	const char *huge; /* this vector ("blk.2.ffn_norm.weight") has values around ... */
 	float huge_mean;
 	int window; /* of attention; 0: none */
+	const char *odd; /* this matrix has another type */
+	enum ggml_type odd_type;
 };
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */
