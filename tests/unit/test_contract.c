@@ -460,6 +460,86 @@ static void opencl_gives_the_bits_of_the_reference(void **state)
 	}
 }
 
+#define N_AT_ONCE 240 /* then token by token, into the second chunk */
+
+/* The reference's logits of the whole prompt, with the cuts of @r. */
+static float *reference_rows(const struct rig *r, const struct sherd_model_params *p)
+{
+	struct rig ref;
+	float *rows;
+
+	assert_true(rig_open(&ref, r->t, "reference", p));
+	memcpy(ref.prompt, r->prompt, sizeof(ref.prompt));
+	ref.params = r->params;
+	rows = whole(&ref);
+	rig_close(&ref);
+	return rows;
+}
+
+/* One token through layers that are cut into ranges anywhere. */
+static void step_in_ranges(struct rig *r, struct sherd_session *s, int pos, float *h,
+			   float *out)
+{
+	int n_layers = r->info->n_layers, layer, end;
+
+	for (layer = 0; layer < n_layers; layer = end) {
+		end = layer + 1 + tiny_below(&rng, n_layers - layer);
+		step_one(r, s, r->prompt + pos, h, 1, layer, end, end == n_layers ? out : h);
+	}
+}
+
+/* Two sessions take turns: one goes through ranges of layers, the other has a cut. */
+static void check_single_tokens(struct rig *r, const struct sherd_model_params *p)
+{
+	int len = r->info->n_vocab, cut = 1 + tiny_below(&rng, r->info->n_layers - 1), pos, i;
+	float *got = new_rows(N_AT_ONCE, len), *h = new_rows(1, r->info->hidden), *want[2];
+	struct sherd_session *s[2];
+
+	for (i = 0; i < 2; i++) {
+		r->params.cuts = &cut;
+		r->params.n_cuts = i;
+		r->params.wire = (enum sherd_wire)tiny_below(&rng, 2);
+		want[i] = reference_rows(r, p);
+		s[i] = new_session(r);
+		step_one(r, s[i], r->prompt, NULL, N_AT_ONCE, 0, 0, got);
+		assert_same(r, "before the single tokens", got, want[i], 0, N_AT_ONCE, len);
+	}
+	for (pos = N_AT_ONCE; pos < N_PROMPT; pos++) {
+		step_in_ranges(r, s[0], pos, h, got);
+		assert_same(r, "a token in ranges of layers", got, want[0], pos, 1, len);
+		step_one(r, s[1], r->prompt + pos, NULL, 1, 0, 0, got);
+		assert_same(r, "a token of a session with a cut", got, want[1], pos, 1, len);
+	}
+	for (i = 0; i < 2; i++) {
+		sherd_session_free(s[i]);
+		free(want[i]);
+	}
+	free(got);
+	free(h);
+}
+
+/* Models whose layers OpenCL does in one launch on CPUs; one of them, or all. */
+static void single_tokens_of_sessions_that_take_turns_have_the_reference_s_bits(void **state)
+{
+	static const int which[] = { 0, 3, 4, 5 };
+	int n = getenv("SHERD_LONG") ? (int)ARRAY_SIZE(which) : 1;
+	int first = tiny_below(&rng, ARRAY_SIZE(which)), i;
+
+	(void)state;
+	for (i = 0; i < n; i++) {
+		struct sherd_model_params p = { .kv_type = (enum sherd_kv_type)tiny_below(&rng, 3) };
+		struct rig r;
+
+		if (!rig_open(&r, &tiny_models[which[(first + i) % ARRAY_SIZE(which)]], "auto", &p)) {
+			skip();
+			return;
+		}
+		assert_int_equal(r.info->head_dim % 32, 0);
+		check_single_tokens(&r, &p);
+		rig_close(&r);
+	}
+}
+
 /* A norm that multiplies by @huge: what is refused, by words of the sentence; NULL: nothing. */
 static const struct overflow {
 	const char *vector;
@@ -603,6 +683,8 @@ int main(void)
 		ON_BOTH(a_replayed_session_draws_the_same_tokens),
 		ON_BOTH(the_golden_story_comes_out_byte_for_byte),
 		cmocka_unit_test(opencl_gives_the_bits_of_the_reference),
+		cmocka_unit_test(
+			single_tokens_of_sessions_that_take_turns_have_the_reference_s_bits),
 	};
 
 	rng = tiny_seed();
