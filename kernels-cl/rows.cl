@@ -206,7 +206,9 @@ __kernel void cut(__global float *src, int src_stride, int width, __global const
 	if (wire[row] == 255)
 		return;
 	EACH_GROUP(g, width) {
-		struct group x = load_group(s, g, width);
+		/* a copy: of x itself compilers make a noalias scope, which Oclgrind does not know */
+		const struct group in = load_group(s, g, width);
+		struct group x = { { in.v[0], in.v[1] } };
 
 		bad |= cut_group(&x, wire[row]);
 		store_group(x, s, g, width);
