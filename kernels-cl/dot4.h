@@ -139,10 +139,15 @@ static inline ushort half_bits(float x)
 #endif
 #endif
 
-/* Whoever compiles for a CPU is clang. */
+/* Whoever compiles for a CPU is clang. Oclgrind interprets, in order, and stops at a fence. */
 #if defined(SHERD_WALK)
+#if defined(SHERD_NO_FENCE)
+#define fence_release()
+#define fence_acquire()
+#else
 #define fence_release() __atomic_thread_fence(__ATOMIC_RELEASE)
 #define fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#endif
 #if defined(__x86_64__)
 #define cpu_relax() __asm__ volatile("pause" : : : "memory")
 static inline ulong clock_now(void)

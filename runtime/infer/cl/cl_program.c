@@ -329,7 +329,7 @@ static struct sherd_cl_program *find(struct sherd_cl *c, enum sherd_cl_kind kind
 
 	for (i = 0; i < c->n_programs; i++)
 		if (c->programs[i].kind == kind &&
-		    !memcmp(c->programs[i].arg, arg, n_args * sizeof(*arg)))
+		    (!n_args || !memcmp(c->programs[i].arg, arg, n_args * sizeof(*arg))))
 			return &c->programs[i];
 	return NULL;
 }
