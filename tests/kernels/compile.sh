@@ -64,7 +64,7 @@ variants()
 		printf -- '-DELEM=%s\n' 2 3 4
 		;;
 	walk.cl)
-		# a whole layer: both widths, both groups, with and without minima, each cache
+		# walks: both widths, both groups, with and without minima, each cache
 		printf -- '-DSHERD_WALK -DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s -DKV=%s -DHEAD_DIM=%s\n' \
 			4 32 0 0 0 64 8 16 1 2 1 96 4 32 0 1 2 32 4 16 1 2 0 64
 		;;

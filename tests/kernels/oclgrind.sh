@@ -7,7 +7,7 @@
 # log, which has to stay empty, not the test's verdict on bits - unless the test was killed by a
 # signal, or Oclgrind gave up on a kernel.
 #
-# layer.cl runs apart, without the race check: its workers hand results to each other within a launch, by
+# walk.cl runs apart, without the race check: its workers hand results to each other within a launch, by
 # a counter that all add to atomically when what they wrote is there. Oclgrind takes that for a race, as
 # it knows no order between work-groups; and it stops at the fence that there is for machines.
 #
@@ -67,6 +67,6 @@ examine()
 }
 
 echo "1..4"
-examine layers "no access out of bounds, no wrong API call" --build-options -DSHERD_NO_FENCE
+examine walks "no access out of bounds, no wrong API call" --build-options -DSHERD_NO_FENCE
 examine steps "no race, no access out of bounds, no wrong API call" --data-races
 exit $bad

@@ -3,7 +3,7 @@
  * test_kernels: every kernel gives the C reference's bits on random odd shapes - on each path of dot4.h
  * that this machine runs, and in both shapes. SHERD_DOT=plain leaves only the plain path (Oclgrind knows
  * no inline assembly), SHERD_LONG=1 crosses every program with every path. For an interpreter,
- * SHERD_OCLGRIND=layers takes only layers, =steps only the rest, and both leave out the largest shapes.
+ * SHERD_OCLGRIND=walks takes only walks, =steps only the rest, and both leave out the largest shapes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,9 +22,9 @@ static const char *const programs[] = {
 };
 
 /* Both widths and groups, minima, each cache; for CPUs, in the wide shape. */
-static const char *const layers[] = {
-	"layer.4.32.0.0.0.64", "layer.8.32.0.0.1.32", "layer.4.32.0.1.2.96", "layer.8.16.1.0.0.32",
-	"layer.4.16.1.2.1.64", "layer.8.32.1.2.2.64", "layer.4.32.1.2.0.96",
+static const char *const walks[] = {
+	"walk.4.32.0.0.0.64", "walk.8.32.0.0.1.32", "walk.4.32.0.1.2.96", "walk.8.16.1.0.0.32",
+	"walk.4.16.1.2.1.64", "walk.8.32.1.2.2.64", "walk.4.32.1.2.0.96",
 };
 
 static uint64_t seed;
@@ -39,7 +39,7 @@ static bool left_out(const char *spec)
 {
 	const char *only = getenv("SHERD_OCLGRIND");
 
-	return only && strcmp(only, strncmp(spec, "layer.", 6) ? "steps" : "layers");
+	return only && strcmp(only, strncmp(spec, "walk.", 5) ? "steps" : "walks");
 }
 
 static void check(const char *path, const char *shape, const char *specs)
@@ -51,7 +51,7 @@ static void check(const char *path, const char *shape, const char *specs)
 
 	if (left_out(specs))
 		return;
-	snprintf(device, sizeof(device), "%s%s%s/%s", strncmp(specs, "layer.", 6) ? "auto" : "cpu",
+	snprintf(device, sizeof(device), "%s%s%s/%s", strncmp(specs, "walk.", 5) ? "auto" : "cpu",
 		 path ? "/" : "", path ? path : "", shape);
 	rc = sherd_cl_open(&c, device, 0, &err);
 	if (rc == -ENODEV || (rc && path && !getenv("SHERD_DOT"))) {
@@ -83,13 +83,13 @@ static void in_the_wide_shape_all_programs_have_the_reference_s_bits(void **stat
 		check(forced(NULL), "wide", programs[i]);
 }
 
-static void whole_layers_have_the_reference_s_bits(void **state)
+static void walks_have_the_reference_s_bits(void **state)
 {
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < ARRAY_SIZE(layers); i++)
-		check(forced(NULL), "wide", layers[i]);
+	for (i = 0; i < ARRAY_SIZE(walks); i++)
+		check(forced(NULL), "wide", walks[i]);
 }
 
 static void in_the_simt_shape_programs_have_the_reference_s_bits(void **state)
@@ -103,7 +103,7 @@ static void in_the_simt_shape_programs_have_the_reference_s_bits(void **state)
 	check(forced(NULL), "simt", "int.4.32.0.0"); /* a path that is made for the other shape */
 }
 
-/* One after the other: what a path is for are integers, by themselves and in a layer. */
+/* One after the other: what a path is for are integers, by themselves and in a walk. */
 static void check_path(const char *path)
 {
 	size_t i;
@@ -113,9 +113,9 @@ static void check_path(const char *path)
 	for (i = 0; i < ARRAY_SIZE(programs); i++)
 		if (!strncmp(programs[i], "int.", 4) && (getenv("SHERD_LONG") || i % 4 == 0))
 			check(path, "wide", programs[i]);
-	for (i = 0; i < ARRAY_SIZE(layers); i++)
+	for (i = 0; i < ARRAY_SIZE(walks); i++)
 		if (getenv("SHERD_LONG") || i % 4 == 0)
-			check(path, "wide", layers[i]);
+			check(path, "wide", walks[i]);
 }
 
 static void the_plain_path_has_the_reference_s_bits(void **state)
@@ -227,7 +227,7 @@ int main(void)
 		cmocka_unit_test(programs_that_give_the_reference_s_bits_have_its_profile),
 		cmocka_unit_test(a_program_that_gives_other_bits_has_no_profile),
 		cmocka_unit_test(in_the_wide_shape_all_programs_have_the_reference_s_bits),
-		cmocka_unit_test(whole_layers_have_the_reference_s_bits),
+		cmocka_unit_test(walks_have_the_reference_s_bits),
 		cmocka_unit_test(in_the_simt_shape_programs_have_the_reference_s_bits),
 		cmocka_unit_test(the_plain_path_has_the_reference_s_bits),
 		cmocka_unit_test(the_vnni512_path_has_the_reference_s_bits),
