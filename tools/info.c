@@ -164,8 +164,10 @@ static void size_item(struct info *in, const struct sherd_pack_item *it)
 	in->packed_bytes += bytes;
 	/* a token reads one row of the tables, unless the output projection is tied to them */
 	if (strcmp(it->name, "position_embd.weight") &&
-	    !(embedding && gguf_tensor(in->g, "output.weight")))
+	    !(embedding && gguf_tensor(in->g, "output.weight"))) {
 		in->token_bytes += bytes;
+		sherd_forms_add(&in->forms, &it->fmt);
+	}
 }
 
 /* What the packer would do with a plain file: its refusal is the reason why this cannot be run. */
@@ -186,18 +188,23 @@ static void plan_packing(struct info *in)
 	sherd_pack_plan_clear(&plan);
 }
 
-/* Activations of a batch, as step lists use them: an estimate, since devices add their own. */
-static uint64_t scratch_bytes(const struct sherd_hparams *hp, int n_ctx)
+/* What the matmuls of a shard read. */
+static void shard_forms(struct info *in)
 {
-	uint64_t q = (uint64_t)hp->n_heads * hp->head_dim;
-	uint64_t kv = (uint64_t)hp->n_kv_heads * hp->head_dim;
-	uint64_t widest = MAX(MAX((uint64_t)hp->hidden, q), (uint64_t)hp->ffn);
-	uint64_t row = hp->hidden + widest + (q + 2 * kv) + q +
-		       (uint64_t)hp->ffn * (hp->arch->gated ? 2 : 1);
+	const struct sherd_shard *s = in->shard;
+	const struct sherd_tensor *head = sherd_shard_matrix(s, SHERD_OUTPUT, -1), *w;
+	int layer, slot;
 
-	return DEFAULT_BATCH * (row * sizeof(float) + widest + widest / 32 * 12) +
-	       (uint64_t)hp->n_vocab * sizeof(float) +
-	       (uint64_t)n_ctx * hp->rope_dim * sizeof(float);
+	if (!head)
+		head = sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1);
+	if (head && in->end_layer == in->hp.n_layers)
+		sherd_forms_add(&in->forms, &head->fmt);
+	for (layer = in->first_layer; layer < in->end_layer; layer++)
+		for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS; slot++) {
+			w = sherd_shard_matrix(s, slot, layer);
+			if (w)
+				sherd_forms_add(&in->forms, &w->fmt);
+		}
 }
 
 static void size_memory(struct info *in)
@@ -208,6 +215,7 @@ static void size_memory(struct info *in)
 	if (in->shard) {
 		in->packed_bytes = in->shard->weight_bytes;
 		in->token_bytes = in->shard->token_bytes;
+		shard_forms(in);
 	} else {
 		plan_packing(in);
 	}
@@ -220,7 +228,7 @@ static void size_memory(struct info *in)
 	pages = DIV_ROUND_UP((uint64_t)in->n_ctx, SHERD_PAGE);
 	in->kv_f16 = pages * sherd_kv_page_bytes(&in->hp, layers, SHERD_KV_F16);
 	in->kv_int8 = pages * sherd_kv_page_bytes(&in->hp, layers, SHERD_KV_INT8);
-	in->scratch = scratch_bytes(&in->hp, in->n_ctx);
+	in->scratch = sherd_scratch_bytes(&in->hp, &in->forms, DEFAULT_BATCH, in->n_ctx);
 }
 
 /* --------------------------------------------------------------------- all */

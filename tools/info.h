@@ -5,7 +5,7 @@
 #ifndef SHERD_TOOL_INFO_H
 #define SHERD_TOOL_INFO_H
 
-#include "model/shard.h"
+#include "infer/ops.h"
 #include "tool.h"
 
 /* A tensor of the file; in a packed shard a matrix, whose planes are several tensors there. */
@@ -47,6 +47,7 @@ struct info {
 	uint64_t n_params, weight_bytes;
 
 	/* if it can be run: memory at n_ctx */
+	struct sherd_forms forms; /* of activations, that its matmuls read */
 	uint64_t packed_bytes, token_bytes, kv_f16, kv_int8, scratch;
 
 	struct sherd_tokenizer *tok; /* NULL: none, or none that sherd reads: tok_why says which */

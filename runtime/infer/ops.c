@@ -10,6 +10,7 @@
  */
 #include <math.h>
 #include <stdlib.h>
+#include "infer/act.h"
 #include "infer/ops.h"
 
 #define MAX_LAYER_OPS 16
@@ -115,13 +116,8 @@ static void add_matmul(struct builder *b, enum sherd_slot slot, const float *bia
 	op->w = w;
 	op->bias = bias;
 	op->residual = dst == SHERD_BUF_X;
-	if (sherd_elem_is_int(w->fmt.elem)) {
-		a->want_q8 = b->p->any_q8 = true;
-		if (w->fmt.group == 16)
-			a->want_q8_halves = b->p->any_halves = true;
-	} else {
-		a->want_f32 = b->p->any_f32 = true;
-	}
+	sherd_forms_add(&b->p->forms, &w->fmt);
+	sherd_forms_add(&a->want, &w->fmt);
 }
 
 static void add_qkv(struct builder *b)
@@ -254,17 +250,55 @@ static void add_head(struct builder *b)
 		   SHERD_BUF_LOGITS, 0);
 }
 
-static void set_widths(struct builder *b)
+static void set_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
 {
-	const struct sherd_hparams *hp = b->hp;
-	int *width = b->p->width;
+	int q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim;
 
 	width[SHERD_BUF_X] = hp->hidden;
-	width[SHERD_BUF_A] = MAX(MAX(hp->hidden, b->q), hp->ffn);
-	width[SHERD_BUF_QKV] = b->q + 2 * b->kv;
-	width[SHERD_BUF_ATT] = b->q;
+	width[SHERD_BUF_A] = MAX(MAX(hp->hidden, q), hp->ffn);
+	width[SHERD_BUF_QKV] = q + 2 * kv;
+	width[SHERD_BUF_ATT] = q;
 	width[SHERD_BUF_FFN] = hp->arch->gated ? 2 * hp->ffn : hp->ffn;
 	width[SHERD_BUF_LOGITS] = hp->n_vocab;
+}
+
+void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w)
+{
+	bool q8 = sherd_elem_is_int(w->elem);
+
+	f->f32 |= !q8;
+	f->q8 |= q8;
+	f->halves |= q8 && w->group == 16;
+}
+
+/* A in all its forms, with the rows that a matmul may read beyond the last. */
+static uint64_t act_bytes(const struct sherd_forms *f, int n_batch, int width)
+{
+	uint64_t rows = n_batch + SHERD_ACT_PAD;
+	uint64_t groups = rows * DIV_ROUND_UP(width, SHERD_ACT_GROUP);
+
+	return (f->f32 ? rows * width * sizeof(float) : 0) +
+	       (f->q8 ? groups * (SHERD_ACT_GROUP + sizeof(struct sherd_act_group)) : 0) +
+	       (f->halves ? groups * sizeof(struct sherd_act_half) : 0);
+}
+
+uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_forms *forms,
+			     int n_batch, int n_ctx)
+{
+	int width[SHERD_N_BUFS], n_act = hp->arch->gated && forms->q8 ? 2 : 1, i;
+	uint64_t total = 0;
+
+	set_widths(hp, width);
+	for (i = 0; i < SHERD_N_BUFS; i++)
+		if (i != SHERD_BUF_A && i != SHERD_BUF_LOGITS)
+			total += sizeof(float) * (uint64_t)n_batch * width[i];
+	total += n_act * act_bytes(forms, n_batch, width[SHERD_BUF_A]);
+	return total + sherd_rope_bytes(hp, n_ctx);
+}
+
+size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx)
+{
+	return hp->arch->position == SHERD_POS_LEARNED ? 0 : sizeof(float) * n_ctx * hp->rope_dim;
 }
 
 /* In double on the host and rounded once: a device's own sine never enters a result. */
@@ -291,13 +325,13 @@ void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int
 static int make_rope(struct builder *b)
 {
 	const struct sherd_hparams *hp = b->hp;
-	size_t row = (size_t)hp->rope_dim / 2 * 2 * sizeof(float);
+	size_t size = sherd_rope_bytes(hp, b->p->n_ctx);
 
-	if (hp->arch->position == SHERD_POS_LEARNED)
+	if (!size)
 		return 0;
-	b->p->rope = sherd_calloc(b->p->n_ctx, row);
+	b->p->rope = sherd_calloc(1, size);
 	if (!b->p->rope)
-		return sherd_fail_oom(b->err, b->p->n_ctx * row, "the table of rotary angles");
+		return sherd_fail_oom(b->err, size, "the table of rotary angles");
 	sherd_rope_table(hp, vector(b, SHERD_ROPE_FREQS), b->p->n_ctx, b->p->rope);
 	return 0;
 }
@@ -347,7 +381,7 @@ int sherd_program_build(struct sherd_program **out, const struct sherd_shard *sh
 		sherd_program_free(p);
 		return sherd_fail_oom(err, b.cap * sizeof(*p->ops), "the step list");
 	}
-	set_widths(&b);
+	set_widths(b.hp, p->width);
 	add_all(&b);
 	if (!b.rc)
 		b.rc = make_rope(&b);

@@ -32,14 +32,17 @@ enum sherd_op_kind {
 	SHERD_N_OPS,
 };
 
+/* Forms of A that matmuls read: floats, quantized groups, and sums per 16 columns. */
+struct sherd_forms {
+	bool f32, q8, halves;
+};
+
 struct sherd_op {
 	enum sherd_op_kind kind;
 	int layer; /* -1: before the first or after the last */
 	enum sherd_buf src, dst;
 	int width; /* columns of src that count (norm, act), or W's cols */
-	/* norm, act: what the matmuls that follow read */
-	bool want_f32, want_q8;
-	bool want_q8_halves; /* group sums per 16 too: some W has groups of 16 */
+	struct sherd_forms want; /* norm, act: what the matmuls that follow read */
 	enum sherd_norm norm;
 	const float *weight, *bias; /* norm: [width]; matmul: bias [rows] or NULL */
 	/* matmul */
@@ -56,7 +59,7 @@ struct sherd_program {
 	int n_ops;
 	int *layer_op; /* [n_layers + 1]: index of the first op of a layer; [n_layers]: of the head's ops */
 	int width[SHERD_N_BUFS];
-	bool any_q8, any_halves, any_f32; /* which forms of A are needed at all */
+	struct sherd_forms forms; /* that are needed at all */
 	float *rope; /* [n_ctx][rope_dim / 2][2]: cos, sin; NULL for learned positions */
 	int n_ctx;
 	float q_scale; /* 1 / sqrt(head_dim) */
@@ -67,6 +70,17 @@ int sherd_program_build(struct sherd_program **p, const struct sherd_shard *shar
 			struct sherd_error *err);
 void sherd_program_free(struct sherd_program *p);
 
+/* Adds to @f what a matmul with weights in format @w reads. */
+void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w);
+/*
+ * Bytes of an executor's scratch: activations of @n_batch rows and the RoPE table, as cl/ has them on
+ * a CPU. Logits come on top, as many rows as a step wants.
+ */
+uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_forms *forms,
+			     int n_batch, int n_ctx);
+
+/* 0 for learned positions. */
+size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx);
 /* table [n_ctx][rope_dim / 2][2]: cos, sin; @divisors [rope_dim / 2]: Llama-3's, or NULL. */
 void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx,
 		      float *table);

@@ -13,6 +13,13 @@ ok "--json has an object for each test" test "$(json 3.n_depth)" = 8
 ok "with llama-bench's keys" test "$(json 0.n_prompt) $(json 0.n_gen)" = "16 0"
 ok "and speeds" awk "BEGIN { exit !($(json 0.avg_ts) > 0) }"
 ok "and the samples that they are the mean of" json 0.samples_ts.1
+for f in "$model" tests/golden/{llama-f32,llama-q4_0,gpt2-f32,gpt2-q8_0}.gguf; do
+	sh_run info "$f" -c 64 --json
+	want=$(json memory.scratch_bytes)
+	sh_run bench -m "$f" -c 64 -p 1 -n 0 -r 1 --json --no-limits --device cpu/wide
+	ok "info says what a step of $(basename "$f") takes: $want bytes" \
+		test "$(json 0.memory.scratch)" = "$want"
+done
 sh_run "${quick[@]}" --json --no-limits --device reference
 ok "the reference can be measured too" test $rc = 0 -a "$(json 0.n_prompt)" = 16
 refuses "nothing to measure is a wrong line" 2 "nothing to measure" bench -m "$model" -p 0 -n 0

@@ -99,8 +99,8 @@ static void run_gather(struct cl_exec *x)
 
 struct sherd_cl_act sherd_clx_wanted(struct sherd_cl_act a, const struct sherd_op *op)
 {
-	a.want = (op->want_f32 ? SHERD_QUANT_F32 : 0) | (op->want_q8 ? SHERD_QUANT_Q8 : 0) |
-		 (op->want_q8_halves ? SHERD_QUANT_HALVES : 0);
+	a.want = (op->want.f32 ? SHERD_QUANT_F32 : 0) | (op->want.q8 ? SHERD_QUANT_Q8 : 0) |
+		 (op->want.halves ? SHERD_QUANT_HALVES : 0);
 	return a;
 }
 

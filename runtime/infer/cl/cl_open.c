@@ -128,26 +128,37 @@ static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, struct sherd_e
 	size_t groups = rows * DIV_ROUND_UP(width, 32), total = 0;
 
 	a->a_stride = width;
-	if (p->any_f32) {
+	if (p->forms.f32) {
 		a->a = sherd_clx_buffer(x, 4 * rows * width, "activations", err);
 		total += 4 * rows * width;
 	}
-	if (p->any_q8) {
+	if (p->forms.q8) {
 		a->q = sherd_clx_buffer(x, 32 * groups, "activations", err);
 		a->groups = sherd_clx_buffer(x, 16 * groups, "activations", err);
 		total += 48 * groups;
 	}
-	if (p->any_halves) {
+	if (p->forms.halves) {
 		a->halves = sherd_clx_buffer(x, 16 * groups, "activations", err);
 		total += 16 * groups;
 	}
 	return total;
 }
 
+/* Some step may write A while it reads A. */
+static bool any_gated(const struct cl_exec *x)
+{
+	int i;
+
+	for (i = 0; i < x->c.n_programs && x->hp->arch->gated; i++)
+		if (x->c.programs[i].kernel[SHERD_K_MATMUL_GATED])
+			return true;
+	return false;
+}
+
 static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 {
 	const struct sherd_program *p = x->program;
-	size_t total = 0;
+	size_t total = sherd_rope_bytes(x->hp, p->n_ctx); /* which weights.rope has */
 	int i;
 
 	for (i = 0; i < SHERD_N_BUFS; i++) {
@@ -160,7 +171,7 @@ static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 		total += size;
 	}
 	total += make_act(x, &x->act, err);
-	if (x->hp->arch->gated && x->c.dev->shape == SHERD_SHAPE_WIDE)
+	if (any_gated(x))
 		total += make_act(x, &x->other, err);
 	x->wire = sherd_clx_buffer(x, x->n_batch, "the cuts", err);
 	x->wires = sherd_calloc(x->hp->n_layers, x->n_batch);

@@ -67,7 +67,7 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 		w->op[i].weight = load(&l, op->weight, 4 * (size_t)op->width, false);
 		w->op[i].bias = load(&l, op->bias, 4 * bias, false);
 	}
-	w->rope = load(&l, p->rope, 4 * (size_t)p->n_ctx * p->shard->hp.rope_dim, false);
+	w->rope = load(&l, p->rope, sherd_rope_bytes(&p->shard->hp, p->n_ctx), false);
 	return l.rc;
 }
 

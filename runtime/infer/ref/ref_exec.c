@@ -95,10 +95,10 @@ static int finish_a(struct ref *r, const struct sherd_op *op, int i, struct sher
 {
 	size_t g = i * r->q_stride / SHERD_ACT_GROUP;
 
-	if (!op->want_q8)
+	if (!op->want.q8)
 		return 0;
 	if (sherd_ref_quantize(row_of(r, SHERD_BUF_A, i), op->width, r->q + i * r->q_stride,
-			       r->groups + g, op->want_q8_halves ? r->halves + g : NULL))
+			       r->groups + g, op->want.halves ? r->halves + g : NULL))
 		return not_finite(r, op, i, "an activation", err);
 	return 0;
 }
