@@ -9,23 +9,33 @@
 
 cl_mem sherd_clx_buffer(struct cl_exec *x, size_t size, const char *what, struct sherd_error *err)
 {
-	cl_int rc = CL_SUCCESS;
+	const struct sherd_device_info *info = &x->c.dev->info;
+	const double mib = 1048576.0;
 	cl_mem m = NULL;
 
 	if (x->c.rc)
 		return NULL;
-	if (size > x->c.dev->info.max_alloc)
-		rc = CL_INVALID_BUFFER_SIZE;
-	else
-		m = clCreateBuffer(x->c.dev->context, CL_MEM_READ_WRITE, MAX(size, 64), NULL, &rc);
-	if (rc) {
-		x->c.rc = rc;
-		x->no_room = true;
-		sherd_fail_cl(err, rc, "%s: no room for %s, %.1f MiB (a buffer may have %.1f MiB)",
-			      x->c.dev->info.name, what, size / 1048576.0,
-			      x->c.dev->info.max_alloc / 1048576.0);
+	if (size > info->max_alloc) {
+		x->c.rc = CL_INVALID_BUFFER_SIZE;
+		sherd_fail(err, -ENOMEM, "%s: no room for %s, %.1f MiB: a buffer may have %.1f MiB",
+			   info->name, what, size / mib, info->max_alloc / mib);
+	} else {
+		m = clCreateBuffer(x->c.dev->context, CL_MEM_READ_WRITE, MAX(size, 64), NULL,
+				   &x->c.rc);
+		if (x->c.rc)
+			sherd_fail_cl(err, x->c.rc, "%s: no room for %s, %.1f MiB", info->name,
+				      what, size / mib);
 	}
+	x->no_room = x->c.rc != CL_SUCCESS;
 	return m;
+}
+
+/* If there was no room, what helps joins the sentence. */
+static int check_room(const struct cl_exec *x, const char *helps, struct sherd_error *err)
+{
+	if (!x->c.rc)
+		return 0;
+	return err ? sherd_fail(err, -ENOMEM, "%s; %s", err->msg, helps) : -ENOMEM;
 }
 
 void sherd_clx_release(cl_mem *m)
@@ -178,7 +188,7 @@ static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 	if (!x->wires)
 		return sherd_fail_oom(err, (size_t)x->hp->n_layers * x->n_batch, "the cuts");
 	x->exec.scratch_bytes = total;
-	return x->c.rc ? -ENOMEM : 0;
+	return check_room(x, "a smaller batch (-b) needs less", err);
 }
 
 static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
@@ -189,9 +199,8 @@ static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, stru
 					    x->hp->head_dim, p->kv_type };
 	x->exec.kv_bytes = (uint64_t)p->n_pages * sherd_kv_shape_page_bytes(&x->shape);
 	/* vectors may read past the last head's end, and use nothing of it */
-	x->pool = sherd_clx_buffer(x, x->exec.kv_bytes + 256, "the KV cache (a smaller context needs less)",
-			     err);
-	return x->c.rc ? -ENOMEM : 0;
+	x->pool = sherd_clx_buffer(x, x->exec.kv_bytes + 256, "the KV cache", err);
+	return check_room(x, "a smaller context (-c) needs less", err);
 }
 
 static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)

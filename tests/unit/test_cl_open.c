@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* What the OpenCL executor allocates, and what it says where there is no room. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "infer/cl/cl.h"
+#include "infer/infer.h"
+#include "tiny_model.h"
+
+static int open_tiny(struct sherd_model **m, const struct tiny_model *t,
+		     struct sherd_model_params *p, struct sherd_error *err)
+{
+	char *path = tiny_model_write(t);
+	int rc;
+
+	p->no_cache = p->untested = true;
+	rc = sherd_model_open(m, path, p, err);
+	unlink(path);
+	free(path);
+	if (rc == -ENODEV) {
+		print_message("skipped: %s\n", err->msg);
+		skip();
+	}
+	return rc;
+}
+
+/* Float weights have no matmul that writes A while it reads A, gated or not: they need one A. */
+static void scratch_is_what_its_formula_says(void **state)
+{
+	struct sherd_model_params p = { .n_ctx = 64, .n_batch = 20, .device = "cpu/wide" };
+	const struct tiny_model *t;
+	struct sherd_error err;
+	struct sherd_model *m;
+
+	(void)state;
+	for (t = tiny_models; t->arch; t++) {
+		if (open_tiny(&m, t, &p, &err))
+			fail_msg("%s", err.msg);
+		print_message("%s\n", tiny_model_describe(t));
+		assert_int_equal(sherd_model_info(m)->scratch_bytes,
+				 sherd_scratch_bytes(&m->shard->hp, &m->program->forms, 20, 64));
+		sherd_model_close(m);
+	}
+}
+
+static void want_of_room_is_one_sentence_that_says_what_needs_less(void **state)
+{
+	struct sherd_model_params p = { .n_ctx = SHERD_PAGE, .kv_type = SHERD_KV_F32, .device = "cpu" };
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_cl c;
+	size_t room;
+
+	(void)state;
+	if (sherd_cl_open(&c, "cpu", 0, &err)) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	room = c.dev->info.max_alloc;
+	sherd_cl_close(&c);
+	assert_int_equal(open_tiny(&m, &tiny_models[4], &p, &err), 0);
+	p.n_sessions = (int)(room / sherd_model_info(m)->kv_bytes) + 1;
+	sherd_model_close(m);
+	assert_int_equal(open_tiny(&m, &tiny_models[4], &p, &err), -ENOMEM);
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, ": no room for the KV cache, "));
+	assert_non_null(strstr(err.msg, " MiB: a buffer may have "));
+	assert_non_null(strstr(err.msg, " MiB; a smaller context (-c) needs less"));
+	assert_int_equal(open_tiny(&m, &tiny_models[4], &p, NULL), -ENOMEM);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(scratch_is_what_its_formula_says),
+		cmocka_unit_test(want_of_room_is_one_sentence_that_says_what_needs_less),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
