@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step list with
- * it, cl_walk.c does many of them at once where that is possible, cl_profile.c reads its clocks.
+ * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step list
+ * with it, cl_walk.c does many steps at once where that is possible, cl_profile.c reads its clocks. Names
+ * begin with sherd_clx_ and are for these files alone; cl.h has what others call, as sherd_cl_.
  */
 #ifndef SHERD_CL_EXEC_H
 #define SHERD_CL_EXEC_H

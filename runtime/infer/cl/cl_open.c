@@ -53,10 +53,24 @@ static void release_act(struct sherd_cl_act *a)
 	sherd_clx_release(&a->halves);
 }
 
-/* (Re)makes the upload buffer with room for @pages numbers in the page tables. */
-int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
+static void release_inputs(struct cl_exec *x)
 {
-	int group = x->hp->n_heads / x->hp->n_kv_heads;
+	int i;
+
+	if (x->input[IN_FAILED])
+		x->c.failed = NULL; /* was that one */
+	for (i = 0; i < N_INPUTS; i++)
+		sherd_clx_release(&x->input[i]);
+	sherd_clx_release(&x->inputs);
+	free(x->staging);
+	x->staging = NULL;
+	x->pages_cap = 0;
+}
+
+/* Where the parts begin, and where the last one ends. */
+static void place_inputs(struct cl_exec *x, size_t pages)
+{
+	int group = x->hp->n_heads / x->hp->n_kv_heads, i;
 	size_t tiles = DIV_ROUND_UP((size_t)x->n_batch * group, SHERD_CL_TILE_QUERIES) + x->n_batch;
 	const size_t row = 4 * (size_t)x->n_batch; /* a number a row */
 	const size_t sizes[N_INPUTS] = {
@@ -69,37 +83,44 @@ int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
 		[IN_TILES] = sizeof(struct sherd_cl_tile) * tiles,
 		[IN_PAGES] = 4 * pages,
 	};
-	cl_int rc = 0;
-	int i;
 
-	x->pages_cap = 0; /* should this fail, the next run tries again */
-	x->c.failed = NULL;
-	for (i = 0; i < N_INPUTS; i++)
-		sherd_clx_release(&x->input[i]);
-	sherd_clx_release(&x->inputs);
-	free(x->staging);
 	for (i = 0; i < N_INPUTS; i++)
 		x->input_at[i + 1] = x->input_at[i] + ROUND_UP(sizes[i], 4096);
-	x->staging = sherd_calloc(1, x->input_at[N_INPUTS]);
-	if (!x->staging)
-		return sherd_fail_oom(err, x->input_at[N_INPUTS], "a step's inputs");
-	x->inputs = sherd_clx_buffer(x, x->input_at[N_INPUTS], "a step's inputs", err);
+}
+
+static int cut_inputs(struct cl_exec *x, struct sherd_error *err)
+{
+	int i;
+
 	for (i = 0; i < N_INPUTS && !x->c.rc; i++) {
 		cl_buffer_region r = { x->input_at[i], x->input_at[i + 1] - x->input_at[i] };
 
 		x->input[i] = clCreateSubBuffer(x->inputs, CL_MEM_READ_WRITE,
-						CL_BUFFER_CREATE_TYPE_REGION, &r, &rc);
-		if (rc)
-			x->c.rc = rc;
+						CL_BUFFER_CREATE_TYPE_REGION, &r, &x->c.rc);
 	}
-	if (x->no_room)
-		return sherd_cl_errno(x->c.rc);
 	if (x->c.rc)
 		return sherd_fail_cl(err, x->c.rc, "%s: buffers for a step's inputs",
 				     x->c.dev->info.name);
 	x->c.failed = x->input[IN_FAILED];
-	x->pages_cap = pages;
 	return 0;
+}
+
+int sherd_clx_inputs(struct cl_exec *x, size_t pages, struct sherd_error *err)
+{
+	int rc;
+
+	release_inputs(x); /* should this fail, the next run tries again */
+	place_inputs(x, pages);
+	x->staging = sherd_calloc(1, x->input_at[N_INPUTS]);
+	if (!x->staging)
+		return sherd_fail_oom(err, x->input_at[N_INPUTS], "a step's inputs");
+	x->inputs = sherd_clx_buffer(x, x->input_at[N_INPUTS], "a step's inputs", err);
+	if (x->c.rc)
+		return sherd_cl_errno(x->c.rc);
+	rc = cut_inputs(x, err);
+	if (!rc)
+		x->pages_cap = pages;
+	return rc;
 }
 
 static void cl_close(struct sherd_exec *e)
@@ -119,13 +140,9 @@ static void cl_close(struct sherd_exec *e)
 	sherd_clx_release(&x->parts);
 	sherd_clx_release(&x->steps);
 	sherd_clx_release(&x->wire);
-	for (i = 0; i < N_INPUTS; i++)
-		sherd_clx_release(&x->input[i]);
-	sherd_clx_release(&x->inputs);
+	release_inputs(x);
 	sherd_cl_weights_release(&x->weights);
-	x->c.failed = NULL; /* was the upload's first part */
 	sherd_cl_close(&x->c);
-	free(x->staging);
 	free(x->wires);
 	free(x);
 }
