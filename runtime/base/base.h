@@ -36,6 +36,11 @@ int sherd_fail_oom(struct sherd_error *err, size_t bytes, const char *what);
 void *sherd_calloc(size_t n, size_t size);
 /* @n * @size bytes aligned to @align (a power of two), not zeroed; NULL on overflow. Free with free(). */
 void *sherd_alloc_aligned(size_t align, size_t n, size_t size);
+/*
+ * Bytes that can be had without swapping, as the kernel estimates them: with what the page cache
+ * would give back, which free memory lacks. Unknown: (nearly) UINT64_MAX.
+ */
+uint64_t sherd_memory_available(void);
 /* asprintf that returns the string, or NULL. Free with free(). */
 char *sherd_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -74,10 +79,13 @@ int sherd_map_open(struct sherd_map *m, const char *path, struct sherd_error *er
 /* Takes over @fd (closed by sherd_map_close, and here on failure). @name is for messages. */
 int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_error *err);
 void sherd_map_close(struct sherd_map *m);
+/* Asks for large pages for what is read through the mapping from now on. Best effort. */
+void sherd_map_large_pages(const struct sherd_map *m);
 /*
- * Asks the kernel to hold an empty file of @size bytes, about to be written at random places, in large
- * pages. What small writes bring into the page cache stays in small pages for as long as it is cached,
- * and those read slower (int4 decoding by a fifth, AMD Zen 5). Best effort: nothing is lost where it fails.
+ * Asks the kernel to hold an empty file of @size bytes, with all its blocks, about to be written at
+ * random places, in large pages. What small writes bring into the page cache stays in small pages for
+ * as long as it is cached, and those read slower (int4 decoding by a fifth, AMD Zen 5). Best effort:
+ * nothing is lost where it fails.
  */
 void sherd_file_large_pages(int fd, size_t size);
 

@@ -54,7 +54,6 @@ int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_err
 				 (long long)st.st_size, strerror(errno));
 		goto close_fd;
 	}
-	madvise(p, (size_t)st.st_size, MADV_HUGEPAGE); /* what is read now comes in large pages */
 	m->data = p;
 	m->size = (size_t)st.st_size;
 	return 0;
@@ -74,11 +73,17 @@ void sherd_map_close(struct sherd_map *m)
 	*m = (struct sherd_map){ .fd = -1 };
 }
 
+void sherd_map_large_pages(const struct sherd_map *m)
+{
+	if (m->data && m->fd >= 0) /* without a file it is somebody's memory */
+		madvise((void *)m->data, m->size, MADV_HUGEPAGE);
+}
+
 void sherd_file_large_pages(int fd, size_t size)
 {
 	void *p;
 
-	if (size / 2 > (size_t)sysconf(_SC_AVPHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE))
+	if (size > sherd_memory_available() / 2) /* it would push out itself, or others */
 		return;
 	p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED)

@@ -121,12 +121,11 @@ out:
 static size_t read_size(const struct sherd_device *dev)
 {
 	size_t l3 = MAX(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
-	size_t free = (size_t)MAX(sysconf(_SC_AVPHYS_PAGES), 0) * sysconf(_SC_PAGESIZE);
 	size_t size = MAX((size_t)512 << 20, 4 * l3);
 
 	size = MIN(size, (size_t)2 << 30);
 	if (dev->info.is_cpu || dev->info.host_unified)
-		size = MIN(size, free / 2);
+		size = MIN(size, sherd_memory_available() / 2);
 	if (dev->info.max_alloc)
 		size = MIN(size, dev->info.max_alloc);
 	if (dev->info.global_mem)

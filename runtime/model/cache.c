@@ -165,27 +165,10 @@ static int from_cache(const struct want *w, const struct gguf *g, struct sherd_s
 	return ret;
 }
 
-/* Bytes that can be had without swapping, as the kernel estimates them; UINT64_MAX: unknown. */
-static uint64_t memory_available(void)
-{
-	static const char field[] = "MemAvailable:";
-	uint64_t kib = UINT64_MAX >> 10;
-	char *text, *at;
-	size_t size;
-
-	if (sherd_read_file("/proc/meminfo", 1 << 16, &text, &size, NULL))
-		return UINT64_MAX;
-	at = strstr(text, field);
-	if (at)
-		kib = strtoull(at + strlen(field), NULL, 10);
-	free(text);
-	return kib << 10;
-}
-
 static int into_memory(const struct want *w, const struct gguf *g, struct sherd_shard **s,
 		       struct sherd_error *err)
 {
-	uint64_t bytes, have = memory_available();
+	uint64_t bytes, have = sherd_memory_available();
 	int fd, ret = sherd_pack_size(g, w->p, &bytes, err);
 
 	if (ret)

@@ -133,16 +133,18 @@ static int write_header(struct sherd_packer *p, struct sherd_error *err)
 /* Asks for all the room at once, so that a full disk is known before the work. */
 static int reserve(const struct sherd_packer *p, struct sherd_error *err)
 {
-	int code = 0;
+	int code;
 
-	if (fallocate(p->fd, 0, 0, p->size))
-		code = errno;
+	if (!fallocate(p->fd, 0, 0, p->size)) {
+		sherd_file_large_pages(p->fd, p->size);
+		return 0;
+	}
+	code = errno;
 	if (code == EOPNOTSUPP || code == ENOSYS)
 		code = ftruncate(p->fd, p->size) ? errno : 0;
 	if (code)
 		return sherd_fail(err, -code, "%s: no room for a shard of %llu MiB: %s", p->name,
 				  (unsigned long long)(p->size >> 20), strerror(code));
-	sherd_file_large_pages(p->fd, p->size);
 	return 0;
 }
 

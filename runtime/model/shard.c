@@ -338,6 +338,7 @@ int sherd_shard_from_gguf(struct sherd_shard **shard, struct gguf *g, bool trust
 		return sherd_fail_oom(err, sizeof(*s), "a shard");
 	}
 	s->gguf = g;
+	sherd_map_large_pages(&g->map);
 	ret = load(&l, err);
 	if (ret) {
 		sherd_shard_close(s);

@@ -190,6 +190,14 @@ static void the_clock_does_not_run_backwards(void **state)
 	assert_true(a > 0 && b >= a);
 }
 
+static void available_memory_is_some_and_no_more_than_there_is(void **state)
+{
+	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+
+	(void)state;
+	assert_in_range(sherd_memory_available(), 1 << 20, all);
+}
+
 /* ------------------------------------------------------------------- files */
 
 static void a_mapping_is_the_files_bytes(void **state)
@@ -446,6 +454,7 @@ int main(void)
 		cmocka_unit_test(every_half_survives_the_way_to_float_and_back),
 		cmocka_unit_test(floats_round_to_the_nearest_half_and_ties_to_even),
 		cmocka_unit_test(the_clock_does_not_run_backwards),
+		cmocka_unit_test(available_memory_is_some_and_no_more_than_there_is),
 		cmocka_unit_test(a_mapping_is_the_files_bytes),
 		cmocka_unit_test(what_is_no_file_is_not_mapped),
 		cmocka_unit_test(a_file_is_read_whole_or_refused),

@@ -92,6 +92,49 @@ static void a_shard_opens_with_its_numbers(void **state)
 	done(path);
 }
 
+/* -1: this kernel does not say. */
+static int asks_for_large_pages(const void *data)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	unsigned long long from, to;
+	char line[512];
+	bool here = false;
+	int asks = -1;
+
+	while (f && asks < 0 && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx-%llx ", &from, &to) == 2)
+			here = (uintptr_t)data >= from && (uintptr_t)data < to;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			asks = strstr(line, " hg") != NULL;
+	}
+	if (f)
+		fclose(f);
+	return asks;
+}
+
+static void only_a_shards_mapping_asks_for_large_pages(void **state)
+{
+	struct sherd_shard *s;
+	char *source, *path;
+	struct gguf *g;
+
+	(void)state;
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK)) {
+		print_message("skipped: a kernel without transparent huge pages\n");
+		skip();
+	}
+	source = tiny_model_write(&tiny_models[0]);
+	path = pack_tiny(0);
+	assert_int_equal(gguf_open(&g, source, NULL), 0);
+	assert_int_equal(sherd_shard_open(&s, path, NULL), 0);
+	assert_int_equal(asks_for_large_pages(g->map.data), 0);
+	assert_int_equal(asks_for_large_pages(s->gguf->map.data), 1);
+	gguf_close(g);
+	sherd_shard_close(s);
+	done(source);
+	done(path);
+}
+
 static void planes_begin_at_pages(void **state)
 {
 	char *path = pack_tiny(4);
@@ -345,6 +388,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_shard_opens_with_its_numbers),
+		cmocka_unit_test(only_a_shards_mapping_asks_for_large_pages),
 		cmocka_unit_test(planes_begin_at_pages),
 		cmocka_unit_test(an_unknown_layout_version_is_refused_with_what_to_do),
 		cmocka_unit_test(a_plain_gguf_is_no_shard),

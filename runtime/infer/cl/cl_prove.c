@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
 #include "infer/ref/ref.h"
@@ -178,13 +177,13 @@ static int run_children(struct child *children, int n, struct sherd_error *err)
 	return rc;
 }
 
-/* As many as there are CPUs, and free memory, for. */
+/* As many as there are CPUs, and memory, for. */
 static int how_many_children(int n_programs)
 {
-	long long room = (long long)sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE) / CHILD_BYTES;
+	uint64_t room = sherd_memory_available() / CHILD_BYTES;
 	int n = MIN(MIN(sherd_device_host_cpus(), MAX_CHILDREN), n_programs);
 
-	return MAX(MIN(n, room), 1);
+	return (int)MAX(MIN((uint64_t)n, room), 1);
 }
 
 static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_threads,
