@@ -182,10 +182,65 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
 
 /*
  * Tiles: {first row of the item, first query of the item, queries in the tile, item}; query i of an item is
- * head i % group of its row i / group. With @n_parts only chunk @first_chunk is computed, and its result
- * goes to parts [row][head][n_parts][PART]; else all chunks are merged into att.
+ * head i % group of its row i / group.
  */
-INLINED void attend_tile(int4 tile, int head, int first_chunk, ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS,
+INLINED int row_of(int4 tile, int q, int group)
+{
+	return tile.x + (tile.y + q) / group;
+}
+
+INLINED int head_of(int4 tile, int q, int group, int kv_head)
+{
+	return kv_head * group + (tile.y + q) % group;
+}
+
+/* A tile's queries, the last in place of those that lack; returns the furthest position seen. */
+INLINED int find_queries(struct queries *in, int4 tile, int kv_head, int group,
+			 __global const float *qkv, int stride, __global const int *pos)
+{
+	int last = 0;
+
+	for (int q = 0; q < NQ; q++) {
+		int i = min(q, tile.z - 1), row = row_of(tile, i, group);
+
+		in->q[q] = qkv + (size_t)row * stride + head_of(tile, i, group, kv_head) * HEAD_DIM;
+		in->last[q] = pos[row];
+		last = max(last, in->last[q]);
+	}
+	return last;
+}
+
+INLINED void put_part(__global float *p, float max, float sum, const float16 o[DIM_VECS])
+{
+	p[0] = max;
+	p[1] = sum;
+	for (int d = 0; d < DIM_VECS; d++)
+		vstore16(o[d], d, p + 2);
+}
+
+/* One more chunk for a query, or its first. */
+INLINED void add_chunk(int first, struct state *all, float16 total[DIM_VECS], float max, float sum,
+		       const float16 o[DIM_VECS])
+{
+	struct weights w;
+
+	if (first) {
+		all->max = max;
+		all->sum = sum;
+		for (int d = 0; d < DIM_VECS; d++)
+			total[d] = o[d];
+		return;
+	}
+	w = merge(all, max, sum);
+	for (int d = 0; d < DIM_VECS; d++)
+		total[d] = fma(total[d], (float16)(w.old), o[d] * w.new);
+}
+
+/*
+ * With @n_parts only chunk @first_chunk is computed, and its result goes to parts
+ * [row][head][n_parts][PART]; else all chunks are merged into att.
+ */
+INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS,
 			 int step, __global int *failed)
 {
 	const struct cache c = { pool, pages + (size_t)tile.w * pages_stride, page_bytes, layer_offset,
@@ -193,63 +248,35 @@ INLINED void attend_tile(int4 tile, int head, int first_chunk, ATTEND_ARGS, CACH
 	struct queries in;
 	float16 e[NQ][CHUNK / 16], o[NQ][DIM_VECS], total[NQ][DIM_VECS];
 	struct state all[NQ];
-	int last = 0;
-
-	for (int q = 0; q < NQ; q++) {
-		int i = tile.y + min(q, tile.z - 1);
-		int row = tile.x + i / group;
-
-		in.q[q] = qkv + (size_t)row * stride + (head * group + i % group) * HEAD_DIM;
-		in.last[q] = pos[row];
-		last = max(last, in.last[q]);
-	}
+	float m[NQ], s[NQ];
+	const int last = find_queries(&in, tile, kv_head, group, qkv, stride, pos);
 	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
 
 	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
 		in.n_positions = min(CHUNK, last + 1 - chunk * CHUNK);
 		if (in.n_positions <= 0)
 			return;
-		scores(e, &in, &c, chunk, head);
-		float m[NQ], s[NQ];
-
+		scores(e, &in, &c, chunk, kv_head);
 		for (int q = 0; q < NQ; q++)
 			m[q] = weigh(e[q], in.last[q] + 1 - chunk * CHUNK, (in.n_positions + 15) / 16,
 				     &s[q]);
-		values(o, e, &in, &c, chunk, head);
+		values(o, e, &in, &c, chunk, kv_head);
 		for (int q = 0; q < tile.z; q++) {
-			int i = tile.y + q, row = tile.x + i / group;
+			size_t at = (size_t)row_of(tile, q, group) * n_heads +
+				    head_of(tile, q, group, kv_head);
 
 			if (in.last[q] < chunk * CHUNK)
 				continue;
-			if (n_parts) {
-				__global float *p = parts + (((size_t)row * n_heads + head * group +
-							      i % group) * n_parts + chunk) * PART;
-
-				p[0] = m[q];
-				p[1] = s[q];
-				for (int d = 0; d < DIM_VECS; d++)
-					vstore16(o[q][d], d, p + 2);
-			} else if (!chunk) {
-				all[q].max = m[q];
-				all[q].sum = s[q];
-				for (int d = 0; d < DIM_VECS; d++)
-					total[q][d] = o[q][d];
-			} else {
-				struct weights w = merge(&all[q], m[q], s[q]);
-
-				for (int d = 0; d < DIM_VECS; d++)
-					total[q][d] = fma(total[q][d], (float16)(w.old), o[q][d] * w.new);
-			}
+			if (n_parts)
+				put_part(parts + (at * n_parts + chunk) * PART, m[q], s[q], o[q]);
+			else
+				add_chunk(!chunk, &all[q], total[q], m[q], s[q], o[q]);
 		}
 	}
-	if (n_parts)
-		return;
-	for (int q = 0; q < tile.z; q++) {
-		int i = tile.y + q, row = tile.x + i / group;
-
-		put_head((float *)total[q], num_recip_1(all[q].sum), row, head * group + i % group,
-			 n_heads, att, att_stride, QUANT_PASS, step, failed);
-	}
+	for (int q = 0; q < tile.z && !n_parts; q++)
+		put_head((float *)total[q], num_recip_1(all[q].sum), row_of(tile, q, group),
+			 head_of(tile, q, group, kv_head), n_heads, att, att_stride, QUANT_PASS, step,
+			 failed);
 }
 
 #ifndef SHERD_WALK

@@ -284,6 +284,7 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 
 #ifdef DOT_TILE
 #define TILE_TOKENS 16
+#define TILE_PAIR   1
 /* Where the unit is: groups (or halves) of one row block after the other. */
 struct tile_at {
 	int block, part;
@@ -420,52 +421,80 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 }
 #endif
 
-/* TILE_RB row blocks for all tokens; up to 15 rows of activations behind the last are read, and ignored. */
+/*
+ * Sums of row blocks @block, whole pairs of them, for tokens [b, b + tokens). Up to 15 rows of
+ * activations behind the last are read, and ignored.
+ */
+INLINED void sum_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int b, int tokens,
+		       OPERAND_ARGS)
+{
+	struct ready ready[TILE_RB];
+
+	for (int i = 0; i < n_blocks; i++)
+		for (int t = 0; t < tokens; t++)
+			total[i][t] = (float16)(0.0f);
+	for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
+		const int m = min(GROUPS_PER_CHUNK, n_groups - c);
+
+		for (int i = 0; i < n_blocks; i++) {
+			const size_t first = (size_t)block[i] * n_groups + c;
+
+			make_ready(ready + i, m, values + first * (LINES * 16),
+				   scales + first * (PARTS * 16), MINS_AT(mins, first * (PARTS * 16)));
+		}
+		for (int t = 0; t < tokens; t += TILE_TOKENS) {
+			const size_t at = (size_t)(b + t) * n_groups + c;
+
+			add_chunk_tiles((float16(*)[TILE_SUMS])(total[0] + t), ready, n_blocks, m,
+					q + at * 8, groups + at, HALVES(halves, at), n_groups);
+		}
+	}
+}
+
+INLINED void store_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int b,
+			 int tokens, int rows, RESULT_ARGS)
+{
+	for (int t = 0; t < tokens; t++)
+		for (int i = 0; i < n_blocks; i++)
+			store_lanes(dst + (size_t)(b + t) * dst_stride + dst_col, total[i][t], bias,
+				    block[i] * 16, rows, flags);
+}
+
+/* Returns @bad, or where that is -1 the first token whose products are refused, if any. */
+INLINED int gate_tiles(float16 (*total)[TILE_SUMS], int g, int b, int tokens, int rows, int bad,
+		       int act, QUANT_ARGS)
+{
+	for (int t = 0; t < tokens; t++) {
+		float16 y[4] = { total[0][t], total[1][t], total[2][t], total[3][t] };
+
+		if (put_gated(y, b + t, g, rows, act, QUANT_PASS) && bad < 0)
+			bad = b + t;
+	}
+	return bad;
+}
+
+/* TILE_RB row blocks for all tokens. A lone last one is summed twice, as both of a pair. */
 INLINED void matmul_tiles(const int gated, OPERAND_ARGS, RESULT_ARGS, GATED_ARGS)
 {
-	const int id = get_global_id(0);
-	const int n_blocks = gated ? TILE_RB : min((rows + 15) / 16 - id * TILE_RB, TILE_RB);
-	struct ready ready[TILE_RB];
+	const int id = get_global_id(0), last = (rows + 15) / 16 - 1;
+	const int n_blocks = gated ? TILE_RB : min(last + 1 - id * TILE_RB, TILE_RB);
+	const int n_pairs = (n_blocks + TILE_PAIR - 1) / TILE_PAIR;
 	float16 total[TILE_RB][TILE_SUMS];
 	int block[TILE_RB], bad = -1;
 
 	if (n_blocks <= 0)
 		return;
 	for (int i = 0; i < TILE_RB; i++)
-		block[i] = gated ? gated_block(i, id, rows) : id * TILE_RB + i;
+		block[i] = gated ? gated_block(i, id, rows) : min(id * TILE_RB + i, last);
 	tile_begin();
 	for (int b = 0; b < n; b += TILE_BLOCK) {
 		const int tokens = min(n - b, TILE_BLOCK);
 
-		for (int i = 0; i < n_blocks; i++)
-			for (int t = 0; t < tokens; t++)
-				total[i][t] = (float16)(0.0f);
-		for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
-			const int m = min(GROUPS_PER_CHUNK, n_groups - c);
-
-			for (int i = 0; i < n_blocks; i++) {
-				const size_t first = (size_t)block[i] * n_groups + c;
-
-				make_ready(ready + i, m, values + first * (LINES * 16),
-					   scales + first * (PARTS * 16),
-					   MINS_AT(mins, first * (PARTS * 16)));
-			}
-			for (int t = 0; t < tokens; t += TILE_TOKENS) {
-				const size_t at = (size_t)(b + t) * n_groups + c;
-
-				add_chunk_tiles((float16(*)[TILE_SUMS])(total[0] + t), ready, n_blocks, m,
-						q + at * 8, groups + at, HALVES(halves, at), n_groups);
-			}
-		}
-		for (int t = 0; t < tokens; t++) {
-			float16 y[4] = { total[0][t], total[1][t], total[2][t], total[3][t] };
-
-			for (int i = 0; i < n_blocks && !gated; i++)
-				store_lanes(dst + (size_t)(b + t) * dst_stride + dst_col, total[i][t], bias,
-					    block[i] * 16, rows, flags);
-			if (gated && put_gated(y, b + t, id, rows, act, QUANT_PASS) && bad < 0)
-				bad = b + t;
-		}
+		sum_tiles(total, block, n_pairs * TILE_PAIR, b, tokens, OPERANDS);
+		if (!gated)
+			store_tiles(total, block, n_blocks, b, tokens, rows, RESULT);
+		else
+			bad = gate_tiles(total, id, b, tokens, rows, bad, act, QUANT_PASS);
 	}
 	tile_end();
 	if (bad >= 0)
