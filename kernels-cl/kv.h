@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kv.h: the KV cache's pages as kernels see them (infer/kv.h): for each layer and KV head K [HEAD_DIM][64
- * positions] and V [64 positions][HEAD_DIM], each followed by 64 float scales where it is int8.
+ * kv.h: the KV cache's pages as kernels see them; runtime/infer/kv.h says how they are laid out.
  * Compiled with -DHEAD_DIM= and -DKV=0 (half), 1 (int8) or 2 (float), the numbers of enum sherd_kv_type.
  */
 #ifndef SHERD_KV_CL_H
@@ -9,7 +8,7 @@
 
 #include "common.h"
 
-#define PAGE	 64
+#define PAGE	 64 /* positions: SHERD_PAGE */
 #define DIM_VECS ((HEAD_DIM + LANES - 1) / LANES)
 #define DIM_PAD	 (DIM_VECS * LANES)
 
@@ -54,7 +53,7 @@ INLINED __global kv_t *v_of(const struct cache *c, int page, int head)
 	return (__global kv_t *)((__global uchar *)k_of(c, page, head) + c->side_bytes);
 }
 
-/* The 64 scales behind a head's K or V. */
+/* The scales behind a head's K or V. */
 INLINED __global float *scales_of(__global kv_t *side)
 {
 	return (__global float *)(side + HEAD_DIM * PAGE);
