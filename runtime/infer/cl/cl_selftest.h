@@ -3,7 +3,6 @@
 #ifndef SHERD_CL_SELFTEST_H
 #define SHERD_CL_SELFTEST_H
 
-#include <setjmp.h>
 #include "infer/cl/cl.h"
 #include "infer/ref/ref.h"
 
@@ -13,17 +12,16 @@ struct sherd_st {
 	uint64_t seed, rng;
 	int rc; /* the first difference sticks */
 	unsigned n_compared;
-	void *host[512];
-	size_t n_host;
+	uint8_t *arena; /* what a case allocates, one after the other */
+	size_t used;
 	cl_mem mem[512];
 	size_t n_mem;
-	jmp_buf no_memory;
 };
 
 uint32_t sherd_st_random(struct sherd_st *t);
 int sherd_st_below(struct sherd_st *t, int n);
 float sherd_st_float(struct sherd_st *t); /* in [-2, 2) */
-/* Zeroed; aligned as calloc aligns, with room behind. Freed by sherd_st_reset(). */
+/* Zeroed and never NULL; aligned to 64 bytes, with room behind. Gone with sherd_st_reset(). */
 void *sherd_st_alloc(struct sherd_st *t, size_t size);
 void *sherd_st_floats(struct sherd_st *t, size_t n);
 cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size);
