@@ -370,6 +370,35 @@ static void an_untested_device_has_no_profile(void **state)
 	free(path);
 }
 
+/* A program that lost a kernel gives no bits: whether anybody looks, shows. */
+static void that_programs_give_the_references_bits_is_found_out_once(void **state)
+{
+	char want[SHERD_SHA256_HEX], got[SHERD_SHA256_HEX];
+	struct sherd_error err;
+	struct sherd_cl c;
+	cl_kernel lost;
+
+	sherd_ref_bit_profile(want);
+	open_cl(&c, "auto", "rows,int.8.32.0.0");
+	assert_int_equal(sherd_cl_build(&c, &err), 0);
+	assert_int_equal(sherd_cl_bit_profile(&c, false, got, &err), 0);
+	assert_string_equal(got, want);
+	lost = c.programs[0].kernel[SHERD_K_EMBED];
+	c.programs[0].kernel[SHERD_K_EMBED] = NULL;
+	strcpy(got, "");
+	assert_int_equal(sherd_cl_bit_profile(&c, false, got, &err), 0);
+	assert_string_equal(got, want);
+	assert_int_equal(sherd_cl_bit_profile(&c, true, got, &err), 0);
+	assert_string_equal(got, SHERD_UNTESTED);
+	c.n_programs--; /* other programs are another question */
+	assert_int_not_equal(sherd_cl_bit_profile(&c, false, got, &err), 0);
+	c.n_programs++;
+	forget(state);
+	assert_int_not_equal(sherd_cl_bit_profile(&c, false, got, &err), 0);
+	c.programs[0].kernel[SHERD_K_EMBED] = lost;
+	sherd_cl_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +417,8 @@ int main(void)
 		cmocka_unit_test_setup(
 			a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
 		cmocka_unit_test_setup(an_untested_device_has_no_profile, forget),
+		cmocka_unit_test_setup(that_programs_give_the_references_bits_is_found_out_once,
+				       forget),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, scratch_remove);

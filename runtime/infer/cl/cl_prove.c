@@ -247,16 +247,45 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 	return rc && first_unproven(c, &l) ? rc : 0;
 }
 
+/*
+ * What "all these programs gave the bits of @profile in one process" is kept under: what decides the
+ * verdicts, and the reference, which a compiler may change.
+ */
+static int profile_key(struct sherd_cl *c, const char *profile, char key[SHERD_SHA256_HEX])
+{
+	struct sherd_sha256 *s = sherd_sha256_new();
+	int i, rc = 0;
+
+	sherd_sha256_add(s, profile, SHERD_SHA256_HEX);
+	for (i = 0; i < c->n_programs && !rc; i++) {
+		rc = sherd_cl_verdict_key(c, &c->programs[i], key);
+		sherd_sha256_add(s, key, rc ? 0 : SHERD_SHA256_HEX);
+	}
+	sherd_sha256_end(s, key);
+	return rc;
+}
+
 int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_SHA256_HEX],
 			 struct sherd_error *err)
 {
+	char ours[SHERD_SHA256_HEX], key[SHERD_SHA256_HEX], *known = NULL;
 	int rc = 0;
 
-	if (untested)
+	if (untested) {
 		strcpy(profile, SHERD_UNTESTED);
-	else
+		return 0;
+	}
+	sherd_ref_bit_profile(ours);
+	if (profile_key(c, ours, key))
+		return sherd_fail_oom(err, SHERD_SHA256_HEX, "the bit profile");
+	known = sherd_device_verdict_get(key);
+	if (!is_pass(known)) {
 		rc = sherd_cl_selftest_vector(c, err);
-	if (!rc && !untested)
-		sherd_ref_bit_profile(profile);
+		if (!rc)
+			sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+	}
+	free(known);
+	if (!rc)
+		strcpy(profile, ours);
 	return rc;
 }

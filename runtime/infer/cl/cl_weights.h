@@ -34,8 +34,9 @@ void sherd_cl_weights_release(struct sherd_cl_weights *w);
  */
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err);
 /*
- * The bit profile of c's built programs: the reference's, if each gives its bits for a small vector here
- * and now, else an error; SHERD_UNTESTED for a device that has not passed the self-test.
+ * The bit profile of c's built programs: the reference's, if each gives its bits for a small vector, else
+ * an error; SHERD_UNTESTED for a device that has not passed the self-test. That they do is found out once
+ * and kept in the cache beside the verdicts.
  */
 int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_SHA256_HEX],
 			 struct sherd_error *err);
