@@ -75,7 +75,7 @@ typedef void (*sherd_note_fn)(void *ctx, const char *sentence);
 
 struct sherd_model_params {
 	const char *device; /* NULL or "auto"; "reference"; "cpu", "gpu"; a number or part of a name */
-	int n_threads; /* for CPU devices; 0: as many as this process may run on */
+	int n_threads; /* for CPU devices; 0: one for each CPU that this process may use */
 	int n_ctx; /* positions of one session; 0: min(trained, 4096, attention's window) */
 	int n_sessions; /* sessions at full context that the KV cache holds; 0: 1 */
 	int n_batch; /* rows one step may take; 0: 256 */

@@ -106,7 +106,7 @@ size_t tool_distance(const char *a, const char *b);
 	  "context in tokens (default: what the model was trained for, at most 4096 and its "        \
 	  "attention's window)" },                                                                  \
 	{ 't', "threads", OPT_INT, &(params).n_threads, 1, 1024, "N",                              \
-	  "threads of a CPU device (default: as many as the process may run on)" },                \
+	  "threads of a CPU device (default: the CPUs that the process may use)" },                \
 	{ 0, "device", OPT_STR, &(params).device, 0, 0, "NAME",                                    \
 	  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },            \
 	{ 0, "bits", OPT_INT, &(params).bits, 4, 8, "4|8",                                         \

@@ -58,7 +58,7 @@ void sherd_device_list_free(struct sherd_device_info *list, int n);
 
 /*
  * @which: NULL or "auto" (a GPU with a compiler before a CPU), "cpu", "gpu", a number of the
- * list, or part of a name. @n_threads: of a CPU device; 0: as many as this process may run on.
+ * list, or part of a name. @n_threads: of a CPU device; 0: sherd_device_host_cpus().
  * @dot: NULL, or the name of a dot4.h path to force; one that the device can't run is refused.
  */
 int sherd_device_open(struct sherd_device **dev, const char *which, int n_threads, const char *dot,
@@ -69,7 +69,10 @@ int sherd_device_set_profiling(struct sherd_device *dev, bool on, struct sherd_e
 
 /* True if @extension is in the list, as a whole word. */
 bool sherd_device_has(const struct sherd_device_info *info, const char *extension);
-/* CPUs that this process may run on: the affinity mask's size. */
+/*
+ * CPUs that this process may use: those of its affinity mask, but no more than its control groups'
+ * quota pays for, rounded up.
+ */
 int sherd_device_host_cpus(void);
 
 /*

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* query: walks platforms and devices, and asks each what it is. */
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 #define MAX_PLATFORMS 32
 #define MAX_DEVICES   64 /* of one platform */
 
-int sherd_device_host_cpus(void)
+static int affinity_cpus(void)
 {
 	/*
 	 * More than CPU_SETSIZE processors want a larger set: double it until the kernel is
@@ -31,6 +32,21 @@ int sherd_device_host_cpus(void)
 			break;
 	}
 	return MAX(1, (int)sysconf(_SC_NPROCESSORS_ONLN));
+}
+
+static int quota; /* is asked for often, and changes no more than the threads, once they are there */
+
+static void read_quota(void)
+{
+	quota = sherd_cgroup_cpus("");
+}
+
+int sherd_device_host_cpus(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, read_quota);
+	return MIN(affinity_cpus(), quota);
 }
 
 static void device_string(cl_device_id id, cl_device_info what, char *buf, size_t size)

@@ -13,7 +13,7 @@ struct sherd_found {
 
 /*
  * All devices of all platforms. The first call creates the platforms, and fixes with @n_threads (0:
- * the affinity mask's size) how many threads PoCL's CPU device has in this process.
+ * sherd_device_host_cpus()) how many threads PoCL's CPU device has in this process.
  */
 int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err);
 void sherd_devices_free(struct sherd_found *found, int n);
@@ -28,5 +28,11 @@ char **sherd_pocl_child_environ(void);
 
 /* <cache>/device/<key><suffix>, its folder made; NULL where there is no cache. Free it. */
 char *sherd_device_cache_path(const char *key, const char *suffix);
+
+/*
+ * CPUs that the quota of this process's control groups pays for (cgroup v2's cpu.max, v1's
+ * cpu.cfs_quota_us), rounded up; INT_MAX: there is none. @root: "", or where /proc and /sys are.
+ */
+int sherd_cgroup_cpus(const char *root);
 
 #endif

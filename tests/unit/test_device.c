@@ -6,10 +6,12 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include "device/limits.h"
 #include "device/memory.h"
+#include "device/query.h"
 #include "scratch.h"
 
 static const char *const limits_cl[] = { "limits.cl" };
@@ -469,6 +471,58 @@ static void a_cpu_device_has_as_many_threads_as_asked_for(void **state)
 	sherd_device_close(many);
 }
 
+static int quota_in(const char *name)
+{
+	char *root = in_dir(name);
+	int cpus = sherd_cgroup_cpus(root);
+
+	free(root);
+	return cpus;
+}
+
+static void a_quota_is_the_least_of_a_groups_and_its_parents_rounded_up(void **state)
+{
+	(void)state;
+	write_file("v2/proc/self/cgroup", "0::/a/b\n");
+	assert_int_equal(quota_in("v2"), INT_MAX);
+	write_file("v2/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+	assert_int_equal(quota_in("v2"), INT_MAX);
+	write_file("v2/sys/fs/cgroup/a/b/cpu.max", "400000 100000\n");
+	assert_int_equal(quota_in("v2"), 4);
+	write_file("v2/sys/fs/cgroup/a/cpu.max", "250000 100000\n");
+	assert_int_equal(quota_in("v2"), 3);
+	write_file("v2/sys/fs/cgroup/unified/a/b/cpu.max", "150000 100000\n"); /* beside version 1 */
+	assert_int_equal(quota_in("v2"), 2);
+	write_file("v2/sys/fs/cgroup/cpu.max", "1000 100000\n");
+	assert_int_equal(quota_in("v2"), 1);
+	write_file("v2/sys/fs/cpu.max", "junk\n");
+	write_file("v2/sys/fs/cgroup/cpu.max", "-5 0\n");
+	assert_int_equal(quota_in("v2"), 2);
+	write_file("v2/proc/self/cgroup", "0::/../c\n"); /* not of this namespace */
+	write_file("v2/sys/fs/c/cpu.max", "100000 100000\n");
+	assert_int_equal(quota_in("v2"), INT_MAX);
+	assert_int_equal(quota_in("nowhere"), INT_MAX);
+}
+
+/* Beside version 2, and where a container's mount begins below what /proc names. */
+static void a_quota_of_version_1_counts_too(void **state)
+{
+	(void)state;
+	write_file("v1/proc/self/cgroup", "9:name=systemd:/\n3:cpuset:/s\n2:cpu,cpuacct:/d/1\n0::/\n");
+	write_file("v1/sys/fs/cgroup/cpuset/s/cpu.cfs_quota_us", "100000\n");
+	write_file("v1/sys/fs/cgroup/cpuset/s/cpu.cfs_period_us", "100000\n");
+	assert_int_equal(quota_in("v1"), INT_MAX); /* cpuset has none */
+	write_file("v1/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "50000\n");
+	write_file("v1/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+	assert_int_equal(quota_in("v1"), INT_MAX);
+	write_file("v1/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "75000\n");
+	assert_int_equal(quota_in("v1"), 2);
+	write_file("v1/sys/fs/cgroup/cpu/d/1/cpu.cfs_period_us", "50000\n");
+	write_file("v1/sys/fs/cgroup/cpu/d/1/cpu.cfs_quota_us", "50000\n");
+	assert_int_equal(quota_in("v1"), 1);
+	assert_in_range(sherd_device_host_cpus(), 1, sherd_cgroup_cpus(""));
+}
+
 static void profiling_can_be_switched_on_and_off(void **state)
 {
 	struct sherd_device *dev = open_device("plain");
@@ -526,6 +580,8 @@ int main(void)
 		cmocka_unit_test(a_verdict_is_kept_under_its_key),
 		cmocka_unit_test(a_device_is_found_by_number_name_and_kind),
 		cmocka_unit_test(a_cpu_device_has_as_many_threads_as_asked_for),
+		cmocka_unit_test(a_quota_is_the_least_of_a_groups_and_its_parents_rounded_up),
+		cmocka_unit_test(a_quota_of_version_1_counts_too),
 		cmocka_unit_test(profiling_can_be_switched_on_and_off),
 		cmocka_unit_test(limits_of_a_device_are_plausible),
 	};
