@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walk.cl: the step list of one row in one launch, on CPUs (wide shape). A token of a small model, or of any
- * model at a good memory's speed, is short: a launch a step costs its dispatch, and at each step's end all of
- * the driver's threads but one go to sleep and have to be woken (PoCL: 20 us in a virtual machine, two hundred
- * times a token).
+ * walk.cl: the step list of one row in one launch, on CPUs (wide shape). A token of a small model, or of
+ * any model at a good memory's speed, is short: a launch a step costs its dispatch, and at each step's end
+ * all of the driver's threads but one go to sleep and have to be woken (PoCL: 20 us in a virtual machine,
+ * two hundred times a token).
  *
  * A work-group is a worker. Each step is cut into units of work; workers take units off the step's counter,
  * and go on to the next when all units of one are done. Nobody waits for a worker that has not begun, only
@@ -32,10 +32,20 @@ struct places {
 	__global const int4 *tiles;
 };
 
-/* The numbers of enum sherd_buf. */
 INLINED __global float *buffer(const struct places *p, int buf)
 {
-	return buf == 0 ? p->x : buf == 2 ? p->qkv : buf == 4 ? p->ffn : p->logits;
+	switch (buf) {
+	case SHERD_WALK_X:
+		return p->x;
+	case SHERD_WALK_QKV:
+		return p->qkv;
+	case SHERD_WALK_FFN:
+		return p->ffn;
+	case SHERD_WALK_LOGITS:
+		return p->logits;
+	default:
+		return 0; /* a step that has none */
+	}
 }
 
 /* Short units come in handfuls: the counter is another CPU's cache line half of the time. */
@@ -173,8 +183,9 @@ __kernel void walk(struct sherd_walk w, __global const struct sherd_walk_step *s
 
 	for (int step = w.first; step < w.end; step++) {
 		const struct sherd_walk_step s = steps[step];
-		const ulong layer_offset = s.cache;
-		const int n = units_of(&s, &w), want = s.want;
+		const ulong layer_offset = s.cache; /* for CACHE_PASS; and for QUANT_PASS: */
+		const int want = s.want;
+		const int n = units_of(&s, &w);
 		counters_t *c = &counters[step];
 		int first, count;
 

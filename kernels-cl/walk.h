@@ -22,13 +22,19 @@ enum sherd_walk_kind {
 	SHERD_WALK_ACT,
 };
 
+/* The buffers that steps read and write, as enum sherd_buf numbers them. */
+#define SHERD_WALK_X	  0
+#define SHERD_WALK_QKV	  2
+#define SHERD_WALK_FFN	  4
+#define SHERD_WALK_LOGITS 5
+
 /* A step of the model's list, for one row. Addresses are the device's; 0: not there. */
 struct sherd_walk_step {
 	sherd_walk_u64 values, scales, mins; /* of a matrix; values alone: a norm's weight */
 	sherd_walk_u64 bias;
 	sherd_walk_u64 cache; /* offset of the step's layer in a page */
 	int kind; /* enum sherd_walk_kind */
-	int src, dst; /* enum sherd_buf */
+	int src, dst; /* SHERD_WALK_X ... */
 	int rows, cols; /* of the matrix; cols: what a norm or an activation has */
 	int dst_col, flags; /* RESIDUAL, BIAS */
 	int want; /* QUANT_... */

@@ -20,6 +20,11 @@ for f in "$model" tests/golden/{llama-f32,llama-q4_0,gpt2-f32,gpt2-q8_0}.gguf; d
 	ok "info says what a step of $(basename "$f") takes: $want bytes" \
 		test "$(json 0.memory.scratch)" = "$want"
 done
+sh_run bench -m "$model" -p 0 -n 4 -r 1 --kernels --json --no-limits
+ok "--kernels has each step of a token, also of one that is a single launch" test \
+	"$(json 0.kernels.1.name) $(json 0.kernels.1.calls) $(json 0.kernels.3.name) $(json 0.kernels.3.calls)" \
+	= "norm 52 rope 24"
+ok "and how long it took" awk "BEGIN { exit !($(json 0.kernels.2.seconds) > 0) }"
 sh_run "${quick[@]}" --json --no-limits --device reference
 ok "the reference can be measured too" test $rc = 0 -a "$(json 0.n_prompt)" = 16
 refuses "nothing to measure is a wrong line" 2 "nothing to measure" bench -m "$model" -p 0 -n 0

@@ -115,7 +115,8 @@ check()
 	if ! compile "$file" "$machine" "$(language "$path") -DSHERD_SHAPE_$shape=1 \
 		-DSHERD_DOT_$path=1 $variant" >"$tmp/log" 2>&1; then
 		sed 's/^/# /' "$tmp/log"
-	elif [[ $file == matmul.cl || $file == walk.cl && $path != AMX ]] && ! grep -q "$instruction" "$tmp/out"; then
+	elif [[ $file == matmul.cl || $file == walk.cl && $path != AMX ]] &&
+		! grep -q "$instruction" "$tmp/out"; then
 		echo "# no $instruction in what was compiled"
 	else
 		echo "ok $n - $file for $name $variant"

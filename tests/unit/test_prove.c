@@ -219,7 +219,7 @@ static int one_cpu(void **state)
 #define WALK "walk.4.32.0.0.0.32"
 
 /* And PoCL, whose count of threads is in the environment of who starts the test, hears of it. */
-static void layers_are_tested_with_all_cpus_whatever_was_asked_for(void **state)
+static void walks_are_tested_with_all_cpus_whatever_was_asked_for(void **state)
 {
 	struct sherd_error err;
 	char *path = in_dir("log"), *log;
@@ -249,7 +249,7 @@ static bool is_proven(const char *device, const char *program)
 	return verdict != NULL;
 }
 
-static void what_few_workers_have_shown_of_a_layer_is_not_remembered(void **state)
+static void what_few_workers_have_shown_of_a_walk_is_not_remembered(void **state)
 {
 	struct sherd_error err;
 
@@ -321,7 +321,7 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 {
 	char key[SHERD_SHA256_HEX], *path;
 	struct sherd_cl c;
-	bool layers;
+	bool walks;
 	int i;
 
 	(void)state;
@@ -330,9 +330,9 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 		assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[i], key), 0);
 		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
 	}
-	layers = c.dev->info.is_cpu;
+	walks = c.dev->info.is_cpu;
 	sherd_cl_close(&c);
-	if (!layers) {
+	if (!walks) {
 		print_message("skipped: no walks on this device\n");
 		skip();
 	}
@@ -409,9 +409,9 @@ int main(void)
 				       forget),
 		cmocka_unit_test_setup(a_broken_verdict_is_none, forget),
 		cmocka_unit_test_setup_teardown(
-			layers_are_tested_with_all_cpus_whatever_was_asked_for, forget, one_cpu),
+			walks_are_tested_with_all_cpus_whatever_was_asked_for, forget, one_cpu),
 		cmocka_unit_test_setup_teardown(
-			what_few_workers_have_shown_of_a_layer_is_not_remembered, forget, one_cpu),
+			what_few_workers_have_shown_of_a_walk_is_not_remembered, forget, one_cpu),
 		cmocka_unit_test_setup(
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
 		cmocka_unit_test_setup(

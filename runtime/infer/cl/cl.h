@@ -49,7 +49,7 @@ struct sherd_cl_program {
 	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
 };
 
-/* A model's most: 24 integer and 3 float formats, as many layers as integer formats, rows, attention. */
+/* A model's most: 24 integer and 3 float formats, as many walks as integer formats, rows, attention. */
 #define SHERD_CL_MAX_PROGRAMS 56
 
 /* Seconds and counts of one kernel at one shape, for `sherd bench --kernels`. */
@@ -137,6 +137,8 @@ struct sherd_cl_act {
 	int want; /* SHERD_QUANT_... below */
 };
 enum { SHERD_QUANT_F32 = 1, SHERD_QUANT_Q8 = 2, SHERD_QUANT_HALVES = 4 };
+/* How a matmul ends. */
+enum { SHERD_CL_RESIDUAL = 1, SHERD_CL_BIAS = 2 };
 
 /* Rows of floats: [n][stride]. */
 struct sherd_cl_rows {
@@ -182,7 +184,8 @@ struct sherd_cl_tile {
 	cl_int first_row, first_query, n_queries, item;
 };
 /*
- * @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row, head, chunk).
+ * @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row, head,
+ * chunk).
  * @to: NULL, or where the outputs go, quantized, instead of to @att; see sherd_cl_attend_quantizes().
  */
 void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
@@ -203,8 +206,11 @@ struct sherd_cl_walk {
 
 void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w, const struct sherd_cl_cache *cache,
 		   const struct sherd_cl_act *a);
-/* Where the device has @m, for a step's table; 0 for NULL, and after a failure (c->rc). Waits. */
-cl_ulong sherd_cl_address(struct sherd_cl *c, cl_mem m);
+/*
+ * Where the device has @mem [n], for a table of steps: at [n], 0 for NULL and after a failure (c->rc). There
+ * is a walk program. Waits.
+ */
+void sherd_cl_addresses(struct sherd_cl *c, const cl_mem *mem, int n, cl_ulong *at);
 /* One of the walk programs; NULL: there is none. */
 struct sherd_cl_program *sherd_cl_any_walk(struct sherd_cl *c);
 /*

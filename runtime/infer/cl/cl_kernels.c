@@ -4,8 +4,6 @@
  * device's shape. All launch and return at once; the first failure sticks in c->rc, and the caller looks
  * at it when the work is enqueued.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include "infer/cl/cl.h"
 
 #define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
@@ -168,7 +166,8 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 {
 	struct sherd_cl_program *p = sherd_cl_program_for(c, &w->fmt);
 	size_t blocks = DIV_ROUND_UP(w->fmt.rows, SHERD_TILE_ROWS), global, local;
-	cl_int rows = w->fmt.rows, cols = w->fmt.cols, flags = residual | (bias ? 2 : 0);
+	cl_int rows = w->fmt.rows, cols = w->fmt.cols;
+	cl_int flags = (residual ? SHERD_CL_RESIDUAL : 0) | (bias ? SHERD_CL_BIAS : 0);
 	cl_int n_groups = DIV_ROUND_UP(cols, 32);
 	cl_mem mins = or_none(c, w->mins), halves = or_none(c, a->halves), b = or_none(c, bias);
 	const struct arg int_args[] = { ARG(w->values), ARG(w->scales), ARG(mins), ARG(a->q),
@@ -325,19 +324,27 @@ void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w, const stru
 	launch(c, w->program, SHERD_K_WALK, 1, &global, &local, ARRAY_SIZE(args), args);
 }
 
-cl_ulong sherd_cl_address(struct sherd_cl *c, cl_mem m)
+void sherd_cl_addresses(struct sherd_cl *c, const cl_mem *mem, int n, cl_ulong *at)
 {
 	struct sherd_cl_program *p = sherd_cl_any_walk(c);
-	size_t one = 1;
-	cl_ulong at = 0;
-	cl_int i = 0;
-	const struct arg args[] = { ARG(m), ARG(c->none), ARG(i) };
+	const size_t one = 1, size = n * sizeof(*at);
+	cl_mem to = NULL;
+	cl_int i;
 
-	if (!m)
-		return 0;
-	launch(c, p, SHERD_K_ADDRESS, 1, &one, &one, ARRAY_SIZE(args), args);
+	memset(at, 0, size);
 	if (!c->rc)
-		c->rc = clEnqueueReadBuffer(c->dev->queue, c->none, CL_TRUE, 0, sizeof(at), &at, 0, NULL,
-					    NULL);
-	return c->rc ? 0 : at;
+		to = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, at,
+				    &c->rc);
+	for (i = 0; i < n && !c->rc; i++) {
+		const struct arg args[] = { ARG(mem[i]), ARG(to), ARG(i) };
+
+		if (mem[i])
+			launch(c, p, SHERD_K_ADDRESS, 1, &one, &one, ARRAY_SIZE(args), args);
+	}
+	if (!c->rc)
+		c->rc = clEnqueueReadBuffer(c->dev->queue, to, CL_TRUE, 0, size, at, 0, NULL, NULL);
+	if (c->rc)
+		memset(at, 0, size);
+	if (to)
+		clReleaseMemObject(to);
 }

@@ -264,7 +264,8 @@ static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, con
 	if (!rc)
 		rc = prove_and_build(x, p, &why);
 	if (rc && sherd_cl_drop_walks(&x->c) && !prove_and_build(x, p, err)) {
-		snprintf(note, sizeof(note), "walk.cl fails here, and each step is a launch, which is slower: %s", why.msg);
+		snprintf(note, sizeof(note),
+			 "walk.cl fails here, and each step is a launch, which is slower: %s", why.msg);
 		if (p->note)
 			p->note(p->ctx, note);
 		return 0;

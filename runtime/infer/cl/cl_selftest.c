@@ -198,7 +198,7 @@ int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err)
 
 	for (i = 0; i < c->n_programs && !rc; i++) {
 		struct sherd_cl_program *p = &c->programs[i];
-		struct sherd_st t = { .c = c, .err = err, .seed = 1, .rng = 1 };
+		struct sherd_st t = { .c = c, .err = err, .seed = 1, .rng = 1, .vector = true };
 		bool matmul = p->kind == SHERD_CL_INT || p->kind == SHERD_CL_FLOAT;
 
 		rc = test_round(&t, p, matmul); /* a matmul's first has one column */

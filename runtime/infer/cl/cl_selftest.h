@@ -12,9 +12,10 @@ struct sherd_st {
 	uint64_t seed, rng;
 	int rc; /* the first difference sticks */
 	unsigned n_compared;
+	bool vector; /* small and quick: see sherd_cl_selftest_vector() */
 	uint8_t *arena; /* what a case allocates, one after the other */
 	size_t used;
-	cl_mem mem[512];
+	cl_mem mem[1024];
 	size_t n_mem;
 };
 

@@ -25,6 +25,10 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p, st
 
 /* --- the table --- */
 
+_Static_assert(SHERD_WALK_X == SHERD_BUF_X && SHERD_WALK_QKV == SHERD_BUF_QKV &&
+		       SHERD_WALK_FFN == SHERD_BUF_FFN && SHERD_WALK_LOGITS == SHERD_BUF_LOGITS,
+	       "walk.h has the numbers of enum sherd_buf");
+
 static int kind_of(const struct sherd_op *op)
 {
 	switch (op->kind) {
@@ -43,55 +47,80 @@ static int kind_of(const struct sherd_op *op)
 	}
 }
 
-static struct sherd_walk_step step_of(struct cl_exec *x, int i)
+/* @at: values, scales, minima, bias. */
+static struct sherd_walk_step step_of(struct cl_exec *x, int i, const cl_ulong at[4])
 {
 	const struct sherd_op *op = &x->program->ops[i];
-	const struct sherd_cl_op_mem *m = &x->weights.op[i];
 	bool matmul = op->kind == SHERD_OP_MATMUL;
 	const struct sherd_op *quantizes = op->kind == SHERD_OP_ATTEND ? op + 1 : op;
+	int layer = op->layer < 0 ? 0 : op->layer - x->program->shard->first_layer;
 
 	return (struct sherd_walk_step){
-		.values = sherd_cl_address(&x->c, matmul ? m->w.values : m->weight),
-		.scales = sherd_cl_address(&x->c, matmul ? m->w.scales : NULL),
-		.mins = sherd_cl_address(&x->c, matmul ? m->w.mins : NULL),
-		.bias = sherd_cl_address(&x->c, m->bias),
-		.cache = op->layer < 0 ? 0 :
-					 sherd_kv_offset(&x->shape,
-							 op->layer - x->program->shard->first_layer, 0),
+		.values = at[0],
+		.scales = at[1],
+		.mins = at[2],
+		.bias = at[3],
+		.cache = sherd_kv_offset(&x->shape, layer, 0),
 		.kind = kind_of(op),
 		.src = op->src,
 		.dst = op->dst,
 		.rows = matmul ? op->w->fmt.rows : 0,
 		.cols = op->width,
 		.dst_col = op->dst_col,
-		.flags = (op->residual ? 1 : 0) | (op->bias ? 2 : 0),
+		.flags = (op->residual ? SHERD_CL_RESIDUAL : 0) | (op->bias ? SHERD_CL_BIAS : 0),
 		.want = sherd_clx_wanted(x->act, quantizes).want,
 		.norm_layer = op->norm == SHERD_NORM_LAYER,
 		.inv_cols = 1.0f / (float)op->width,
 	};
 }
 
+static void find_addresses(struct cl_exec *x, cl_mem *mem, cl_ulong *at)
+{
+	int i, n = x->program->n_ops;
+
+	for (i = 0; i < n; i++) {
+		const struct sherd_cl_op_mem *m = &x->weights.op[i];
+		bool matmul = x->program->ops[i].kind == SHERD_OP_MATMUL;
+
+		mem[4 * i] = matmul ? m->w.values : m->weight;
+		mem[4 * i + 1] = matmul ? m->w.scales : NULL;
+		mem[4 * i + 2] = matmul ? m->w.mins : NULL;
+		mem[4 * i + 3] = m->bias;
+	}
+	sherd_cl_addresses(&x->c, mem, 4 * n, at);
+}
+
 int sherd_clx_make_walk(struct cl_exec *x, struct sherd_error *err)
 {
 	int i, n = x->program->n_ops;
 	size_t size = n * sizeof(struct sherd_walk_step);
-	struct sherd_walk_step *steps;
+	struct sherd_walk_step *steps = sherd_calloc(n, sizeof(*steps));
+	cl_mem *mem = sherd_calloc(n, 4 * sizeof(*mem));
+	cl_ulong *at = sherd_calloc(n, 4 * sizeof(*at));
+	int rc = 0;
 
 	if (!sherd_cl_any_walk(&x->c))
-		return 0;
-	steps = sherd_calloc(n, sizeof(*steps));
-	if (!steps)
-		return sherd_fail_oom(err, size, "the list of steps");
+		goto out;
+	if (!steps || !mem || !at) {
+		rc = sherd_fail_oom(err, size, "the list of steps");
+		goto out;
+	}
+	find_addresses(x, mem, at);
 	for (i = 0; i < n; i++)
-		steps[i] = step_of(x, i);
+		steps[i] = step_of(x, i, at + 4 * i);
 	x->steps = sherd_clx_buffer(x, size, "the list of steps", err);
 	if (!x->c.rc)
 		x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->steps, CL_TRUE, 0, size, steps, 0, NULL,
 					       NULL);
+	if (x->c.rc)
+		rc = x->no_room ? sherd_cl_errno(x->c.rc) :
+				  sherd_fail_cl(err, x->c.rc, "%s: finding out where the weights are",
+						x->c.dev->info.name);
+out:
 	free(steps);
-	if (x->no_room)
-		return sherd_cl_errno(x->c.rc);
-	return x->c.rc ? sherd_fail_cl(err, x->c.rc, "%s: the list of steps", x->c.dev->info.name) : 0;
+	free(mem);
+	free(at);
+	return rc;
 }
 
 /* --- a run --- */
@@ -172,7 +201,10 @@ static void note_step(struct cl_exec *x, int i)
 	}
 }
 
-/* Shares the launch's time out among its steps, by the clock that the kernel has read. */
+/*
+ * Shares the launch's time out among its steps, by the clock that the kernel has read. What the launch took
+ * before its first step is shared out too: of a small model's token that is a tenth.
+ */
 static void note_steps(struct cl_exec *x, int first, int end)
 {
 	size_t size = (end - first) * sizeof(struct sherd_walk_counters);
@@ -204,8 +236,9 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 	struct sherd_cl_cache cache = sherd_clx_cache(x);
 	struct sherd_cl_program *program = NULL;
 	struct sherd_cl_walk run;
-	int end = i, k;
+	int end = i, k, n_parts;
 
+	/* one row in all: of more, the head's may be the only one that is left, but its place is not 0 */
 	if (!x->steps || x->n != 1 || x->w->n_rows != 1)
 		return 0;
 	while (end < x->w->end_op && walks(x, i, end, &program))
@@ -218,8 +251,9 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 		if (x->program->ops[k].dst == SHERD_BUF_LOGITS)
 			sherd_clx_grow_logits(x, err);
 	}
+	n_parts = sherd_clx_parts(x, err); /* may make x->parts anew */
 	run = (struct sherd_cl_walk){
-		.run = run_of(x, i, end, sherd_clx_parts(x, err)),
+		.run = run_of(x, i, end, n_parts),
 		.program = program,
 		.steps = x->steps,
 		.counters = x->input[IN_COUNTERS],
