@@ -13,8 +13,8 @@ struct group {
 	float16 v[2];
 };
 
-/* Columns [32 g, 32 g + 32) of a row, zeros beyond its end. */
-INLINED struct group load_group(__global const float *row, int g, int width)
+/* Columns [32 g, 32 g + 32) of a row, and @beyond its end. */
+INLINED struct group load_group_or(__global const float *row, int g, int width, float beyond)
 {
 	struct group x;
 	float tail[32];
@@ -25,10 +25,15 @@ INLINED struct group load_group(__global const float *row, int g, int width)
 		return x;
 	}
 	for (int i = 0; i < 32; i++)
-		tail[i] = 32 * g + i < width ? row[32 * g + i] : 0.0f;
+		tail[i] = 32 * g + i < width ? row[32 * g + i] : beyond;
 	x.v[0] = vload16(0, tail);
 	x.v[1] = vload16(1, tail);
 	return x;
+}
+
+INLINED struct group load_group(__global const float *row, int g, int width)
+{
+	return load_group_or(row, g, width, 0.0f);
 }
 
 INLINED void store_group(struct group x, __global float *row, int g, int width)

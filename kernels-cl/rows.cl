@@ -137,8 +137,8 @@ INLINED int norm_row(__global const float *s, int row, int width, int l, int n_i
 	int bad = !(v < NUM_NORM_MAX);
 
 	for (int g = l; g < (width + 31) / 32; g += n_items) {
-		struct group x = load_group(s, g, width);
-		struct group w = load_group(weight, g, width); /* 0 beyond the end */
+		struct group x = load_group_or(s, g, width, mean); /* its distance from the mean is 0 */
+		struct group w = load_group(weight, g, width);
 		struct group b = { { (float16)(0.0f), (float16)(0.0f) } };
 
 		if (has_bias)

@@ -23,6 +23,26 @@ static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int widt
 	sherd_st_expect_act(t, &a, &h, norm == SHERD_NORM_NONE ? "quantize" : "norm");
 }
 
+/* A row that is its mean, which is huge: a distance from it is nothing, beyond the row's end too. */
+static void check_flat_norm(struct sherd_st *t, int width)
+{
+	float *x = sherd_st_alloc(t, 4 * width), *w = sherd_st_floats(t, width);
+	float *y = sherd_st_alloc(t, 4 * width);
+	struct sherd_cl_act a = sherd_st_poisoned_act(t, 1, width);
+	struct sherd_st_act h = sherd_st_new_act(t, 1, width);
+	int i;
+
+	for (i = 0; i < width; i++)
+		x[i] = 0x1p125f;
+	sherd_cl_norm(t->c, SHERD_NORM_LAYER, sherd_st_upload_rows(t, x, 1, width), 1, width,
+		      sherd_st_upload(t, w, 4 * width), NULL, 1e-5f, &a);
+	if (sherd_ref_norm(SHERD_NORM_LAYER, x, w, NULL, width, 1e-5f, y))
+		abort(); /* the case is none */
+	sherd_st_quantize_row(&h, 0, y);
+	sherd_st_expect_act(t, &a, &h, "norm of equal numbers");
+	sherd_st_expect_failed(t, -1, "norm of equal numbers", x[0]);
+}
+
 static void check_act(struct sherd_st *t, enum sherd_act act, bool gated, int n, int width)
 {
 	int stride = width * 2, i;
@@ -162,6 +182,7 @@ void sherd_st_rows(struct sherd_st *t, int round)
 	check_norm(t, SHERD_NORM_RMS, n, width);
 	check_norm(t, SHERD_NORM_LAYER, n, width);
 	check_norm(t, SHERD_NORM_NONE, n, width);
+	check_flat_norm(t, 1 << round % 3);
 	check_act(t, round % 3, round % 2, n, width);
 	check_cut_and_gather(t, n, width);
 	check_embed(t, n, width);
