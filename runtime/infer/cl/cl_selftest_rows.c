@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cl_selftest_rows: the steps between the matmuls, on random rows. */
 #include <math.h>
+#include <stdlib.h>
 #include "infer/cl/cl_selftest.h"
 
 static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int width)
