@@ -20,7 +20,11 @@
 /* So many at once: a signal is noticed between two batches, and none of them takes long. */
 #define BATCH (PAGE_SIZE / sizeof(struct page *))
 
-/* RLIMIT_MEMLOCK bounds user->locked_vm, as for io_uring, whichever of a user's processes asks. */
+/*
+ * RLIMIT_MEMLOCK bounds user->locked_vm, whichever of a user's processes asks, as for io_uring and
+ * for zero-copy sends. The latter's mm_account_pinned_pages() rounds up; its counterpart is used for
+ * what modules cannot do themselves on older kernels, which is to drop a reference to a user.
+ */
 static int charge(struct sherd_buffer *buffer)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
@@ -34,7 +38,8 @@ static int charge(struct sherd_buffer *buffer)
 			return -ENOBUFS;
 	} while (atomic_long_cmpxchg(&user->locked_vm, old, new) != old);
 
-	buffer->charged_user = get_uid(user);
+	buffer->charged.user = get_uid(user);
+	buffer->charged.num_pg = buffer->nr_pages;
 	buffer->charged_mm = current->mm;
 	mmgrab(buffer->charged_mm);
 	atomic64_add(buffer->nr_pages, &buffer->charged_mm->pinned_vm);
@@ -43,12 +48,11 @@ static int charge(struct sherd_buffer *buffer)
 
 static void uncharge(struct sherd_buffer *buffer)
 {
-	if (!buffer->charged_user)
+	if (!buffer->charged.user)
 		return;
+	mm_unaccount_pinned_pages(&buffer->charged);
 	atomic64_sub(buffer->nr_pages, &buffer->charged_mm->pinned_vm);
 	mmdrop(buffer->charged_mm);
-	atomic_long_sub(buffer->nr_pages, &buffer->charged_user->locked_vm);
-	free_uid(buffer->charged_user);
 }
 
 static void unpin(struct sherd_buffer *buffer)

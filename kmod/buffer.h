@@ -5,6 +5,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/skbuff.h>
 
 struct address_space;
 struct file;
@@ -12,7 +13,6 @@ struct inode;
 struct mm_struct;
 struct page;
 struct seq_file;
-struct user_struct;
 
 /**
  * struct sherd_buffer - a run of pinned pages
@@ -21,7 +21,7 @@ struct user_struct;
  * @state: of enum sherd_state; fixed once the buffer is published
  * @segments: physically contiguous runs
  * @longest: pages of the longest one
- * @charged_user: whose locked_vm has @nr_pages
+ * @charged: the user whose locked_vm has @nr_pages
  * @charged_mm: whose pinned_vm has @nr_pages
  * @source: file that is kept from being written while the buffer lives, or NULL
  * @source_inode: its inode, beneath any overlay
@@ -38,7 +38,7 @@ struct sherd_buffer {
 	u32 state;
 	u32 segments;
 	unsigned long longest;
-	struct user_struct *charged_user;
+	struct mmpin charged;
 	struct mm_struct *charged_mm;
 	struct file *source;
 	struct inode *source_inode;
