@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Random sequences of requests, closes, maps and file operations. Nothing is expected of any of them
+ * but what the leak oracle and the kernel's log say afterwards. The seed is printed; sherd.seed=N on
+ * the kernel's command line repeats a run.
+ */
+#include <linux/dma-buf.h>
+#include <time.h>
+
+#include "guest.h"
+
+#define SLOTS 16
+#define N 8
+
+static uint64_t state;
+
+static uint32_t rnd(uint32_t below)
+{
+	state = state * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(state >> 33) % below;
+}
+
+/* Mostly sensible, sometimes anything. */
+static uint64_t rnd_range(void)
+{
+	if (rnd(8))
+		return (uint64_t)rnd(N + 1) * page;
+	return rnd(2) ? ((uint64_t)rnd(1u << 31) << rnd(40)) : (uint64_t)-rnd(1 << 20);
+}
+
+static int slots[SLOTS]; /* descriptors of every kind */
+static void *maps[SLOTS]; /* N pages each, or NULL */
+
+static int any_fd(void)
+{
+	return rnd(20) ? slots[rnd(SLOTS)] : (int)rnd(64) - 2;
+}
+
+static void put(int fd)
+{
+	int i = rnd(SLOTS);
+
+	if (slots[i] >= 0)
+		close(slots[i]);
+	slots[i] = fd >= 0 ? fd : -1;
+}
+
+static int new_source(void)
+{
+	char path[64];
+	int fd;
+
+	if (rnd(3) == 0) {
+		fd = file_in(rnd(2) && mounted("/ext4") ? "/ext4" : "/tmp", N * page, path);
+		if (rnd(4) == 0) {
+			close(fd);
+			fd = open(path, O_RDWR | O_CLOEXEC);
+		}
+		unlink(path);
+		return fd;
+	}
+	return memfd(0, N * page, rnd(4) ? F_SEAL_SHRINK : rnd(16) & ~F_SEAL_SEAL);
+}
+
+static void step(int dev)
+{
+	struct sherd_pin p = { .size = rnd(16) ? sizeof(p) : rnd(80),
+			       .flags = rnd(16) ? rnd(8) : 1u << rnd(32), .fd = any_fd(), .offset = rnd_range(), .length = rnd_range() };
+	struct sherd_export e = { .size = sizeof(e), .flags = rnd(16) == 0, .offset = rnd_range(),
+				  .length = rnd_range() };
+	struct sherd_info i = { .size = sizeof(i) };
+	struct dma_buf_sync s = { .flags = rnd(8) };
+	int m = rnd(SLOTS), fd = any_fd();
+
+	switch (rnd(12)) {
+	case 0:
+		put(new_source());
+		break;
+	case 1:
+	case 2:
+		if (rnd(2)) {
+			p.addr = (uintptr_t)maps[m] + (rnd(8) ? 0 : rnd_range());
+			p.offset = 0;
+		}
+		if (!ioctl(dev, SHERD_PIN, rnd(32) ? &p : NULL))
+			put(p.buffer);
+		break;
+	case 3:
+	case 4:
+		if (!ioctl(fd, SHERD_EXPORT, &e))
+			put(e.fd);
+		break;
+	case 5:
+		ioctl(fd, SHERD_INFO, &i);
+		break;
+	case 6:
+		ioctl(fd, DMA_BUF_IOCTL_SYNC, &s);
+		break;
+	case 7:
+		if (maps[m])
+			munmap(maps[m], N * page);
+		maps[m] = mmap(NULL, N * page, rnd(4), rnd(4) ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+		if (maps[m] == MAP_FAILED)
+			maps[m] = NULL;
+		break;
+	case 8:
+		put(dup(fd));
+		break;
+	case 9:
+		if (fd > 2 && !ftruncate(fd, rnd(N + 2) * page))
+			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, rnd(N) * page);
+		break;
+	case 10:
+		fcntl(fd, F_ADD_SEALS, 1 << (1 + rnd(4)));
+		break;
+	default:
+		put(-1);
+	}
+}
+
+static void fuzz(int seconds)
+{
+	time_t end = time(NULL) + seconds;
+	int dev = sherd_open(), i;
+	long steps = 0;
+
+	state = (uint64_t)time(NULL) << 20 ^ getpid();
+	if (getenv("sherd.seed"))
+		state = strtoull(getenv("sherd.seed"), NULL, 10);
+	printf("# seed %llu\n", (unsigned long long)state);
+	for (i = 0; i < SLOTS; i++)
+		slots[i] = -1;
+	while (time(NULL) < end) {
+		for (i = 0; i < 100; i++, steps++)
+			step(dev);
+	}
+	printf("# %ld steps\n", steps);
+}
+
+static void fuzz_short(void)
+{
+	fuzz(3);
+}
+
+static void fuzz_long(void)
+{
+	fuzz(60);
+}
+
+const struct test fuzz_tests[] = {
+	{ "random requests for 3 s leave nothing and alarm nobody", fuzz_short, 0 },
+	{ "random requests for 60 s leave nothing and alarm nobody", fuzz_long, 1 },
+	{ 0 }
+};

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+/* Seals, denied writers, and what they promise: the bytes of an immutable buffer never change. */
+#include <linux/fs.h>
+#include <pthread.h>
+
+#include "guest.h"
+
+#define N 8
+#define ALL (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+
+static void each_seal_missing(void)
+{
+	CHECK_EQ(pin(memfd(0, page, 0), 0, page, 0), -EPERM);
+	CHECK_EQ(pin(memfd(0, page, 0), 0, page, SHERD_PIN_READ_ONLY), -EPERM);
+	CHECK_EQ(pin(memfd(0, page, F_SEAL_GROW | F_SEAL_WRITE), 0, page, SHERD_PIN_IMMUTABLE), -EPERM);
+	CHECK_EQ(pin(memfd(0, page, F_SEAL_SHRINK), 0, page, SHERD_PIN_IMMUTABLE), -EPERM);
+	CHECK_EQ(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_WRITE), 0, page, 0), -EPERM);
+	CHECK(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_WRITE), 0, page, SHERD_PIN_IMMUTABLE) >= 0);
+	CHECK(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_WRITE), 0, page, SHERD_PIN_READ_ONLY) >= 0);
+#ifdef F_SEAL_FUTURE_WRITE
+	CHECK_EQ(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), 0, page, 0), -EPERM);
+	CHECK_EQ(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), 0, page,
+		     SHERD_PIN_IMMUTABLE), -EPERM);
+	CHECK(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), 0, page,
+		  SHERD_PIN_READ_ONLY) >= 0);
+#endif
+}
+
+static void write_seal_while_pinned(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0);
+
+	CHECK(buffer >= 0);
+	CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) && errno == EBUSY);
+	close(buffer);
+	CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+}
+
+static void immutable_memfd(void)
+{
+	int fd = memfd(0, N * page, ALL), buffer = pin(fd, 0, N * page, SHERD_PIN_IMMUTABLE);
+	uint8_t *seen, *at;
+
+	CHECK(buffer >= 0);
+	CHECK_EQ(info(buffer).state,
+		 SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE | SHERD_STATE_SEALED);
+	seen = map(window(buffer, 0, N * page), N * page, PROT_READ, MAP_SHARED);
+	CHECK(pwrite(fd, "x", 1, 0) < 0);
+	CHECK(ftruncate(fd, 0) < 0);
+	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, page) < 0);
+	CHECK(mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+	at = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+	if (at != MAP_FAILED) {
+		CHECK(mprotect(at, page, PROT_READ | PROT_WRITE));
+		CHECK(madvise(at, page, MADV_REMOVE));
+	}
+	CHECK(mprotect(seen, page, PROT_READ | PROT_WRITE) && errno == EACCES);
+	CHECK(is_pattern(seen, 0, N * page));
+}
+
+/* Writing through /proc/self/mem goes where the process itself may not write. */
+static void write_by_force(const void *at)
+{
+	int mem = open("/proc/self/mem", O_RDWR);
+
+	CHECK(mem >= 0);
+	CHECK(pwrite(mem, "x", 1, (uintptr_t)at) < 0);
+	close(mem);
+}
+
+static void immutable_file(void)
+{
+	const char *const dirs[] = { "/ext4", "/tmp" };
+	char path[64];
+	uint8_t *at, *seen;
+	int fd, buffer, w, rw;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		if (!mounted(dirs[i]))
+			continue;
+		fd = file_in(dirs[i], N * page, path);
+		at = map(fd, N * page, PROT_READ, MAP_SHARED);
+		buffer = pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE);
+		CHECK(buffer >= 0);
+		CHECK_EQ(info(buffer).state, SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE |
+						     SHERD_STATE_WRITE_DENIED);
+		w = window(buffer, 0, N * page);
+		seen = map(w, N * page, PROT_READ, MAP_SHARED);
+		CHECK(open(path, O_RDWR) < 0 && errno == ETXTBSY);
+		CHECK(open(path, O_WRONLY | O_TRUNC) < 0 && errno == ETXTBSY);
+		CHECK(truncate(path, page) && errno == ETXTBSY);
+		CHECK(mprotect(at, page, PROT_READ | PROT_WRITE));
+		CHECK(madvise(at, page, MADV_REMOVE));
+		write_by_force(at);
+		write_by_force(seen);
+		CHECK(is_pattern(seen, 0, N * page));
+		/* The window alone holds it; the file's own descriptors are not needed. */
+		munmap(at, N * page);
+		close(fd);
+		close(buffer);
+		CHECK(open(path, O_RDWR) < 0 && errno == ETXTBSY);
+		munmap(seen, N * page);
+		close(w);
+		rw = open(path, O_RDWR);
+		CHECK(rw >= 0);
+		/* A second opinion: who has it open for writing is in the way. */
+		fd = open(path, O_RDONLY);
+		at = map(fd, N * page, PROT_READ, MAP_SHARED);
+		CHECK_EQ(pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE), -ETXTBSY);
+		close(rw);
+		buffer = pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE);
+		w = pin_at(fd, at, page, SHERD_PIN_IMMUTABLE);
+		CHECK(buffer >= 0 && w >= 0);
+		close(buffer);
+		CHECK(open(path, O_RDWR) < 0 && errno == ETXTBSY);
+		close(w);
+		CHECK(open(path, O_RDWR) >= 0);
+		unlink(path);
+	}
+}
+
+/* A failure after writers were denied lets them in again. */
+static void denial_undone(void)
+{
+	char path[64];
+	int fd = file_in("/tmp", page, path);
+	void *at = map(fd, 2 * page, PROT_READ, MAP_SHARED);
+
+	CHECK_EQ(pin_at(fd, at, 2 * page, SHERD_PIN_IMMUTABLE), -EFAULT);
+	CHECK(open(path, O_RDWR) >= 0);
+}
+
+static char shared_path[64];
+
+static int deny_as_stranger(void)
+{
+	int fd = open(shared_path, O_RDONLY);
+	void *at = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (fd < 0 || at == MAP_FAILED)
+		return 1;
+	if (pin_at(fd, at, page, SHERD_PIN_IMMUTABLE) != -EACCES)
+		return 2;
+	return pin_at(fd, at, page, SHERD_PIN_READ_ONLY) < 0 ? 3 : 0;
+}
+
+static void stranger_cannot_deny(void)
+{
+	int fd = file_in("/tmp", page, shared_path);
+
+	CHECK_EQ(fchmod(fd, 0644), 0);
+	CHECK_EQ(as_user(1000, 1 << 20, deny_as_stranger), 0);
+	CHECK(open(shared_path, O_RDWR) >= 0);
+}
+
+static void verity(void)
+{
+	struct fsverity_enable_arg {
+		uint32_t version, hash, block, salt_size;
+		uint64_t salt_ptr;
+		uint32_t sig_size, reserved1;
+		uint64_t sig_ptr, reserved2[11];
+	} arg = { .version = 1, .hash = 1, .block = 4096 };
+	char path[64];
+	int fd, buffer;
+	void *at;
+
+	if (!mounted("/ext4"))
+		test_skip("no ext4 in this guest");
+	fd = file_in("/ext4", N * page, path);
+	if (ioctl(fd, _IOW('f', 133, struct fsverity_enable_arg), &arg))
+		test_skip("no fs-verity here: %s", strerror(errno));
+	at = map(fd, N * page, PROT_READ, MAP_SHARED);
+	buffer = pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE);
+	CHECK(buffer >= 0);
+	CHECK_EQ(info(buffer).state,
+		 SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE | SHERD_STATE_VERITY);
+	unlink(path);
+}
+
+/* ---------------------------------------------------------------- the race */
+
+static struct race {
+	int fd;
+	bool writable;
+	pthread_barrier_t start, end;
+	int sealed;
+} race;
+
+static void *sealer(void *rounds)
+{
+	long i;
+
+	for (i = 0; i < (long)rounds; i++) {
+		pthread_barrier_wait(&race.start);
+		race.sealed = fcntl(race.fd, F_ADD_SEALS, F_SEAL_WRITE) ? -errno : 0;
+		pthread_barrier_wait(&race.end);
+	}
+	return NULL;
+}
+
+/* Never both: a buffer that devices may write, and a file sealed against writing. */
+static void seal_race(long rounds)
+{
+	long i, won = 0, lost = 0;
+	pthread_t other;
+	int buffer;
+
+	pthread_barrier_init(&race.start, NULL, 2);
+	pthread_barrier_init(&race.end, NULL, 2);
+	CHECK_EQ(pthread_create(&other, NULL, sealer, (void *)rounds), 0);
+	for (i = 0; i < rounds; i++) {
+		race.fd = memfd_create("race", MFD_ALLOW_SEALING);
+		CHECK_EQ(ftruncate(race.fd, page), 0);
+		CHECK_EQ(fcntl(race.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+		pthread_barrier_wait(&race.start);
+		buffer = pin(race.fd, 0, page, 0);
+		pthread_barrier_wait(&race.end);
+		if (buffer >= 0 && !race.sealed)
+			test_fail(__FILE__, __LINE__, "round %ld: pinned for writing and sealed", i);
+		buffer >= 0 ? won++ : lost++;
+		if (buffer >= 0)
+			close(buffer);
+		else
+			CHECK(buffer == -EPERM || buffer == -EFAULT);
+		close(race.fd);
+	}
+	pthread_join(other, NULL);
+	printf("# pinned %ld times, sealed %ld times\n", won, lost);
+}
+
+static void seal_race_short(void)
+{
+	seal_race(300);
+}
+
+static void seal_race_long(void)
+{
+	seal_race(100000);
+}
+
+const struct test seal_tests[] = {
+	{ "each missing seal is refused, and each that is in the way", each_seal_missing, 0 },
+	{ "F_SEAL_WRITE is refused while a writable buffer is pinned, and taken afterwards",
+	  write_seal_while_pinned, 0 },
+	{ "nothing changes an immutable memfd buffer (invariant 1)", immutable_memfd, 0 },
+	{ "nothing changes an immutable file buffer until its last window closes (invariant 1)",
+	  immutable_file, 0 },
+	{ "a failed immutable pin lets writers in again (invariant 4)", denial_undone, 0 },
+	{ "only who may write a file may keep others from writing it", stranger_cannot_deny, 0 },
+	{ "a file with fs-verity is immutable without denying anybody", verity, 0 },
+	{ "no memfd is both pinned for writing and sealed against it: 300 races", seal_race_short, 0 },
+	{ "no memfd is both pinned for writing and sealed against it: 100,000 races", seal_race_long, 1 },
+	{ 0 }
+};

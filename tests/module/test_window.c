@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+/* Windows: access rights, importers, syncing, and a device that really does DMA. */
+#include <linux/dma-buf.h>
+#include <pthread.h>
+
+#include "guest.h"
+#include "importer.h"
+
+#define N 8
+
+static void read_only(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), w, buffer;
+	uint8_t *seen;
+
+	buffer = pin(fd, 0, N * page, SHERD_PIN_READ_ONLY);
+	CHECK(buffer >= 0);
+	w = window(buffer, 0, N * page);
+	CHECK_EQ(fcntl(w, F_GETFL) & O_ACCMODE, O_RDONLY);
+	CHECK(mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, w, 0) == MAP_FAILED &&
+	      errno == EACCES);
+	CHECK(mmap(NULL, page, PROT_READ, MAP_PRIVATE, w, 0) == MAP_FAILED && errno == EINVAL);
+	seen = map(w, page, PROT_READ, MAP_SHARED);
+	CHECK(mprotect(seen, page, PROT_READ | PROT_WRITE) && errno == EACCES);
+	CHECK(is_pattern(seen, 0, page));
+}
+
+/* A driver's own mmap reaches the dma-buf with the rights of the driver's file. */
+static void read_only_through_driver(void)
+{
+	struct {
+		uint32_t handle, pad;
+		uint64_t offset;
+	} dumb = { 0 };
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), drm = vgem_open(), w;
+	uint32_t handle;
+	void *p;
+
+	if (drm < 0)
+		test_skip("no vgem in this guest");
+	w = window(pin(fd, 0, N * page, SHERD_PIN_READ_ONLY), 0, N * page);
+	CHECK_EQ(vgem_import(drm, w, &handle), 0);
+	dumb.handle = handle;
+	if (ioctl(drm, _IOWR('d', 0xB3, dumb), &dumb))
+		return; /* the driver maps no imported memory at all */
+	p = mmap(NULL, N * page, PROT_READ | PROT_WRITE, MAP_SHARED, drm, dumb.offset);
+	CHECK(p == MAP_FAILED);
+	p = mmap(NULL, N * page, PROT_READ, MAP_SHARED, drm, dumb.offset);
+	CHECK(p == MAP_FAILED || mprotect(p, page, PROT_READ | PROT_WRITE));
+}
+
+static void window_parts(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 2 * page, 4 * page, 0), w;
+	uint8_t *a, *b;
+
+	CHECK(buffer >= 0);
+	w = window(buffer, page, 2 * page);
+	CHECK_EQ(lseek(w, 0, SEEK_END), 2 * page);
+	a = map(w, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	CHECK(is_pattern(a, 3, 2 * page));
+	b = mmap(NULL, page, PROT_READ, MAP_SHARED, w, page);
+	CHECK(b != MAP_FAILED && is_pattern(b, 4, page));
+	CHECK(mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, w, page) == MAP_FAILED);
+	CHECK(mmap(NULL, 3 * page, PROT_READ, MAP_SHARED, w, 0) == MAP_FAILED);
+	/* overlapping windows, and the file, are the same memory */
+	b = map(window(buffer, 2 * page, 2 * page), page, PROT_READ, MAP_SHARED);
+	a[page] = 1;
+	CHECK_EQ(b[0], 1);
+	pread(fd, a, 1, 0);
+	CHECK_EQ(pread(fd, a, 1, 4 * page), 1);
+	CHECK_EQ(a[0], 1);
+}
+
+static void imported_twice(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), w, a, b;
+	uint32_t one, two;
+
+	a = vgem_open();
+	b = vgem_open();
+	if (a < 0)
+		test_skip("no vgem in this guest");
+	w = window(buffer, 0, N * page);
+	CHECK_EQ(vgem_import(a, w, &one), 0);
+	CHECK_EQ(info(buffer).mappings, 1);
+	CHECK_EQ(vgem_import(a, w, &two), 0); /* the same object */
+	CHECK_EQ(info(buffer).mappings, 1);
+	CHECK_EQ(vgem_import(b, w, &two), 0);
+	CHECK_EQ(info(buffer).mappings, 2);
+	close(w);
+	CHECK_EQ(info(buffer).exports, 1);
+	close(a);
+	CHECK_EQ(info(buffer).mappings, 1);
+	close(b);
+	CHECK_EQ(info(buffer).mappings, 0);
+	CHECK_EQ(info(buffer).exports, 0);
+}
+
+/* ---------------------------------------------------------------- tracepoints */
+
+#define TRACING "/sys/kernel/tracing/"
+
+static void put_in(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static int count_events(const char *event, uint64_t bytes)
+{
+	char line[512], want[64];
+	FILE *f = fopen(TRACING "trace", "r");
+	int n = 0;
+
+	snprintf(want, sizeof(want), "%s: bytes=%llu ", event, (unsigned long long)bytes);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, want) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* There is no incoherent cache in QEMU: what can be seen is that every mapping got its sync. */
+static void synced(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), a = vgem_open(), b = vgem_open(), buffer, w, i;
+	uint32_t handle;
+
+	if (a < 0 || access(TRACING "events/sherd", F_OK))
+		test_skip("no vgem or no tracing in this guest");
+	put_in(TRACING "trace", "");
+	put_in(TRACING "events/sherd/enable", "1");
+	buffer = pin(fd, 0, N * page, 0);
+	w = window(buffer, page, 4 * page);
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
+	CHECK_EQ(vgem_import(a, w, &handle), 0);
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
+	CHECK_EQ(vgem_import(b, w, &handle), 0);
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ), 0);
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ), 0);
+	close(a);
+	close(b);
+	close(w);
+	close(buffer);
+	for (i = 0; i < 40 && !count_events("sherd_release", N * page); i++)
+		usleep(50000);
+	put_in(TRACING "events/sherd/enable", "0");
+	CHECK_EQ(count_events("sherd_pin", N * page), 1);
+	CHECK_EQ(count_events("sherd_map", 4 * page), 2);
+	CHECK_EQ(count_events("sherd_sync", 0), 1); /* nobody attached yet */
+	CHECK_EQ(count_events("sherd_sync", 4 * page), 1); /* one device */
+	CHECK_EQ(count_events("sherd_sync", 8 * page), 2); /* two */
+	CHECK_EQ(count_events("sherd_release", N * page), 1);
+}
+
+static volatile bool stop;
+
+static void *sync_all_the_time(void *arg)
+{
+	int w = *(int *)arg;
+
+	while (!stop) {
+		CHECK_EQ(sync_window(w, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
+		CHECK_EQ(sync_window(w, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
+	}
+	return NULL;
+}
+
+static void sync_during_attach(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), w, i;
+	int drm = vgem_open();
+	pthread_t threads[4];
+	uint32_t handle;
+
+	if (drm < 0)
+		test_skip("no vgem in this guest");
+	w = window(buffer, 0, N * page);
+	for (i = 0; i < 4; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, sync_all_the_time, &w), 0);
+	for (i = 0; i < 200; i++) {
+		CHECK_EQ(vgem_import(drm, w, &handle), 0);
+		CHECK_EQ(info(buffer).mappings, 1);
+		CHECK_EQ(vgem_close(drm, handle), 0);
+	}
+	stop = true;
+	for (i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_EQ(info(buffer).mappings, 0);
+}
+
+/* ---------------------------------------------------------------- a device */
+
+static int importer(int w, uint32_t dir, uint32_t bits)
+{
+	struct importer_attach arg = { .fd = w, .dir = dir, .bits = bits };
+	int fd = open("/dev/importer", O_RDWR | O_CLOEXEC), err;
+
+	if (fd < 0)
+		test_skip("no edu device or importer.ko in this guest");
+	if (!ioctl(fd, IMPORTER_ATTACH, &arg))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+static void device_copy(int fd, unsigned long request, size_t offset, void *data)
+{
+	struct importer_copy arg = { .offset = offset, .data = (uintptr_t)data };
+
+	CHECK_EQ(ioctl(fd, request, &arg), 0);
+}
+
+static void device_reads(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, page, 6 * page, 0), w, dev;
+	uint8_t *data = malloc(2048), *seen;
+
+	w = window(buffer, page, 4 * page);
+	dev = importer(w, IMPORTER_BOTH, 64);
+	CHECK(dev >= 0);
+	CHECK_EQ(info(buffer).mappings, 1);
+	CHECK_EQ(info(buffer).bounced, 0);
+	device_copy(dev, IMPORTER_READ, 2 * page, data);
+	CHECK(is_pattern(data, 4, 2048));
+	memset(data, 0x5a, 2048);
+	device_copy(dev, IMPORTER_WRITE, page, data);
+	seen = map(fd, N * page, PROT_READ, MAP_SHARED);
+	CHECK(!memcmp(seen + 3 * page, data, 2048));
+	CHECK(is_pattern(seen, 0, 3 * page));
+	CHECK(is_pattern(seen + 4 * page, 4, 4 * page));
+	/* It outlives everything but the attachment. */
+	close(w);
+	close(buffer);
+	close(fd);
+	device_copy(dev, IMPORTER_READ, 3 * page, data);
+	CHECK(is_pattern(data, 5, 2048));
+}
+
+static void device_reads_file(void)
+{
+	char path[64];
+	int fd, buffer, w, dev;
+	uint8_t *data = malloc(2048);
+
+	fd = file_in(mounted("/ext4") ? "/ext4" : "/tmp", N * page, path);
+	buffer = pin_at(fd, map(fd, N * page, PROT_READ, MAP_SHARED), N * page,
+			SHERD_PIN_IMMUTABLE);
+	CHECK(buffer >= 0);
+	w = window(buffer, 0, N * page);
+	CHECK_EQ(importer(w, IMPORTER_FROM_DEVICE, 64), -EACCES);
+	dev = importer(w, IMPORTER_BOTH, 64);
+	CHECK(dev >= 0);
+	device_copy(dev, IMPORTER_READ, 7 * page, data);
+	CHECK(is_pattern(data, 7, 2048));
+	unlink(path);
+}
+
+/* Memory of the guest lies above what such a device reaches. */
+static void bounced(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer, w, dev;
+	uint8_t *data = malloc(2048), *seen;
+
+	buffer = pin(fd, 0, N * page, 0);
+	w = window(buffer, 0, N * page);
+	dev = importer(w, IMPORTER_BOTH, 32);
+	if (dev >= 0)
+		test_skip("this guest's memory is within reach of 32 bits, or there is no swiotlb");
+	CHECK_EQ(dev, -ENXIO);
+	CHECK_EQ(info(buffer).mappings, 0);
+	close(w);
+	close(buffer);
+
+	buffer = pin(fd, 0, N * page, SHERD_PIN_ALLOW_BOUNCE);
+	CHECK(buffer >= 0);
+	w = window(buffer, 0, N * page);
+	dev = importer(w, IMPORTER_BOTH, 32);
+	CHECK(dev >= 0);
+	CHECK_EQ(info(buffer).bounced, info(buffer).segments);
+	seen = map(w, N * page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	/* This is an incoherent device indeed: without SYNC it sees what was. */
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
+	seen[0] = 200;
+	device_copy(dev, IMPORTER_READ, 0, data);
+	CHECK_EQ(data[0], pattern(0, 0));
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW), 0);
+	device_copy(dev, IMPORTER_READ, 0, data);
+	CHECK_EQ(data[0], 200);
+	data[0] = 201;
+	device_copy(dev, IMPORTER_WRITE, 0, data);
+	CHECK_EQ(seen[0], 200);
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ), 0);
+	CHECK_EQ(seen[0], 201);
+	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ), 0);
+}
+
+const struct test window_tests[] = {
+	{ "a read-only window is never mapped for writing (invariant 6)", read_only, 0 },
+	{ "a read-only window is not mapped for writing through another driver (invariant 6)",
+	  read_only_through_driver, 0 },
+	{ "a window is its part of the buffer, and the same memory as all others (invariant 2)",
+	  window_parts, 0 },
+	{ "a window is imported by two drivers, and outlives its descriptor", imported_twice, 0 },
+	{ "every attached mapping is synced, and tracepoints say so (invariant 5, no incoherent cache)",
+	  synced, 0 },
+	{ "SYNC from four threads while a driver attaches and detaches (invariant 7)",
+	  sync_during_attach, 0 },
+	{ "a device reads and writes the source's own pages by DMA (invariant 2)", device_reads, 0 },
+	{ "a device reads a file's page cache by DMA, and may not ask to write it (invariant 6)",
+	  device_reads_file, 0 },
+	{ "a device that needs bounce buffers is refused, or allowed and synced (invariant 5)", bounced,
+	  0 },
+	{ 0 }
+};
