@@ -25,6 +25,9 @@ static int memfd_seals(struct file *file, unsigned int *seals)
 {
 	struct inode *inode = file_inode(file);
 
+	/* Devices may lie on such file systems, too. */
+	if (!S_ISREG(inode->i_mode))
+		return -EINVAL;
 	switch (inode->i_sb->s_magic) {
 	case TMPFS_MAGIC:
 		*seals = READ_ONCE(SHMEM_I(inode)->seals);
