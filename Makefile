@@ -181,6 +181,20 @@ cross-check:
 
 objects: $(LIB_OBJ) $(TOOL_OBJ)
 
+# ------------------------------------------------------- the kernel module
+# Built in a copy below $(O), so that the sources stay clean. Everything else - KDIR, ARCH, M,
+# INSTALL_MOD_PATH - is kmod/Makefile's.
+KMOD := $(O)/kmod
+modules modules_install:
+	@mkdir -p $(KMOD)
+	@cp -rpu Kbuild kmod uapi $(KMOD)/
+	+$(Q)$(MAKE) --no-print-directory -C $(KMOD)/kmod $@
+
+check-module:
+	@scripts/deps module
+	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=3000 tests/module/check --long amd64
+	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=6000 tests/module/check --long arm64
+
 # ------------------------------------------------------------- for people
 
 demo:
@@ -235,6 +249,8 @@ help:
 	'make fuzz          the fuzz targets alone, FUZZ_TIME seconds each (120)' \
 	'make golden        remake the golden values (Python, transformers, torch)' \
 	'make cross-check   compile for aarch64' \
+	'make modules       the kernel module, for KDIR=/lib/modules/RELEASE/build; modules_install' \
+	'make check-module  boots it under QEMU, for x86-64 and arm64, with the long cases' \
 	'make install       DESTDIR= prefix=$(prefix)' \
 	'make uninstall clean compile_commands' \
 	'' \
@@ -245,4 +261,4 @@ help:
 FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
 .PHONY: FORCE all tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
-	cross-check objects demo install uninstall compile_commands clean help
+	cross-check modules modules_install check-module objects demo install uninstall compile_commands clean help

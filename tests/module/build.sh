@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The kernel module builds without a warning - W=1, and sparse where it is - for whatever kernel headers
+# are installed here or were fetched before; and its interface is C and C++ that stands alone.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+n=0
+
+ok()
+{
+	n=$((n + 1))
+	if [[ $1 == 0 ]]; then
+		echo "ok $n - $2"
+	else
+		echo "not ok $n - $2"
+		sed 's/^/# /' "$tmp/log"
+	fi
+}
+
+echo '#include <linux/sherd.h>' >"$tmp/use.c"
+"${CC:-cc}" -std=c99 -Wall -Wextra -Wpedantic -Werror -Iuapi -c -o "$tmp/use.o" "$tmp/use.c" >"$tmp/log" 2>&1
+ok $? "the interface is C that stands alone"
+if command -v c++ >/dev/null; then
+	c++ -x c++ -Wall -Wextra -Werror -Iuapi -c -o "$tmp/use.o" "$tmp/use.c" >"$tmp/log" 2>&1
+	ok $? "the interface is C++ that stands alone"
+fi
+
+some=
+sparse=
+! command -v sparse >/dev/null || sparse=C=2
+for kdir in /lib/modules/*/build "${SHERD_BUILD_PLAIN:-build}"/module/kernels/*-amd64/usr/src/linux-headers-*-amd64; do
+	[[ -e $kdir/Makefile && $(uname -m) == x86_64 ]] || continue
+	release=$(basename "$(realpath "$kdir")")
+	release=${release#linux-headers-}
+	rm -rf "$tmp/src"
+	mkdir "$tmp/src"
+	cp -rp Kbuild kmod uapi "$tmp/src/"
+	make -s -C "$kdir" M="$tmp/src" W=1 $sparse modules >"$tmp/log" 2>&1
+	rc=$?
+	# What is missing to make BTF, or to match the compiler to the letter, is no fault of the module.
+	grep -vE 'BTF|pahole|The kernel was built with|You are using|compiler differs' "$tmp/log" >"$tmp/rest"
+	[[ $rc == 0 && ! -s $tmp/rest ]]
+	ok $? "the module builds without a warning for $release"
+	some=1
+done
+[[ -n $some ]] || echo "skipped: no kernel headers here (package linux-headers-amd64)"
+echo "1..$n"
