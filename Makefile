@@ -188,7 +188,8 @@ KMOD := $(O)/kmod
 modules modules_install:
 	@mkdir -p $(KMOD)
 	@cp -rpu Kbuild kmod uapi $(KMOD)/
-	+$(Q)$(MAKE) --no-print-directory -C $(KMOD)/kmod $@
+	+$(Q)$(MAKE) --no-print-directory -C $(KMOD)/kmod $@ \
+		MAKEOVERRIDES='$(filter-out O=%,$(MAKEOVERRIDES))'
 
 check-module:
 	@scripts/deps module
