@@ -21,9 +21,9 @@
 #define BATCH (PAGE_SIZE / sizeof(struct page *))
 
 /*
- * RLIMIT_MEMLOCK bounds user->locked_vm, whichever of a user's processes asks, as for io_uring and
- * for zero-copy sends. The latter's mm_account_pinned_pages() rounds up; its counterpart is used for
- * what modules cannot do themselves on older kernels, which is to drop a reference to a user.
+ * RLIMIT_MEMLOCK bounds user->locked_vm, whichever of a user's processes asks, as for io_uring
+ * and for zero-copy sends. The latter's mm_account_pinned_pages() rounds up; its counterpart is
+ * used for what a module cannot do itself on older kernels: to drop a reference to a user.
  */
 static int charge(struct sherd_buffer *buffer)
 {

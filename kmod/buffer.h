@@ -17,8 +17,10 @@ struct seq_file;
 /**
  * struct sherd_buffer - a run of pinned pages
  * @refs: one for the descriptor's file, one for each window
- * @pages: (@nr_pages) of them, of which @nr_pinned are pinned; fixed once the buffer is published
- * @state: of enum sherd_state; fixed once the buffer is published
+ * @pages: the pages; like all up to @source_inode, fixed once the buffer is published
+ * @nr_pages: how many
+ * @nr_pinned: how many of them are pinned: fewer while pinning, and after it failed
+ * @state: of enum sherd_state
  * @segments: physically contiguous runs
  * @longest: pages of the longest one
  * @charged: the user whose locked_vm has @nr_pages

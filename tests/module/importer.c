@@ -158,8 +158,10 @@ static long importer_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 
 static int importer_open(struct inode *inode, struct file *file)
 {
-	file->private_data = kzalloc(sizeof(struct attached), GFP_KERNEL);
-	return file->private_data ? 0 : -ENOMEM;
+	struct attached *a = kzalloc(sizeof(*a), GFP_KERNEL);
+
+	file->private_data = a;
+	return a ? 0 : -ENOMEM;
 }
 
 static int importer_release(struct inode *inode, struct file *file)

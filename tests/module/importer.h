@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
-/* importer.ko: a driver for QEMU's edu device that attaches to a dma-buf and copies 2 KiB at a time. */
+/* importer.ko: a driver for QEMU's edu device that attaches to a dma-buf and copies 2 KiB of it. */
 #ifndef IMPORTER_H
 #define IMPORTER_H
 
