@@ -27,13 +27,13 @@ CFLAGS ?= -O2 -g
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 
-PKGS := OpenCL libcrypto jansson libpcre2-8 libutf8proc
+PKGS := OpenCL libcrypto jansson libpcre2-8 libutf8proc liburing libdrm
 PKG_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags $(PKGS))
 PKG_LIBS ?= $(shell $(PKG_CONFIG) --libs $(PKGS))
 SHERD_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
 	-ffp-contract=off -fno-math-errno -fPIC -D_GNU_SOURCE -DCL_TARGET_OPENCL_VERSION=120 \
-	-Iruntime -Ikernels-cl $(PKG_CFLAGS)
-LIBS := $(PKG_LIBS) -lm -lpthread
+	-Iruntime -Ikernels-cl -Iuapi $(PKG_CFLAGS)
+LIBS := $(PKG_LIBS) -lm -lpthread -ldl
 
 LIB_SRC := $(sort $(wildcard runtime/*.c runtime/*/*.c runtime/*/*/*.c))
 TOOL_SRC := $(sort $(wildcard tools/*.c))
@@ -92,7 +92,8 @@ $(O)/sherd: $(TOOL_OBJ) $(O)/libsherd.a
 # A test is tests/DIR/test_*.c; the folder's other .c files are linked to each of its tests. The
 # sub-commands' objects are an archive without main(), so that a test takes what it needs.
 
-TEST_SRC := $(sort $(wildcard tests/unit/test_*.c tests/kernels/test_*.c tests/golden/test_*.c))
+TEST_SRC := $(sort $(wildcard tests/unit/test_*.c tests/region/test_*.c tests/kernels/test_*.c \
+	tests/golden/test_*.c))
 TESTS := $(TEST_SRC:%.c=$(O)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
@@ -110,7 +111,7 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
-$(foreach d,unit kernels golden,$(eval $(call test_rule,$(d))))
+$(foreach d,unit region kernels golden,$(eval $(call test_rule,$(d))))
 
 $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
@@ -169,14 +170,16 @@ ARM64_LIBS := /usr/lib/aarch64-linux-gnu
 cross-check:
 	@command -v $(CROSS)gcc >/dev/null || { echo 'skipped: no $(CROSS)gcc here'; exit 77; }
 	@mkdir -p $(O)/include
-	@for h in CL openssl jansson.h jansson_config.h pcre2.h utf8proc.h; do \
+	@for h in CL openssl jansson.h jansson_config.h pcre2.h utf8proc.h liburing.h liburing \
+			xf86drm.h libdrm; do \
 		ln -sfn /usr/include/$$h $(O)/include/$$h; done
 	@rm -rf $(O)/include/openssl && mkdir $(O)/include/openssl
 	@ln -sf /usr/include/openssl/*.h /usr/include/*-linux-gnu/openssl/*.h $(O)/include/openssl
 	@if [ -e $(ARM64_LIBS)/libjansson.so ] && [ -e $(ARM64_LIBS)/libOpenCL.so ]; then \
 		targets=all; else targets=objects; fi; \
 	$(MAKE) --no-print-directory CROSS_COMPILE=$(CROSS) O=$(O) CC=$(CROSS)gcc AR=$(CROSS)ar \
-		PKG_CFLAGS=-I$(abspath $(O))/include PKG_LIBS='-lOpenCL -lcrypto -ljansson -lpcre2-8 -lutf8proc' \
+		PKG_CFLAGS='-I$(abspath $(O))/include -I$(abspath $(O))/include/libdrm' \
+		PKG_LIBS='-lOpenCL -lcrypto -ljansson -lpcre2-8 -lutf8proc -luring -ldrm' \
 		$$targets && echo "aarch64: $$targets built"
 
 objects: $(LIB_OBJ) $(TOOL_OBJ)

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* region: climbs down the ladder until a rung holds, and opens windows. */
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <linux/dma-buf.h>
+#include "region/rung.h"
+
+static const struct sherd_rung_ops *const rungs[SHERD_N_RUNGS] = {
+	[SHERD_RUNG_SHERD] = &sherd_rung_sherd,
+	[SHERD_RUNG_UDMABUF] = &sherd_rung_udmabuf,
+	[SHERD_RUNG_LOCKED] = &sherd_rung_locked,
+	[SHERD_RUNG_PLAIN] = &sherd_rung_plain,
+};
+
+const char *sherd_rung_name(int rung)
+{
+	return rung >= 0 && rung < SHERD_N_RUNGS ? rungs[rung]->name : NULL;
+}
+
+static bool is_auto(const char *name)
+{
+	return !name || !strcmp(name, "auto");
+}
+
+static int find_rung(const char *name)
+{
+	for (int i = 0; i < SHERD_N_RUNGS; i++)
+		if (!strcmp(name, rungs[i]->name))
+			return i;
+	return -1;
+}
+
+bool sherd_rung_known(const char *name)
+{
+	return is_auto(name) || find_rung(name) >= 0;
+}
+
+/* What is pinned can't be swapped or dropped: without being asked, only what leaves room for the rest. */
+static int check_room(const struct sherd_region *r, struct sherd_error *err)
+{
+	uint64_t have = sherd_memory_available();
+
+	if (r->size / 3 <= have / 4)
+		return 0;
+	return sherd_fail(err, -ENOMEM,
+			  "holding %.1f MiB would take more than three quarters of the %.1f MiB of memory "
+			  "that can be had", r->size / 1048576.0, have / 1048576.0);
+}
+
+static int try_rung(struct sherd_region *r, int i, bool asked, struct sherd_error *err)
+{
+	int rc = 0;
+
+	r->held = -1;
+	r->max_window = 0;
+	if (rungs[i]->pins && !asked)
+		rc = check_room(r, err);
+	if (!rc)
+		rc = rungs[i]->hold(r, err);
+	if (rc)
+		return rc;
+	r->ops = rungs[i];
+	r->rung = (enum sherd_rung)i;
+	return 0;
+}
+
+int sherd_region_hold(struct sherd_region *r, const char *name, struct sherd_error *err)
+{
+	int i = 0, rc;
+
+	if (!is_auto(name)) {
+		i = find_rung(name);
+		if (i < 0)
+			return sherd_fail(err, -EINVAL, "region \"%s\": there are auto, sherd, udmabuf, "
+							"locked and plain", name);
+		rc = try_rung(r, i, true, err);
+		return rc ? sherd_fail_prefix(err, rc, "region \"%s\"", name) : 0;
+	}
+	do
+		rc = try_rung(r, i, false, &r->refused[i]);
+	while (rc && ++i < SHERD_N_RUNGS);
+	return rc; /* 0: the plain rung refuses nothing */
+}
+
+int sherd_region_open(struct sherd_region **out, const struct sherd_map *map, const char *rung,
+		      struct sherd_error *err)
+{
+	struct sherd_region *r = sherd_calloc(1, sizeof(*r));
+	int rc;
+
+	*out = NULL;
+	if (!r)
+		return sherd_fail_oom(err, sizeof(*r), "a region");
+	r->data = (uint8_t *)map->data;
+	r->size = ROUND_UP(map->size, sherd_page_size());
+	r->fd = map->fd;
+	r->read_only = true;
+	rc = sherd_region_hold(r, rung, err);
+	if (rc) {
+		free(r);
+		return rc;
+	}
+	*out = r;
+	return 0;
+}
+
+int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t offset, size_t length,
+		      struct sherd_error *err)
+{
+	size_t page = sherd_page_size();
+
+	*w = (struct sherd_window){ .data = r->data + offset, .length = length, .fd = -1 };
+	if (!length || offset % page || length % page || offset > r->size || length > r->size - offset)
+		return sherd_fail(err, -EINVAL,
+				  "a window of %zu bytes at %zu is not a run of pages of a region of %zu",
+				  length, offset, r->size);
+	if (!r->max_window)
+		return 0;
+	if (length > r->max_window)
+		return sherd_fail(err, -EFBIG, "a window of %.1f MiB is more than the %.1f MiB that %s "
+					       "allows", length / 1048576.0, r->max_window / 1048576.0,
+				  r->ops->name);
+	w->fd = r->ops->window(r, offset, length, err);
+	return w->fd < 0 ? w->fd : 0;
+}
+
+void sherd_window_close(struct sherd_window *w)
+{
+	if (w->data && w->fd >= 0)
+		close(w->fd);
+	*w = (struct sherd_window){ .fd = -1 };
+}
+
+static int sync_window(struct sherd_window *w, uint64_t when, unsigned access, struct sherd_error *err)
+{
+	struct dma_buf_sync arg = { .flags = when };
+
+	if (w->fd < 0)
+		return 0;
+	if (access & SHERD_ACCESS_READ)
+		arg.flags |= DMA_BUF_SYNC_READ;
+	if (access & SHERD_ACCESS_WRITE)
+		arg.flags |= DMA_BUF_SYNC_WRITE;
+	while (ioctl(w->fd, DMA_BUF_IOCTL_SYNC, &arg))
+		if (errno != EINTR && errno != EAGAIN)
+			return sherd_fail(err, -errno, "a dma-buf can't be synced: %s", strerror(errno));
+	return 0;
+}
+
+int sherd_window_begin(struct sherd_window *w, unsigned access, struct sherd_error *err)
+{
+	return sync_window(w, DMA_BUF_SYNC_START, access, err);
+}
+
+int sherd_window_end(struct sherd_window *w, unsigned access, struct sherd_error *err)
+{
+	return sync_window(w, DMA_BUF_SYNC_END, access, err);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region: memory that CPU, GPU and network card share without a copy. A region is held by the best
+ * *rung* of a ladder that this machine grants, tried from the top, and what uses it is the same code
+ * above each of them:
+ *
+ *   sherd     pinned by /dev/sherd (uapi/linux/sherd.h): a file's page cache or a memfd. Windows are
+ *             dma-bufs, read-only ones of what is read-only, and cache maintenance is one slot's.
+ *   udmabuf   a memfd, whose windows are dma-bufs of /dev/udmabuf: writable, charged to nobody.
+ *   locked    stays in memory (mlock). No dma-bufs: a device takes the address, or a copy.
+ *   plain     a mapping as any other; a device takes the address, or a copy.
+ *
+ * There are two kinds of regions: a *shard*, which is somebody's read-only mapping of a file, and a
+ * *ring*, which is made here: slots that one side fills while the other sides read earlier ones.
+ *
+ *	struct sherd_region *ring;
+ *	struct sherd_window *slot;
+ *
+ *	if (sherd_ring_create(&ring, 4, bytes, NULL, &err))
+ *		...
+ *	slot = sherd_ring_slot(ring, 0);
+ *	sherd_window_begin(slot, SHERD_ACCESS_WRITE, &err);
+ *	fill(slot->data);
+ *	sherd_window_end(slot, SHERD_ACCESS_WRITE, &err);
+ *	give_to_a_driver(slot->fd);
+ *	...
+ *	sherd_region_close(ring);
+ *
+ * A region is used by one thread at a time, its windows each by one.
+ */
+#ifndef SHERD_REGION_H
+#define SHERD_REGION_H
+
+#include "base/base.h"
+
+struct io_uring;
+
+enum sherd_rung {
+	SHERD_RUNG_SHERD,
+	SHERD_RUNG_UDMABUF,
+	SHERD_RUNG_LOCKED,
+	SHERD_RUNG_PLAIN,
+	SHERD_N_RUNGS,
+};
+
+/* In how large pages a ring lies. */
+enum sherd_page_kind { SHERD_PAGES_SMALL, SHERD_PAGES_TRANSPARENT, SHERD_PAGES_HUGETLB };
+
+enum sherd_access { SHERD_ACCESS_READ = 1, SHERD_ACCESS_WRITE = 2 };
+
+/* A page-aligned part of a region. */
+struct sherd_window {
+	void *data;
+	size_t length;
+	int fd; /* a dma-buf; -1 where the rung has none */
+};
+
+struct sherd_region {
+	uint8_t *data; /* page-aligned */
+	size_t size; /* a multiple of the page size */
+	int fd; /* the file or memfd that is mapped there */
+	bool read_only;
+	enum sherd_rung rung;
+	const struct sherd_rung_ops *ops; /* the rung's (rung.h) */
+	int held; /* the rung's descriptor, or -1 */
+	size_t max_window; /* bytes of the longest window that is a dma-buf; 0: there are none */
+	char how[160]; /* what holds it, in a few words: "pinned by /dev/sherd, ..." */
+	struct sherd_error refused[SHERD_N_RUNGS]; /* "", or why a higher rung was not taken */
+	/* rings */
+	int n_slots;
+	size_t slot_size; /* a multiple of the page size */
+	struct sherd_window *slots; /* [n_slots] */
+	enum sherd_page_kind pages;
+};
+
+size_t sherd_page_size(void);
+
+/* "sherd", "udmabuf", "locked", "plain"; NULL beyond. */
+const char *sherd_rung_name(int rung);
+/* Whether @name is "auto" or a rung's name; NULL is "auto". */
+bool sherd_rung_known(const char *name);
+
+/*
+ * The pages of @map, which must outlive the region: a file, or a memfd. @rung: NULL or "auto" takes the
+ * first that works, a name that one or fails. Pinning and locking are not tried by "auto" where they
+ * would take three quarters of the memory that can be had.
+ */
+int sherd_region_open(struct sherd_region **r, const struct sherd_map *map, const char *rung,
+		      struct sherd_error *err);
+/*
+ * A ring of @n_slots (at least 3: one is filled, one on its way, one read) of @slot_bytes, rounded up to
+ * pages; a memfd sealed against shrinking and growing, in huge pages where there are any reserved, else in
+ * transparent ones where the kernel gives such, else in small ones. Each slot is a window. @rung: as above.
+ */
+int sherd_ring_create(struct sherd_region **r, int n_slots, size_t slot_bytes, const char *rung,
+		      struct sherd_error *err);
+struct sherd_window *sherd_ring_slot(struct sherd_region *r, int i);
+/* Closes its slots; other windows must be closed before. */
+void sherd_region_close(struct sherd_region *r);
+
+/* A part of a region: @offset and @length are multiples of the page size, @length at most max_window. */
+int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t offset, size_t length,
+		      struct sherd_error *err);
+void sherd_window_close(struct sherd_window *w);
+/*
+ * The CPU's accesses to a window stand between begin and end, so that caches that are not coherent are
+ * told. Costs nothing where there is no dma-buf. @access: enum sherd_access.
+ */
+int sherd_window_begin(struct sherd_window *w, unsigned access, struct sherd_error *err);
+int sherd_window_end(struct sherd_window *w, unsigned access, struct sherd_error *err);
+
+/*
+ * Registers a ring's slots, each as the fixed buffer of its number, or a shard as buffer 0. They count
+ * against RLIMIT_MEMLOCK once more: -ENOMEM means go on without.
+ */
+int sherd_region_register(const struct sherd_region *r, struct io_uring *ring, struct sherd_error *err);
+
+#endif

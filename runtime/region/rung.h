@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* rung: what region.c wants of a rung, and what the rungs share. For runtime/region/ and its tests. */
+#ifndef SHERD_RUNG_H
+#define SHERD_RUNG_H
+
+#include "region/region.h"
+
+struct sherd_rung_ops {
+	const char *name;
+	bool pins; /* keeps the pages in memory */
+	/* Takes hold of r's pages, and fills in held, max_window and how; or says why it can't. */
+	int (*hold)(struct sherd_region *r, struct sherd_error *err);
+	/* A dma-buf; where max_window is not 0. */
+	int (*window)(struct sherd_region *r, size_t offset, size_t length, struct sherd_error *err);
+	void (*release)(struct sherd_region *r);
+};
+
+extern const struct sherd_rung_ops sherd_rung_sherd, sherd_rung_udmabuf, sherd_rung_locked,
+	sherd_rung_plain;
+
+/* The two device nodes; tests put something else there. */
+extern const char *sherd_rung_sherd_path, *sherd_rung_udmabuf_path;
+
+/* Opens a rung's device node; @missing is what its absence means, and what helps. */
+int sherd_rung_open_node(const char *path, const char *missing, struct sherd_error *err);
+/* The sentence for RLIMIT_MEMLOCK: what is needed, what is allowed, how to raise it; returns -ENOBUFS. */
+int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes);
+
+/* Tries the rungs for a region whose data, size, fd and read_only are there. */
+int sherd_region_hold(struct sherd_region *r, const char *rung, struct sherd_error *err);
+
+#endif

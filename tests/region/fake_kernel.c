@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* fake_kernel: see fake_kernel.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/sherd.h>
+#include <linux/udmabuf.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "fake_kernel.h"
+#include "region/rung.h"
+
+struct fake_kernel fake_kernel;
+
+static struct sherd_pin last_pin; /* a test holds one buffer at a time */
+
+void fake_kernel_reset(bool sherd, bool udmabuf)
+{
+	fake_kernel = (struct fake_kernel){ .sherd = sherd, .udmabuf = udmabuf };
+	sherd_rung_sherd_path = sherd ? "/dev/null" : "/nowhere/sherd";
+	sherd_rung_udmabuf_path = udmabuf ? "/dev/null" : "/nowhere/udmabuf";
+}
+
+static int fail(int code)
+{
+	errno = code;
+	return -1;
+}
+
+static void want(bool right, const char *what)
+{
+	if (right)
+		return;
+	fprintf(stderr, "the fake kernel wants: %s\n", what);
+	fake_kernel.wrong++;
+}
+
+/* A memfd with @length bytes of @fd from @offset on. */
+static int copy_of(int fd, uint64_t offset, uint64_t length)
+{
+	int copy = memfd_create("dma-buf", MFD_CLOEXEC);
+	char page[4096];
+	uint64_t i;
+
+	for (i = 0; i < length; i += sizeof(page)) {
+		memset(page, 0, sizeof(page));
+		if (pread(fd, page, sizeof(page), (off_t)(offset + i)) < 0 ||
+		    write(copy, page, sizeof(page)) != sizeof(page))
+			return -1;
+	}
+	return copy;
+}
+
+static int fake_pin(struct sherd_pin *arg)
+{
+	bool immutable = arg->flags & SHERD_PIN_IMMUTABLE;
+
+	want(arg->size == sizeof(*arg), "the structure's size");
+	want(arg->length && arg->length % 4096 == 0 && arg->addr % 4096 == 0 && arg->offset % 4096 == 0,
+	     "pages");
+	want(!arg->addr || arg->flags & (SHERD_PIN_READ_ONLY | SHERD_PIN_IMMUTABLE),
+	     "read-only for what is given by address");
+	want(arg->addr || fcntl(arg->fd, F_GET_SEALS) & F_SEAL_SHRINK, "a sealed memfd");
+	if (fake_kernel.pin_error)
+		return fail(fake_kernel.pin_error);
+	if (immutable && fake_kernel.immutable_error)
+		return fail(fake_kernel.immutable_error);
+	fake_kernel.pins++;
+	fake_kernel.last_flags = arg->flags;
+	arg->buffer = dup(arg->fd);
+	arg->pages = arg->length / 4096;
+	arg->segments = 1;
+	arg->state = !arg->addr ? 0 : immutable ? SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE |
+						  SHERD_STATE_WRITE_DENIED : SHERD_STATE_READ_ONLY;
+	last_pin = *arg;
+	return arg->buffer < 0 ? -1 : 0;
+}
+
+static int fake_export(int fd, struct sherd_export *arg)
+{
+	want(arg->size == sizeof(*arg) && !arg->flags && !arg->__reserved, "a clean structure");
+	want(arg->length && arg->offset % 4096 == 0 && arg->length % 4096 == 0 &&
+	     arg->offset + arg->length <= last_pin.length, "pages of the buffer");
+	if (fake_kernel.export_error && fake_kernel.exports >= fake_kernel.export_after)
+		return fail(fake_kernel.export_error);
+	fake_kernel.exports++;
+	arg->fd = copy_of(fd, arg->offset, arg->length);
+	return arg->fd < 0 ? -1 : 0;
+}
+
+static int fake_udmabuf(const struct udmabuf_create *arg)
+{
+	want(arg->flags == UDMABUF_FLAGS_CLOEXEC, "close-on-exec");
+	want(arg->size && arg->offset % 4096 == 0 && arg->size % 4096 == 0, "pages");
+	if (fake_kernel.udmabuf_error)
+		return fail(fake_kernel.udmabuf_error);
+	fake_kernel.exports++;
+	return copy_of((int)arg->memfd, arg->offset, arg->size);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	void *arg;
+	va_list ap;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	switch (request) {
+	case SHERD_PIN:
+		return fake_kernel.sherd ? fake_pin(arg) : fail(ENOTTY);
+	case SHERD_EXPORT:
+		return fake_export(fd, arg);
+	case UDMABUF_CREATE:
+		return fake_kernel.udmabuf ? fake_udmabuf(arg) : fail(ENOTTY);
+	case DMA_BUF_IOCTL_SYNC:
+		fake_kernel.syncs++;
+		fake_kernel.last_sync = ((struct dma_buf_sync *)arg)->flags;
+		return 0;
+	default:
+		return (int)syscall(SYS_ioctl, fd, request, arg);
+	}
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/* The ladder of rungs, windows and rings, above a kernel that does what each test wants of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/dma-buf.h>
+#include <linux/sherd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "fake_kernel.h"
+#include "region/rung.h"
+
+#define PAGES 6
+
+static size_t page;
+static struct sherd_error err;
+
+/* A file of PAGES pages and a bit, mapped as a shard is. */
+static struct sherd_map make_map(void)
+{
+	char path[] = "/tmp/sherd-region-XXXXXX";
+	int fd = mkstemp(path);
+	size_t i, bytes = (PAGES - 1) * page + 100;
+	struct sherd_map map;
+
+	for (i = 0; i < bytes; i++)
+		assert_int_equal(write(fd, &(char){ (char)(i * 7 + i / page) }, 1), 1);
+	close(fd);
+	assert_int_equal(sherd_map_open(&map, path, &err), 0);
+	unlink(path);
+	return map;
+}
+
+static int fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void the_first_rung_that_works_is_taken(void **state)
+{
+	static const struct {
+		bool sherd, udmabuf;
+		enum sherd_rung shard, ring;
+	} cases[] = {
+		{ true, true, SHERD_RUNG_SHERD, SHERD_RUNG_SHERD },
+		{ true, false, SHERD_RUNG_SHERD, SHERD_RUNG_SHERD },
+		{ false, true, SHERD_RUNG_LOCKED, SHERD_RUNG_UDMABUF },
+		{ false, false, SHERD_RUNG_LOCKED, SHERD_RUNG_LOCKED },
+	};
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+	int before = fds();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake_kernel_reset(cases[i].sherd, cases[i].udmabuf);
+		assert_int_equal(sherd_region_open(&r, &map, i % 2 ? NULL : "auto", &err), 0);
+		assert_int_equal(r->rung, cases[i].shard);
+		assert_true(r->how[0]);
+		for (int k = 0; k < SHERD_N_RUNGS; k++)
+			assert_int_equal(!!r->refused[k].msg[0], k < (int)r->rung);
+		sherd_region_close(r);
+		assert_int_equal(sherd_ring_create(&r, 3, 1000, NULL, &err), 0);
+		assert_int_equal(r->rung, cases[i].ring);
+		sherd_region_close(r);
+		assert_int_equal(fake_kernel.wrong, 0);
+	}
+	assert_int_equal(fds(), before);
+	sherd_map_close(&map);
+}
+
+static void a_rung_asked_for_by_name_is_taken_or_its_refusal_is_the_error(void **state)
+{
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+
+	(void)state;
+	fake_kernel_reset(true, true);
+	for (int i = 0; i < SHERD_N_RUNGS; i++) {
+		if (i == SHERD_RUNG_UDMABUF)
+			continue;
+		assert_int_equal(sherd_region_open(&r, &map, sherd_rung_name(i), &err), 0);
+		assert_int_equal(r->rung, i);
+		sherd_region_close(r);
+	}
+	assert_null(sherd_rung_name(SHERD_N_RUNGS));
+	assert_null(sherd_rung_name(-1));
+	assert_int_not_equal(sherd_region_open(&r, &map, "udmabuf", &err), 0);
+	assert_string_equal(err.msg, "region \"udmabuf\": /dev/udmabuf takes memfds only, and this is a file");
+	assert_null(r);
+	assert_int_equal(sherd_region_open(&r, &map, "shred", &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "shred"));
+	fake_kernel_reset(false, false);
+	assert_int_equal(sherd_region_open(&r, &map, "sherd", &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "modprobe sherd"));
+	assert_int_equal(sherd_ring_create(&r, 3, 1, "udmabuf", &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "CONFIG_UDMABUF"));
+	sherd_map_close(&map);
+}
+
+static void a_shard_is_pinned_immutable_or_else_read_only(void **state)
+{
+	static const int may_not[] = { 0, ETXTBSY, EACCES, EPERM };
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(may_not); i++) {
+		fake_kernel_reset(true, false);
+		fake_kernel.immutable_error = may_not[i];
+		assert_int_equal(sherd_region_open(&r, &map, "sherd", &err), 0);
+		assert_int_equal(fake_kernel.last_flags,
+				 may_not[i] ? SHERD_PIN_READ_ONLY : SHERD_PIN_IMMUTABLE);
+		print_message("%s\n", r->how);
+		assert_non_null(strstr(r->how, may_not[i] ? "6 pages in 1 runs, read-only" : "immutable"));
+		assert_int_equal(r->size, PAGES * page);
+		sherd_region_close(r);
+	}
+	sherd_map_close(&map);
+}
+
+static void each_refusal_of_the_module_is_a_sentence_and_leaves_nothing(void **state)
+{
+	static const struct {
+		int code;
+		const char *says;
+	} cases[] = {
+		{ ENOBUFS, "RLIMIT_MEMLOCK allows" }, { ENOTTY, "another driver" },
+		{ EMFILE, "ulimit -n" },	      { EFAULT, "can't be pinned" },
+		{ ENOMEM, "Cannot allocate memory" },
+	};
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+	int before = fds();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake_kernel_reset(true, false);
+		fake_kernel.pin_error = cases[i].code;
+		assert_int_not_equal(sherd_region_open(&r, &map, "sherd", &err), 0);
+		print_message("%s\n", err.msg);
+		assert_non_null(strstr(err.msg, cases[i].says));
+		assert_int_equal(fds(), before);
+		/* and "auto" goes on with that sentence kept */
+		assert_int_equal(sherd_region_open(&r, &map, NULL, &err), 0);
+		assert_int_equal(r->rung, SHERD_RUNG_LOCKED);
+		assert_non_null(strstr(r->refused[SHERD_RUNG_SHERD].msg, cases[i].says));
+		sherd_region_close(r);
+		assert_int_equal(fds(), before);
+	}
+	sherd_map_close(&map);
+}
+
+/* As a user without capabilities and with a limit of one page. */
+static int limited(void)
+{
+	struct rlimit limit = { page, page };
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (!getuid() && setuid(65534)))
+		return 1;
+	if (sherd_region_open(&r, &map, "locked", &err) != -ENOBUFS)
+		return 2;
+	print_message("%s\n", err.msg);
+	if (!strstr(err.msg, "24 KiB are needed and RLIMIT_MEMLOCK allows 4 KiB") ||
+	    !strstr(err.msg, "LimitMEMLOCK="))
+		return 3;
+	return sherd_region_open(&r, &map, NULL, &err) || r->rung != SHERD_RUNG_PLAIN ? 4 : 0;
+}
+
+static void beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it(void **state)
+{
+	pid_t pid;
+	int status;
+
+	(void)state;
+	fake_kernel_reset(false, false);
+	pid = fork();
+	if (!pid)
+		_exit(limited());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void what_would_take_most_of_the_memory_is_held_only_when_asked(void **state)
+{
+	uint64_t have = sherd_memory_available();
+	struct sherd_map map = { .fd = -1 };
+	struct sherd_region *r;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	if (have > SIZE_MAX / 2)
+		skip();
+	map.size = have / 5 * 4;
+	map.data = mmap(NULL, map.size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_true(map.data != MAP_FAILED);
+	assert_int_equal(sherd_region_open(&r, &map, NULL, &err), 0);
+	assert_int_equal(r->rung, SHERD_RUNG_PLAIN);
+	assert_non_null(strstr(r->refused[SHERD_RUNG_SHERD].msg, "three quarters"));
+	assert_non_null(strstr(r->refused[SHERD_RUNG_LOCKED].msg, "three quarters"));
+	assert_int_equal(fake_kernel.pins, 0);
+	sherd_region_close(r);
+	munmap((void *)map.data, map.size);
+}
+
+static void a_window_is_a_run_of_pages_within_its_region(void **state)
+{
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+	struct sherd_window w;
+	size_t first, n;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	assert_int_equal(sherd_region_open(&r, &map, NULL, &err), 0);
+	for (first = 0; first < PAGES; first++) {
+		for (n = 1; first + n <= PAGES; n++) {
+			assert_int_equal(sherd_window_open(&w, r, first * page, n * page, &err), 0);
+			assert_ptr_equal(w.data, map.data + first * page);
+			assert_true(w.fd >= 0);
+			sherd_window_close(&w);
+		}
+		assert_int_equal(sherd_window_open(&w, r, first * page, n * page, &err), -EINVAL);
+	}
+	assert_int_equal(sherd_window_open(&w, r, 0, 0, &err), -EINVAL);
+	assert_int_equal(sherd_window_open(&w, r, 1, page, &err), -EINVAL);
+	assert_int_equal(sherd_window_open(&w, r, 0, page + 1, &err), -EINVAL);
+	assert_int_equal(sherd_window_open(&w, r, -page, page, &err), -EINVAL);
+	assert_int_equal(sherd_window_open(&w, r, page, -page, &err), -EINVAL);
+	r->max_window = 2 * page;
+	assert_int_equal(sherd_window_open(&w, r, 0, 3 * page, &err), -EFBIG);
+	assert_int_equal(fake_kernel.wrong, 0);
+	sherd_region_close(r);
+	sherd_map_close(&map);
+}
+
+static void sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf(void **state)
+{
+	struct sherd_region *r;
+
+	(void)state;
+	for (int dma_buf = 0; dma_buf < 2; dma_buf++) {
+		fake_kernel_reset(dma_buf, false);
+		assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0);
+		assert_int_equal(sherd_ring_slot(r, 1)->fd >= 0, dma_buf);
+		assert_int_equal(sherd_window_begin(sherd_ring_slot(r, 1), SHERD_ACCESS_WRITE, &err), 0);
+		assert_int_equal(fake_kernel.last_sync, dma_buf ? DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE : 0);
+		assert_int_equal(sherd_window_end(sherd_ring_slot(r, 1),
+						  SHERD_ACCESS_WRITE | SHERD_ACCESS_READ, &err), 0);
+		assert_int_equal(fake_kernel.last_sync, dma_buf ? DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW : 0);
+		assert_int_equal(fake_kernel.syncs, 2 * dma_buf);
+		sherd_region_close(r);
+	}
+}
+
+static void a_ring_is_sealed_slots_of_its_own(void **state)
+{
+	struct sherd_region *r;
+	size_t sizes[] = { 1, page - 1, page, page + 1, 300000, (size_t)1 << 20 };
+	int before = fds(), i, n;
+
+	(void)state;
+	fake_kernel_reset(true, true);
+	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
+		n = 3 + (int)s;
+		assert_int_equal(sherd_ring_create(&r, n, sizes[s], NULL, &err), 0);
+		assert_int_equal(r->slot_size, ROUND_UP(sizes[s], page));
+		assert_true(r->size >= n * r->slot_size);
+		assert_int_equal(fcntl(r->fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW),
+				 F_SEAL_SHRINK | F_SEAL_GROW);
+		for (i = 0; i < n; i++)
+			memset(sherd_ring_slot(r, i)->data, i + 1, r->slot_size);
+		for (i = 0; i < n; i++) {
+			const uint8_t *at = sherd_ring_slot(r, i)->data;
+
+			assert_int_equal(at[0], i + 1);
+			assert_int_equal(at[r->slot_size - 1], i + 1);
+			assert_int_equal(sherd_ring_slot(r, i)->length, r->slot_size);
+		}
+		sherd_region_close(r);
+		assert_int_equal(fds(), before);
+	}
+	assert_int_equal(sherd_ring_create(&r, 2, page, NULL, &err), -EINVAL);
+	assert_int_equal(sherd_ring_create(&r, 1 << 20, page, NULL, &err), -EINVAL);
+	assert_int_equal(sherd_ring_create(&r, 3, 0, NULL, &err), -EINVAL);
+	assert_int_equal(sherd_ring_create(&r, 3, SIZE_MAX, NULL, &err), -EINVAL);
+	assert_int_equal(sherd_ring_create(&r, 3, SIZE_MAX / 4096, NULL, &err), -ENOMEM);
+	print_message("%s\n", err.msg);
+	assert_int_equal(fds(), before);
+}
+
+static void a_slot_larger_than_udmabuf_allows_goes_a_rung_down(void **state)
+{
+	struct sherd_region *r;
+
+	(void)state;
+	fake_kernel_reset(false, true);
+	assert_int_equal(sherd_ring_create(&r, 3, ((size_t)64 << 20) + 1, NULL, &err), 0);
+	print_message("%s\n", r->refused[SHERD_RUNG_UDMABUF].msg);
+	assert_int_equal(r->rung, SHERD_RUNG_LOCKED);
+	assert_non_null(strstr(r->refused[SHERD_RUNG_UDMABUF].msg, "64 MiB"));
+	sherd_region_close(r);
+	fake_kernel.udmabuf_error = EPERM;
+	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0);
+	assert_int_equal(r->rung, SHERD_RUNG_LOCKED);
+	sherd_region_close(r);
+}
+
+static void a_ring_whose_last_window_fails_leaves_nothing(void **state)
+{
+	struct sherd_region *r;
+	int before = fds();
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		fake_kernel_reset(true, false);
+		fake_kernel.export_error = EMFILE;
+		fake_kernel.export_after = i;
+		assert_int_equal(sherd_ring_create(&r, 5, page, NULL, &err), -EMFILE);
+		assert_int_equal(fake_kernel.exports, i);
+		assert_int_equal(fds(), before);
+	}
+}
+
+/* A slot's bytes leave through io_uring as a fixed buffer, and what arrives lies in another slot. */
+static void slots_are_io_urings_fixed_buffers(void **state)
+{
+	struct sherd_region *r;
+	struct io_uring uring;
+	struct io_uring_cqe *cqe;
+	int ends[2], i;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	i = io_uring_queue_init(8, &uring, 0);
+	if (i) {
+		print_message("skipped: there is no io_uring: %s\n", strerror(-i));
+		skip();
+	}
+	assert_int_equal(sherd_ring_create(&r, 4, 2 * page, NULL, &err), 0);
+	i = sherd_region_register(r, &uring, &err);
+	if (i == -ENOMEM) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	assert_int_equal(i, 0);
+	assert_int_equal(pipe(ends), 0);
+	memset(sherd_ring_slot(r, 2)->data, 42, 2 * page);
+	for (i = 0; i < 2; i++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&uring);
+
+		if (!i)
+			io_uring_prep_write_fixed(sqe, ends[1], sherd_ring_slot(r, 2)->data, page, 0, 2);
+		else
+			io_uring_prep_read_fixed(sqe, ends[0], sherd_ring_slot(r, 3)->data, page, 0, 3);
+		assert_int_equal(io_uring_submit(&uring), 1);
+		assert_int_equal(io_uring_wait_cqe(&uring, &cqe), 0);
+		assert_int_equal(cqe->res, page);
+		io_uring_cqe_seen(&uring, cqe);
+	}
+	assert_memory_equal(sherd_ring_slot(r, 2)->data, sherd_ring_slot(r, 3)->data, page);
+	close(ends[0]);
+	close(ends[1]);
+	io_uring_queue_exit(&uring);
+	sherd_region_close(r);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	page = sherd_page_size();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_rung_that_works_is_taken),
+		cmocka_unit_test(a_rung_asked_for_by_name_is_taken_or_its_refusal_is_the_error),
+		cmocka_unit_test(a_shard_is_pinned_immutable_or_else_read_only),
+		cmocka_unit_test(each_refusal_of_the_module_is_a_sentence_and_leaves_nothing),
+		cmocka_unit_test(beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it),
+		cmocka_unit_test(what_would_take_most_of_the_memory_is_held_only_when_asked),
+		cmocka_unit_test(a_window_is_a_run_of_pages_within_its_region),
+		cmocka_unit_test(sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf),
+		cmocka_unit_test(a_ring_is_sealed_slots_of_its_own),
+		cmocka_unit_test(a_slot_larger_than_udmabuf_allows_goes_a_rung_down),
+		cmocka_unit_test(a_ring_whose_last_window_fails_leaves_nothing),
+		cmocka_unit_test(slots_are_io_urings_fixed_buffers),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
