@@ -81,6 +81,11 @@ struct sherd_model_params {
 	int n_batch; /* rows one step may take; 0: 256 */
 	int bits; /* 0: as the file has it; 4 or 8: requantize F32/F16/BF16 weights */
 	enum sherd_kv_type kv_type;
+	/*
+	 * What holds the weights in memory: NULL or "auto" takes the first that works of "sherd" (the kernel
+	 * module), "udmabuf", "locked" and "plain"; a name takes that one or fails.
+	 */
+	const char *region;
 	int first_layer, end_layer; /* layers to load: [first, end); 0, 0: all */
 	bool no_cache; /* neither read nor write the cache of packed shards */
 	bool untested; /* skip the device's self-test (for debugging a device) */
@@ -113,6 +118,9 @@ struct sherd_model_info {
 	/* Hex: equal profiles give equal bits. SHERD_UNTESTED: nobody knows, and it is equal to none. */
 	const char *bit_profile;
 	bool packed_in_memory; /* no room in the cache */
+	const char *region; /* what holds the weights: "pinned by /dev/sherd, ..." */
+	const char *weights; /* how the device reads them: "in place", "dma-buf (...)", "copy" */
+	const char *refused; /* a line for each better way of either, and why it was not taken; or "" */
 };
 
 /*

@@ -10,6 +10,7 @@
 #define SHERD_EXEC_H
 
 #include "infer/ops.h"
+#include "region/region.h"
 
 #define SHERD_PAGE 64 /* positions; divides SHERD_CHUNK */
 
@@ -44,6 +45,7 @@ struct sherd_exec_params {
 	enum sherd_kv_type kv_type;
 	const char *device;
 	bool untested;
+	struct sherd_region *region; /* that the weights lie in; NULL: none */
 	sherd_progress_fn progress;
 	sherd_note_fn note;
 	void *ctx;
@@ -54,6 +56,9 @@ struct sherd_exec {
 	char device[128], why[256];
 	char bit_profile[SHERD_SHA256_HEX];
 	uint64_t kv_bytes, scratch_bytes;
+	const char *weights; /* how it reads them: "in place", ... */
+	const struct sherd_error *weights_refused; /* [n_refused]: "", or why no better way */
+	int n_refused;
 };
 
 struct sherd_exec_ops {

@@ -28,7 +28,8 @@ struct sherd_model {
 	struct sherd_step_scratch scratch;
 	struct sherd_candidate *candidates; /* [n_vocab], the sampler's */
 	uint64_t n_steps; /* marks the sessions of a batch */
-	char *path, *name;
+	struct sherd_region *region; /* that the shard's pages are */
+	char *path, *name, *refused;
 	bool in_memory;
 };
 

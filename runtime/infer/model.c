@@ -32,6 +32,9 @@ static int check_params(const struct sherd_model_params *p, struct sherd_error *
 	if (p->bits != 0 && p->bits != 4 && p->bits != 8)
 		return sherd_fail(err, -EINVAL, "weights of %d bits are not there: 4 or 8",
 				  p->bits);
+	if (!sherd_rung_known(p->region))
+		return sherd_fail(err, -EINVAL, "region \"%s\" is none of auto, sherd, udmabuf, locked "
+						"and plain", p->region);
 	if ((unsigned)p->kv_type > SHERD_KV_F32)
 		return sherd_fail(err, -EINVAL, "KV cache type %d is unknown", p->kv_type);
 	return 0;
@@ -102,6 +105,7 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.kv_type = p->kv_type,
 					.device = p->device,
 					.untested = p->untested,
+					.region = m->region,
 					.progress = p->progress,
 					.note = p->note,
 					.ctx = p->ctx };
@@ -148,6 +152,27 @@ static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)
 	i->packed_in_memory = m->in_memory;
 }
 
+static char *add_refused(char *text, const struct sherd_error *refused, int n)
+{
+	char *longer;
+
+	for (int i = 0; i < n && text; i++) {
+		if (!refused[i].msg[0])
+			continue;
+		longer = sherd_asprintf("%s%s%s", text, text[0] ? "\n" : "", refused[i].msg);
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+static char *list_refused(const struct sherd_model *m)
+{
+	char *text = add_refused(strdup(""), m->region->refused, SHERD_N_RUNGS);
+
+	return add_refused(text, m->exec->weights_refused, m->exec->n_refused);
+}
+
 /* The step list, the executor and what steps and sessions need beside it. */
 static int start(struct sherd_model *m, const struct sherd_model_params *p, struct sherd_error *err)
 {
@@ -171,6 +196,9 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->candidates = sherd_calloc(m->info.n_vocab, sizeof(*m->candidates));
 	if (!m->candidates)
 		return sherd_fail_oom(err, m->info.n_vocab * sizeof(*m->candidates), "the sampler");
+	rc = sherd_region_open(&m->region, &m->shard->gguf->map, p->region, err);
+	if (rc)
+		return sherd_fail_prefix(err, rc, "%s", m->path);
 	rc = open_exec(m, p, n_pages, err);
 	if (rc)
 		return rc;
@@ -179,7 +207,10 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->info.kv_bytes = m->exec->kv_bytes;
 	m->info.scratch_bytes = m->exec->scratch_bytes;
 	m->info.bit_profile = m->exec->bit_profile;
-	return 0;
+	m->info.region = m->region->how;
+	m->info.weights = m->exec->weights;
+	m->info.refused = m->refused = list_refused(m);
+	return m->refused ? 0 : sherd_fail_oom(err, 1, "a model's description");
 }
 
 int sherd_model_open(struct sherd_model **model, const char *name,
@@ -221,12 +252,14 @@ void sherd_model_close(struct sherd_model *m)
 		return;
 	if (m->exec)
 		m->exec->ops->close(m->exec);
+	sherd_region_close(m->region);
 	sherd_program_free(m->program);
 	sherd_step_scratch_destroy(&m->scratch);
 	sherd_kv_pool_destroy(&m->pool);
 	sherd_tokenizer_free(m->tokenizer);
 	sherd_shard_close(m->shard);
 	free(m->candidates);
+	free(m->refused);
 	free(m->path);
 	free(m->name);
 	free(m);

@@ -3,82 +3,141 @@
 #include <stdlib.h>
 #include "infer/cl/cl_weights.h"
 
-struct loader {
-	struct sherd_cl_weights *w;
-	struct sherd_cl *c;
-	struct sherd_error *err;
-	int rc;
-};
+#define PLANES	3 /* of a matrix */
+#define VECTORS 2 /* of a step */
 
-/* A buffer with @host's bytes: those very bytes where the device shares memory with the host. */
-static cl_mem load(struct loader *l, const void *host, size_t size, bool in_place)
+static int by_address(const void *a, const void *b)
 {
-	struct sherd_cl_weights *w = l->w;
-	cl_mem_flags how = in_place && l->c->dev->info.is_cpu ? CL_MEM_USE_HOST_PTR :
-								CL_MEM_COPY_HOST_PTR;
-	cl_int code;
-	int i;
+	const struct sherd_part *x = a, *y = b;
 
-	if (!host || !size || l->rc)
-		return NULL;
-	for (i = 0; i < w->n_owned; i++)
-		if (w->host[i] == host)
-			return w->owned[i];
-	w->owned[i] = clCreateBuffer(l->c->dev->context, CL_MEM_READ_ONLY | how, size, (void *)host,
-				     &code);
-	if (code) {
-		l->rc = sherd_fail_cl(l->err, code, "%s: no room for %.1f MiB of weights",
-				      l->c->dev->info.name, size / 1048576.0);
-		return NULL;
-	}
-	w->host[i] = host;
-	w->n_owned++;
-	return w->owned[i];
+	return (x->data > y->data) - (x->data < y->data);
 }
 
-static void load_matrix(struct loader *l, struct sherd_cl_matrix *m, const struct sherd_tensor *t)
+static void add_plane(struct sherd_cl_weights *w, const void *data, size_t size)
+{
+	if (data && size)
+		w->planes[w->n_planes++] = (struct sherd_part){ .data = data, .size = size };
+}
+
+static void add_matrix(struct sherd_cl_weights *w, const struct sherd_tensor *t)
+{
+	if (!t)
+		return;
+	add_plane(w, t->values, t->values_size);
+	add_plane(w, t->scales, t->scales_size);
+	add_plane(w, t->mins, t->mins_size);
+}
+
+static const struct sherd_tensor *matrix_of(const struct sherd_op *op)
+{
+	return op->kind == SHERD_OP_EMBED ? op->table : op->w;
+}
+
+/* Each plane once: several steps may read it (tied embeddings). */
+static void list_planes(struct sherd_cl_weights *w, const struct sherd_program *p)
+{
+	int i, n = 0;
+
+	for (i = 0; i < p->n_ops; i++) {
+		add_matrix(w, matrix_of(&p->ops[i]));
+		add_matrix(w, p->ops[i].positions);
+	}
+	qsort(w->planes, w->n_planes, sizeof(*w->planes), by_address);
+	for (i = 0; i < w->n_planes; i++)
+		if (!n || w->planes[n - 1].data != w->planes[i].data)
+			w->planes[n++] = w->planes[i];
+	w->n_planes = n;
+}
+
+static cl_mem plane_of(const struct sherd_cl_weights *w, const void *data)
+{
+	struct sherd_part key = { .data = data }, *found;
+
+	if (!data)
+		return NULL;
+	found = bsearch(&key, w->planes, w->n_planes, sizeof(key), by_address);
+	return found ? found->mem : NULL;
+}
+
+static void fill_matrix(const struct sherd_cl_weights *w, struct sherd_cl_matrix *m,
+			const struct sherd_tensor *t)
 {
 	if (!t)
 		return;
 	m->fmt = t->fmt;
-	m->values = load(l, t->values, t->values_size, true);
-	m->scales = load(l, t->scales, t->scales_size, true);
-	m->mins = load(l, t->mins, t->mins_size, true);
+	m->values = plane_of(w, t->values);
+	m->scales = plane_of(w, t->scales);
+	m->mins = plane_of(w, t->mins);
 }
 
-int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
-			  const struct sherd_program *p, struct sherd_error *err)
+/* A copy of @n floats; NULL where there are none. */
+static int copy_vector(struct sherd_cl_weights *w, struct sherd_cl *c, const float *data, size_t size,
+		       cl_mem *to, struct sherd_error *err)
 {
-	struct loader l = { w, c, err, 0 };
-	int i;
+	cl_int code;
 
-	w->op = sherd_calloc(p->n_ops, sizeof(*w->op));
-	w->owned = sherd_calloc(8 * (size_t)p->n_ops + 1, sizeof(*w->owned));
-	w->host = sherd_calloc(8 * (size_t)p->n_ops + 1, sizeof(*w->host));
-	w->n_ops = p->n_ops;
-	if (!w->op || !w->owned || !w->host)
-		return sherd_fail_oom(err, p->n_ops * sizeof(*w->op), "the list of weights");
-	for (i = 0; i < p->n_ops && !l.rc; i++) {
+	*to = NULL;
+	if (!data || !size)
+		return 0;
+	*to = clCreateBuffer(c->dev->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, size, (void *)data,
+			     &code);
+	if (code) {
+		*to = NULL;
+		return sherd_fail_cl(err, code, "%s: no room for %.1f MiB of weights", c->dev->info.name,
+				     size / 1048576.0);
+	}
+	w->vectors[w->n_vectors++] = *to;
+	return 0;
+}
+
+static int fill_ops(struct sherd_cl_weights *w, struct sherd_cl *c, const struct sherd_program *p,
+		    struct sherd_error *err)
+{
+	int i, rc = 0;
+
+	for (i = 0; i < p->n_ops && !rc; i++) {
 		const struct sherd_op *op = &p->ops[i];
 		size_t bias = op->kind == SHERD_OP_MATMUL ? op->w->fmt.rows : (size_t)op->width;
 
-		load_matrix(&l, &w->op[i].w, op->kind == SHERD_OP_EMBED ? op->table : op->w);
-		load_matrix(&l, &w->op[i].positions, op->positions);
-		w->op[i].weight = load(&l, op->weight, 4 * (size_t)op->width, false);
-		w->op[i].bias = load(&l, op->bias, 4 * bias, false);
+		fill_matrix(w, &w->op[i].w, matrix_of(op));
+		fill_matrix(w, &w->op[i].positions, op->positions);
+		rc = copy_vector(w, c, op->weight, 4 * (size_t)op->width, &w->op[i].weight, err);
+		if (!rc)
+			rc = copy_vector(w, c, op->bias, 4 * bias, &w->op[i].bias, err);
 	}
-	w->rope = load(&l, p->rope, sherd_rope_bytes(&p->shard->hp, p->n_ctx), false);
-	return l.rc;
+	return rc;
+}
+
+int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
+			  const struct sherd_program *p, struct sherd_region *region,
+			  struct sherd_error *err)
+{
+	int rc;
+
+	w->op = sherd_calloc(p->n_ops, sizeof(*w->op));
+	w->planes = sherd_calloc(2 * PLANES * (size_t)p->n_ops, sizeof(*w->planes));
+	w->vectors = sherd_calloc(VECTORS * (size_t)p->n_ops + 1, sizeof(*w->vectors));
+	w->n_ops = p->n_ops;
+	if (!w->op || !w->planes || !w->vectors)
+		return sherd_fail_oom(err, p->n_ops * sizeof(*w->op), "the list of weights");
+	list_planes(w, p);
+	rc = sherd_import_open(&w->import, c->dev, region, w->planes, w->n_planes, err);
+	if (!rc)
+		rc = fill_ops(w, c, p, err);
+	if (!rc)
+		rc = copy_vector(w, c, p->rope, sherd_rope_bytes(&p->shard->hp, p->n_ctx), &w->rope, err);
+	return rc;
 }
 
 void sherd_cl_weights_release(struct sherd_cl_weights *w)
 {
 	int i;
 
-	for (i = 0; i < w->n_owned; i++)
-		clReleaseMemObject(w->owned[i]);
+	sherd_import_close(&w->import);
+	for (i = 0; i < w->n_vectors; i++)
+		clReleaseMemObject(w->vectors[i]);
 	free(w->op);
-	free(w->owned);
-	free(w->host);
+	free(w->planes);
+	free(w->vectors);
 	memset(w, 0, sizeof(*w));
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_weights: the shard's planes and vectors as device buffers. A CPU device reads the mapped file in
- * place; a GPU gets copies (imports of pinned regions come with runtime/region/).
+ * cl_weights: the shard's planes and vectors as device buffers. The planes are the mapped file's own pages
+ * wherever the device can read those (device/import.h); the vectors, which are small, are copied.
  */
 #ifndef SHERD_CL_WEIGHTS_H
 #define SHERD_CL_WEIGHTS_H
 
+#include "device/import.h"
 #include "infer/cl/cl.h"
 
 /* What a step refers to; NULL where it refers to nothing. Buffers may be shared between steps. */
@@ -18,14 +19,17 @@ struct sherd_cl_op_mem {
 struct sherd_cl_weights {
 	struct sherd_cl_op_mem *op; /* [n_ops] */
 	int n_ops;
+	struct sherd_part *planes; /* [n_planes]: by rising address, each once */
+	int n_planes;
+	struct sherd_import import; /* how they came to the device */
 	cl_mem rope; /* the table of angles */
-	cl_mem *owned; /* every buffer once */
-	const void **host; /* [n_owned]: what each was made from */
-	int n_owned;
+	cl_mem *vectors; /* [n_vectors]: the copies */
+	int n_vectors;
 };
 
 int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
-			  const struct sherd_program *p, struct sherd_error *err);
+			  const struct sherd_program *p, struct sherd_region *region,
+			  struct sherd_error *err);
 void sherd_cl_weights_release(struct sherd_cl_weights *w);
 
 /*

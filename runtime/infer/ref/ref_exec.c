@@ -354,6 +354,7 @@ int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p
 	r->exec.ops = &ref_ops;
 	r->program = p->program;
 	r->hp = &p->program->shard->hp;
+	r->exec.weights = "in place";
 	snprintf(r->exec.device, sizeof(r->exec.device), "reference (plain C, one thread)");
 	snprintf(r->exec.why, sizeof(r->exec.why), "it was asked for");
 	sherd_ref_bit_profile(r->exec.bit_profile);

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * import: parts of a region as buffers of a device - the same memory where the device can share it, a copy
+ * where not. In this order, and with the reason why an earlier way was not taken:
+ *
+ *   in place   a CPU device reads the mapping (CL_MEM_USE_HOST_PTR)
+ *   dma-buf    windows of the region through cl_khr_external_memory_dma_buf or cl_arm_import_memory
+ *   host       the mapping's pages, through cl_arm_import_memory
+ *   copy
+ *
+ * A window holds as many parts as fit, so that a model needs some dozens and not hundreds of them; its
+ * first and last bytes are read back through the device, since a driver that takes a window is not yet one
+ * that shows the right pages.
+ */
+#ifndef SHERD_IMPORT_H
+#define SHERD_IMPORT_H
+
+#include "device/device.h"
+#include "region/region.h"
+
+enum sherd_import_way {
+	SHERD_IMPORT_IN_PLACE,
+	SHERD_IMPORT_DMA_BUF_KHR,
+	SHERD_IMPORT_DMA_BUF_ARM,
+	SHERD_IMPORT_HOST_ARM,
+	SHERD_IMPORT_COPY,
+	SHERD_N_IMPORTS,
+};
+
+/* Bytes that a device shall read. @mem is the device's buffer of them, after the import. */
+struct sherd_part {
+	const void *data;
+	size_t size;
+	cl_mem mem;
+};
+
+struct sherd_import {
+	enum sherd_import_way way;
+	struct sherd_error refused[SHERD_N_IMPORTS]; /* "", or why an earlier way was not taken */
+	struct sherd_device *dev;
+	struct sherd_part *parts; /* the caller's, by rising address */
+	int n_parts;
+	struct sherd_import_window *windows; /* private */
+	int n_windows;
+};
+
+/* "in place", "dma-buf (cl_khr_external_memory_dma_buf)", ... */
+const char *sherd_import_name(enum sherd_import_way way);
+/* Whether @dev announces what @way needs; NULL, or what is missing. */
+const char *sherd_import_lacks(const struct sherd_device *dev, enum sherd_import_way way);
+
+/*
+ * Makes a buffer of each of @parts, which are sorted; they are read-only to the device, lie in @region,
+ * do not overlap, and stay where they are as long as @im. @region may be NULL: then only what needs none.
+ * On failure (no room for a copy) nothing is left. End with sherd_import_close(), which releases the
+ * buffers, before the region is closed.
+ */
+int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, struct sherd_region *region,
+		      struct sherd_part *parts, int n_parts, struct sherd_error *err);
+void sherd_import_close(struct sherd_import *im);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/* fake_cl: see fake_cl.h. */
+#undef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 300
+#include <CL/cl.h>
+#include <CL/cl_ext.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "fake_cl.h"
+
+struct fake_cl fake_cl = { .refuse_after = -1 };
+
+/* An import: what to unmap when its buffer is gone. */
+struct imported {
+	void *data;
+	size_t size;
+	cl_mem mem;
+	bool acquired;
+	struct imported *next;
+};
+
+static struct imported *imports;
+
+#define REAL(name) ((__typeof__(&name))real(#name))
+
+static void *real(const char *name)
+{
+	void *f = dlsym(RTLD_NEXT, name);
+
+	if (!f) {
+		fprintf(stderr, "fake_cl: no %s to stand before\n", name);
+		abort();
+	}
+	return f;
+}
+
+static void broken(const char *rule)
+{
+	fprintf(stderr, "fake_cl: broken: %s\n", rule);
+	fake_cl.wrong++;
+}
+
+void fake_cl_reset(unsigned announce)
+{
+	fake_cl = (struct fake_cl){ .announce = announce, .refuse_after = -1 };
+}
+
+__attribute__((constructor)) static void from_environment(void)
+{
+	const char *wish = getenv("SHERD_FAKE_CL");
+
+	if (!wish)
+		return;
+	fake_cl.announce |= strstr(wish, "khr") ? FAKE_KHR : 0;
+	fake_cl.announce |= strstr(wish, "arm-dma-buf") ? FAKE_ARM_DMA_BUF : 0;
+	fake_cl.announce |= strstr(wish, "arm-host") ? FAKE_ARM_HOST : 0;
+}
+
+/* ------------------------------------------------------------- what it says */
+
+static cl_int give(const void *value, size_t n, size_t size, void *to, size_t *size_ret)
+{
+	if (size_ret)
+		*size_ret = n;
+	if (!to)
+		return CL_SUCCESS;
+	if (size < n)
+		return CL_INVALID_VALUE;
+	memcpy(to, value, n);
+	return CL_SUCCESS;
+}
+
+static cl_int give_extensions(cl_device_id id, size_t size, void *to, size_t *size_ret)
+{
+	char all[8192] = "";
+	cl_int code = REAL(clGetDeviceInfo)(id, CL_DEVICE_EXTENSIONS, 4096, all, NULL);
+
+	if (code)
+		return code;
+	if (fake_cl.announce & FAKE_KHR)
+		strcat(all, " cl_khr_external_memory cl_khr_external_memory_dma_buf");
+	if (fake_cl.announce & (FAKE_ARM_DMA_BUF | FAKE_ARM_HOST))
+		strcat(all, " cl_arm_import_memory");
+	if (fake_cl.announce & FAKE_ARM_DMA_BUF)
+		strcat(all, " cl_arm_import_memory_dma_buf");
+	if (fake_cl.announce & FAKE_ARM_HOST)
+		strcat(all, " cl_arm_import_memory_host");
+	return give(all, strlen(all) + 1, size, to, size_ret);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info what, size_t size, void *to,
+						size_t *size_ret)
+{
+	const cl_device_type gpu = CL_DEVICE_TYPE_GPU;
+
+	if (what == CL_DEVICE_TYPE)
+		return give(&gpu, sizeof(gpu), size, to, size_ret);
+	if (what == CL_DEVICE_NAME)
+		return give("Fake GPU", sizeof("Fake GPU"), size, to, size_ret);
+	if (what == CL_DEVICE_EXTENSIONS)
+		return give_extensions(id, size, to, size_ret);
+	return REAL(clGetDeviceInfo)(id, what, size, to, size_ret);
+}
+
+/* ------------------------------------------------------------------ imports */
+
+static void CL_CALLBACK forget(cl_mem mem, void *data)
+{
+	struct imported **at = &imports, *gone;
+
+	(void)mem;
+	while (*at && *at != data)
+		at = &(*at)->next;
+	gone = *at;
+	if (!gone)
+		return broken("a buffer is released once");
+	*at = gone->next;
+	if (gone->acquired)
+		broken("what was acquired is released before it goes");
+	if (gone->size)
+		munmap(gone->data, gone->size);
+	fake_cl.live--;
+	free(gone);
+}
+
+static bool refuses(void)
+{
+	return fake_cl.refuse_after >= 0 && fake_cl.imports >= fake_cl.refuse_after;
+}
+
+static cl_mem keep(cl_context context, cl_mem_flags flags, void *data, size_t size, bool ours, cl_int *code)
+{
+	struct imported *i = calloc(1, sizeof(*i));
+
+	i->mem = REAL(clCreateBuffer)(context, flags | CL_MEM_USE_HOST_PTR, size, data, code);
+	if (*code) {
+		free(i);
+		return NULL;
+	}
+	i->data = data;
+	i->size = ours ? size : 0;
+	i->acquired = false;
+	i->next = imports;
+	imports = i;
+	clSetMemObjectDestructorCallback(i->mem, forget, i);
+	fake_cl.imports++;
+	fake_cl.live++;
+	return i->mem;
+}
+
+static cl_mem import_fd(cl_context context, cl_mem_flags flags, int fd, size_t size, cl_int *code)
+{
+	void *data;
+
+	*code = CL_OUT_OF_RESOURCES;
+	if (refuses())
+		return NULL;
+	data = fake_cl.wrong_bytes ? mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) :
+				     mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	*code = CL_INVALID_VALUE;
+	return data == MAP_FAILED ? NULL : keep(context, flags, data, size, true, code);
+}
+
+CL_API_ENTRY cl_mem CL_API_CALL clCreateBufferWithProperties(cl_context context,
+							     const cl_mem_properties *props,
+							     cl_mem_flags flags, size_t size, void *host,
+							     cl_int *code)
+{
+	if (!(fake_cl.announce & FAKE_KHR) || host || !props || props[2] ||
+	    props[0] != CL_EXTERNAL_MEMORY_HANDLE_DMA_BUF_KHR) {
+		broken("a dma-buf is imported by its property, if that is announced");
+		*code = CL_INVALID_PROPERTY;
+		return NULL;
+	}
+	return import_fd(context, flags, (int)props[1], size, code);
+}
+
+static cl_mem CL_API_CALL import_arm(cl_context context, cl_mem_flags flags,
+				     const cl_import_properties_arm *props, void *memory, size_t size,
+				     cl_int *code)
+{
+	if (props[0] != CL_IMPORT_TYPE_ARM || props[2])
+		broken("an import has a type");
+	if (props[1] == CL_IMPORT_TYPE_DMA_BUF_ARM && fake_cl.announce & FAKE_ARM_DMA_BUF)
+		return import_fd(context, flags, *(int *)memory, size, code);
+	if (props[1] != CL_IMPORT_TYPE_HOST_ARM || !(fake_cl.announce & FAKE_ARM_HOST))
+		broken("an import is of a type that is announced");
+	if ((size_t)memory % 64)
+		broken("memory of the host is aligned to a cache line");
+	*code = CL_INVALID_VALUE;
+	if (refuses())
+		return NULL;
+	fake_cl.host_imports++;
+	return keep(context, flags, memory, size, false, code);
+}
+
+static cl_int set_acquired(cl_uint n, const cl_mem *mems, bool acquired)
+{
+	struct imported *i;
+
+	for (cl_uint k = 0; k < n; k++) {
+		for (i = imports; i && i->mem != mems[k]; i = i->next)
+			;
+		if (!i || i->acquired == acquired)
+			broken("an import is acquired, then released");
+		else
+			i->acquired = acquired;
+		fake_cl.acquired += acquired ? 1 : -1;
+	}
+	return CL_SUCCESS;
+}
+
+static cl_int CL_API_CALL acquire(cl_command_queue q, cl_uint n, const cl_mem *mems, cl_uint n_events,
+				  const cl_event *events, cl_event *event)
+{
+	(void)q, (void)n_events, (void)events, (void)event;
+	return set_acquired(n, mems, true);
+}
+
+static cl_int CL_API_CALL release(cl_command_queue q, cl_uint n, const cl_mem *mems, cl_uint n_events,
+				  const cl_event *events, cl_event *event)
+{
+	(void)q, (void)n_events, (void)events, (void)event;
+	return set_acquired(n, mems, false);
+}
+
+CL_API_ENTRY void *CL_API_CALL clGetExtensionFunctionAddressForPlatform(cl_platform_id platform,
+									const char *name)
+{
+	if (!strcmp(name, "clImportMemoryARM") && fake_cl.announce & (FAKE_ARM_DMA_BUF | FAKE_ARM_HOST))
+		return (void *)import_arm;
+	if (!strcmp(name, "clEnqueueAcquireExternalMemObjectsKHR") && fake_cl.announce & FAKE_KHR)
+		return (void *)acquire;
+	if (!strcmp(name, "clEnqueueReleaseExternalMemObjectsKHR") && fake_cl.announce & FAKE_KHR)
+		return (void *)release;
+	return REAL(clGetExtensionFunctionAddressForPlatform)(platform, name);
+}
+
+/* ------------------------------------------------------------- its buffers */
+
+CL_API_ENTRY cl_mem CL_API_CALL clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size,
+					       void *host, cl_int *code)
+{
+	if (flags & CL_MEM_USE_HOST_PTR)
+		broken("a GPU's buffers are not the host's memory");
+	if (flags & CL_MEM_COPY_HOST_PTR) {
+		if (fake_cl.no_copies) {
+			*code = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+			return NULL;
+		}
+		fake_cl.copies++;
+		fake_cl.copied += size;
+	}
+	return REAL(clCreateBuffer)(context, flags, size, host, code);
+}
+
+static const struct imported *find(cl_mem mem)
+{
+	const struct imported *i;
+
+	for (i = imports; i && i->mem != mem; i = i->next)
+		;
+	return i;
+}
+
+CL_API_ENTRY cl_mem CL_API_CALL clCreateSubBuffer(cl_mem mem, cl_mem_flags flags, cl_buffer_create_type type,
+						  const void *info, cl_int *code)
+{
+	if (fake_cl.no_sub_buffers && find(mem)) {
+		*code = CL_INVALID_OPERATION;
+		return NULL;
+	}
+	return REAL(clCreateSubBuffer)(mem, flags, type, info, code);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
+						       const size_t *offset, const size_t *global,
+						       const size_t *local, cl_uint n_events,
+						       const cl_event *events, cl_event *event)
+{
+	if (fake_cl.announce & FAKE_KHR && !(fake_cl.announce & (FAKE_ARM_DMA_BUF | FAKE_ARM_HOST)) &&
+	    fake_cl.acquired != fake_cl.live)
+		broken("nothing runs while an import is not acquired");
+	return REAL(clEnqueueNDRangeKernel)(queue, kernel, dims, offset, global, local, n_events, events,
+					    event);
+}
