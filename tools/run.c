@@ -181,6 +181,17 @@ static int read_prompt(struct run *r, struct sherd_error *err)
 
 /* --------------------------------------------------------------- set-up */
 
+/* Each line as a sentence of its own. */
+static void say_lines(const char *text)
+{
+	while (*text) {
+		int n = (int)strcspn(text, "\n");
+
+		fprintf(stderr, "sherd: not taken: %.*s\n", n, text);
+		text += n + (text[n] == '\n');
+	}
+}
+
 static void say_device(const struct run *r)
 {
 	const struct sherd_model_info *info = sherd_model_info(r->model);
@@ -196,6 +207,8 @@ static void say_device(const struct run *r)
 		tool_bytes(info->weight_bytes), tool_bytes(info->token_bytes),
 		info->packed_in_memory ? ", packed in memory" : "", tool_bytes(info->kv_bytes),
 		info->n_ctx, tool_bytes(info->scratch_bytes));
+	fprintf(stderr, "sherd: weights are %s; the device reads them: %s\n", info->region, info->weights);
+	say_lines(info->refused);
 	fprintf(stderr, "sherd: %d rows a step, bit profile %s\n", info->n_batch, info->bit_profile);
 }
 

@@ -50,7 +50,8 @@ struct tool {
 	int (*main)(int argc, char **argv); /* argv[0] is the sub-command */
 };
 
-extern const struct tool tool_run, tool_bench, tool_info, tool_tokenize, tool_pack, tool_eval;
+extern const struct tool tool_run, tool_bench, tool_info, tool_tokenize, tool_pack, tool_eval,
+	tool_doctor;
 /* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
 extern const struct tool tool_device_test;
 
@@ -111,6 +112,9 @@ size_t tool_distance(const char *a, const char *b);
 	  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },            \
 	{ 0, "bits", OPT_INT, &(params).bits, 4, 8, "4|8",                                         \
 	  "requantize F32/F16/BF16 weights (quantized files stay as they are)" },                  \
+	{ 0, "region", OPT_STR, &(params).region, 0, 0, "NAME",                                    \
+	  "what holds the weights in memory: auto (the first that works), sherd (the kernel "        \
+	  "module), udmabuf, locked (mlock) or plain; sherd doctor explains" },                      \
 	{ 0, "no-cache", OPT_FLAG, &(params).no_cache, 0, 0, NULL,                                 \
 	  "neither read nor write the cache of packed shards" }
 
