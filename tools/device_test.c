@@ -9,13 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include "device/import.h"
 #include "device/limits.h"
 #include "device/memory.h"
 #include "infer/cl/cl.h"
 #include "tool.h"
 
 struct device_test {
-	const char *device, *programs;
+	const char *device, *programs, *import, *region;
 	uint64_t seed;
 	int n_threads;
 	bool limits;
@@ -31,6 +32,19 @@ static int selftest(const struct device_test *t)
 		return rc == -EBADE ? SHERD_DEVICE_TEST_FAILS : TOOL_FAILED;
 	}
 	puts("the kernels give the reference's bits");
+	return TOOL_OK;
+}
+
+static int import(const struct device_test *t)
+{
+	struct sherd_error err;
+	int rc = sherd_import_selftest(t->device, t->import, t->region, &err);
+
+	if (rc) {
+		tool_fail(&tool_device_test, &err);
+		return rc == -EBADE ? SHERD_DEVICE_TEST_FAILS : TOOL_FAILED;
+	}
+	puts("the device sees what it imported");
 	return TOOL_OK;
 }
 
@@ -70,6 +84,10 @@ static int main_device_test(int argc, char **argv)
 		  "of the random inputs (default: 1)" },
 		{ 0, "limits", OPT_FLAG, &t.limits, 0, 0, NULL,
 		  "measure what the device can do, print \"key value\" lines" },
+		{ 0, "import", OPT_STR, &t.import, 0, 0, "WAY",
+		  "have it import a sample: in-place, khr, arm-dma-buf, arm-host or copy" },
+		{ 0, "region", OPT_STR, &t.region, 0, 0, "NAME",
+		  "what holds the sample: auto, sherd, udmabuf, locked or plain" },
 		{ 0 }
 	};
 	int ret = opt_parse(&tool_device_test, opts, &argc, argv);
@@ -80,7 +98,7 @@ static int main_device_test(int argc, char **argv)
 		return tool_usage(&tool_device_test, "'%s' is one argument too many", argv[0]);
 	/* Nobody waits for the result of a parent that died. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	ret = t.limits ? limits(&t) : selftest(&t);
+	ret = t.limits ? limits(&t) : t.import ? import(&t) : selftest(&t);
 	return tool_flush(&tool_device_test) ? ret : TOOL_FAILED;
 }
 

@@ -3,13 +3,10 @@
  * doctor: tries what sherd could use on this machine, one thing after the other, and says of each whether
  * it works, and if not, why and what helps. It changes nothing: what it pins or makes is let go at once.
  */
-#include <fcntl.h>
 #include <jansson.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/base.h"
 #include "device/import.h"
 #include "device/prime.h"
@@ -81,36 +78,6 @@ static const char *without_prefix(const char *sentence)
 }
 
 /* ----------------------------------------------------------------- regions */
-
-/* A file in the cache's folder, as shards are; nobody has it open for writing. */
-static int make_sample(struct doctor *d, struct sherd_error *err)
-{
-	char *dir = sherd_cache_dir(), *path = sherd_asprintf("%s/doctor-XXXXXX", dir ? dir : "/tmp");
-	char *data = malloc(SAMPLE_BYTES);
-	int fd = -1, rc;
-
-	free(dir);
-	if (!path || !data) {
-		rc = sherd_fail_oom(err, SAMPLE_BYTES, "a sample");
-		goto out;
-	}
-	for (size_t i = 0; i < SAMPLE_BYTES; i++)
-		data[i] = (char)(i * 2654435761u >> 24);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0) {
-		rc = sherd_fail(err, -errno, "%s: no file can be made: %s", path, strerror(errno));
-		goto out;
-	}
-	rc = sherd_write_all(fd, data, SAMPLE_BYTES, path, err);
-	close(fd);
-	if (!rc)
-		rc = sherd_map_open(&d->sample, path, err);
-	unlink(path);
-out:
-	free(data);
-	free(path);
-	return rc;
-}
 
 static void try_weights(struct doctor *d)
 {
@@ -203,13 +170,13 @@ static void look_at_limits(struct doctor *d)
 
 /* ----------------------------------------------------------------- devices */
 
-static void try_import(struct doctor *d, struct sherd_device *dev, const char *name)
+static void try_import(struct doctor *d, struct sherd_device *dev, const char *number, const char *name)
 {
 	struct sherd_part part = { .data = d->sample.data, .size = d->sample.size };
 	struct sherd_import im;
 	struct sherd_error err;
 
-	if (sherd_import_open(&im, dev, d->held, &part, 1, &err)) {
+	if (sherd_import_open(&im, dev, number, d->held, &part, 1, &err)) {
 		add(d, "opencl", false, name, "%s", err.msg);
 		return;
 	}
@@ -238,7 +205,7 @@ static void try_devices(struct doctor *d)
 			add(d, "opencl", false, list[i].name, "%s", err.msg);
 			continue;
 		}
-		try_import(d, dev, list[i].name);
+		try_import(d, dev, number, list[i].name);
 		sherd_device_close(dev);
 	}
 	sherd_device_list_free(list, n);
@@ -315,7 +282,7 @@ static int examine(struct doctor *d)
 	struct sherd_error err;
 	int rc = TOOL_OK;
 
-	if (make_sample(d, &err))
+	if (sherd_sample_open(&d->sample, SAMPLE_BYTES, &err))
 		return tool_fail(&tool_doctor, &err);
 	if (sherd_region_open(&d->held, &d->sample, NULL, &err))
 		return tool_fail(&tool_doctor, &err);

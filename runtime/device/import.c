@@ -25,19 +25,39 @@ typedef CL_API_ENTRY cl_mem(CL_API_CALL *create_fn)(cl_context, const cl_mem_pro
 						    size_t, void *, cl_int *);
 
 static const struct {
-	const char *name, *extension;
+	const char *word, *name, *extension;
 } ways[SHERD_N_IMPORTS] = {
-	[SHERD_IMPORT_IN_PLACE] = { "in place", NULL },
-	[SHERD_IMPORT_DMA_BUF_KHR] = { "dma-buf (cl_khr_external_memory_dma_buf)",
+	[SHERD_IMPORT_IN_PLACE] = { "in-place", "in place", NULL },
+	[SHERD_IMPORT_DMA_BUF_KHR] = { "khr", "dma-buf (cl_khr_external_memory_dma_buf)",
 				       "cl_khr_external_memory_dma_buf" },
-	[SHERD_IMPORT_DMA_BUF_ARM] = { "dma-buf (cl_arm_import_memory)", "cl_arm_import_memory_dma_buf" },
-	[SHERD_IMPORT_HOST_ARM] = { "host pointer (cl_arm_import_memory)", "cl_arm_import_memory_host" },
-	[SHERD_IMPORT_COPY] = { "copy", NULL },
+	[SHERD_IMPORT_DMA_BUF_ARM] = { "arm-dma-buf", "dma-buf (cl_arm_import_memory)",
+				       "cl_arm_import_memory_dma_buf" },
+	[SHERD_IMPORT_HOST_ARM] = { "arm-host", "host pointer (cl_arm_import_memory)",
+				    "cl_arm_import_memory_host" },
+	[SHERD_IMPORT_COPY] = { "copy", "copy", NULL },
 };
+
+const char *sherd_import_word(enum sherd_import_way way)
+{
+	return ways[way].word;
+}
+
+int sherd_import_find(const char *word)
+{
+	for (int i = 0; i < SHERD_N_IMPORTS; i++)
+		if (!strcmp(ways[i].word, word))
+			return i;
+	return -1;
+}
 
 const char *sherd_import_name(enum sherd_import_way way)
 {
 	return ways[way].name;
+}
+
+static bool is_dma_buf(enum sherd_import_way way)
+{
+	return way == SHERD_IMPORT_DMA_BUF_KHR || way == SHERD_IMPORT_DMA_BUF_ARM;
 }
 
 static void *extension_function(const struct sherd_device *dev, const char *name)
@@ -270,9 +290,6 @@ static int import_windows(struct sherd_import *im, struct sherd_region *region, 
 	size_t offset, length;
 	int i = 0, rc = 0;
 
-	if (!region || !region->max_window)
-		return sherd_fail(err, -EOPNOTSUPP, "there are no dma-bufs: the weights are %s",
-				  region ? region->how : "in no region");
 	im->windows = sherd_calloc(im->n_parts, sizeof(*im->windows));
 	if (!im->windows)
 		return sherd_fail_oom(err, im->n_parts * sizeof(*im->windows), "dma-bufs");
@@ -292,27 +309,57 @@ static int import_windows(struct sherd_import *im, struct sherd_region *region, 
 
 /* --------------------------------------------------------------------- all */
 
-static int try_way(struct sherd_import *im, enum sherd_import_way way, struct sherd_region *region,
-		   struct sherd_error *err)
+/* What can be said without the driver. */
+static int check_way(const struct sherd_import *im, enum sherd_import_way way,
+		     const struct sherd_region *region, struct sherd_error *err)
 {
 	const char *lacks = sherd_import_lacks(im->dev, way);
 
-	im->way = way;
 	if (lacks)
 		return sherd_fail(err, -EOPNOTSUPP, "%s: %s", im->dev->info.name, lacks);
-	if (way == SHERD_IMPORT_DMA_BUF_KHR || way == SHERD_IMPORT_DMA_BUF_ARM)
-		return import_windows(im, region, err);
-	return import_parts(im, err);
+	if (is_dma_buf(way) && (!region || !region->max_window))
+		return sherd_fail(err, -EOPNOTSUPP, "there are no dma-bufs: the weights are %s",
+				  region ? region->how : "in no region");
+	return 0;
 }
 
-int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, struct sherd_region *region,
-		      struct sherd_part *parts, int n_parts, struct sherd_error *err)
+static int take_way(struct sherd_import *im, enum sherd_import_way way, struct sherd_region *region,
+		    struct sherd_error *err)
+{
+	im->way = way;
+	return is_dma_buf(way) ? import_windows(im, region, err) : import_parts(im, err);
+}
+
+int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct sherd_region *region,
+		     struct sherd_part *parts, int n_parts, enum sherd_import_way way,
+		     struct sherd_error *err)
+{
+	int rc;
+
+	*im = (struct sherd_import){ .dev = dev, .parts = parts, .n_parts = n_parts };
+	rc = check_way(im, way, region, err);
+	return rc ? rc : take_way(im, way, region, err);
+}
+
+static int try_proven(struct sherd_import *im, const char *device, enum sherd_import_way way,
+		      struct sherd_region *region, struct sherd_error *err)
+{
+	int rc = check_way(im, way, region, err);
+
+	if (!rc && device && region && ways[way].extension)
+		rc = sherd_import_prove(im->dev, device, way, region, err);
+	return rc ? rc : take_way(im, way, region, err);
+}
+
+int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
+		      struct sherd_region *region, struct sherd_part *parts, int n_parts,
+		      struct sherd_error *err)
 {
 	int way = 0, rc;
 
 	*im = (struct sherd_import){ .dev = dev, .parts = parts, .n_parts = n_parts };
 	do
-		rc = try_way(im, (enum sherd_import_way)way, region, &im->refused[way]);
+		rc = try_proven(im, device, (enum sherd_import_way)way, region, &im->refused[way]);
 	while (rc && ++way < SHERD_N_IMPORTS);
 	if (!rc)
 		return 0;

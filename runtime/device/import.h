@@ -46,17 +46,32 @@ struct sherd_import {
 
 /* "in place", "dma-buf (cl_khr_external_memory_dma_buf)", ... */
 const char *sherd_import_name(enum sherd_import_way way);
+/* "in-place", "khr", "arm-dma-buf", "arm-host", "copy", and back (-1: none). */
+const char *sherd_import_word(enum sherd_import_way way);
+int sherd_import_find(const char *word);
 /* Whether @dev announces what @way needs; NULL, or what is missing. */
 const char *sherd_import_lacks(const struct sherd_device *dev, enum sherd_import_way way);
 
 /*
  * Makes a buffer of each of @parts, which are sorted; they are read-only to the device, lie in @region,
  * do not overlap, and stay where they are as long as @im. @region may be NULL: then only what needs none.
- * On failure (no room for a copy) nothing is left. End with sherd_import_close(), which releases the
+ * @device: what sherd_device_open() in a child process knows the device by, for a first test of ways that
+ * may crash a driver; NULL: no test. On failure (no room for a copy) nothing is left. End with sherd_import_close(), which releases the
  * buffers, before the region is closed.
  */
-int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, struct sherd_region *region,
-		      struct sherd_part *parts, int n_parts, struct sherd_error *err);
+int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
+		      struct sherd_region *region, struct sherd_part *parts, int n_parts,
+		      struct sherd_error *err);
+/* The same by that way alone, and untested. */
+int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct sherd_region *region,
+		     struct sherd_part *parts, int n_parts, enum sherd_import_way way,
+		     struct sherd_error *err);
 void sherd_import_close(struct sherd_import *im);
+
+/* 0: @device imports a sample of that rung by that way; -EBADE and why: it does not. For that child. */
+int sherd_import_selftest(const char *device, const char *word, const char *rung, struct sherd_error *err);
+/* 0: a child has done so, now or at an earlier start. */
+int sherd_import_prove(struct sherd_device *dev, const char *device, enum sherd_import_way way,
+		       const struct sherd_region *region, struct sherd_error *err);
 
 #endif

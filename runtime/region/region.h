@@ -115,4 +115,7 @@ int sherd_window_end(struct sherd_window *w, unsigned access, struct sherd_error
  */
 int sherd_region_register(const struct sherd_region *r, struct io_uring *ring, struct sherd_error *err);
 
+/* A mapped file of @size bytes where shards are kept, to try things out with; sherd_map_close() ends it. */
+int sherd_sample_open(struct sherd_map *map, size_t size, struct sherd_error *err);
+
 #endif

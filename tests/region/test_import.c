@@ -15,6 +15,7 @@
 #include "device/import.h"
 #include "fake_cl.h"
 #include "fake_kernel.h"
+#include "unit/fake_sherd.h"
 
 #define N_PARTS 24
 
@@ -94,7 +95,7 @@ static enum sherd_import_way import_planes(const char *rung, struct sherd_error 
 	assert_int_equal(sherd_region_open(&r, &p.map, rung, &err), 0);
 	if (r->max_window) /* several windows, and planes that are longer than one */
 		r->max_window = MIN(r->max_window, 4096 * (6 + rnd() % 20));
-	assert_int_equal(sherd_import_open(&im, dev, r, p.parts, p.n, &err), 0);
+	assert_int_equal(sherd_import_open(&im, dev, NULL, r, p.parts, p.n, &err), 0);
 	check_planes(&p);
 	way = im.way;
 	for (int i = 0; i < SHERD_N_IMPORTS; i++) {
@@ -193,13 +194,104 @@ static void no_room_for_a_copy_is_an_error_and_nothing_is_left(void **state)
 	fake_cl.no_copies = true;
 	dev->info.extensions[0] = '\0';
 	make_planes(&p);
-	assert_int_not_equal(sherd_import_open(&im, dev, NULL, p.parts, p.n, &err), 0);
+	assert_int_not_equal(sherd_import_open(&im, dev, NULL, NULL, p.parts, p.n, &err), 0);
 	print_message("%s\n", err.msg);
 	assert_non_null(strstr(err.msg, "no room"));
 	for (int i = 0; i < p.n; i++)
 		assert_null(p.parts[i].mem);
 	sherd_import_close(&im);
 	sherd_map_close(&p.map);
+}
+
+/* Imports planes with a child to be asked before; the way that was taken. */
+static enum sherd_import_way import_proven(struct sherd_error *why)
+{
+	struct sherd_region *r;
+	struct sherd_import im;
+	struct planes p;
+	enum sherd_import_way way;
+
+	make_planes(&p);
+	assert_int_equal(sherd_region_open(&r, &p.map, "sherd", &err), 0);
+	assert_int_equal(sherd_import_open(&im, dev, "gpu", r, p.parts, p.n, &err), 0);
+	check_planes(&p);
+	way = im.way;
+	for (int i = 0; i < SHERD_N_IMPORTS; i++)
+		why[i] = im.refused[i];
+	sherd_import_close(&im);
+	sherd_region_close(r);
+	sherd_map_close(&p.map);
+	return way;
+}
+
+#define LOG "echo \"$*\" >>\"$XDG_CACHE_HOME/log\"; "
+
+/* As if nothing was known of any device. */
+static void use_cache(const char *name)
+{
+	char *path = in_dir(name);
+
+	setenv("XDG_CACHE_HOME", path, 1);
+	free(path);
+}
+
+static int count_children(void)
+{
+	char *path = sherd_asprintf("%s/log", getenv("XDG_CACHE_HOME")), *text;
+	size_t n;
+	int lines = 0;
+
+	if (!sherd_read_file(path, 1 << 20, &text, &n, NULL)) {
+		for (size_t i = 0; i < n; i++)
+			lines += text[i] == '\n';
+		free(text);
+	}
+	free(path);
+	return lines;
+}
+
+static void a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered(void **state)
+{
+	struct sherd_error why[SHERD_N_IMPORTS];
+
+	(void)state;
+	use_cache("remembered");
+	/* the driver crashes on what comes by Khronos' extension, and fails with Arm's dma-bufs */
+	fake_sherd(LOG "case $* in *khr*) kill -SEGV $$ ;; *arm-dma-buf*) echo 'sherd device-test: other "
+		   "bytes' >&2; exit 3 ;; esac");
+	for (int round = 0; round < 2; round++) {
+		announce_everything();
+		assert_int_equal(import_proven(why), SHERD_IMPORT_HOST_ARM);
+		print_message("%s\n%s\n", why[SHERD_IMPORT_DMA_BUF_KHR].msg,
+			      why[SHERD_IMPORT_DMA_BUF_ARM].msg);
+		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_ARM].msg, "other bytes"));
+		assert_int_equal(!!strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "at an earlier start"), round);
+		assert_int_equal(fake_cl.imports, fake_cl.host_imports);
+		assert_int_equal(count_children(), 3); /* in the first round */
+	}
+	announce_everything();
+	strcpy(dev->info.extensions, "cl_arm_import_memory_dma_buf");
+	assert_int_equal(import_proven(why), SHERD_IMPORT_COPY);
+	assert_int_equal(count_children(), 3);
+}
+
+static void an_import_test_that_could_not_be_done_is_not_remembered(void **state)
+{
+	struct sherd_error why[SHERD_N_IMPORTS];
+
+	(void)state;
+	use_cache("undone");
+	fake_sherd(LOG "exit 1");
+	announce_everything();
+	assert_int_equal(import_proven(why), SHERD_IMPORT_COPY);
+	assert_int_equal(count_children(), 3);
+	fake_sherd(LOG "exit 0");
+	announce_everything();
+	assert_int_equal(import_proven(why), SHERD_IMPORT_DMA_BUF_KHR);
+	assert_int_equal(count_children(), 4);
+	announce_everything();
+	assert_int_equal(import_proven(why), SHERD_IMPORT_DMA_BUF_KHR);
+	assert_int_equal(count_children(), 4);
 }
 
 /* Logits of a few tokens of a golden model. */
@@ -263,14 +355,14 @@ static int set_up(void **state)
 	}
 	seed = getenv("SHERD_SEED") ? strtoull(getenv("SHERD_SEED"), NULL, 0) : (uint64_t)time(NULL);
 	print_message("SHERD_SEED=%llu\n", (unsigned long long)seed);
-	return 0;
+	return fake_sherd_set_up(state);
 }
 
 static int tear_down(void **state)
 {
-	(void)state;
 	sherd_device_close(dev);
-	return 0;
+	free(real_path);
+	return scratch_remove(state);
 }
 
 int main(void)
@@ -279,6 +371,8 @@ int main(void)
 		cmocka_unit_test(the_best_way_that_the_device_announces_is_taken),
 		cmocka_unit_test(a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left),
 		cmocka_unit_test(no_room_for_a_copy_is_an_error_and_nothing_is_left),
+		cmocka_unit_test(a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered),
+		cmocka_unit_test(an_import_test_that_could_not_be_done_is_not_remembered),
 		cmocka_unit_test(a_model_computes_the_same_bits_on_imported_weights),
 	};
 

@@ -308,7 +308,7 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 		return rc;
 	snprintf(x->exec.device, sizeof(x->exec.device), "%s", x->c.dev->info.name);
 	snprintf(x->exec.why, sizeof(x->exec.why), "%s", x->c.dev->info.why);
-	rc = sherd_cl_weights_load(&x->weights, &x->c, p->program, p->region, err);
+	rc = sherd_cl_weights_load(&x->weights, &x->c, p->program, p->region, p->untested, err);
 	x->exec.weights = sherd_import_name(x->weights.import.way);
 	x->exec.weights_refused = x->weights.import.refused;
 	x->exec.n_refused = SHERD_N_IMPORTS;

@@ -109,7 +109,7 @@ static int fill_ops(struct sherd_cl_weights *w, struct sherd_cl *c, const struct
 }
 
 int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
-			  const struct sherd_program *p, struct sherd_region *region,
+			  const struct sherd_program *p, struct sherd_region *region, bool untested,
 			  struct sherd_error *err)
 {
 	int rc;
@@ -121,7 +121,7 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 	if (!w->op || !w->planes || !w->vectors)
 		return sherd_fail_oom(err, p->n_ops * sizeof(*w->op), "the list of weights");
 	list_planes(w, p);
-	rc = sherd_import_open(&w->import, c->dev, region, w->planes, w->n_planes, err);
+	rc = sherd_import_open(&w->import, c->dev, untested ? NULL : c->device, region, w->planes, w->n_planes, err);
 	if (!rc)
 		rc = fill_ops(w, c, p, err);
 	if (!rc)

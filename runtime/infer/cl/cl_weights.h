@@ -28,7 +28,7 @@ struct sherd_cl_weights {
 };
 
 int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
-			  const struct sherd_program *p, struct sherd_region *region,
+			  const struct sherd_program *p, struct sherd_region *region, bool untested,
 			  struct sherd_error *err);
 void sherd_cl_weights_release(struct sherd_cl_weights *w);
 
