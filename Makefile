@@ -4,12 +4,20 @@
 VERSION := 0.1.0
 SOVERSION := 0
 O ?= build
+# Yocto's O= is the kernel's build folder: for the kernel, then, and no place for ours.
+ifneq ($(wildcard $(O)/include/config/auto.conf),)
+override O := build
+KERNEL_O := 1
+endif
 prefix ?= /usr/local
 bindir ?= $(prefix)/bin
 libdir ?= $(prefix)/lib
 includedir ?= $(prefix)/include
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
+udevrulesdir ?= $(prefix)/lib/udev/rules.d
+modulesloaddir ?= $(prefix)/lib/modules-load.d
+dkmsdir ?= /usr/src
 
 # CC=clang and CROSS_COMPILE=aarch64-linux-gnu- both work; make's own default of `cc` does not count.
 ifeq ($(origin CC),default)
@@ -192,7 +200,24 @@ modules modules_install:
 	@mkdir -p $(KMOD)
 	@cp -rpu Kbuild kmod uapi $(KMOD)/
 	+$(Q)$(MAKE) --no-print-directory -C $(KMOD)/kmod $@ \
-		MAKEOVERRIDES='$(filter-out O=%,$(MAKEOVERRIDES))'
+		$(if $(KERNEL_O),,MAKEOVERRIDES='$(filter-out O=%,$(MAKEOVERRIDES))')
+
+# What a kernel with the module wants beside it: who may open /dev/sherd, and that it is loaded at
+# boot. Not a part of install, since loading at boot fails where the module is missing.
+install-udev:
+	install -d $(DESTDIR)$(udevrulesdir) $(DESTDIR)$(modulesloaddir)
+	install -m 644 kmod/60-sherd.rules $(DESTDIR)$(udevrulesdir)/60-sherd.rules
+	install -m 644 kmod/sherd.conf $(DESTDIR)$(modulesloaddir)/sherd.conf
+
+# The module's sources; `dkms install sherd/VERSION` does the rest.
+DKMS := $(DESTDIR)$(dkmsdir)/sherd-$(VERSION)
+install-dkms: install-udev
+	install -d $(DKMS)/kmod $(DKMS)/uapi/linux $(DKMS)/LICENSES
+	install -m 644 Kbuild $(DKMS)/Kbuild
+	install -m 644 $(filter-out %.mod.c,$(wildcard kmod/*.[ch])) kmod/Kbuild kmod/Makefile $(DKMS)/kmod
+	install -m 644 uapi/linux/sherd.h $(DKMS)/uapi/linux/sherd.h
+	install -m 644 LICENSES/GPL-2.0-only.txt LICENSES/Linux-syscall-note.txt $(DKMS)/LICENSES
+	sed 's/^PACKAGE_VERSION=.*/PACKAGE_VERSION="$(VERSION)"/' dkms.conf > $(DKMS)/dkms.conf
 
 check-module:
 	@scripts/deps module
@@ -200,6 +225,10 @@ check-module:
 	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=6000 tests/module/check --long arm64
 
 # ------------------------------------------------------------- for people
+
+# What is made from sources and kept, to be read where the sources are.
+docs:
+	scripts/uapi-doc uapi/linux/sherd.h > Documentation/uapi.rst
 
 demo:
 	@scripts/deps run
@@ -210,10 +239,13 @@ $(O)/sherd.pc: sherd.pc.in $(O)/flags FORCE
 	@sed -e 's|@prefix@|$(prefix)|; s|@libdir@|$(libdir)|; s|@includedir@|$(includedir)|' \
 		-e 's|@version@|$(VERSION)|; s|@pkgs@|$(PKGS)|' $< > $@
 
-MAN := $(sort $(wildcard man/*.1))
+# The kernel's interface has a folder of its own: <linux/sherd.h> beside the C library's kernel headers
+# would be in the way of the kernel's own, should it come to have one.
+UAPIDIR := $(DESTDIR)$(includedir)/sherd/linux
+MAN := $(sort $(wildcard man/*.[14]))
 install: all
-	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir) \
-		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(datadir)/sherd/kernels-cl
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) \
+		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man4 $(DESTDIR)$(datadir)/sherd/kernels-cl
 	install -m 755 $(O)/sherd $(DESTDIR)$(bindir)/sherd
 	install -m 755 $(O)/$(SO) $(DESTDIR)$(libdir)/$(SO)
 	ln -sf $(SO) $(DESTDIR)$(libdir)/$(SONAME)
@@ -221,15 +253,19 @@ install: all
 	install -m 644 $(O)/libsherd.a $(DESTDIR)$(libdir)/libsherd.a
 	install -m 644 $(O)/sherd.pc $(DESTDIR)$(libdir)/pkgconfig/sherd.pc
 	install -m 644 runtime/sherd.h $(DESTDIR)$(includedir)/sherd.h
+	install -m 644 uapi/linux/sherd.h $(UAPIDIR)/sherd.h
 	install -m 644 $(KERNELS) $(DESTDIR)$(datadir)/sherd/kernels-cl
-	install -m 644 $(MAN) $(DESTDIR)$(mandir)/man1
+	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
+	install -m 644 $(filter %.4,$(MAN)) $(DESTDIR)$(mandir)/man4
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/sherd $(DESTDIR)$(libdir)/$(SO) $(DESTDIR)$(libdir)/$(SONAME) \
 		$(DESTDIR)$(libdir)/libsherd.so $(DESTDIR)$(libdir)/libsherd.a \
 		$(DESTDIR)$(libdir)/pkgconfig/sherd.pc $(DESTDIR)$(includedir)/sherd.h \
-		$(MAN:man/%=$(DESTDIR)$(mandir)/man1/%)
-	rm -rf $(DESTDIR)$(datadir)/sherd
+		$(patsubst man/%,$(DESTDIR)$(mandir)/man1/%,$(filter %.1,$(MAN))) \
+		$(patsubst man/%,$(DESTDIR)$(mandir)/man4/%,$(filter %.4,$(MAN))) \
+		$(DESTDIR)$(udevrulesdir)/60-sherd.rules $(DESTDIR)$(modulesloaddir)/sherd.conf
+	rm -rf $(DESTDIR)$(datadir)/sherd $(DESTDIR)$(includedir)/sherd
 
 # For editors and clang-tidy.
 compile_commands:
@@ -253,7 +289,9 @@ help:
 	'make fuzz          the fuzz targets alone, FUZZ_TIME seconds each (120)' \
 	'make golden        remake the golden values (Python, transformers, torch)' \
 	'make cross-check   compile for aarch64' \
+	'make docs          Documentation/uapi.rst, from uapi/linux/sherd.h' \
 	'make modules       the kernel module, for KDIR=/lib/modules/RELEASE/build; modules_install' \
+	'make install-udev  the udev rule, and loading at boot; install-dkms: sources for DKMS, too' \
 	'make check-module  boots it under QEMU, for x86-64 and arm64, with the long cases' \
 	'make install       DESTDIR= prefix=$(prefix)' \
 	'make uninstall clean compile_commands' \
@@ -265,4 +303,5 @@ help:
 FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
 .PHONY: FORCE all tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
-	cross-check modules modules_install check-module objects demo install uninstall compile_commands clean help
+	cross-check modules modules_install install-udev install-dkms check-module objects docs demo install \
+	uninstall compile_commands clean help

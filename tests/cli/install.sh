@@ -11,9 +11,12 @@ mk=(make --no-print-directory "O=$build" "DESTDIR=$root" prefix=/usr)
 rc=$?
 ok "make install succeeds" test $rc = 0
 for f in bin/sherd lib/libsherd.so lib/libsherd.a lib/pkgconfig/sherd.pc include/sherd.h \
-	share/man/man1/sherd-run.1 share/sherd/kernels-cl/num.h; do
+	include/sherd/linux/sherd.h share/man/man1/sherd-run.1 share/man/man4/sherd.4 \
+	share/sherd/kernels-cl/num.h; do
 	ok "it installs $f" test -s "$root/usr/$f"
 done
+ok "it installs every man page" \
+	test "$(find "$root/usr/share/man" -type f | wc -l)" = "$(find man -type f | wc -l)"
 ok "nothing is installed outside the prefix" test "$(ls "$root")" = usr
 
 so=$root/usr/lib/libsherd.so
@@ -52,6 +55,11 @@ if command -v c++ >/dev/null; then
 else
 	skip "the header is C++ too" "no C++ compiler here"
 fi
+printf '#include <linux/sherd.h>\nstruct sherd_pin pin = { sizeof(pin) };\n' >"$tmp/uapi.c"
+cc -Wall -Wextra -Werror -Wno-missing-field-initializers -I"$root/usr/include/sherd" -c "$tmp/uapi.c" \
+	-o "$tmp/uapi.o" 2>"$err"
+rc=$?
+ok "the kernel's interface compiles from where it is installed" test $rc = 0
 "${mk[@]}" uninstall >"$out" 2>"$err"
 ok "make uninstall leaves no file" test -z "$(find "$root" -type f -o -type l)"
 finish
