@@ -38,7 +38,7 @@ for kdir in /lib/modules/*/build "${SHERD_BUILD_PLAIN:-build}"/module/kernels/*-
 	rm -rf "$tmp/src"
 	mkdir "$tmp/src"
 	cp -rp Kbuild kmod uapi "$tmp/src/"
-	make -s -C "$kdir" M="$tmp/src" W=1 $sparse modules >"$tmp/log" 2>&1
+	make -s -C "$kdir" CC="${CC:-gcc}" M="$tmp/src" W=1 $sparse modules >"$tmp/log" 2>&1
 	rc=$?
 	# What is missing to make BTF, or to match the compiler to the letter, is no fault of the module.
 	grep -vE 'BTF|pahole|The kernel was built with|You are using|compiler differs' "$tmp/log" >"$tmp/rest"
