@@ -125,6 +125,12 @@ $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
 
+# The stand-in for libOpenCL, to be preloaded.
+$(O)/tests/region/libfakecl.so: tests/region/fake_cl.c tests/region/fake_cl.h $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SHERD_CFLAGS) $(CFLAGS) -shared -o $@ $< -ldl
+
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)

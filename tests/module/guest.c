@@ -386,27 +386,38 @@ static void mount_disks(void)
 		printf("# overlay: %s\n", strerror(errno));
 }
 
-static bool option(const char *word)
+static const char *command_line(void)
 {
-	char line[4096] = "";
+	static char line[4096];
 	FILE *f = fopen("/proc/cmdline", "r");
 
 	if (!f)
-		return false;
+		return "";
 	if (!fgets(line, sizeof(line), f))
 		line[0] = '\0';
 	fclose(f);
-	return strstr(line, word);
+	return line;
+}
+
+static void run_all(void)
+{
+	static const struct test *const all[] = { abi_tests,	source_tests, seal_tests,   life_tests,
+						  charge_tests, window_tests, fuzz_tests };
+	bool long_ones = strstr(command_line(), "sherd.long");
+	const struct test *t;
+	size_t i;
+
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	lseek(kmsg, 0, SEEK_END);
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		for (t = all[i]; t->name; t++)
+			run(t, long_ones);
+	}
+	printf("1..%d\n", number);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct test *const all[] = { abi_tests,	source_tests, seal_tests,   life_tests,
-						  charge_tests, window_tests, fuzz_tests };
-	const struct test *t;
-	bool long_ones;
-	size_t i;
-
 	if (argc > 1) /* a test executes this */
 		return strcmp(argv[1], "--true") != 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -414,18 +425,13 @@ int main(int argc, char **argv)
 	mount_all();
 	load_modules("/modules.list");
 	mount_disks();
-	if (access("/dev/sherd", F_OK))
+	if (access("/dev/sherd", F_OK)) {
 		printf("Bail out! no /dev/sherd\n");
-	else {
+	} else if (strstr(command_line(), "sherd.script=")) {
+		all_good = !run_on_host(command_line());
+	} else {
 		chmod("/dev/sherd", 0666);
-		long_ones = option("sherd.long");
-		kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-		lseek(kmsg, 0, SEEK_END);
-		for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
-			for (t = all[i]; t->name; t++)
-				run(t, long_ones);
-		}
-		printf("1..%d\n", number);
+		run_all();
 	}
 	printf("# the end: %s\n", all_good ? "all good" : "not all good");
 	fflush(stdout);

@@ -82,4 +82,7 @@ int vgem_close(int drm, uint32_t handle);
 /* In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255. */
 int as_user(uid_t uid, uint64_t memlock, int (*fn)(void));
 
+/* Instead of the tests: the script that the kernel's command line names, on the host's file system. */
+int run_on_host(const char *command_line);
+
 #endif
