@@ -121,6 +121,8 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 endef
 $(foreach d,unit region kernels golden,$(eval $(call test_rule,$(d))))
 
+tests-build: $(O)/tests/region/libfakecl.so
+
 $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
@@ -158,7 +160,7 @@ check:
 
 check-long:
 	@scripts/deps long
-	$(SUB) all fuzz-build
+	$(SUB) all fuzz-build $(O)/tests/region/libfakecl.so
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@SHERD_LONG=1 tests/check $(O)/check $(O)
 
@@ -227,6 +229,9 @@ install-dkms: install-udev
 
 check-module:
 	@scripts/deps module
+	@scripts/deps run
+	$(SUB) all $(O)/tests/region/libfakecl.so
+	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=1000 tests/module/check --runtime amd64
 	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=3000 tests/module/check --long amd64
 	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=6000 tests/module/check --long arm64
 

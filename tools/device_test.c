@@ -17,7 +17,7 @@
 
 struct device_test {
 	const char *device, *programs, *import, *region;
-	uint64_t seed;
+	uint64_t seed, bytes;
 	int n_threads;
 	bool limits;
 };
@@ -37,14 +37,21 @@ static int selftest(const struct device_test *t)
 
 static int import(const struct device_test *t)
 {
+	struct sherd_import_cost cost;
 	struct sherd_error err;
-	int rc = sherd_import_selftest(t->device, t->import, t->region, &err);
+	struct sherd_cl cl;
+	int rc = sherd_cl_open(&cl, t->device, t->n_threads, &err);
 
+	if (rc)
+		return tool_fail(&tool_device_test, &err);
+	rc = sherd_import_selftest(cl.dev, t->import, t->region, (size_t)t->bytes, &cost, &err);
+	sherd_cl_close(&cl);
 	if (rc) {
 		tool_fail(&tool_device_test, &err);
 		return rc == -EBADE ? SHERD_DEVICE_TEST_FAILS : TOOL_FAILED;
 	}
-	puts("the device sees what it imported");
+	printf("the device sees what it imported: %s held in %.1f ms, imported in %.1f ms, %s of its own\n",
+	       tool_bytes(cost.bytes), 1e3 * cost.hold_s, 1e3 * cost.import_s, tool_bytes(cost.anon));
 	return TOOL_OK;
 }
 
@@ -88,6 +95,7 @@ static int main_device_test(int argc, char **argv)
 		  "have it import a sample: in-place, khr, arm-dma-buf, arm-host or copy" },
 		{ 0, "region", OPT_STR, &t.region, 0, 0, "NAME",
 		  "what holds the sample: auto, sherd, udmabuf, locked or plain" },
+		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N", "how large the sample is (default: 4 MiB)" },
 		{ 0 }
 	};
 	int ret = opt_parse(&tool_device_test, opts, &argc, argv);

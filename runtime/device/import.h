@@ -55,8 +55,8 @@ const char *sherd_import_lacks(const struct sherd_device *dev, enum sherd_import
 /*
  * Makes a buffer of each of @parts, which are sorted; they are read-only to the device, lie in @region,
  * do not overlap, and stay where they are as long as @im. @region may be NULL: then only what needs none.
- * @device: what sherd_device_open() in a child process knows the device by, for a first test of ways that
- * may crash a driver; NULL: no test. On failure (no room for a copy) nothing is left. End with sherd_import_close(), which releases the
+ * @device: what `sherd device-test --device` knows the device by, for a first test in a child process of ways
+ * that may crash a driver; NULL: no test. On failure (no room for a copy) nothing is left. End with sherd_import_close(), which releases the
  * buffers, before the region is closed.
  */
 int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
@@ -68,8 +68,17 @@ int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct s
 		     struct sherd_error *err);
 void sherd_import_close(struct sherd_import *im);
 
-/* 0: @device imports a sample of that rung by that way; -EBADE and why: it does not. For that child. */
-int sherd_import_selftest(const char *device, const char *word, const char *rung, struct sherd_error *err);
+/* What an import of a sample takes: seconds to pin it, to import it, and memory of the process's own. */
+struct sherd_import_cost {
+	double hold_s, import_s;
+	uint64_t bytes, anon;
+};
+/*
+ * 0: @dev imports a sample of @bytes (0: 4 MiB), held by that rung, by that way; -EBADE and why: it does not.
+ * For that child, and for measuring.
+ */
+int sherd_import_selftest(struct sherd_device *dev, const char *word, const char *rung, size_t bytes,
+			  struct sherd_import_cost *cost, struct sherd_error *err);
 /* 0: a child has done so, now or at an earlier start. */
 int sherd_import_prove(struct sherd_device *dev, const char *device, enum sherd_import_way way,
 		       const struct sherd_region *region, struct sherd_error *err);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "device/import.h"
+#include "device/memory.h"
 
 #define TIME_LIMIT   60.0
 #define SAMPLE_BYTES ((size_t)4 << 20)
@@ -39,44 +40,51 @@ static int check_copy(struct sherd_device *dev, const struct sherd_part *p, stru
 }
 
 static int import_sample(struct sherd_device *dev, enum sherd_import_way way, struct sherd_region *r,
-			 struct sherd_error *err)
+			 struct sherd_import_cost *cost, struct sherd_error *err)
 {
 	struct sherd_part parts[SAMPLE_PARTS];
+	struct sherd_memory before, after;
 	struct sherd_import im;
-	size_t each = r->size / SAMPLE_PARTS;
+	size_t each = r->size / SAMPLE_PARTS / sherd_page_size() * sherd_page_size();
 	int i, rc;
 
 	for (i = 0; i < SAMPLE_PARTS; i++)
 		parts[i] = (struct sherd_part){ .data = r->data + i * each, .size = each - 100 };
+	sherd_memory_read(&before, NULL, 0);
+	cost->import_s = -sherd_now();
 	rc = sherd_import_try(&im, dev, r, parts, SAMPLE_PARTS, way, err);
+	clFinish(dev->queue);
+	cost->import_s += sherd_now();
+	sherd_memory_read(&after, NULL, 0);
+	cost->anon = after.anon > before.anon ? after.anon - before.anon : 0;
 	for (i = 0; i < SAMPLE_PARTS && !rc; i++)
 		rc = check_copy(dev, &parts[i], err);
 	sherd_import_close(&im);
 	return rc;
 }
 
-int sherd_import_selftest(const char *device, const char *word, const char *rung, struct sherd_error *err)
+int sherd_import_selftest(struct sherd_device *dev, const char *word, const char *rung, size_t bytes,
+			  struct sherd_import_cost *cost, struct sherd_error *err)
 {
 	int way = sherd_import_find(word), rc;
 	struct sherd_region *r = NULL;
-	struct sherd_device *dev;
 	struct sherd_map map;
 
 	if (way < 0)
 		return sherd_fail(err, -EINVAL, "no way of importing is called \"%s\"", word);
-	rc = sherd_device_open(&dev, device, 0, "plain", err);
-	if (rc)
-		return rc;
-	rc = sherd_sample_open(&map, SAMPLE_BYTES, err);
+	bytes = MAX(bytes, SAMPLE_BYTES);
+	rc = sherd_sample_open(&map, bytes, err);
+	cost->bytes = bytes;
+	cost->hold_s = -sherd_now();
 	if (!rc)
 		rc = sherd_region_open(&r, &map, rung, err);
+	cost->hold_s += sherd_now();
 	if (!rc) {
-		rc = import_sample(dev, (enum sherd_import_way)way, r, err);
+		rc = import_sample(dev, (enum sherd_import_way)way, r, cost, err);
 		rc = rc ? -EBADE : 0;
 	}
 	sherd_region_close(r);
 	sherd_map_close(&map);
-	sherd_device_close(dev);
 	return rc;
 }
 

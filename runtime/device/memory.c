@@ -20,13 +20,14 @@ static bool line_value(const char *line, const char *key, uint64_t *bytes)
 	return true;
 }
 
-static uint64_t peak(void)
+/* A line of /proc/self/status. */
+static uint64_t status_value(const char *key)
 {
 	FILE *f = fopen("/proc/self/status", "re");
 	uint64_t v = 0;
 	char line[256];
 
-	while (f && fgets(line, sizeof(line), f) && !line_value(line, "VmHWM", &v))
+	while (f && fgets(line, sizeof(line), f) && !line_value(line, key, &v))
 		;
 	if (f)
 		fclose(f);
@@ -64,7 +65,8 @@ void sherd_memory_read(struct sherd_memory *m, const char *const *weights, int n
 	uint64_t v;
 
 	memset(m, 0, sizeof(*m));
-	m->peak = peak();
+	m->peak = status_value("VmHWM");
+	m->anon = status_value("RssAnon");
 	while (f && getline(&line, &size, f) > 0) {
 		const char *path = mapping_path(line);
 

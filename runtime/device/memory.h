@@ -9,6 +9,7 @@ struct sherd_memory {
 	uint64_t peak;	  /* most that was resident: VmHWM */
 	uint64_t pss;	  /* resident now, shared pages by share */
 	uint64_t weights; /* of pss: mappings of files that the caller named */
+	uint64_t anon; /* resident now, and nobody's file: RssAnon */
 };
 
 /*
