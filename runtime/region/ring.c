@@ -22,6 +22,26 @@
 #define MIN_SLOTS 3
 #define MAX_SLOTS 1024 /* as many fixed buffers as old kernels register */
 
+/* Where a huge page can begin: not every kernel thinks of that by itself. */
+static void *map_aligned(int fd, size_t size)
+{
+	uint8_t *room = mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1, 0);
+	uint8_t *at = (uint8_t *)ROUND_UP((uintptr_t)room, HUGE_PAGE), *data;
+
+	if (room == MAP_FAILED)
+		return MAP_FAILED;
+	data = mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (data == MAP_FAILED) {
+		munmap(room, size + HUGE_PAGE);
+		return MAP_FAILED;
+	}
+	if (at > room)
+		munmap(room, at - room);
+	munmap(at + size, room + HUGE_PAGE - at);
+	return data;
+}
+
 /* A memfd that has all its memory and is mapped, or a negative errno. */
 static int make_memory(struct sherd_region *r, unsigned flags)
 {
@@ -32,7 +52,7 @@ static int make_memory(struct sherd_region *r, unsigned flags)
 		return -errno;
 	if (ftruncate(r->fd, (off_t)r->size))
 		goto close_fd;
-	r->data = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	r->data = map_aligned(r->fd, r->size);
 	if (r->data == MAP_FAILED)
 		goto close_fd;
 	/* Through the mapping, whose wish for huge pages fallocate() doesn't know; that one fails cleanly. */
@@ -58,12 +78,12 @@ close_fd:
 static bool is_huge(const void *at)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");
-	unsigned long long start, kib = 0;
+	unsigned long long start, end, kib = 0;
 	bool here = false;
 	char line[512];
 
 	while (f && !kib && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%llx-%*x ", &start) == 1)
+		if (sscanf(line, "%llx-%llx ", &start, &end) == 2)
 			here = start == (uintptr_t)at;
 		else if (here)
 			sscanf(line, "ShmemPmdMapped: %llu", &kib);
