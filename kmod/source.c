@@ -131,6 +131,14 @@ static int check_mapped_shared(unsigned long addr, unsigned long end)
 	return err;
 }
 
+/* Files of tmpfs and hugetlbfs have seals as well: the one that forbids others, for good. */
+static bool is_sealable(struct file *file)
+{
+	unsigned int seals;
+
+	return !memfd_seals(file, &seals) && seals != F_SEAL_SEAL;
+}
+
 /*
  * What deny_write_access() does, but to the inode beneath an overlay. It is a way to get at other
  * people's writers, so it is for those who could write the file themselves, or where nobody can.
@@ -138,6 +146,10 @@ static int check_mapped_shared(unsigned long addr, unsigned long end)
 static int deny_writers(struct sherd_buffer *buffer, struct file *file, struct inode *inode)
 {
 	int err;
+
+	/* A memfd's pages can be in writable buffers, which are no writers of the file. */
+	if (is_sealable(file))
+		return check_seals(buffer, file);
 
 	if (IS_VERITY(inode)) {
 		buffer->state |= SHERD_STATE_VERITY;

@@ -28,7 +28,9 @@
  * A regular file is given by its descriptor and by the address of a MAP_SHARED mapping of
  * it (offset is 0; addr and length are the range). Such buffers are always read-only: pass
  * SHERD_PIN_READ_ONLY. The mapping is needed for the duration of the call only. Private
- * mappings are refused.
+ * mappings are refused. A file of an overlay is the file that was beneath when it was
+ * opened: after it was copied up, open and map it again. A memfd may be given this way, too;
+ * what makes it immutable are its seals all the same.
  *
  * Invariants
  * ==========
@@ -36,10 +38,10 @@
  * 1. The bytes of an IMMUTABLE buffer do not change while a descriptor of it, or a window,
  *    is open. What holds them still is said in &sherd_pin.state: the seals of a memfd
  *    (F_SEAL_WRITE and F_SEAL_SHRINK), fs-verity, or that nobody can open the file for
- *    writing until release; whoever tries gets ETXTBSY. Not covered is what goes around
- *    the file: writes to the block device beneath it, the server of a FUSE or network file
- *    system, and a device to which another driver gave pages of the file for writing
- *    before.
+ *    writing until release; whoever tries gets ETXTBSY, or through an overlay a copy of a
+ *    file that lay in a lower layer. Not covered is what goes around the file: writes to the
+ *    block device beneath it, the server of a FUSE or network file system, and a device to
+ *    which another driver gave pages of the file for writing before.
  * 2. The pages reachable through a window are the pages that the source had when it was
  *    pinned, never a copy of them. Punching or truncating the source later detaches them
  *    from it; the buffer keeps them.
@@ -83,7 +85,8 @@
  * EINTR        a fatal signal came first
  * EINVAL       size too small; reserved field not zero; range empty, not page-aligned,
  *              wrapping or beyond the end; the source is neither a memfd nor a regular file; a
- *              private mapping, or one of another file; a regular file without READ_ONLY
+ *              private mapping, or one of another file; a regular file without READ_ONLY; pages
+ *              that left the file in the meantime
  * EMFILE       no free descriptor (ENFILE: in the whole system)
  * ENOBUFS      RLIMIT_MEMLOCK
  * ENOMEM       memory
