@@ -48,8 +48,6 @@ static int charge(struct sherd_buffer *buffer)
 
 static void uncharge(struct sherd_buffer *buffer)
 {
-	if (!buffer->charged.user)
-		return;
 	mm_unaccount_pinned_pages(&buffer->charged);
 	atomic64_sub(buffer->nr_pages, &buffer->charged_mm->pinned_vm);
 	mmdrop(buffer->charged_mm);
@@ -82,8 +80,9 @@ static bool pages_belong(struct page **pages, unsigned long nr, struct address_s
 	return true;
 }
 
-static int pin_batches(struct sherd_buffer *buffer, unsigned long addr,
-		       struct address_space *mapping)
+/* Pins the buffer's next nr pages, which are mapped at addr, if they are pages of that mapping. */
+int sherd_buffer_pin(struct sherd_buffer *buffer, unsigned long addr, unsigned long nr,
+		     struct address_space *mapping)
 {
 	unsigned int gup = FOLL_LONGTERM;
 	struct page **pages;
@@ -91,14 +90,11 @@ static int pin_batches(struct sherd_buffer *buffer, unsigned long addr,
 
 	if (!(buffer->state & SHERD_STATE_READ_ONLY))
 		gup |= FOLL_WRITE;
-	while (buffer->nr_pinned < buffer->nr_pages) {
+	for (; nr; nr -= got, addr += (unsigned long)got << PAGE_SHIFT) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		pages = buffer->pages + buffer->nr_pinned;
-		got = pin_user_pages_fast(addr + (buffer->nr_pinned << PAGE_SHIFT),
-					  min_t(unsigned long, BATCH,
-						buffer->nr_pages - buffer->nr_pinned),
-					  gup, pages);
+		got = pin_user_pages_fast(addr, min_t(unsigned long, BATCH, nr), gup, pages);
 		if (got <= 0)
 			return got ?: -EFAULT;
 		buffer->nr_pinned += got;
@@ -121,7 +117,8 @@ unsigned long sherd_buffer_run(const struct sherd_buffer *buffer, unsigned long 
 	return n;
 }
 
-static void count_segments(struct sherd_buffer *buffer)
+/* All are pinned, since start: counts the physically contiguous runs. */
+void sherd_buffer_pinned(struct sherd_buffer *buffer, ktime_t start)
 {
 	unsigned long at, run;
 
@@ -131,12 +128,17 @@ static void count_segments(struct sherd_buffer *buffer)
 		buffer->segments++;
 		cond_resched();
 	}
+	trace_sherd_pin((u64)buffer->nr_pages << PAGE_SHIFT, buffer->segments, start);
 }
 
-/* An empty buffer. On failure of what follows sherd_buffer_put() undoes as much as was done. */
+/*
+ * An empty buffer, charged already: who may not pin so much shall not have room made for it either.
+ * On failure of what follows sherd_buffer_put() undoes as much as was done.
+ */
 struct sherd_buffer *sherd_buffer_alloc(unsigned long nr_pages)
 {
 	struct sherd_buffer *buffer;
+	int err;
 
 	/* More memory than there is cannot be pinned, and needs no memory to be refused. */
 	if (nr_pages > totalram_pages() || nr_pages > INT_MAX)
@@ -144,34 +146,24 @@ struct sherd_buffer *sherd_buffer_alloc(unsigned long nr_pages)
 	buffer = kzalloc(sizeof(*buffer), GFP_KERNEL_ACCOUNT);
 	if (!buffer)
 		return ERR_PTR(-ENOMEM);
-	buffer->pages = kvmalloc_array(nr_pages, sizeof(*buffer->pages),
-				       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!buffer->pages) {
-		kfree(buffer);
-		return ERR_PTR(-ENOMEM);
-	}
-	kref_init(&buffer->refs);
-	mutex_init(&buffer->lock);
 	buffer->nr_pages = nr_pages;
-	return buffer;
-}
-
-/* Pins what is mapped at addr, if these are pages of that mapping. */
-int sherd_buffer_pin(struct sherd_buffer *buffer, unsigned long addr,
-		     struct address_space *mapping)
-{
-	ktime_t start = ktime_get();
-	int err;
-
 	err = charge(buffer);
 	if (err)
-		return err;
-	err = pin_batches(buffer, addr, mapping);
-	if (err)
-		return err;
-	count_segments(buffer);
-	trace_sherd_pin((u64)buffer->nr_pages << PAGE_SHIFT, buffer->segments, start);
-	return 0;
+		goto free_buffer;
+	err = -ENOMEM;
+	buffer->pages = kvmalloc_array(nr_pages, sizeof(*buffer->pages),
+				       GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!buffer->pages)
+		goto uncharge;
+	kref_init(&buffer->refs);
+	mutex_init(&buffer->lock);
+	return buffer;
+
+uncharge:
+	uncharge(buffer);
+free_buffer:
+	kfree(buffer);
+	return ERR_PTR(err);
 }
 
 struct sherd_buffer *sherd_buffer_get(struct sherd_buffer *buffer)

@@ -3,6 +3,7 @@
 #define _SHERD_BUFFER_H
 
 #include <linux/kref.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/skbuff.h>
@@ -53,8 +54,9 @@ struct sherd_buffer {
 };
 
 struct sherd_buffer *sherd_buffer_alloc(unsigned long nr_pages);
-int sherd_buffer_pin(struct sherd_buffer *buffer, unsigned long addr,
+int sherd_buffer_pin(struct sherd_buffer *buffer, unsigned long addr, unsigned long nr,
 		     struct address_space *mapping);
+void sherd_buffer_pinned(struct sherd_buffer *buffer, ktime_t start);
 unsigned long sherd_buffer_run(const struct sherd_buffer *buffer, unsigned long first,
 			       unsigned long max);
 struct sherd_buffer *sherd_buffer_get(struct sherd_buffer *buffer);

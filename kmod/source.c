@@ -5,7 +5,8 @@
  * Seals are only ever added, so that one seen before pinning holds for good, without a lock. The
  * one that must be absent (F_SEAL_WRITE under a writable buffer) cannot come in between either:
  * pages are pinned for writing through a shared writable mapping only, and while such a mapping
- * exists, or a page is pinned, the kernel refuses F_SEAL_WRITE.
+ * exists, or a page is pinned, the kernel refuses F_SEAL_WRITE; while it looks for such, no new
+ * mapping is made.
  */
 #include <linux/cred.h>
 #include <linux/dcache.h>
@@ -16,10 +17,13 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/shmem_fs.h>
+#include <linux/sizes.h>
 #include <linux/sherd.h>
 
 #include "buffer.h"
 #include "source.h"
+
+#define PIECE SZ_16M
 
 static int memfd_seals(struct file *file, unsigned int *seals)
 {
@@ -73,35 +77,58 @@ static struct file *open_again(struct sherd_buffer *buffer, struct file *file)
 	return get_file(file);
 }
 
-static int pin_memfd(struct sherd_buffer *buffer, struct file *file, const struct sherd_pin *arg)
+/* hugetlbfs maps whole huge pages only, which may have more than 32 bits. */
+static u64 mapping_unit(const struct inode *inode)
+{
+	return max_t(u64, PAGE_SIZE, 1ull << inode->i_blkbits);
+}
+
+/* Maps a piece of a memfd for as long as it takes to pin it. */
+static int pin_piece(struct sherd_buffer *buffer, struct file *file, u64 start, u64 end)
 {
 	bool writable = !(buffer->state & SHERD_STATE_READ_ONLY);
 	struct inode *inode = file_inode(file);
-	/* hugetlbfs maps whole huge pages only */
-	u64 unit = max_t(u64, PAGE_SIZE, i_blocksize(inode));
-	u64 start = round_down(arg->offset, unit);
-	u64 end = round_up(arg->offset + arg->length, unit);
+	u64 unit = mapping_unit(inode);
+	u64 first = round_down(start, unit);
+	unsigned long bytes = round_up(end, unit) - first;
 	unsigned long at;
+	int err;
+
+	at = vm_mmap(file, 0, bytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, first);
+	/* After mlockall() a mapping is locked, and RLIMIT_MEMLOCK says EAGAIN. */
+	if (IS_ERR_VALUE(at))
+		return (long)at == -EAGAIN ? -ENOBUFS : (long)at;
+	err = sherd_buffer_pin(buffer, at + (start - first), (end - start) >> PAGE_SHIFT,
+			       inode->i_mapping);
+	vm_munmap(at, bytes);
+	return err;
+}
+
+/*
+ * In pieces, since unmapping takes its time, too: a signal would wait for the whole range to be
+ * unmapped. Besides, addresses may be scarcer than memory.
+ */
+static int pin_memfd(struct sherd_buffer *buffer, struct file *file, const struct sherd_pin *arg)
+{
+	u64 step = max_t(u64, PIECE, mapping_unit(file_inode(file)));
+	u64 end = arg->offset + arg->length;
+	u64 at, next;
 	int err;
 
 	err = check_seals(buffer, file);
 	if (err)
 		return err;
-	if (arg->offset + arg->length > i_size_read(inode))
+	if (end > i_size_read(file_inode(file)))
 		return -EINVAL;
-	if (writable && !(file->f_mode & FMODE_WRITE))
+	if (!(buffer->state & SHERD_STATE_READ_ONLY) && !(file->f_mode & FMODE_WRITE))
 		return -EACCES;
 
 	file = open_again(buffer, file);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	at = vm_mmap(file, 0, end - start, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED,
-		     start);
-	if (IS_ERR_VALUE(at)) {
-		err = at;
-	} else {
-		err = sherd_buffer_pin(buffer, at + (arg->offset - start), inode->i_mapping);
-		vm_munmap(at, end - start);
+	for (at = arg->offset; !err && at < end; at = next) {
+		next = min(end, round_down(at, step) + step);
+		err = pin_piece(buffer, file, at, next);
 	}
 	fput(file);
 	return err;
@@ -183,12 +210,13 @@ static int pin_regular(struct sherd_buffer *buffer, struct file *file, const str
 		if (err)
 			return err;
 	}
-	return sherd_buffer_pin(buffer, arg->addr, inode->i_mapping);
+	return sherd_buffer_pin(buffer, arg->addr, buffer->nr_pages, inode->i_mapping);
 }
 
 /* Arguments are aligned and do not wrap; buffer->state says what is wanted. */
 int sherd_source_pin(struct sherd_buffer *buffer, const struct sherd_pin *arg)
 {
+	ktime_t start = ktime_get();
 	struct file *file;
 	int err;
 
@@ -202,6 +230,8 @@ int sherd_source_pin(struct sherd_buffer *buffer, const struct sherd_pin *arg)
 	else
 		err = pin_memfd(buffer, file, arg);
 	fput(file);
+	if (!err)
+		sherd_buffer_pinned(buffer, start);
 	return err;
 }
 
