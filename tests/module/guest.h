@@ -30,6 +30,7 @@ struct test {
 
 extern const struct test abi_tests[], source_tests[], seal_tests[], life_tests[], charge_tests[],
 	window_tests[], fuzz_tests[];
+extern const struct test kill_tests[], net_tests[], race_tests[], cma_tests[], time_tests[];
 
 /* A test ends at the first thing that does not hold. */
 __attribute__((noreturn, format(printf, 3, 4)))
@@ -72,6 +73,7 @@ bool mounted(const char *dir);
 
 long vm_pin(void); /* pages, of this process */
 int count_fds(void);
+double now(void); /* seconds */
 long number_in(const char *path, const char *key);
 
 /* vgem: imports a dma-buf (attaches and maps it), and lets it go. */

@@ -38,6 +38,9 @@ struct attached {
 	struct dma_buf_attachment *attachment;
 	struct sg_table *sgt;
 	enum dma_data_direction dir;
+	void *memory;
+	dma_addr_t memory_addr;
+	size_t memory_bytes;
 };
 
 static int transfer(dma_addr_t src, dma_addr_t dst, u64 cmd)
@@ -55,6 +58,12 @@ static int transfer(dma_addr_t src, dma_addr_t dst, u64 cmd)
 	}
 	return -ETIMEDOUT;
 }
+
+/* These take the reservation lock where dma_buf_map_attachment() wants it held. */
+#ifndef HAVE_UNLOCKED
+#define dma_buf_map_attachment_unlocked dma_buf_map_attachment
+#define dma_buf_unmap_attachment_unlocked dma_buf_unmap_attachment
+#endif
 
 static void detach(struct attached *a)
 {
@@ -141,6 +150,23 @@ static int copy(struct attached *a, void __user *user, bool to_dmabuf)
 	return err;
 }
 
+static int allocate(struct attached *a, void __user *user)
+{
+	struct importer_allocate arg;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	if (a->memory)
+		return -EINVAL;
+	a->memory = dma_alloc_coherent(&edu->dev, arg.bytes, &a->memory_addr,
+				       GFP_KERNEL | __GFP_NOWARN);
+	if (!a->memory)
+		return -ENOMEM;
+	a->memory_bytes = arg.bytes;
+	arg.address = a->memory_addr;
+	return copy_to_user(user, &arg, sizeof(arg)) ? -EFAULT : 0;
+}
+
 static long importer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct attached *a = file->private_data;
@@ -150,6 +176,8 @@ static long importer_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 	mutex_lock(&lock);
 	if (cmd == IMPORTER_ATTACH)
 		err = attach(a, user);
+	else if (cmd == IMPORTER_ALLOCATE)
+		err = allocate(a, user);
 	else if (cmd == IMPORTER_READ || cmd == IMPORTER_WRITE)
 		err = copy(a, user, cmd == IMPORTER_WRITE);
 	mutex_unlock(&lock);
@@ -166,8 +194,12 @@ static int importer_open(struct inode *inode, struct file *file)
 
 static int importer_release(struct inode *inode, struct file *file)
 {
-	detach(file->private_data);
-	kfree(file->private_data);
+	struct attached *a = file->private_data;
+
+	detach(a);
+	if (a->memory)
+		dma_free_coherent(&edu->dev, a->memory_bytes, a->memory, a->memory_addr);
+	kfree(a);
 	return 0;
 }
 

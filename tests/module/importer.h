@@ -24,8 +24,15 @@ struct importer_copy {
 	__u64 data;
 };
 
+/* Memory in one piece, kept until the file is closed. */
+struct importer_allocate {
+	__u64 bytes;
+	__u64 address; /* out: as the device sees it */
+};
+
 #define IMPORTER_ATTACH	_IOWR(0xBD, 0, struct importer_attach)
 #define IMPORTER_READ	_IOW(0xBD, 1, struct importer_copy)
 #define IMPORTER_WRITE	_IOW(0xBD, 2, struct importer_copy)
+#define IMPORTER_ALLOCATE _IOWR(0xBD, 3, struct importer_allocate)
 
 #endif

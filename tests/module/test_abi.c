@@ -97,6 +97,74 @@ static void ranges(void)
 	CHECK(window(buffer, 7 * page, page) >= 0);
 }
 
+static void addresses(void)
+{
+	char path[64];
+	int fd = file_in("/tmp", 4 * page, path);
+	uint8_t *at = map(fd, 4 * page, PROT_READ, MAP_SHARED);
+	const uintptr_t a = (uintptr_t)at;
+	const uint64_t bad[][2] = {
+		{ a, 0 }, { a, 1 }, { a + 1, page }, { a + page / 2, page }, { a, page + 1 },
+		{ a, -page }, { -page, page }, { -page, 2 * page }, { 1ull << 63, page },
+		{ 1ull << 63, 1ull << 63 }, { 1, page }, { a | 1ull << 63, page },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		int got = pin_at(fd, (void *)(uintptr_t)bad[i][0], bad[i][1], SHERD_PIN_READ_ONLY);
+
+		if (got != -EINVAL)
+			test_fail(__FILE__, __LINE__, "address range %zu: %d", i, got);
+	}
+	CHECK_EQ(pin_at(fd, (void *)page, page, SHERD_PIN_READ_ONLY), -EFAULT);
+	CHECK(pin_at(fd, at + page, 2 * page, SHERD_PIN_READ_ONLY) >= 0);
+}
+
+/* The structures are the same for 32 bits, so the requests are. */
+static void compat(void)
+{
+#ifdef __x86_64__
+	int dev = sherd_open(), fd = memfd(0, page, F_SEAL_SHRINK), ret;
+	struct sherd_pin *p = mmap(NULL, page, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	*p = (struct sherd_pin){ .size = sizeof(*p), .fd = fd, .length = page };
+	asm volatile("int $0x80" : "=a"(ret)
+		     : "a"(54 /* ioctl */), "b"(dev), "c"(SHERD_PIN), "d"(p) : "memory");
+	if (ret == -ENOSYS)
+		test_skip("no system calls of 32 bits on this kernel");
+	CHECK_EQ(ret, 0);
+	CHECK_EQ(info(p->buffer).pages, 1);
+	ret = p->buffer;
+	memset(p, 0, sizeof(*p));
+	p->size = sizeof(struct sherd_info);
+	asm volatile("int $0x80" : "=a"(ret)
+		     : "a"(54), "b"(ret), "c"(SHERD_INFO), "d"(p) : "memory");
+	CHECK_EQ(ret, 0);
+	CHECK_EQ(((struct sherd_info *)p)->pages, 1);
+#else
+	test_skip("for x86-64 only");
+#endif
+}
+
+/* A descriptor's rights are not to be had anew through its name. */
+static void reopened(void)
+{
+	int fd = memfd(0, page, F_SEAL_SHRINK), buffer = pin(fd, 0, page, SHERD_PIN_READ_ONLY);
+	int fds[2] = { buffer, window(buffer, 0, page) }, i;
+	char name[64];
+
+	for (i = 0; i < 2; i++) {
+		CHECK(fds[i] >= 0);
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", fds[i]);
+		CHECK(open(name, O_RDWR) < 0 && errno == ENXIO);
+		CHECK(open(name, O_RDONLY) < 0 && errno == ENXIO);
+		CHECK_EQ(fcntl(fds[i], F_SETFL, O_RDWR), 0);
+	}
+	CHECK_EQ(fcntl(fds[1], F_GETFL) & O_ACCMODE, O_RDONLY);
+}
+
 static void wrong_descriptors(void)
 {
 	int good = memfd(0, page, F_SEAL_SHRINK), buffer = pin(good, 0, page, 0), fds[2], w;
@@ -241,11 +309,14 @@ const struct test abi_tests[] = {
 	{ "each request takes its own size and larger ones with zeros behind, and no other", sizes, 0 },
 	{ "unknown flags, reserved bits and foreign requests are refused", unknown_flags, 0 },
 	{ "ranges that are empty, unaligned, wrapping or beyond the end are refused", ranges, 0 },
+	{ "addresses that are unaligned, wrapping or nobody's are refused", addresses, 0 },
 	{ "what is neither a memfd nor a mapped regular file is refused", wrong_descriptors, 0 },
 	{ "argument memory that faults, on the way in or out, changes nothing (invariant 4)",
 	  faulting_arguments, 0 },
 	{ "without a free descriptor nothing is pinned or exported (invariant 4)", no_descriptor_left, 0 },
 	{ "descriptors are made close-on-exec", close_on_exec, 0 },
+	{ "a program of 32 bits makes the same requests", compat, 0 },
+	{ "neither a buffer nor a window is opened again by its name (invariant 6)", reopened, 0 },
 	{ "SHERD_INFO and fdinfo give the numbers that are", numbers, 0 },
 	{ 0 }
 };

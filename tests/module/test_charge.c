@@ -165,6 +165,25 @@ static int can_pin_one(void)
 	return tries(1) < 0;
 }
 
+/* Who has the descriptor may do with it what its maker could, at its maker's charge. */
+static int receive_and_use(void)
+{
+	int buffer = receive_fd(sock[1]), w;
+	uint8_t *seen;
+
+	if (buffer < 0 || info(buffer).pages != N)
+		return 1;
+	w = window(buffer, 0, N * page);
+	if (w < 0)
+		return 2;
+	seen = mmap(NULL, N * page, PROT_READ | PROT_WRITE, MAP_SHARED, w, 0);
+	if (seen == MAP_FAILED || !is_pattern(seen, 0, N * page))
+		return 3;
+	if (vm_pin() || tries(1) < 0)
+		return 4;
+	return tries(2) != -ENOBUFS ? 5 : 0;
+}
+
 static void passed_to_another(void)
 {
 	int buffer, i;
@@ -173,6 +192,8 @@ static void passed_to_another(void)
 	CHECK_EQ(as_user(1000, N * page, pin_and_send), 0);
 	/* On its way, and here: still charged to who pinned it. */
 	CHECK_EQ(as_user(1000, N * page, can_pin_one), 1);
+	CHECK_EQ(as_user(1001, page, receive_and_use), 0);
+	CHECK_EQ(as_user(1000, N * page, pin_and_send), 0);
 	buffer = receive_fd(sock[1]);
 	CHECK(buffer >= 0);
 	CHECK_EQ(info(buffer).pages, N);
@@ -185,6 +206,30 @@ static void passed_to_another(void)
 	CHECK(i < 40);
 }
 
+/* All that such a process maps is locked, and what the request maps on the way is not spared. */
+static int with_all_locked(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK);
+
+	if (mlockall(MCL_FUTURE))
+		return 1;
+	map(-1, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS);
+	if (pin(fd, 0, N * page, 0) != -ENOBUFS)
+		return 2;
+	if (munlockall() || vm_pin())
+		return 3;
+	return pin(fd, 0, N * page, 0) < 0 ? 4 : 0;
+}
+
+static void locked(void)
+{
+	CHECK_EQ(mlockall(MCL_FUTURE), 0);
+	CHECK(tries(N) >= 0);
+	CHECK_EQ(vm_pin(), N);
+	CHECK_EQ(munlockall(), 0);
+	CHECK_EQ(as_user(1000, N * page, with_all_locked), 0);
+}
+
 const struct test charge_tests[] = {
 	{ "MEMLOCK of nothing, exactly enough and a page too little are told apart (invariant 3)",
 	  limits, 0 },
@@ -193,6 +238,7 @@ const struct test charge_tests[] = {
 	{ "a buffer is charged once whatever is made of it, and two buffers twice (invariant 3)",
 	  charged_once, 0 },
 	{ "the limit is shared with io_uring's fixed buffers (invariant 3)", io_uring, 0 },
+	{ "after mlockall() the limit still says what it is", locked, 0 },
 	{ "a buffer passed to another user stays charged to its first until the last close (invariant 3)",
 	  passed_to_another, 0 },
 	{ 0 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
  * Random sequences of requests, closes, maps and file operations. Nothing is expected of any of them
- * but what the leak oracle and the kernel's log say afterwards. The seed is printed; sherd.seed=N on
- * the kernel's command line repeats a run.
+ * but what the leak oracle and the kernel's log say afterwards. The seed is printed; SHERD_GUEST_SEED=N
+ * check ... repeats a run, or of several threads at least what each of them does.
  */
 #include <linux/dma-buf.h>
+#include <pthread.h>
 #include <time.h>
 
 #include "guest.h"
@@ -12,7 +13,7 @@
 #define SLOTS 16
 #define N 8
 
-static uint64_t state;
+static __thread uint64_t state;
 
 static uint32_t rnd(uint32_t below)
 {
@@ -28,8 +29,9 @@ static uint64_t rnd_range(void)
 	return rnd(2) ? ((uint64_t)rnd(1u << 31) << rnd(40)) : (uint64_t)-rnd(1 << 20);
 }
 
-static int slots[SLOTS]; /* descriptors of every kind */
-static void *maps[SLOTS]; /* N pages each, or NULL */
+/* All threads': descriptors of every kind, and what each thread mapped: N pages each, or NULL. */
+static int slots[SLOTS];
+static __thread void *maps[SLOTS];
 
 static int any_fd(void)
 {
@@ -38,11 +40,10 @@ static int any_fd(void)
 
 static void put(int fd)
 {
-	int i = rnd(SLOTS);
+	int old = __atomic_exchange_n(&slots[rnd(SLOTS)], fd >= 0 ? fd : -1, __ATOMIC_RELAXED);
 
-	if (slots[i] >= 0)
-		close(slots[i]);
-	slots[i] = fd >= 0 ? fd : -1;
+	if (old >= 0)
+		close(old);
 }
 
 static int new_source(void)
@@ -118,37 +119,68 @@ static void step(int dev)
 	}
 }
 
-static void fuzz(int seconds)
-{
-	time_t end = time(NULL) + seconds;
-	int dev = sherd_open(), i;
-	long steps = 0;
+static time_t end;
+static _Atomic long steps;
 
-	state = (uint64_t)time(NULL) << 20 ^ getpid();
-	if (getenv("sherd.seed"))
-		state = strtoull(getenv("sherd.seed"), NULL, 10);
-	printf("# seed %llu\n", (unsigned long long)state);
+static void *steps_of(void *seed)
+{
+	int dev = sherd_open(), i;
+
+	state = *(uint64_t *)seed;
+	while (time(NULL) < end) {
+		for (i = 0; i < 100; i++)
+			step(dev);
+		steps += 100;
+	}
+	return NULL;
+}
+
+static void fuzz(int seconds, int threads)
+{
+	uint64_t seeds[4] = { (uint64_t)time(NULL) << 20 ^ getpid() };
+	pthread_t thread[4];
+	int i;
+
+	if (number_in("/proc/cmdline", "sherd.seed=") >= 0)
+		seeds[0] = number_in("/proc/cmdline", "sherd.seed=");
+	printf("# seed %llu\n", (unsigned long long)seeds[0]);
 	for (i = 0; i < SLOTS; i++)
 		slots[i] = -1;
-	while (time(NULL) < end) {
-		for (i = 0; i < 100; i++, steps++)
-			step(dev);
+	end = time(NULL) + seconds;
+	for (i = 0; i < threads; i++) {
+		seeds[i] = seeds[0] + i;
+		CHECK_EQ(pthread_create(&thread[i], NULL, steps_of, &seeds[i]), 0);
 	}
+	for (i = 0; i < threads; i++)
+		pthread_join(thread[i], NULL);
 	printf("# %ld steps\n", steps);
 }
 
 static void fuzz_short(void)
 {
-	fuzz(3);
+	fuzz(3, 1);
+}
+
+static void fuzz_together(void)
+{
+	fuzz(3, 3);
 }
 
 static void fuzz_long(void)
 {
-	fuzz(60);
+	fuzz(60, 1);
+}
+
+static void fuzz_long_together(void)
+{
+	fuzz(60, 3);
 }
 
 const struct test fuzz_tests[] = {
 	{ "random requests for 3 s leave nothing and alarm nobody", fuzz_short, 0 },
+	{ "random requests of three threads for 3 s leave nothing and alarm nobody", fuzz_together, 0 },
 	{ "random requests for 60 s leave nothing and alarm nobody", fuzz_long, 1 },
+	{ "random requests of three threads for 60 s leave nothing and alarm nobody",
+	  fuzz_long_together, 1 },
 	{ 0 }
 };

@@ -2,6 +2,7 @@
 /* Seals, denied writers, and what they promise: the bytes of an immutable buffer never change. */
 #include <linux/fs.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "guest.h"
 
@@ -34,6 +35,79 @@ static void write_seal_while_pinned(void)
 	CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) && errno == EBUSY);
 	close(buffer);
 	CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+}
+
+/* Where one page of the file is many. */
+static void huge_seals(unsigned int flags, size_t huge)
+{
+	int fd = memfd(flags, huge, F_SEAL_SHRINK), buffer;
+	uint8_t *at;
+
+	at = map(fd, huge, PROT_READ | PROT_WRITE, MAP_SHARED);
+	at[0] = at[5 * page] = 9;
+	munmap(at, huge);
+	buffer = pin(fd, 5 * page, page, 0);
+	CHECK(buffer >= 0);
+	CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) && errno == EBUSY);
+	close(buffer);
+	CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
+	CHECK_EQ(pin(fd, 0, page, 0), -EPERM);
+	buffer = pin(fd, 5 * page, page, SHERD_PIN_IMMUTABLE);
+	CHECK(buffer >= 0);
+	at = map(window(buffer, 0, page), page, PROT_READ, MAP_SHARED);
+	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, huge) && errno == EPERM);
+	CHECK(ftruncate(fd, 0) && errno == EPERM);
+	CHECK(mmap(NULL, huge, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+	CHECK_EQ(at[0], 9);
+}
+
+static void hugetlb_seals(void)
+{
+	if (number_in("/proc/meminfo", "HugePages_Free:") < 1)
+		test_skip("no free huge pages in this guest");
+	huge_seals(MFD_HUGETLB, number_in("/proc/meminfo", "Hugepagesize:") * 1024);
+}
+
+static void thp_seals(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "w");
+
+	if (!f || fputs("force", f) < 0 || fclose(f))
+		test_skip("no huge pages in shared memory on this kernel");
+	huge_seals(0, 2ul << 20);
+	f = fopen("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "w");
+	fputs("never", f);
+	fclose(f);
+}
+
+/*
+ * Without seals a memfd's bytes are not still, though nobody has it open for writing: a writable
+ * buffer, and every window of it, is a way in that keeps no file open.
+ */
+static void memfd_by_address(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), ro;
+	uint8_t *at, *seen = map(window(buffer, 0, N * page), page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	char name[64];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	ro = open(name, O_RDONLY);
+	CHECK(ro >= 0);
+	close(fd);
+	at = map(ro, N * page, PROT_READ, MAP_SHARED);
+	CHECK_EQ(pin_at(ro, at, N * page, SHERD_PIN_IMMUTABLE), -EPERM);
+	CHECK(pin_at(ro, at, N * page, SHERD_PIN_READ_ONLY) >= 0);
+	seen[0] = 1;
+	close(buffer);
+	/* sealed, it is like any other memfd */
+	fd = memfd(0, N * page, ALL);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	ro = open(name, O_RDONLY);
+	at = map(ro, N * page, PROT_READ, MAP_SHARED);
+	buffer = pin_at(ro, at, N * page, SHERD_PIN_IMMUTABLE);
+	CHECK(buffer >= 0);
+	CHECK_EQ(info(buffer).state,
+		 SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE | SHERD_STATE_SEALED);
 }
 
 static void immutable_memfd(void)
@@ -181,58 +255,90 @@ static void verity(void)
 
 /* ---------------------------------------------------------------- the race */
 
+/*
+ * Two threads that do nothing but wait for each other, so they spin: rounds are far shorter than a
+ * sleep. Delays that differ from round to round let now this one be first, now that.
+ */
 static struct race {
 	int fd;
-	bool writable;
-	pthread_barrier_t start, end;
-	int sealed;
+	long rounds;
+	_Atomic long started, sealed;
+	unsigned int delay;
 } race;
 
-static void *sealer(void *rounds)
+static void wait_for(_Atomic long *number, long value)
 {
 	long i;
 
-	for (i = 0; i < (long)rounds; i++) {
-		pthread_barrier_wait(&race.start);
-		race.sealed = fcntl(race.fd, F_ADD_SEALS, F_SEAL_WRITE) ? -errno : 0;
-		pthread_barrier_wait(&race.end);
+	for (i = 0; *number < value; i++) {
+		if (i > 1000)
+			sched_yield();
+	}
+}
+
+static void delay(unsigned int turns)
+{
+	volatile unsigned int i;
+
+	for (i = 0; i < turns; i++)
+		;
+}
+
+static void *sealer(void *arg)
+{
+	long i;
+
+	(void)arg;
+	for (i = 1; i <= race.rounds; i++) {
+		wait_for(&race.started, i);
+		delay(race.delay);
+		fcntl(race.fd, F_ADD_SEALS, F_SEAL_WRITE);
+		race.sealed = i;
 	}
 	return NULL;
 }
 
-/* Never both: a buffer that devices may write, and a file sealed against writing. */
+/*
+ * Never both: a buffer that devices may write, and a file sealed against writing. The seal may come
+ * as soon as the buffer is closed, which is at once: the kernel waits a while for pins to go.
+ */
 static void seal_race(long rounds)
 {
-	long i, won = 0, lost = 0;
+	long i, pinned = 0;
+	unsigned int most = 1 << 10;
 	pthread_t other;
 	int buffer;
 
-	pthread_barrier_init(&race.start, NULL, 2);
-	pthread_barrier_init(&race.end, NULL, 2);
-	CHECK_EQ(pthread_create(&other, NULL, sealer, (void *)rounds), 0);
-	for (i = 0; i < rounds; i++) {
+	race.rounds = rounds;
+	CHECK_EQ(pthread_create(&other, NULL, sealer, NULL), 0);
+	for (i = 1; i <= rounds; i++) {
 		race.fd = memfd_create("race", MFD_ALLOW_SEALING);
 		CHECK_EQ(ftruncate(race.fd, page), 0);
 		CHECK_EQ(fcntl(race.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-		pthread_barrier_wait(&race.start);
+		race.delay = (unsigned int)(i * 2654435761u) % most;
+		race.started = i;
 		buffer = pin(race.fd, 0, page, 0);
-		pthread_barrier_wait(&race.end);
-		if (buffer >= 0 && !race.sealed)
-			test_fail(__FILE__, __LINE__, "round %ld: pinned for writing and sealed", i);
-		buffer >= 0 ? won++ : lost++;
-		if (buffer >= 0)
+		if (buffer >= 0) {
+			if (fcntl(race.fd, F_GET_SEALS) & F_SEAL_WRITE)
+				test_fail(__FILE__, __LINE__, "round %ld: both", i);
 			close(buffer);
-		else
+			pinned++;
+		} else {
 			CHECK(buffer == -EPERM || buffer == -EFAULT);
+		}
+		/* About every eighth time the pin shall win: then the seal costs a sleep. */
+		most = buffer >= 0 ? most - most / 8 : most + most / 64 + 1;
+		wait_for(&race.sealed, i);
 		close(race.fd);
 	}
 	pthread_join(other, NULL);
-	printf("# pinned %ld times, sealed %ld times\n", won, lost);
+	printf("# pinned %ld times of %ld\n", pinned, rounds);
+	CHECK(pinned > rounds / 100 && pinned < rounds);
 }
 
 static void seal_race_short(void)
 {
-	seal_race(300);
+	seal_race(1000);
 }
 
 static void seal_race_long(void)
@@ -244,13 +350,17 @@ const struct test seal_tests[] = {
 	{ "each missing seal is refused, and each that is in the way", each_seal_missing, 0 },
 	{ "F_SEAL_WRITE is refused while a writable buffer is pinned, and taken afterwards",
 	  write_seal_while_pinned, 0 },
+	{ "a hugetlb memfd's seals hold, and are refused while it is pinned", hugetlb_seals, 0 },
+	{ "the seals of a memfd of transparent huge pages hold, and are refused while it is pinned",
+	  thp_seals, 0 },
+	{ "a memfd given by address is immutable by its seals alone (invariant 1)", memfd_by_address, 0 },
 	{ "nothing changes an immutable memfd buffer (invariant 1)", immutable_memfd, 0 },
 	{ "nothing changes an immutable file buffer until its last window closes (invariant 1)",
 	  immutable_file, 0 },
 	{ "a failed immutable pin lets writers in again (invariant 4)", denial_undone, 0 },
 	{ "only who may write a file may keep others from writing it", stranger_cannot_deny, 0 },
 	{ "a file with fs-verity is immutable without denying anybody", verity, 0 },
-	{ "no memfd is both pinned for writing and sealed against it: 300 races", seal_race_short, 0 },
+	{ "no memfd is both pinned for writing and sealed against it: 1,000 races", seal_race_short, 0 },
 	{ "no memfd is both pinned for writing and sealed against it: 100,000 races", seal_race_long, 1 },
 	{ 0 }
 };

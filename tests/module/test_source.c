@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Every kind of file system and mapping that pages may come from (invariant 2). */
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -84,10 +85,92 @@ static void overlayfs(void)
 	CHECK(buffer >= 0);
 	CHECK(open(path, O_RDWR) < 0 && errno == ETXTBSY);
 	CHECK(truncate(path, 0) && errno == ETXTBSY);
-	snprintf(path + 48, 16, "%s", strrchr(path, '/') + 1);
 	close(buffer);
 	w = open(path, O_RDWR);
 	CHECK(w >= 0);
+}
+
+/*
+ * Whoever opens a file of the lower layer for writing makes a copy of it in the upper one. What was
+ * pinned is what lies beneath, which nobody writes; a descriptor from before is no way to the copy.
+ */
+static void copied_up(void)
+{
+	int fd = open("/overlay/other", O_RDONLY), buffer, rw;
+	uint8_t *at, *seen, *again, *lower;
+
+	if (fd < 0)
+		test_skip("no overlayfs in this guest");
+	at = map(fd, N * page, PROT_READ, MAP_SHARED);
+	lower = map(open("/squash/other", O_RDONLY), N * page, PROT_READ, MAP_SHARED);
+	buffer = pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE);
+	CHECK(buffer >= 0);
+	seen = map(window(buffer, 0, N * page), N * page, PROT_READ, MAP_SHARED);
+	rw = open("/overlay/other", O_RDWR);
+	CHECK(rw >= 0);
+	CHECK_EQ(pwrite(rw, "new", 3, 3 * page), 3);
+	CHECK(!memcmp(seen, lower, N * page));
+
+	/* The old mapping is still the old file, the name is the new one: refused. */
+	CHECK_EQ(pin_at(fd, at, N * page, SHERD_PIN_READ_ONLY), -EINVAL);
+	again = map(fd, N * page, PROT_READ, MAP_SHARED);
+	if (memcmp(again + 3 * page, "new", 3))
+		CHECK_EQ(pin_at(fd, again, N * page, SHERD_PIN_READ_ONLY), -EINVAL);
+	close(buffer);
+	fd = open("/overlay/other", O_RDONLY);
+	at = map(fd, N * page, PROT_READ, MAP_SHARED);
+	CHECK_EQ(pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE), -ETXTBSY);
+	close(rw);
+	buffer = pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE);
+	CHECK(buffer >= 0);
+	CHECK(open("/overlay/other", O_RDWR) < 0 && errno == ETXTBSY);
+	seen = map(window(buffer, 0, N * page), N * page, PROT_READ, MAP_SHARED);
+	CHECK(!memcmp(seen + 3 * page, "new", 3));
+	CHECK(!memcmp(seen + 4 * page, lower + 4 * page, page));
+}
+
+/* A hole becomes a page when it is pinned, for whoever reads as well as for whoever writes. */
+static void memfd_holes(void)
+{
+	uint8_t *at, *seen, *zero = calloc(N, page);
+	int fd, buffer, flags;
+
+	for (flags = 0; flags <= SHERD_PIN_READ_ONLY; flags++) {
+		fd = memfd_create("holes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		CHECK_EQ(ftruncate(fd, N * page), 0);
+		CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+		buffer = pin(fd, 0, N * page, flags);
+		CHECK(buffer >= 0);
+		seen = map(window(buffer, 0, N * page), N * page, PROT_READ, MAP_SHARED);
+		CHECK(!memcmp(seen, zero, N * page));
+		at = map(fd, N * page, PROT_READ | PROT_WRITE, MAP_SHARED);
+		at[7 * page] = 1;
+		CHECK_EQ(seen[7 * page], 1);
+	}
+	free(zero);
+}
+
+/* A buffer keeps pages; only one that keeps writers away keeps the file as well. */
+static void unmounted(void)
+{
+	uint8_t *at, *seen;
+	int fd, buffer, w;
+	char path[64];
+
+	mkdir("/tmp/fs", 0755);
+	CHECK_EQ(mount("fs", "/tmp/fs", "tmpfs", 0, NULL), 0);
+	fd = file_in("/tmp/fs", N * page, path);
+	at = map(fd, N * page, PROT_READ, MAP_SHARED);
+	buffer = pin_at(fd, at, N * page, SHERD_PIN_IMMUTABLE);
+	w = pin_at(fd, at, N * page, SHERD_PIN_READ_ONLY);
+	CHECK(buffer >= 0 && w >= 0);
+	seen = map(window(w, 0, N * page), N * page, PROT_READ, MAP_SHARED);
+	close(fd);
+	munmap(at, N * page);
+	CHECK(umount("/tmp/fs") && errno == EBUSY);
+	close(buffer);
+	CHECK_EQ(umount("/tmp/fs"), 0);
+	CHECK(is_pattern(seen, 0, N * page));
 }
 
 static void hugetlb(void)
@@ -315,6 +398,8 @@ const struct test source_tests[] = {
 	{ "a file on squashfs is pinned, and immutable", squashfs, 0 },
 	{ "a file on overlayfs is pinned as the page cache beneath, and kept from writers there",
 	  overlayfs, 0 },
+	{ "a file that an overlay copies up is pinned as what it was, or as the copy (invariant 1)",
+	  copied_up, 0 },
 	{ "a hugetlb memfd is pinned in any run of small pages", hugetlb, 0 },
 	{ "a memfd of transparent huge pages is pinned, and its window outlives it", huge_shmem, 0 },
 	{ "secret memory is refused", secret, 0 },
@@ -324,6 +409,8 @@ const struct test source_tests[] = {
 	{ "a mapping beyond the file's end is refused, and nothing stays pinned (invariant 4)",
 	  beyond_end, 0 },
 	{ "holes are zeros, and filled in place (invariant 2)", holes, 0 },
+	{ "holes of a memfd become its pages (invariant 2)", memfd_holes, 0 },
+	{ "a file system is unmounted under a window, but not under an immutable one", unmounted, 0 },
 	{ "two buffers of a file are one set of pages (invariant 2)", one_set_of_pages, 0 },
 	{ "a window survives the truncation and the end of its file (invariant 2)",
 	  truncated_under_window, 0 },

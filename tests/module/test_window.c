@@ -5,6 +5,7 @@
 
 #include "guest.h"
 #include "importer.h"
+#include "trace.h"
 
 #define N 8
 
@@ -97,42 +98,15 @@ static void imported_twice(void)
 	CHECK_EQ(info(buffer).exports, 0);
 }
 
-/* ---------------------------------------------------------------- tracepoints */
-
-#define TRACING "/sys/kernel/tracing/"
-
-static void put_in(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC);
-
-	CHECK(fd >= 0);
-	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
-	close(fd);
-}
-
-static int count_events(const char *event, uint64_t bytes)
-{
-	char line[512], want[64];
-	FILE *f = fopen(TRACING "trace", "r");
-	int n = 0;
-
-	snprintf(want, sizeof(want), "%s: bytes=%llu ", event, (unsigned long long)bytes);
-	while (fgets(line, sizeof(line), f))
-		n += strstr(line, want) != NULL;
-	fclose(f);
-	return n;
-}
-
 /* There is no incoherent cache in QEMU: what can be seen is that every mapping got its sync. */
 static void synced(void)
 {
+	static const char *const events[] = { "sherd", NULL };
 	int fd = memfd(0, N * page, F_SEAL_SHRINK), a = vgem_open(), b = vgem_open(), buffer, w, i;
 	uint32_t handle;
 
-	if (a < 0 || access(TRACING "events/sherd", F_OK))
+	if (a < 0 || !trace_start(events))
 		test_skip("no vgem or no tracing in this guest");
-	put_in(TRACING "trace", "");
-	put_in(TRACING "events/sherd/enable", "1");
 	buffer = pin(fd, 0, N * page, 0);
 	w = window(buffer, page, 4 * page);
 	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW), 0);
@@ -145,15 +119,15 @@ static void synced(void)
 	close(b);
 	close(w);
 	close(buffer);
-	for (i = 0; i < 40 && !count_events("sherd_release", N * page); i++)
+	for (i = 0; i < 40 && !trace_count("sherd_release", N * page); i++)
 		usleep(50000);
-	put_in(TRACING "events/sherd/enable", "0");
-	CHECK_EQ(count_events("sherd_pin", N * page), 1);
-	CHECK_EQ(count_events("sherd_map", 4 * page), 2);
-	CHECK_EQ(count_events("sherd_sync", 0), 1); /* nobody attached yet */
-	CHECK_EQ(count_events("sherd_sync", 4 * page), 1); /* one device */
-	CHECK_EQ(count_events("sherd_sync", 8 * page), 2); /* two */
-	CHECK_EQ(count_events("sherd_release", N * page), 1);
+	trace_stop(events);
+	CHECK_EQ(trace_count("sherd_pin", N * page), 1);
+	CHECK_EQ(trace_count("sherd_map", 4 * page), 2);
+	CHECK_EQ(trace_count("sherd_sync", 0), 1); /* nobody attached yet */
+	CHECK_EQ(trace_count("sherd_sync", 4 * page), 1); /* one device */
+	CHECK_EQ(trace_count("sherd_sync", 8 * page), 2); /* two */
+	CHECK_EQ(trace_count("sherd_release", N * page), 1);
 }
 
 static volatile bool stop;
@@ -299,6 +273,35 @@ static void bounced(void)
 	CHECK_EQ(sync_window(w, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ), 0);
 }
 
+/* The DMA API has work to do for this device: detaching amid that leaves nobody behind. */
+static void detached_during_sync(void)
+{
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer, w, dev, i;
+	pthread_t threads[4];
+
+	buffer = pin(fd, 0, N * page, SHERD_PIN_ALLOW_BOUNCE);
+	CHECK(buffer >= 0);
+	w = window(buffer, 0, N * page);
+	dev = importer(w, IMPORTER_BOTH, 32);
+	CHECK(dev >= 0);
+	if (!info(buffer).bounced)
+		printf("# nothing is bounced in this guest\n");
+	close(dev);
+	stop = false;
+	for (i = 0; i < 4; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, sync_all_the_time, &w), 0);
+	for (i = 0; i < 200; i++) {
+		dev = importer(w, IMPORTER_BOTH, 32);
+		CHECK(dev >= 0);
+		close(dev);
+	}
+	stop = true;
+	for (i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_EQ(info(buffer).mappings, 0);
+	CHECK_EQ(info(buffer).bounced, 0);
+}
+
 const struct test window_tests[] = {
 	{ "a read-only window is never mapped for writing (invariant 6)", read_only, 0 },
 	{ "a read-only window is not mapped for writing through another driver (invariant 6)",
@@ -315,5 +318,7 @@ const struct test window_tests[] = {
 	  device_reads_file, 0 },
 	{ "a device that needs bounce buffers is refused, or allowed and synced (invariant 5)", bounced,
 	  0 },
+	{ "a device with bounce buffers detaches while four threads SYNC (invariant 7)",
+	  detached_during_sync, 0 },
 	{ 0 }
 };
