@@ -152,6 +152,8 @@ static void run(const struct test *t, bool long_ones)
 
 	if (t->is_long && !long_ones)
 		return;
+	if (option("sherd.only=") && !strstr(t->name, option("sherd.only=")))
+		return;
 	fflush(stdout);
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	pid = fork();
@@ -318,6 +320,23 @@ double now(void)
 	return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
+char *option(const char *key)
+{
+	static char line[4096], value[64];
+	FILE *f = fopen("/proc/cmdline", "r");
+	char *p = NULL;
+
+	if (f && fgets(line, sizeof(line), f))
+		p = strstr(line, key);
+	if (f)
+		fclose(f);
+	if (!p)
+		return NULL;
+	snprintf(value, sizeof(value), "%.63s", p + strlen(key));
+	value[strcspn(value, " \n")] = '\0';
+	return value;
+}
+
 int count_fds(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -403,25 +422,12 @@ static void mount_disks(void)
 		printf("# overlay: %s\n", strerror(errno));
 }
 
-static const char *command_line(void)
-{
-	static char line[4096];
-	FILE *f = fopen("/proc/cmdline", "r");
-
-	if (!f)
-		return "";
-	if (!fgets(line, sizeof(line), f))
-		line[0] = '\0';
-	fclose(f);
-	return line;
-}
-
 static void run_all(void)
 {
 	static const struct test *const all[] = { abi_tests,	source_tests, seal_tests,   life_tests,
 						  charge_tests, window_tests, kill_tests,   net_tests,
 						  cma_tests,	race_tests,   fuzz_tests,   time_tests };
-	bool long_ones = strstr(command_line(), "sherd.long");
+	bool long_ones = option("sherd.long");
 	const struct test *t;
 	size_t i;
 
@@ -445,8 +451,8 @@ int main(int argc, char **argv)
 	mount_disks();
 	if (access("/dev/sherd", F_OK)) {
 		printf("Bail out! no /dev/sherd\n");
-	} else if (strstr(command_line(), "sherd.script=")) {
-		all_good = !run_on_host(command_line());
+	} else if (option("sherd.script=")) {
+		all_good = !run_on_host();
 	} else {
 		chmod("/dev/sherd", 0666);
 		run_all();

@@ -72,6 +72,7 @@ void *map(int fd, size_t bytes, int prot, int flags);
 bool mounted(const char *dir);
 
 long vm_pin(void); /* pages, of this process */
+char *option(const char *key); /* what follows it on the kernel's command line, or NULL */
 int count_fds(void);
 double now(void); /* seconds */
 long number_in(const char *path, const char *key);
@@ -81,10 +82,16 @@ int vgem_open(void);
 int vgem_import(int drm, int dmabuf, uint32_t *handle);
 int vgem_close(int drm, uint32_t handle);
 
+/*
+ * A device that has the buffer's window mapped until the descriptor is closed: vgem's or, where vgem does
+ * not map what it imports (since 6.16), edu's. Where there is neither the test is skipped.
+ */
+int attach(int buffer, int dmabuf);
+
 /* In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255. */
 int as_user(uid_t uid, uint64_t memlock, int (*fn)(void));
 
 /* Instead of the tests: the script that the kernel's command line names, on the host's file system. */
-int run_on_host(const char *command_line);
+int run_on_host(void);
 
 #endif

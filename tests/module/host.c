@@ -45,14 +45,18 @@ static char *word_of(const char *line, const char *key)
 	return at ? strndup(at + strlen(key), strcspn(at + strlen(key), " \n")) : strdup("");
 }
 
-int run_on_host(const char *command_line)
+int run_on_host(void)
 {
-	char *script = word_of(command_line, "sherd.script="), *command = word_of(command_line, "sherd.command=");
+	char line[4096] = "", *script, *command;
+	FILE *f = fopen("/proc/cmdline", "r");
 	int status = -1;
 	pid_t pid;
 
-	if (!take_root())
+	if (!f || !fgets(line, sizeof(line), f) || !take_root())
 		return 0;
+	fclose(f);
+	script = word_of(line, "sherd.script=");
+	command = word_of(line, "sherd.command=");
 	printf("# %s %s\n", script, command);
 	pid = fork();
 	if (!pid) {

@@ -274,11 +274,10 @@ static void close_on_exec(void)
 
 static void numbers(void)
 {
-	int fd = memfd(0, 8 * page, F_SEAL_SHRINK), buffer, w, drm = vgem_open();
+	int fd = memfd(0, 8 * page, F_SEAL_SHRINK), buffer, w, device;
 	struct sherd_pin p = { .size = sizeof(p), .fd = fd, .length = 8 * page };
 	struct sherd_info i;
 	char path[64];
-	uint32_t handle;
 
 	buffer = pin_arg(&p);
 	CHECK(buffer >= 0);
@@ -291,12 +290,10 @@ static void numbers(void)
 	CHECK_EQ(i.exports + i.mappings + i.bounced + i.state + i.__reserved, 0);
 	w = window(buffer, page, 2 * page);
 	CHECK_EQ(info(buffer).exports, 1);
-	if (drm >= 0) {
-		CHECK_EQ(vgem_import(drm, w, &handle), 0);
-		CHECK_EQ(info(buffer).mappings, 1);
-		CHECK_EQ(vgem_close(drm, handle), 0);
-		CHECK_EQ(info(buffer).mappings, 0);
-	}
+	device = attach(buffer, w);
+	CHECK_EQ(info(buffer).mappings, 1);
+	close(device);
+	CHECK_EQ(info(buffer).mappings, 0);
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", buffer);
 	CHECK_EQ(number_in(path, "sherd-pages:"), 8);
 	CHECK_EQ(number_in(path, "sherd-exports:"), 1);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Random sequences of requests, closes, maps and file operations. Nothing is expected of any of them
- * but what the leak oracle and the kernel's log say afterwards. The seed is printed; SHERD_GUEST_SEED=N
- * check ... repeats a run, or of several threads at least what each of them does.
+ * but what the leak oracle and the kernel's log say afterwards. The seed is printed; check --seed N
+ * repeats a run, or of several threads at least what each of them does.
  */
 #include <linux/dma-buf.h>
 #include <pthread.h>
@@ -141,8 +141,8 @@ static void fuzz(int seconds, int threads)
 	pthread_t thread[4];
 	int i;
 
-	if (number_in("/proc/cmdline", "sherd.seed=") >= 0)
-		seeds[0] = number_in("/proc/cmdline", "sherd.seed=");
+	if (option("sherd.seed="))
+		seeds[0] = strtoull(option("sherd.seed="), NULL, 10);
 	printf("# seed %llu\n", (unsigned long long)seeds[0]);
 	for (i = 0; i < SLOTS; i++)
 		slots[i] = -1;

@@ -28,24 +28,19 @@ static void order_of(int i, int n, int order[])
 static void close_orders(void)
 {
 	struct sherd_pin p = { .size = sizeof(p), .length = N * page };
-	int fds[5], order[5], kinds, orders, i, k;
-	uint32_t handle;
+	int fds[5], order[5], i, k;
 	uint8_t *seen;
 
-	fds[4] = vgem_open();
-	kinds = fds[4] >= 0 ? 5 : 4;
-	orders = kinds == 5 ? 120 : 24;
-	for (i = 0; i < orders; i++) {
-		order_of(i, kinds, order);
+	for (i = 0; i < 120; i++) {
+		order_of(i, 5, order);
 		fds[0] = sherd_open();
 		fds[1] = p.fd = memfd(0, N * page, F_SEAL_SHRINK);
 		CHECK_EQ(ioctl(fds[0], SHERD_PIN, &p), 0);
 		fds[2] = p.buffer;
 		fds[3] = window(fds[2], 0, N * page);
-		if (kinds == 5)
-			CHECK_EQ(vgem_import(fds[4], fds[3], &handle), 0);
+		fds[4] = attach(fds[2], fds[3]);
 		seen = map(fds[3], N * page, PROT_READ, MAP_SHARED);
-		for (k = 0; k < kinds; k++) {
+		for (k = 0; k < 5; k++) {
 			CHECK_EQ(vm_pin(), N);
 			close(fds[order[k]]);
 			CHECK_EQ(seen[k * page], pattern(k, 0));
@@ -55,7 +50,6 @@ static void close_orders(void)
 		CHECK_EQ(vm_pin(), N);
 		munmap(seen, N * page);
 		CHECK_EQ(vm_pin(), 0);
-		fds[4] = vgem_open();
 	}
 }
 
@@ -175,21 +169,17 @@ static void unload_while_alive(void)
 /* A driver that has a window attached needs the module, whatever else is closed. */
 static void unload_while_attached(void)
 {
-	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), w, drm;
-	uint32_t handle;
+	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), w, device;
 
 	CHECK(buffer >= 0);
-	drm = vgem_open();
-	if (drm < 0)
-		test_skip("no vgem in this guest");
 	w = window(buffer, 0, N * page);
-	CHECK_EQ(vgem_import(drm, w, &handle), 0);
+	device = attach(buffer, w);
 	close(buffer);
 	close(w);
 	close(fd);
 	CHECK_EQ(vm_pin(), N);
 	CHECK(syscall(SYS_delete_module, "sherd", O_NONBLOCK) && errno == EWOULDBLOCK);
-	CHECK_EQ(vgem_close(drm, handle), 0);
+	close(device);
 }
 
 /* A buffer in a message that nobody has read yet, and that nobody will. */

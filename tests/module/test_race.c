@@ -49,6 +49,8 @@ static bool is_pattern_or_hole(const uint8_t *seen)
 static void pin_against(const char *how, bool by_address)
 {
 	uint8_t *data = malloc(N * page), *seen;
+	/* A page that is on its way cannot leave memory that is kept for drivers. */
+	int busy = number_in("/proc/meminfo", "CmaTotal:") > 0 ? -ENOMEM : 0;
 	int buffer, w, good = 0, refused = 0;
 	pthread_t other;
 	double start = now();
@@ -63,7 +65,7 @@ static void pin_against(const char *how, bool by_address)
 		buffer = by_address ? pin_at(race.fd, race.at, N * page, SHERD_PIN_READ_ONLY) :
 				      pin(race.fd, 0, N * page, SHERD_PIN_READ_ONLY);
 		if (buffer < 0) {
-			CHECK(buffer == -EINVAL || buffer == -EFAULT);
+			CHECK(buffer == -EINVAL || buffer == -EFAULT || buffer == busy);
 			refused++;
 		} else {
 			w = window(buffer, 0, N * page);

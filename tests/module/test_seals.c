@@ -263,7 +263,7 @@ static struct race {
 	int fd;
 	long rounds;
 	_Atomic long started, sealed;
-	unsigned int delay;
+	int delay;
 } race;
 
 static void wait_for(_Atomic long *number, long value)
@@ -276,9 +276,9 @@ static void wait_for(_Atomic long *number, long value)
 	}
 }
 
-static void delay(unsigned int turns)
+static void delay(int turns)
 {
-	volatile unsigned int i;
+	volatile int i;
 
 	for (i = 0; i < turns; i++)
 		;
@@ -291,6 +291,8 @@ static void *sealer(void *arg)
 	(void)arg;
 	for (i = 1; i <= race.rounds; i++) {
 		wait_for(&race.started, i);
+		if (race.fd < 0)
+			break;
 		delay(race.delay);
 		fcntl(race.fd, F_ADD_SEALS, F_SEAL_WRITE);
 		race.sealed = i;
@@ -302,21 +304,23 @@ static void *sealer(void *arg)
  * Never both: a buffer that devices may write, and a file sealed against writing. The seal may come
  * as soon as the buffer is closed, which is at once: the kernel waits a while for pins to go.
  */
-static void seal_race(long rounds)
+static void seal_race(long rounds, double seconds)
 {
+	double start = now();
 	long i, pinned = 0;
-	unsigned int most = 1 << 10;
+	int lead = 0;
 	pthread_t other;
 	int buffer;
 
 	race.rounds = rounds;
 	CHECK_EQ(pthread_create(&other, NULL, sealer, NULL), 0);
-	for (i = 1; i <= rounds; i++) {
+	for (i = 1; i <= rounds && now() < start + seconds; i++) {
 		race.fd = memfd_create("race", MFD_ALLOW_SEALING);
 		CHECK_EQ(ftruncate(race.fd, page), 0);
 		CHECK_EQ(fcntl(race.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-		race.delay = (unsigned int)(i * 2654435761u) % most;
+		race.delay = lead + (int)((i * 2654435761u >> 8) % 64);
 		race.started = i;
+		delay(-lead);
 		buffer = pin(race.fd, 0, page, 0);
 		if (buffer >= 0) {
 			if (fcntl(race.fd, F_GET_SEALS) & F_SEAL_WRITE)
@@ -326,24 +330,26 @@ static void seal_race(long rounds)
 		} else {
 			CHECK(buffer == -EPERM || buffer == -EFAULT);
 		}
-		/* About every eighth time the pin shall win: then the seal costs a sleep. */
-		most = buffer >= 0 ? most - most / 8 : most + most / 64 + 1;
+		/* Now and then the pin shall win, but not often: the seal sleeps then. */
+		lead += buffer >= 0 ? -abs(lead) / 8 - 64 : abs(lead) / 256 + 2;
 		wait_for(&race.sealed, i);
 		close(race.fd);
 	}
+	race.fd = -1;
+	race.started = i;
 	pthread_join(other, NULL);
-	printf("# pinned %ld times of %ld\n", pinned, rounds);
-	CHECK(pinned > rounds / 100 && pinned < rounds);
+	printf("# %ld races, of which the pin won %ld\n", i - 1, pinned);
+	CHECK(pinned && pinned < i - 1);
 }
 
 static void seal_race_short(void)
 {
-	seal_race(1000);
+	seal_race(1000, 10);
 }
 
 static void seal_race_long(void)
 {
-	seal_race(100000);
+	seal_race(100000, 420);
 }
 
 const struct test seal_tests[] = {
@@ -360,7 +366,9 @@ const struct test seal_tests[] = {
 	{ "a failed immutable pin lets writers in again (invariant 4)", denial_undone, 0 },
 	{ "only who may write a file may keep others from writing it", stranger_cannot_deny, 0 },
 	{ "a file with fs-verity is immutable without denying anybody", verity, 0 },
-	{ "no memfd is both pinned for writing and sealed against it: 1,000 races", seal_race_short, 0 },
-	{ "no memfd is both pinned for writing and sealed against it: 100,000 races", seal_race_long, 1 },
+	{ "no memfd is both pinned for writing and sealed against it: up to 1,000 races", seal_race_short,
+	  0 },
+	{ "no memfd is both pinned for writing and sealed against it: up to 100,000 races",
+	  seal_race_long, 1 },
 	{ 0 }
 };

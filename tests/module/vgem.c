@@ -3,6 +3,7 @@
 #include <linux/dma-buf.h>
 
 #include "guest.h"
+#include "importer.h"
 
 /* Of <drm/drm.h>, which not every machine has. */
 struct drm_prime_handle {
@@ -46,6 +47,26 @@ int vgem_close(int drm, uint32_t handle)
 	struct drm_gem_close arg = { .handle = handle };
 
 	return ioctl(drm, DRM_IOCTL_GEM_CLOSE, &arg) ? -errno : 0;
+}
+
+int attach(int buffer, int dmabuf)
+{
+	struct importer_attach arg = { .fd = dmabuf, .dir = IMPORTER_BOTH, .bits = 64 };
+	uint32_t mappings = info(buffer).mappings, handle;
+	int drm = vgem_open(), edu;
+
+	if (drm >= 0) {
+		CHECK_EQ(vgem_import(drm, dmabuf, &handle), 0);
+		if (info(buffer).mappings == mappings + 1)
+			return drm;
+		close(drm);
+	}
+	edu = open("/dev/importer", O_RDWR | O_CLOEXEC);
+	if (edu < 0)
+		test_skip("no device in this guest that maps windows");
+	CHECK_EQ(ioctl(edu, IMPORTER_ATTACH, &arg), 0);
+	CHECK_EQ(info(buffer).mappings, mappings + 1);
+	return edu;
 }
 
 int sync_window(int dmabuf, uint64_t flags)

@@ -89,7 +89,8 @@
  *              that left the file in the meantime
  * EMFILE       no free descriptor (ENFILE: in the whole system)
  * ENOBUFS      RLIMIT_MEMLOCK
- * ENOMEM       memory
+ * ENOMEM       memory; or pages lie where none may be pinned for long (CMA, ZONE_MOVABLE) and
+ *              are too busy to be moved: try again
  * ENOTTY       no such request on this descriptor
  * ENXIO        while attaching: the device reaches these pages through a bounce buffer only
  * EOPNOTSUPP   unknown flag
