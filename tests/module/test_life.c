@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Lives of devices, sources, buffers and windows: orders of closing, fork, exec, unloading. */
 #include <signal.h>
-#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -225,12 +225,13 @@ static void use_for_ever(void)
 	int fd = memfd(0, N * page, F_SEAL_SHRINK), dev, w;
 	uint8_t *seen;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;) {
 		struct sherd_pin p = { .size = sizeof(p), .fd = fd, .length = N * page };
 
 		dev = open("/dev/sherd", O_RDWR | O_CLOEXEC);
 		if (dev < 0) {
-			sched_yield();
+			usleep(500);
 			continue;
 		}
 		if (ioctl(dev, SHERD_PIN, &p))
