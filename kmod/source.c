@@ -23,7 +23,8 @@
 #include "buffer.h"
 #include "source.h"
 
-#define PIECE SZ_16M
+/* What is mapped at once: any huge page of shared memory fits, and it is unmapped in no time. */
+#define PIECE max_t(u64, SZ_16M, PMD_SIZE)
 
 static int memfd_seals(struct file *file, unsigned int *seals)
 {
