@@ -46,21 +46,29 @@ static void put(int fd)
 		close(old);
 }
 
+/* Other threads may seal and cut it at once: nothing here has to succeed. */
 static int new_source(void)
 {
+	static const char zeros[1 << 17];
 	char path[64];
 	int fd;
 
-	if (rnd(3) == 0) {
-		fd = file_in(rnd(2) && mounted("/ext4") ? "/ext4" : "/tmp", N * page, path);
-		if (rnd(4) == 0) {
-			close(fd);
-			fd = open(path, O_RDWR | O_CLOEXEC);
-		}
-		unlink(path);
+	if (rnd(3)) {
+		fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		write(fd, zeros, N * page);
+		fcntl(fd, F_ADD_SEALS, rnd(4) ? F_SEAL_SHRINK : rnd(16) & ~F_SEAL_SEAL);
 		return fd;
 	}
-	return memfd(0, N * page, rnd(4) ? F_SEAL_SHRINK : rnd(16) & ~F_SEAL_SEAL);
+	snprintf(path, sizeof(path), "%s/fuzz-XXXXXX",
+		 rnd(2) && mounted("/ext4") ? "/ext4" : "/tmp");
+	fd = mkostemp(path, O_CLOEXEC);
+	write(fd, zeros, N * page);
+	if (rnd(4)) {
+		close(fd);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	unlink(path);
+	return fd;
 }
 
 static void step(int dev)
