@@ -35,10 +35,14 @@ for kdir in /lib/modules/*/build "${SHERD_BUILD_PLAIN:-build}"/module/kernels/*-
 	[[ -e $kdir/Makefile && $(uname -m) == x86_64 ]] || continue
 	release=$(basename "$(realpath "$kdir")")
 	release=${release#linux-headers-}
-	rm -rf "$tmp/src"
-	mkdir "$tmp/src"
-	cp -rp Kbuild kmod uapi "$tmp/src/"
-	make -s -C "$kdir" CC="${CC:-gcc}" M="$tmp/src" W=1 $sparse modules >"$tmp/log" 2>&1
+	# A kernel that is newer than this machine was fetched with the tools that it wants.
+	kernel=${kdir%/usr/src/*}
+	src=$tmp/src make="make CC=${CC:-gcc} $sparse"
+	[[ ! -e $kernel/make ]] || src=$kernel/tmp/src make=$kernel/make
+	rm -rf "$src"
+	mkdir "$src"
+	cp -rp Kbuild kmod uapi "$src/"
+	$make -s -C "$kdir" M="$src" W=1 modules >"$tmp/log" 2>&1
 	rc=$?
 	# What is missing to make BTF, or to match the compiler to the letter, is no fault of the module.
 	grep -vE 'BTF|pahole|The kernel was built with|You are using|compiler differs' "$tmp/log" >"$tmp/rest"
