@@ -20,7 +20,7 @@ static const char about[] =
 	"Tries what sherd could use here, one thing after the other, and says of each whether it works, "
 	"and if not, why and what helps: what can hold weights in memory and share them with a GPU "
 	"or a network card, in what pages activations lie, how each OpenCL device reads weights, and "
-	"which DRM render nodes take our dma-bufs. Nothing is changed.\n"
+	"which DRM render nodes take our dma-bufs. What it pins is let go at once.\n"
 	"\n"
 	"  sherd doctor\n"
 	"  sherd doctor --json | jq '.opencl'";
@@ -162,9 +162,9 @@ static void add_limit(struct doctor *d, int which, const char *name, const char 
 static void look_at_limits(struct doctor *d)
 {
 	add(d, "limits", true, "memory", "%s can be had; what is pinned or locked without being asked for "
-	    "takes three quarters of that at most", tool_bytes(sherd_memory_available()));
-	add_limit(d, RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", "pinned or locked memory for this user, without "
-		  "CAP_IPC_LOCK", true);
+	    "takes three quarters of that at most", tool_bytes(sherd_region_room()));
+	add_limit(d, RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", "memory pinned by this user, or locked by a "
+		  "process, without CAP_IPC_LOCK", true);
 	add_limit(d, RLIMIT_NOFILE, "RLIMIT_NOFILE", "open files, of which each dma-buf is one", false);
 }
 
@@ -282,8 +282,12 @@ static int examine(struct doctor *d)
 	struct sherd_error err;
 	int rc = TOOL_OK;
 
-	if (sherd_sample_open(&d->sample, SAMPLE_BYTES, &err))
-		return tool_fail(&tool_doctor, &err);
+	/* with a full disk there is still something to say about all the rest */
+	if (sherd_sample_open(&d->sample, SAMPLE_BYTES, false, &err)) {
+		add(d, "weights", false, "a file", "%s", err.msg);
+		if (sherd_sample_open(&d->sample, SAMPLE_BYTES, true, &err))
+			return tool_fail(&tool_doctor, &err);
+	}
 	if (sherd_region_open(&d->held, &d->sample, NULL, &err))
 		return tool_fail(&tool_doctor, &err);
 	try_weights(d);

@@ -7,22 +7,24 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include "device/import.h"
+#include "device/import_look.h"
 
-/* A window, its buffer, and the parts [first, end) that are sub-buffers of it. */
+/* Pages, their buffer, and the parts [first, end) that are sub-buffers of it. */
 struct sherd_import_window {
-	struct sherd_window window;
+	struct sherd_window window; /* its fd is ours until a driver takes it over */
 	cl_mem mem;
 	int first, end;
 	bool acquired;
 };
 
 #define MAX_WINDOW ((size_t)256 << 20)
+#define END_BYTES  64 /* of a part's two ends that are looked at */
 
 typedef CL_API_ENTRY cl_mem(CL_API_CALL *import_arm_fn)(cl_context, cl_mem_flags,
-							const cl_import_properties_arm *, void *, size_t,
-							cl_int *);
-typedef CL_API_ENTRY cl_mem(CL_API_CALL *create_fn)(cl_context, const cl_mem_properties *, cl_mem_flags,
-						    size_t, void *, cl_int *);
+							const cl_import_properties_arm *, void *,
+							size_t, cl_int *);
+typedef CL_API_ENTRY cl_mem(CL_API_CALL *create_fn)(cl_context, const cl_mem_properties *,
+						    cl_mem_flags, size_t, void *, cl_int *);
 
 static const struct {
 	const char *word, *name, *extension;
@@ -65,6 +67,11 @@ static void *extension_function(const struct sherd_device *dev, const char *name
 	return clGetExtensionFunctionAddressForPlatform(dev->platform, name);
 }
 
+static import_arm_fn import_arm(const struct sherd_device *dev)
+{
+	return (import_arm_fn)extension_function(dev, "clImportMemoryARM");
+}
+
 /* Not linked to: libOpenCL may be a vendor's, and older than OpenCL 3.0. */
 static create_fn create_with_properties(void)
 {
@@ -84,11 +91,18 @@ const char *sherd_import_lacks(const struct sherd_device *dev, enum sherd_import
 		       way == SHERD_IMPORT_DMA_BUF_ARM ? "no cl_arm_import_memory_dma_buf" :
 							 "no cl_arm_import_memory_host";
 	if (way != SHERD_IMPORT_DMA_BUF_KHR)
-		return extension_function(dev, "clImportMemoryARM") ? NULL : "no clImportMemoryARM()";
+		return import_arm(dev) ? NULL : "no clImportMemoryARM()";
 	if (!create_with_properties())
 		return "no clCreateBufferWithProperties(): libOpenCL is older than 3.0";
-	return extension_function(dev, "clEnqueueAcquireExternalMemObjectsKHR") ?
-		       NULL : "no clEnqueueAcquireExternalMemObjectsKHR()";
+	if (!extension_function(dev, "clEnqueueAcquireExternalMemObjectsKHR") ||
+	    !extension_function(dev, "clEnqueueReleaseExternalMemObjectsKHR"))
+		return "no clEnqueueAcquireExternalMemObjectsKHR()";
+	return NULL;
+}
+
+static cl_mem_flags access_flags(const struct sherd_import *im)
+{
+	return im->writable ? CL_MEM_READ_WRITE : CL_MEM_READ_ONLY;
 }
 
 /* ------------------------------------------------------- each part by itself */
@@ -102,30 +116,16 @@ static void release_parts(struct sherd_import *im, int first, int end)
 	}
 }
 
-static cl_mem import_host(const struct sherd_import *im, const struct sherd_part *p, cl_int *code)
+static int make_buffers(struct sherd_import *im, struct sherd_error *err)
 {
-	const cl_import_properties_arm props[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_HOST_ARM, 0 };
-	import_arm_fn import = (import_arm_fn)extension_function(im->dev, "clImportMemoryARM");
-
-	return import(im->dev->context, CL_MEM_READ_ONLY, props, (void *)p->data, p->size, code);
-}
-
-static cl_mem make_buffer(const struct sherd_import *im, const struct sherd_part *p, cl_int *code)
-{
-	cl_mem_flags how = im->way == SHERD_IMPORT_IN_PLACE ? CL_MEM_USE_HOST_PTR : CL_MEM_COPY_HOST_PTR;
-
-	if (im->way == SHERD_IMPORT_HOST_ARM)
-		return import_host(im, p, code);
-	return clCreateBuffer(im->dev->context, CL_MEM_READ_ONLY | how, p->size, (void *)p->data, code);
-}
-
-static int import_parts(struct sherd_import *im, struct sherd_error *err)
-{
+	cl_mem_flags how = im->way == SHERD_IMPORT_IN_PLACE ? CL_MEM_USE_HOST_PTR :
+							      CL_MEM_COPY_HOST_PTR;
 	struct sherd_part *p;
 	cl_int code;
 
 	for (p = im->parts; p < im->parts + im->n_parts; p++) {
-		p->mem = make_buffer(im, p, &code);
+		p->mem = clCreateBuffer(im->dev->context, access_flags(im) | how, p->size,
+					(void *)p->data, &code);
 		if (code) {
 			p->mem = NULL;
 			release_parts(im, 0, im->n_parts);
@@ -138,111 +138,131 @@ static int import_parts(struct sherd_import *im, struct sherd_error *err)
 
 /* ------------------------------------------------------------- by windows */
 
-static cl_mem import_fd(const struct sherd_import *im, const struct sherd_window *w, cl_int *code)
+static cl_mem import_khr(const struct sherd_import *im, struct sherd_window *w, cl_int *code)
 {
-	const cl_import_properties_arm arm[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_DMA_BUF_ARM, 0 };
-	const cl_mem_properties khr[] = { CL_EXTERNAL_MEMORY_HANDLE_DMA_BUF_KHR,
-					  (cl_mem_properties)w->fd, 0 };
-	import_arm_fn import;
-	int fd = w->fd;
+	const cl_mem_properties props[] = { CL_EXTERNAL_MEMORY_HANDLE_DMA_BUF_KHR,
+					    (cl_mem_properties)w->fd, 0 };
+	cl_mem mem = create_with_properties()(im->dev->context, props, access_flags(im), w->length,
+					      NULL, code);
 
-	if (im->way == SHERD_IMPORT_DMA_BUF_KHR)
-		return create_with_properties()(im->dev->context, khr, CL_MEM_READ_ONLY, w->length, NULL,
-						code);
-	import = (import_arm_fn)extension_function(im->dev, "clImportMemoryARM");
-	return import(im->dev->context, CL_MEM_READ_ONLY, arm, &fd, w->length, code);
+	if (!*code)
+		w->fd = -1; /* the driver's from now on, which closes it */
+	return mem;
 }
 
-/* From here until release the device owns it; only the Khronos extension has this. */
-static int acquire(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err)
+static cl_mem import_pages(const struct sherd_import *im, struct sherd_window *w, cl_int *code)
+{
+	const cl_import_properties_arm dma_buf[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_DMA_BUF_ARM, 0 };
+	const cl_import_properties_arm host[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_HOST_ARM, 0 };
+
+	if (im->way == SHERD_IMPORT_DMA_BUF_KHR)
+		return import_khr(im, w, code);
+	if (im->way == SHERD_IMPORT_DMA_BUF_ARM)
+		return import_arm(im->dev)(im->dev->context, access_flags(im), dma_buf, &w->fd,
+					   w->length, code);
+	return import_arm(im->dev)(im->dev->context, access_flags(im), host, w->data, w->length, code);
+}
+
+/* Between the two the device owns a window; only the Khronos extension has this. */
+static int hand_over(struct sherd_import *im, struct sherd_import_window *w, bool acquire,
+		     struct sherd_error *err)
 {
 	clEnqueueAcquireExternalMemObjectsKHR_fn enqueue;
 	cl_int code;
 
-	if (im->way != SHERD_IMPORT_DMA_BUF_KHR)
+	if (im->way != SHERD_IMPORT_DMA_BUF_KHR || w->acquired == acquire)
 		return 0;
+	/* both functions have one type */
 	enqueue = (clEnqueueAcquireExternalMemObjectsKHR_fn)extension_function(
-		im->dev, "clEnqueueAcquireExternalMemObjectsKHR");
+		im->dev, acquire ? "clEnqueueAcquireExternalMemObjectsKHR" :
+				   "clEnqueueReleaseExternalMemObjectsKHR");
 	code = enqueue(im->dev->queue, 1, &w->mem, 0, NULL, NULL);
 	if (code)
-		return sherd_fail_cl(err, code, "%s does not acquire a dma-buf", im->dev->info.name);
-	w->acquired = true;
+		return sherd_fail_cl(err, code, "%s does not %s a dma-buf", im->dev->info.name,
+				     acquire ? "acquire" : "release");
+	w->acquired = acquire;
 	return 0;
 }
 
-static void release(struct sherd_import *im, struct sherd_import_window *w)
+int sherd_import_acquire(struct sherd_import *im, struct sherd_error *err)
 {
-	clEnqueueReleaseExternalMemObjectsKHR_fn enqueue;
+	int rc = 0;
 
-	if (!w->acquired)
-		return;
-	enqueue = (clEnqueueReleaseExternalMemObjectsKHR_fn)extension_function(
-		im->dev, "clEnqueueReleaseExternalMemObjectsKHR");
-	if (enqueue && !enqueue(im->dev->queue, 1, &w->mem, 0, NULL, NULL))
-		clFinish(im->dev->queue);
-	w->acquired = false;
+	for (int i = 0; i < im->n_windows && !rc; i++)
+		rc = hand_over(im, &im->windows[i], true, err);
+	return rc;
+}
+
+int sherd_import_release(struct sherd_import *im, struct sherd_error *err)
+{
+	bool any = false;
+	int rc = 0;
+
+	for (int i = 0; i < im->n_windows && !rc; i++) {
+		any |= im->windows[i].acquired;
+		rc = hand_over(im, &im->windows[i], false, err);
+	}
+	if (any && !rc && clFinish(im->dev->queue))
+		return sherd_fail(err, -EIO, "%s does not finish", im->dev->info.name);
+	return rc;
 }
 
 /* The device's view of a part's two ends is the mapping's. */
-static int check_part(struct sherd_import *im, const struct sherd_part *p, struct sherd_error *err)
+static int check_part(struct sherd_import *im, struct sherd_look *look, const struct sherd_part *p,
+		      struct sherd_error *err)
 {
-	size_t n = MIN(p->size, 64), at[] = { 0, p->size - n };
-	uint8_t seen[64];
-	cl_int code;
+	size_t n = MIN(p->size, END_BYTES), at[] = { 0, p->size - n };
+	uint8_t seen[END_BYTES];
+	int rc = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(at) && !rc; i++) {
 		memset(seen, ~((const uint8_t *)p->data)[at[i]], n);
-		code = clEnqueueReadBuffer(im->dev->queue, p->mem, CL_TRUE, at[i], n, seen, 0, NULL, NULL);
-		if (code)
-			return sherd_fail_cl(err, code, "%s can't read an imported dma-buf",
-					     im->dev->info.name);
-		if (memcmp(seen, (const uint8_t *)p->data + at[i], n))
-			return sherd_fail(err, -EBADE, "%s shows other bytes than the dma-buf has",
-					  im->dev->info.name);
-	}
-	return 0;
-}
-
-static int cut_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err)
-{
-	struct sherd_part *p;
-	cl_int code;
-	int i, rc = 0;
-
-	for (i = w->first; i < w->end && !rc; i++) {
-		p = &im->parts[i];
-		cl_buffer_region r = { (size_t)((const uint8_t *)p->data - (uint8_t *)w->window.data),
-				       p->size };
-
-		p->mem = clCreateSubBuffer(w->mem, CL_MEM_READ_ONLY, CL_BUFFER_CREATE_TYPE_REGION, &r,
-					   &code);
-		if (code) {
-			p->mem = NULL;
-			return sherd_fail_cl(err, code, "%s does not cut an imported dma-buf at byte %zu",
-					     im->dev->info.name, r.origin);
-		}
-		if (i == w->first || i == w->end - 1)
-			rc = check_part(im, p, err);
+		rc = sherd_look_at(look, p->mem, at[i], n, seen, err);
+		if (!rc && memcmp(seen, (const uint8_t *)p->data + at[i], n))
+			rc = sherd_fail(err, -EBADE, "%s shows other bytes than were imported",
+					im->dev->info.name);
 	}
 	return rc;
 }
 
-static int import_window(struct sherd_import *im, struct sherd_import_window *w,
-			 struct sherd_region *region, size_t offset, size_t length, struct sherd_error *err)
+static int cut_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
+		      struct sherd_error *err)
 {
 	cl_int code;
-	int rc = sherd_window_open(&w->window, region, offset, length, err);
+	int i, rc = 0;
 
-	if (rc)
-		return rc;
-	w->mem = import_fd(im, &w->window, &code);
+	for (i = w->first; i < w->end && !rc; i++) {
+		struct sherd_part *p = &im->parts[i];
+		cl_buffer_region r = { (size_t)((const uint8_t *)p->data - (uint8_t *)w->window.data),
+				       p->size };
+
+		p->mem = clCreateSubBuffer(w->mem, access_flags(im), CL_BUFFER_CREATE_TYPE_REGION, &r,
+					   &code);
+		if (code) {
+			p->mem = NULL;
+			return sherd_fail_cl(err, code, "%s does not cut an import at byte %zu",
+					     im->dev->info.name, r.origin);
+		}
+		if (i == w->first || i == w->end - 1)
+			rc = check_part(im, look, p, err);
+	}
+	return rc;
+}
+
+static int import_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
+			 struct sherd_error *err)
+{
+	cl_int code;
+	int rc;
+
+	w->mem = import_pages(im, &w->window, &code);
 	if (code) {
 		w->mem = NULL;
-		return sherd_fail_cl(err, code, "%s does not import a dma-buf of %.1f MiB",
-				     im->dev->info.name, length / 1048576.0);
+		return sherd_fail_cl(err, code, "%s does not import %.1f MiB", im->dev->info.name,
+				     w->window.length / 1048576.0);
 	}
-	rc = acquire(im, w, err);
-	return rc ? rc : cut_window(im, w, err);
+	rc = hand_over(im, w, true, err);
+	return rc ? rc : cut_window(im, w, look, err);
 }
 
 static size_t offset_of(const struct sherd_region *region, const struct sherd_part *p)
@@ -254,10 +274,11 @@ static size_t offset_of(const struct sherd_region *region, const struct sherd_pa
 static void plan_window(const struct sherd_import *im, const struct sherd_region *region, int first,
 			int *end, size_t *offset, size_t *length)
 {
-	size_t most = MIN(MIN(region->max_window, im->dev->info.max_alloc), MAX_WINDOW);
-	size_t page = sherd_page_size(), stop;
+	size_t most = MIN(im->dev->info.max_alloc, MAX_WINDOW), page = sherd_page_size(), stop;
 	int i = first;
 
+	if (is_dma_buf(im->way))
+		most = MIN(most, region->max_window);
 	*offset = offset_of(region, &im->parts[i]) / page * page;
 	*length = ROUND_UP(offset_of(region, &im->parts[i]) + im->parts[i].size, page) - *offset;
 	for (i++; i < im->n_parts; i++) {
@@ -269,13 +290,27 @@ static void plan_window(const struct sherd_import *im, const struct sherd_region
 	*end = i;
 }
 
+/* With a dma-buf, if that is the way. */
+static int open_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_region *region,
+		       int first, struct sherd_error *err)
+{
+	size_t offset, length;
+
+	w->first = first;
+	plan_window(im, region, first, &w->end, &offset, &length);
+	if (is_dma_buf(im->way))
+		return sherd_window_open(&w->window, region, offset, length, err);
+	w->window = (struct sherd_window){ .data = region->data + offset, .length = length, .fd = -1 };
+	return 0;
+}
+
 static void release_windows(struct sherd_import *im)
 {
 	struct sherd_import_window *w;
 
+	sherd_import_release(im, NULL);
 	for (w = im->windows; w < im->windows + im->n_windows; w++) {
 		release_parts(im, w->first, w->end);
-		release(im, w);
 		if (w->mem)
 			clReleaseMemObject(w->mem);
 		sherd_window_close(&w->window);
@@ -287,23 +322,28 @@ static void release_windows(struct sherd_import *im)
 
 static int import_windows(struct sherd_import *im, struct sherd_region *region, struct sherd_error *err)
 {
-	size_t offset, length;
-	int i = 0, rc = 0;
+	struct sherd_import_window *w;
+	struct sherd_look look;
+	int i = 0, rc = sherd_look_open(&look, im->dev, err);
 
+	if (rc)
+		return rc;
 	im->windows = sherd_calloc(im->n_parts, sizeof(*im->windows));
 	if (!im->windows)
-		return sherd_fail_oom(err, im->n_parts * sizeof(*im->windows), "dma-bufs");
+		rc = sherd_fail_oom(err, im->n_parts * sizeof(*im->windows), "imports");
 	while (i < im->n_parts && !rc) {
-		struct sherd_import_window *w = &im->windows[im->n_windows++];
-
+		w = &im->windows[im->n_windows++];
 		w->window.fd = -1;
-		w->first = i;
-		plan_window(im, region, i, &w->end, &offset, &length);
+		rc = open_window(im, w, region, i, err);
 		i = w->end;
-		rc = import_window(im, w, region, offset, length, err);
+		if (!rc)
+			rc = import_window(im, w, &look, err);
 	}
+	if (!rc && im->writable) /* a ring's slots go to and fro */
+		rc = sherd_import_release(im, err);
 	if (rc)
 		release_windows(im);
+	sherd_look_close(&look);
 	return rc;
 }
 
@@ -317,9 +357,14 @@ static int check_way(const struct sherd_import *im, enum sherd_import_way way,
 
 	if (lacks)
 		return sherd_fail(err, -EOPNOTSUPP, "%s: %s", im->dev->info.name, lacks);
-	if (is_dma_buf(way) && (!region || !region->max_window))
-		return sherd_fail(err, -EOPNOTSUPP, "there are no dma-bufs: the weights are %s",
-				  region ? region->how : "in no region");
+	if (way == SHERD_IMPORT_COPY && im->writable)
+		return sherd_fail(err, -EOPNOTSUPP, "a copy is nothing that two sides could write");
+	if (!ways[way].extension)
+		return 0;
+	if (!region)
+		return sherd_fail(err, -EOPNOTSUPP, "they lie in no region");
+	if (is_dma_buf(way) && !region->max_window)
+		return sherd_fail(err, -EOPNOTSUPP, "there are no dma-bufs: they are %s", region->how);
 	return 0;
 }
 
@@ -327,7 +372,14 @@ static int take_way(struct sherd_import *im, enum sherd_import_way way, struct s
 		    struct sherd_error *err)
 {
 	im->way = way;
-	return is_dma_buf(way) ? import_windows(im, region, err) : import_parts(im, err);
+	return ways[way].extension ? import_windows(im, region, err) : make_buffers(im, err);
+}
+
+static void start(struct sherd_import *im, struct sherd_device *dev, const struct sherd_region *region,
+		  struct sherd_part *parts, int n_parts)
+{
+	*im = (struct sherd_import){ .dev = dev, .parts = parts, .n_parts = n_parts };
+	im->writable = region && !region->read_only;
 }
 
 int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct sherd_region *region,
@@ -336,7 +388,7 @@ int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct s
 {
 	int rc;
 
-	*im = (struct sherd_import){ .dev = dev, .parts = parts, .n_parts = n_parts };
+	start(im, dev, region, parts, n_parts);
 	rc = check_way(im, way, region, err);
 	return rc ? rc : take_way(im, way, region, err);
 }
@@ -346,7 +398,7 @@ static int try_proven(struct sherd_import *im, const char *device, enum sherd_im
 {
 	int rc = check_way(im, way, region, err);
 
-	if (!rc && device && region && ways[way].extension)
+	if (!rc && device && ways[way].extension)
 		rc = sherd_import_prove(im->dev, device, way, region, err);
 	return rc ? rc : take_way(im, way, region, err);
 }
@@ -357,7 +409,7 @@ int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const c
 {
 	int way = 0, rc;
 
-	*im = (struct sherd_import){ .dev = dev, .parts = parts, .n_parts = n_parts };
+	start(im, dev, region, parts, n_parts);
 	do
 		rc = try_proven(im, device, (enum sherd_import_way)way, region, &im->refused[way]);
 	while (rc && ++way < SHERD_N_IMPORTS);

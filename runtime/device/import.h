@@ -5,12 +5,16 @@
  *
  *   in place   a CPU device reads the mapping (CL_MEM_USE_HOST_PTR)
  *   dma-buf    windows of the region through cl_khr_external_memory_dma_buf or cl_arm_import_memory
- *   host       the mapping's pages, through cl_arm_import_memory
+ *   host       the same windows by their addresses, through cl_arm_import_memory
  *   copy
  *
- * A window holds as many parts as fit, so that a model needs some dozens and not hundreds of them; its
- * first and last bytes are read back through the device, since a driver that takes a window is not yet one
- * that shows the right pages.
+ * A window holds as many parts as fit, so that a model needs some dozens and not hundreds of them. A kernel
+ * looks at its first and last bytes, since a driver that takes a window is not yet one that shows the right
+ * pages.
+ *
+ * Parts of a shard are read-only to the device, which owns them from the import on. Parts of a ring may be
+ * written by both sides: the device has them between sherd_import_acquire() and sherd_import_release(), the
+ * CPU outside. They are never copies.
  */
 #ifndef SHERD_IMPORT_H
 #define SHERD_IMPORT_H
@@ -38,6 +42,7 @@ struct sherd_import {
 	enum sherd_import_way way;
 	struct sherd_error refused[SHERD_N_IMPORTS]; /* "", or why an earlier way was not taken */
 	struct sherd_device *dev;
+	bool writable; /* parts of a ring */
 	struct sherd_part *parts; /* the caller's, by rising address */
 	int n_parts;
 	struct sherd_import_window *windows; /* private */
@@ -53,11 +58,11 @@ int sherd_import_find(const char *word);
 const char *sherd_import_lacks(const struct sherd_device *dev, enum sherd_import_way way);
 
 /*
- * Makes a buffer of each of @parts, which are sorted; they are read-only to the device, lie in @region,
- * do not overlap, and stay where they are as long as @im. @region may be NULL: then only what needs none.
+ * Makes a buffer of each of @parts, which are sorted, lie in @region, do not overlap, and stay where they are
+ * as long as @im. @region may be NULL: then they are read-only, and only what needs none is tried.
  * @device: what `sherd device-test --device` knows the device by, for a first test in a child process of ways
- * that may crash a driver; NULL: no test. On failure (no room for a copy) nothing is left. End with sherd_import_close(), which releases the
- * buffers, before the region is closed.
+ * that may crash a driver; NULL: no test. On failure (no room for a copy) nothing is left. End with
+ * sherd_import_close(), which releases the buffers, before the region is closed.
  */
 int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
 		      struct sherd_region *region, struct sherd_part *parts, int n_parts,
@@ -68,13 +73,17 @@ int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct s
 		     struct sherd_error *err);
 void sherd_import_close(struct sherd_import *im);
 
+/* Around what a device does with parts of a ring; nothing to be done but for the Khronos extension. */
+int sherd_import_acquire(struct sherd_import *im, struct sherd_error *err);
+int sherd_import_release(struct sherd_import *im, struct sherd_error *err);
+
 /* What an import of a sample takes: seconds to pin it, to import it, and memory of the process's own. */
 struct sherd_import_cost {
 	double hold_s, import_s;
 	uint64_t bytes, anon;
 };
 /*
- * 0: @dev imports a sample of @bytes (0: 4 MiB), held by that rung, by that way; -EBADE and why: it does not.
+ * 0: @dev imports a sample of @bytes (0: 256 KiB), held by that rung, by that way; -EBADE and why: it does not.
  * For that child, and for measuring.
  */
 int sherd_import_selftest(struct sherd_device *dev, const char *word, const char *rung, size_t bytes,

@@ -27,8 +27,8 @@ static void try_import(int fd, int dmabuf, struct sherd_prime *p)
 		return;
 	}
 	p->imports = !drmPrimeFDToHandle(fd, dmabuf, &handle);
-	if (p->imports)
-		drmCloseBufferHandle(fd, handle);
+	if (p->imports) /* drmCloseBufferHandle() is newer than the boards' libdrm */
+		drmIoctl(fd, DRM_IOCTL_GEM_CLOSE, &(struct drm_gem_close){ .handle = handle });
 	else
 		sherd_fail(&p->why, -errno, "it refuses our dma-buf: %s", strerror(errno));
 }
@@ -36,14 +36,15 @@ static void try_import(int fd, int dmabuf, struct sherd_prime *p)
 /* False: there is no such node. */
 static bool look_at(int number, int dmabuf, struct sherd_prime *p)
 {
-	int fd;
+	int fd, code;
 
 	*p = (struct sherd_prime){ .driver = "unknown" };
 	snprintf(p->node, sizeof(p->node), "/dev/dri/renderD%d", number);
 	fd = open(p->node, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
-		sherd_fail(&p->why, -errno, "%s can't be opened: %s", p->node, strerror(errno));
-		return errno != ENOENT && errno != ENOTDIR;
+		code = errno;
+		sherd_fail(&p->why, -code, "it can't be opened: %s", strerror(code));
+		return code != ENOENT && code != ENOTDIR;
 	}
 	name_driver(fd, p);
 	try_import(fd, dmabuf, p);

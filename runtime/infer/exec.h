@@ -59,6 +59,7 @@ struct sherd_exec {
 	const char *weights; /* how it reads them: "in place", ... */
 	const struct sherd_error *weights_refused; /* [n_refused]: "", or why no better way */
 	int n_refused;
+	const char *(*weights_name)(int); /* of the i-th way */
 };
 
 struct sherd_exec_ops {

@@ -152,14 +152,15 @@ static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)
 	i->packed_in_memory = m->in_memory;
 }
 
-static char *add_refused(char *text, const struct sherd_error *refused, int n)
+/* @name: of the i-th way. */
+static char *add_refused(char *text, const struct sherd_error *refused, int n, const char *(*name)(int))
 {
 	char *longer;
 
 	for (int i = 0; i < n && text; i++) {
 		if (!refused[i].msg[0])
 			continue;
-		longer = sherd_asprintf("%s%s%s", text, text[0] ? "\n" : "", refused[i].msg);
+		longer = sherd_asprintf("%s%s%s: %s", text, text[0] ? "\n" : "", name(i), refused[i].msg);
 		free(text);
 		text = longer;
 	}
@@ -168,9 +169,9 @@ static char *add_refused(char *text, const struct sherd_error *refused, int n)
 
 static char *list_refused(const struct sherd_model *m)
 {
-	char *text = add_refused(strdup(""), m->region->refused, SHERD_N_RUNGS);
+	char *text = add_refused(strdup(""), m->region->refused, SHERD_N_RUNGS, sherd_rung_name);
 
-	return add_refused(text, m->exec->weights_refused, m->exec->n_refused);
+	return add_refused(text, m->exec->weights_refused, m->exec->n_refused, m->exec->weights_name);
 }
 
 /* The step list, the executor and what steps and sessions need beside it. */

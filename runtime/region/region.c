@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* region: climbs down the ladder until a rung holds, and opens windows. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -36,33 +37,72 @@ bool sherd_rung_known(const char *name)
 	return is_auto(name) || find_rung(name) >= 0;
 }
 
-/* What is pinned can't be swapped or dropped: without being asked, only what leaves room for the rest. */
-static int check_room(const struct sherd_region *r, struct sherd_error *err)
+/* Bytes that somebody has pinned; the kernel still counts them among what can be had. */
+static uint64_t pinned_bytes(void)
 {
-	uint64_t have = sherd_memory_available();
+	unsigned long long acquired = 0, released = 0;
+	FILE *f = fopen("/proc/vmstat", "re");
+	char line[128];
 
-	if (r->size / 3 <= have / 4)
-		return 0;
-	return sherd_fail(err, -ENOMEM,
-			  "holding %.1f MiB would take more than three quarters of the %.1f MiB of memory "
-			  "that can be had", r->size / 1048576.0, have / 1048576.0);
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "nr_foll_pin_acquired %llu", &acquired);
+		sscanf(line, "nr_foll_pin_released %llu", &released);
+	}
+	if (f)
+		fclose(f);
+	return acquired > released ? (acquired - released) * sherd_page_size() : 0;
 }
 
+uint64_t sherd_region_room(void)
+{
+	uint64_t have = sherd_memory_available(), pinned = pinned_bytes();
+
+	return have > pinned ? have - pinned : 0;
+}
+
+int sherd_region_check_room(size_t size, struct sherd_error *err)
+{
+	uint64_t have = sherd_region_room();
+
+	if (size / 3 <= have / 4)
+		return 0;
+	return sherd_fail(err, -ENOMEM,
+			  "%.1f MiB that must stay in memory would be more than three quarters of the "
+			  "%.1f MiB that can be had", size / 1048576.0, have / 1048576.0);
+}
+
+static int open_slots(struct sherd_region *r, struct sherd_error *err)
+{
+	int i, rc = 0;
+
+	for (i = 0; i < r->n_slots && !rc; i++)
+		rc = sherd_window_open(&r->slots[i], r, i * r->slot_size, r->slot_size, err);
+	while (rc && i-- > 0)
+		sherd_window_close(&r->slots[i]);
+	return rc;
+}
+
+/* A ring's memory is there already, and was asked after. */
 static int try_rung(struct sherd_region *r, int i, bool asked, struct sherd_error *err)
 {
 	int rc = 0;
 
 	r->held = -1;
 	r->max_window = 0;
-	if (rungs[i]->pins && !asked)
-		rc = check_room(r, err);
+	if (rungs[i]->pins && !asked && !r->n_slots)
+		rc = sherd_region_check_room(r->size, err);
 	if (!rc)
 		rc = rungs[i]->hold(r, err);
 	if (rc)
 		return rc;
 	r->ops = rungs[i];
 	r->rung = (enum sherd_rung)i;
-	return 0;
+	rc = open_slots(r, err);
+	if (rc) {
+		r->ops->release(r);
+		r->ops = NULL;
+	}
+	return rc;
 }
 
 int sherd_region_hold(struct sherd_region *r, const char *name, struct sherd_error *err)
@@ -109,20 +149,21 @@ int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t off
 		      struct sherd_error *err)
 {
 	size_t page = sherd_page_size();
+	int fd;
 
-	*w = (struct sherd_window){ .data = r->data + offset, .length = length, .fd = -1 };
+	*w = (struct sherd_window){ .fd = -1 };
 	if (!length || offset % page || length % page || offset > r->size || length > r->size - offset)
 		return sherd_fail(err, -EINVAL,
 				  "a window of %zu bytes at %zu is not a run of pages of a region of %zu",
 				  length, offset, r->size);
-	if (!r->max_window)
-		return 0;
-	if (length > r->max_window)
-		return sherd_fail(err, -EFBIG, "a window of %.1f MiB is more than the %.1f MiB that %s "
-					       "allows", length / 1048576.0, r->max_window / 1048576.0,
-				  r->ops->name);
-	w->fd = r->ops->window(r, offset, length, err);
-	return w->fd < 0 ? w->fd : 0;
+	if (r->max_window && length > r->max_window)
+		return sherd_fail(err, -EFBIG, "a window of %zu KiB is more than the %zu KiB that %s "
+					       "allows", length >> 10, r->max_window >> 10, r->ops->name);
+	fd = r->max_window ? r->ops->window(r, offset, length, err) : -1;
+	if (r->max_window && fd < 0)
+		return fd;
+	*w = (struct sherd_window){ .data = r->data + offset, .length = length, .fd = fd };
+	return 0;
 }
 
 void sherd_window_close(struct sherd_window *w)

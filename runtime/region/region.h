@@ -75,6 +75,9 @@ struct sherd_region {
 
 size_t sherd_page_size(void);
 
+/* Bytes of memory that can be had without swapping, less what is pinned. */
+uint64_t sherd_region_room(void);
+
 /* "sherd", "udmabuf", "locked", "plain"; NULL beyond. */
 const char *sherd_rung_name(int rung);
 /* Whether @name is "auto" or a rung's name; NULL is "auto". */
@@ -110,12 +113,15 @@ int sherd_window_begin(struct sherd_window *w, unsigned access, struct sherd_err
 int sherd_window_end(struct sherd_window *w, unsigned access, struct sherd_error *err);
 
 /*
- * Registers a ring's slots, each as the fixed buffer of its number, or a shard as buffer 0. They count
- * against RLIMIT_MEMLOCK once more: -ENOMEM means go on without.
+ * Registers a ring's slots, each as the fixed buffer of its number. They count against RLIMIT_MEMLOCK once
+ * more: -ENOMEM means go on without. A shard can't be registered: io_uring pins for writing.
  */
 int sherd_region_register(const struct sherd_region *r, struct io_uring *ring, struct sherd_error *err);
 
-/* A mapped file of @size bytes where shards are kept, to try things out with; sherd_map_close() ends it. */
-int sherd_sample_open(struct sherd_map *map, size_t size, struct sherd_error *err);
+/*
+ * A mapped file of @size bytes where shards are kept, or a memfd as a model packed into memory is one, to try
+ * things out with; sherd_map_close() ends it.
+ */
+int sherd_sample_open(struct sherd_map *map, size_t size, bool memfd, struct sherd_error *err);
 
 #endif

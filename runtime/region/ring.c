@@ -58,8 +58,10 @@ static int make_memory(struct sherd_region *r, unsigned flags)
 	/* Through the mapping, whose wish for huge pages fallocate() doesn't know; that one fails cleanly. */
 	if (!flags && !madvise(r->data, r->size, MADV_HUGEPAGE))
 		madvise(r->data, r->size, MADV_POPULATE_WRITE);
-	if (fallocate(r->fd, 0, 0, (off_t)r->size) ||
-	    fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
+	do
+		rc = fallocate(r->fd, 0, 0, (off_t)r->size);
+	while (rc && errno == EINTR);
+	if (rc || fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW))
 		goto unmap;
 	return 0;
 
@@ -98,15 +100,13 @@ static int make_cascade(struct sherd_region *r, struct sherd_error *err)
 	size_t small = r->size;
 	int rc;
 
-	r->size = ROUND_UP(small, HUGE_PAGE);
-	if (r->size == small || small >= HUGE_PAGE / 2) {
+	if (small >= HUGE_PAGE / 2) { /* at most twice of what is needed */
+		r->size = ROUND_UP(small, HUGE_PAGE);
 		r->pages = SHERD_PAGES_HUGETLB;
-		rc = make_memory(r, MFD_HUGETLB | MFD_HUGE_2MB);
-		if (!rc)
+		if (!make_memory(r, MFD_HUGETLB | MFD_HUGE_2MB))
 			return 0;
-	} else {
-		r->size = small;
 	}
+	r->size = small;
 	rc = make_memory(r, 0);
 	if (rc)
 		return sherd_fail(err, rc, "a ring: no memory for %.1f MiB: %s", r->size / 1048576.0,
@@ -114,18 +114,6 @@ static int make_cascade(struct sherd_region *r, struct sherd_error *err)
 	memset(r->data, 0, r->size); /* maps it */
 	r->pages = is_huge(r->data) ? SHERD_PAGES_TRANSPARENT : SHERD_PAGES_SMALL;
 	return 0;
-}
-
-static int open_slots(struct sherd_region *r, struct sherd_error *err)
-{
-	int i, rc = 0;
-
-	r->slots = sherd_calloc(r->n_slots, sizeof(*r->slots));
-	if (!r->slots)
-		return sherd_fail_oom(err, r->n_slots * sizeof(*r->slots), "a ring's slots");
-	for (i = 0; i < r->n_slots && !rc; i++)
-		rc = sherd_window_open(&r->slots[i], r, i * r->slot_size, r->slot_size, err);
-	return rc;
 }
 
 static int check_shape(struct sherd_region *r, int n_slots, size_t slot_bytes, struct sherd_error *err)
@@ -140,7 +128,8 @@ static int check_shape(struct sherd_region *r, int n_slots, size_t slot_bytes, s
 	r->n_slots = n_slots;
 	r->slot_size = ROUND_UP(slot_bytes, page);
 	r->size = n_slots * r->slot_size;
-	return 0;
+	r->slots = sherd_calloc(n_slots, sizeof(*r->slots));
+	return r->slots ? 0 : sherd_fail_oom(err, n_slots * sizeof(*r->slots), "a ring's slots");
 }
 
 int sherd_ring_create(struct sherd_region **out, int n_slots, size_t slot_bytes, const char *rung,
@@ -154,14 +143,15 @@ int sherd_ring_create(struct sherd_region **out, int n_slots, size_t slot_bytes,
 		return sherd_fail_oom(err, sizeof(*r), "a ring");
 	rc = check_shape(r, n_slots, slot_bytes, err);
 	if (!rc)
+		rc = sherd_region_check_room(r->size, err);
+	if (!rc)
 		rc = make_cascade(r, err);
 	if (rc) {
+		free(r->slots);
 		free(r);
 		return rc;
 	}
 	rc = sherd_region_hold(r, rung, err);
-	if (!rc)
-		rc = open_slots(r, err);
 	if (rc) {
 		sherd_region_close(r);
 		return rc;
@@ -195,18 +185,20 @@ void sherd_region_close(struct sherd_region *r)
 
 int sherd_region_register(const struct sherd_region *r, struct io_uring *ring, struct sherd_error *err)
 {
-	int n = r->n_slots ? r->n_slots : 1, i, rc;
+	int n = r->n_slots, i, rc;
 	struct iovec *io = sherd_calloc(n, sizeof(*io));
 
-	if (!io)
-		return sherd_fail_oom(err, n * sizeof(*io), "fixed buffers");
+	if (!n || !io) {
+		free(io);
+		return n ? sherd_fail_oom(err, n * sizeof(*io), "fixed buffers") :
+			   sherd_fail(err, -EINVAL, "a shard is read-only, and no fixed buffer");
+	}
 	for (i = 0; i < n; i++)
-		io[i] = r->n_slots ? (struct iovec){ r->slots[i].data, r->slot_size } :
-				     (struct iovec){ r->data, r->size };
+		io[i] = (struct iovec){ r->slots[i].data, r->slot_size };
 	rc = io_uring_register_buffers(ring, io, n);
 	free(io);
 	if (rc == -ENOMEM)
-		sherd_fail_memlock(err, "io_uring's fixed buffers", r->size);
+		sherd_fail_memlock(err, "io_uring's fixed buffers", r->size, SIZE_MAX);
 	else if (rc)
 		sherd_fail(err, rc, "io_uring does not take %d fixed buffers: %s", n, strerror(-rc));
 	return rc;

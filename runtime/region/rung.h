@@ -23,10 +23,20 @@ extern const char *sherd_rung_sherd_path, *sherd_rung_udmabuf_path;
 
 /* Opens a rung's device node; @missing is what its absence means, and what helps. */
 int sherd_rung_open_node(const char *path, const char *missing, struct sherd_error *err);
-/* The sentence for RLIMIT_MEMLOCK: what is needed, what is allowed, how to raise it; returns -ENOBUFS. */
-int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes);
+/*
+ * The sentence for RLIMIT_MEMLOCK: @bytes are needed, @taken of the same limit are in use (SIZE_MAX: nobody knows),
+ * what is allowed, how to raise it; returns -ENOBUFS.
+ */
+int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes, size_t taken);
+/* The sentence for a dma-buf or buffer that can't be had, @code being the kernel's errno; returns -code. */
+int sherd_fail_window(struct sherd_error *err, const char *node, size_t length, int code);
+/* 0 if @size, kept in memory, leaves a quarter of what can be had. */
+int sherd_region_check_room(size_t size, struct sherd_error *err);
 
-/* Tries the rungs for a region whose data, size, fd and read_only are there. */
+/*
+ * Tries the rungs for a region whose data, size, fd and read_only are there, and the slots' shape and array
+ * if it is a ring, whose slots are opened.
+ */
 int sherd_region_hold(struct sherd_region *r, const char *rung, struct sherd_error *err);
 
 #endif

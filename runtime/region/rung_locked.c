@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "region/rung.h"
@@ -14,14 +15,38 @@
 #define MLOCK_ONFAULT 1
 #endif
 
+/* What this process has locked; the limit is each process's own. */
+static size_t locked_bytes(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	unsigned long kib = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "VmLck: %lu", &kib) != 1)
+		;
+	if (f)
+		fclose(f);
+	return kib << 10;
+}
+
+/* mlock's ENOMEM may also mean that there is no memory, or too many mappings. */
+static int fail_lock(const struct sherd_region *r, int code, struct sherd_error *err)
+{
+	size_t taken = locked_bytes();
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+	    r->size + taken > limit.rlim_cur)
+		return sherd_fail_memlock(err, "mlock", r->size, taken);
+	return sherd_fail(err, -code, "mlock: %zu KiB can't be locked: %s", r->size >> 10,
+			  strerror(code));
+}
+
 static int hold(struct sherd_region *r, struct sherd_error *err)
 {
 	/* by number: the function is missing in older C libraries, and replaced by sanitizers */
-	if (syscall(SYS_mlock2, r->data, r->size, r->read_only ? MLOCK_ONFAULT : 0)) {
-		if (errno == ENOMEM || errno == EPERM || errno == EAGAIN)
-			return sherd_fail_memlock(err, "mlock", r->size);
-		return sherd_fail(err, -errno, "mlock: %s", strerror(errno));
-	}
+	if (syscall(SYS_mlock2, r->data, r->size, r->read_only ? MLOCK_ONFAULT : 0))
+		return fail_lock(r, errno, err);
 	snprintf(r->how, sizeof(r->how), "locked in memory (mlock)");
 	return 0;
 }

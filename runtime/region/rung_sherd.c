@@ -16,17 +16,14 @@ static int fail_pin(const struct sherd_region *r, int code, struct sherd_error *
 {
 	switch (code) {
 	case ENOBUFS:
-		return sherd_fail_memlock(err, "/dev/sherd", r->size);
+		return sherd_fail_memlock(err, "/dev/sherd", r->size, SIZE_MAX);
 	case ENOTTY:
 		return sherd_fail(err, -ENODEV, "%s is another driver's", sherd_rung_sherd_path);
-	case EMFILE:
-		return sherd_fail(err, -code, "/dev/sherd: no descriptor is free: raise RLIMIT_NOFILE "
-					      "(ulimit -n)");
 	case EFAULT:
 		return sherd_fail(err, -code, "/dev/sherd: a page can't be pinned: the file lies where its "
 					      "pages can't be (DAX, or it was cut short)");
 	default:
-		return sherd_fail(err, -code, "/dev/sherd: %s", strerror(code));
+		return sherd_fail_window(err, "/dev/sherd", r->size, code);
 	}
 }
 
@@ -91,8 +88,7 @@ static int window(struct sherd_region *r, size_t offset, size_t length, struct s
 	struct sherd_export arg = { .size = sizeof(arg), .offset = offset, .length = length };
 
 	if (ioctl(r->held, SHERD_EXPORT, &arg))
-		return sherd_fail(err, -errno, "/dev/sherd: no dma-buf of %zu bytes: %s", length,
-				  strerror(errno));
+		return sherd_fail_window(err, "/dev/sherd", length, errno);
 	return arg.fd;
 }
 

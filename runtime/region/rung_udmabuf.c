@@ -57,12 +57,14 @@ static int hold(struct sherd_region *r, struct sherd_error *err)
 {
 	int seals = fcntl(r->fd, F_GET_SEALS), rc;
 
-	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+	if (seals < 0 || seals == F_SEAL_SEAL) /* tmpfs, too, knows seals */
 		return sherd_fail(err, -EINVAL, "/dev/udmabuf takes memfds only, and this is a file");
+	if (!(seals & F_SEAL_SHRINK))
+		return sherd_fail(err, -EINVAL, "/dev/udmabuf takes memfds that can't shrink only");
 	if (r->slot_size > size_limit())
-		return sherd_fail(err, -EFBIG, "/dev/udmabuf: a slot of %.1f MiB is more than the %zu MiB "
-					       "that " LIMIT " allows", r->slot_size / 1048576.0,
-				  size_limit() >> 20);
+		return sherd_fail(err, -EFBIG, "/dev/udmabuf: a slot of %zu KiB is more than the %zu MiB "
+					       "that it allows; root can write more into " LIMIT,
+				  r->slot_size >> 10, size_limit() >> 20);
 	r->held = sherd_rung_open_node(sherd_rung_udmabuf_path,
 				       "the kernel is built without CONFIG_UDMABUF", err);
 	if (r->held < 0)
@@ -83,8 +85,7 @@ static int window(struct sherd_region *r, size_t offset, size_t length, struct s
 	int fd = create(r, offset, length);
 
 	if (fd < 0)
-		return sherd_fail(err, fd, "/dev/udmabuf: no dma-buf of %zu bytes: %s", length,
-				  strerror(-fd));
+		return sherd_fail_window(err, "/dev/udmabuf", length, -fd);
 	return fd;
 }
 

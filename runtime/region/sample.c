@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "region/region.h"
 
@@ -21,12 +22,26 @@ static int write_sample(int fd, size_t size, const char *path, struct sherd_erro
 	return rc;
 }
 
-int sherd_sample_open(struct sherd_map *map, size_t size, struct sherd_error *err)
+static int open_memfd(struct sherd_map *map, size_t size, struct sherd_error *err)
+{
+	int fd = memfd_create("sherd-sample", MFD_CLOEXEC | MFD_ALLOW_SEALING), rc;
+
+	if (fd < 0)
+		return sherd_fail(err, -errno, "no memory file can be had: %s", strerror(errno));
+	rc = write_sample(fd, size, "a sample", err);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+	return sherd_map_fd(map, fd, "a sample", err);
+}
+
+static int open_file(struct sherd_map *map, size_t size, struct sherd_error *err)
 {
 	char *dir = sherd_cache_dir(), *path = sherd_asprintf("%s/sample-XXXXXX", dir ? dir : "/tmp");
 	int fd, rc;
 
-	*map = (struct sherd_map){ .fd = -1 };
 	free(dir);
 	if (!path)
 		return sherd_fail_oom(err, 1, "a sample");
@@ -43,4 +58,10 @@ int sherd_sample_open(struct sherd_map *map, size_t size, struct sherd_error *er
 out:
 	free(path);
 	return rc;
+}
+
+int sherd_sample_open(struct sherd_map *map, size_t size, bool memfd, struct sherd_error *err)
+{
+	*map = (struct sherd_map){ .fd = -1 };
+	return memfd ? open_memfd(map, size, err) : open_file(map, size, err);
 }

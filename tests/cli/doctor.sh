@@ -24,7 +24,7 @@ ok "doctor leaves nothing behind" bash -c "! ls '$XDG_CACHE_HOME'/sherd/sample-*
 sh_run run -m "$model" -n 8 --temp 0 -v --device reference
 cp "$out" "$tmp/want"
 ok "run -v says what holds the weights" grep -q '^sherd: weights are .*; the device reads them: in place' "$err"
-[[ -e /dev/sherd ]] || ok "and why nothing better does" grep -q '^sherd: not taken: there is no /dev/sherd' "$err"
+[[ -e /dev/sherd ]] || ok "and why nothing better does" grep -q '^sherd: not taken: sherd: there is no /dev/sherd' "$err"
 for r in auto plain; do
 	sh_run run -m "$model" -n 8 --temp 0 --device reference --region $r
 	ok "the text is the same with --region $r" same "$out" "$tmp/want"

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "fake_cl.h"
 
 struct fake_cl fake_cl = { .refuse_after = -1 };
@@ -18,7 +19,8 @@ struct imported {
 	void *data;
 	size_t size;
 	cl_mem mem;
-	bool acquired;
+	int fd; /* the driver's; -1: none */
+	bool khr, acquired;
 	struct imported *next;
 };
 
@@ -122,7 +124,10 @@ static void CL_CALLBACK forget(cl_mem mem, void *data)
 		broken("what was acquired is released before it goes");
 	if (gone->size)
 		munmap(gone->data, gone->size);
+	if (gone->fd >= 0 && close(gone->fd))
+		broken("a descriptor that was taken over is nobody else's to close");
 	fake_cl.live--;
+	fake_cl.khr_live -= gone->khr;
 	free(gone);
 }
 
@@ -131,7 +136,8 @@ static bool refuses(void)
 	return fake_cl.refuse_after >= 0 && fake_cl.imports >= fake_cl.refuse_after;
 }
 
-static cl_mem keep(cl_context context, cl_mem_flags flags, void *data, size_t size, bool ours, cl_int *code)
+static struct imported *keep(cl_context context, cl_mem_flags flags, void *data, size_t size, bool ours,
+			     cl_int *code)
 {
 	struct imported *i = calloc(1, sizeof(*i));
 
@@ -142,24 +148,26 @@ static cl_mem keep(cl_context context, cl_mem_flags flags, void *data, size_t si
 	}
 	i->data = data;
 	i->size = ours ? size : 0;
-	i->acquired = false;
+	i->fd = -1;
 	i->next = imports;
 	imports = i;
 	clSetMemObjectDestructorCallback(i->mem, forget, i);
 	fake_cl.imports++;
 	fake_cl.live++;
-	return i->mem;
+	return i;
 }
 
-static cl_mem import_fd(cl_context context, cl_mem_flags flags, int fd, size_t size, cl_int *code)
+static struct imported *import_fd(cl_context context, cl_mem_flags flags, int fd, size_t size, cl_int *code)
 {
 	void *data;
+	int prot;
 
 	*code = CL_OUT_OF_RESOURCES;
 	if (refuses())
 		return NULL;
-	data = fake_cl.wrong_bytes ? mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0) :
-				     mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	prot = flags & CL_MEM_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+	data = fake_cl.wrong_bytes ? mmap(NULL, size, prot, MAP_SHARED | MAP_ANONYMOUS, -1, 0) :
+				     mmap(NULL, size, prot, MAP_SHARED, fd, 0);
 	*code = CL_INVALID_VALUE;
 	return data == MAP_FAILED ? NULL : keep(context, flags, data, size, true, code);
 }
@@ -169,32 +177,45 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreateBufferWithProperties(cl_context context,
 							     cl_mem_flags flags, size_t size, void *host,
 							     cl_int *code)
 {
+	struct imported *i;
+
 	if (!(fake_cl.announce & FAKE_KHR) || host || !props || props[2] ||
 	    props[0] != CL_EXTERNAL_MEMORY_HANDLE_DMA_BUF_KHR) {
 		broken("a dma-buf is imported by its property, if that is announced");
 		*code = CL_INVALID_PROPERTY;
 		return NULL;
 	}
-	return import_fd(context, flags, (int)props[1], size, code);
+	i = import_fd(context, flags, (int)props[1], size, code);
+	if (!i)
+		return NULL;
+	i->khr = true;
+	i->fd = (int)props[1];
+	fake_cl.khr_live++;
+	return i->mem;
 }
 
 static cl_mem CL_API_CALL import_arm(cl_context context, cl_mem_flags flags,
 				     const cl_import_properties_arm *props, void *memory, size_t size,
 				     cl_int *code)
 {
+	struct imported *i;
+
 	if (props[0] != CL_IMPORT_TYPE_ARM || props[2])
 		broken("an import has a type");
-	if (props[1] == CL_IMPORT_TYPE_DMA_BUF_ARM && fake_cl.announce & FAKE_ARM_DMA_BUF)
-		return import_fd(context, flags, *(int *)memory, size, code);
+	if (props[1] == CL_IMPORT_TYPE_DMA_BUF_ARM && fake_cl.announce & FAKE_ARM_DMA_BUF) {
+		i = import_fd(context, flags, *(int *)memory, size, code);
+		return i ? i->mem : NULL;
+	}
 	if (props[1] != CL_IMPORT_TYPE_HOST_ARM || !(fake_cl.announce & FAKE_ARM_HOST))
 		broken("an import is of a type that is announced");
-	if ((size_t)memory % 64)
-		broken("memory of the host is aligned to a cache line");
+	if ((size_t)memory % (size_t)sysconf(_SC_PAGESIZE) || size % (size_t)sysconf(_SC_PAGESIZE))
+		broken("memory of the host is whole pages");
 	*code = CL_INVALID_VALUE;
 	if (refuses())
 		return NULL;
 	fake_cl.host_imports++;
-	return keep(context, flags, memory, size, false, code);
+	i = keep(context, flags, memory, size, false, code);
+	return i ? i->mem : NULL;
 }
 
 static cl_int set_acquired(cl_uint n, const cl_mem *mems, bool acquired)
@@ -257,10 +278,14 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreateBuffer(cl_context context, cl_mem_flags 
 	return REAL(clCreateBuffer)(context, flags, size, host, code);
 }
 
+/* The import that a buffer is, or is a part of. */
 static const struct imported *find(cl_mem mem)
 {
 	const struct imported *i;
+	cl_mem whole = NULL;
 
+	clGetMemObjectInfo(mem, CL_MEM_ASSOCIATED_MEMOBJECT, sizeof(whole), &whole, NULL);
+	mem = whole ? whole : mem;
 	for (i = imports; i && i->mem != mem; i = i->next)
 		;
 	return i;
@@ -281,9 +306,49 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, c
 						       const size_t *local, cl_uint n_events,
 						       const cl_event *events, cl_event *event)
 {
-	if (fake_cl.announce & FAKE_KHR && !(fake_cl.announce & (FAKE_ARM_DMA_BUF | FAKE_ARM_HOST)) &&
-	    fake_cl.acquired != fake_cl.live)
+	if (fake_cl.acquired != fake_cl.khr_live)
 		broken("nothing runs while an import is not acquired");
 	return REAL(clEnqueueNDRangeKernel)(queue, kernel, dims, offset, global, local, n_events, events,
 					    event);
+}
+
+/* Commands may read what came by Khronos' extension and is acquired, and nothing that came by Arm's. */
+static bool may_read(cl_mem mem)
+{
+	const struct imported *i = find(mem);
+
+	if (!i || (i->khr && i->acquired))
+		return true;
+	if (i->khr)
+		broken("no command reads an import that is not acquired");
+	return false;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
+						    size_t at, size_t n, void *to, cl_uint n_events,
+						    const cl_event *events, cl_event *event)
+{
+	if (!may_read(mem))
+		return CL_INVALID_OPERATION;
+	return REAL(clEnqueueReadBuffer)(queue, mem, blocking, at, n, to, n_events, events, event);
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem to, size_t at,
+						    size_t to_at, size_t n, cl_uint n_events,
+						    const cl_event *events, cl_event *event)
+{
+	if (!may_read(from) || !may_read(to))
+		return CL_INVALID_OPERATION;
+	return REAL(clEnqueueCopyBuffer)(queue, from, to, at, to_at, n, n_events, events, event);
+}
+
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
+						  cl_map_flags flags, size_t at, size_t n, cl_uint n_events,
+						  const cl_event *events, cl_event *event, cl_int *code)
+{
+	if (!may_read(mem)) {
+		*code = CL_INVALID_OPERATION;
+		return NULL;
+	}
+	return REAL(clEnqueueMapBuffer)(queue, mem, blocking, flags, at, n, n_events, events, event, code);
 }

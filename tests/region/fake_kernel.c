@@ -27,6 +27,11 @@ void fake_kernel_reset(bool sherd, bool udmabuf)
 	sherd_rung_udmabuf_path = udmabuf ? "/dev/null" : "/nowhere/udmabuf";
 }
 
+static uint64_t page_size(void)
+{
+	return sherd_page_size();
+}
+
 static int fail(int code)
 {
 	errno = code;
@@ -44,14 +49,15 @@ static void want(bool right, const char *what)
 /* A memfd with @length bytes of @fd from @offset on. */
 static int copy_of(int fd, uint64_t offset, uint64_t length)
 {
-	int copy = memfd_create("dma-buf", MFD_CLOEXEC);
-	char page[4096];
+	int copy = fake_kernel.no_copies ? dup(fd) : memfd_create("dma-buf", MFD_CLOEXEC);
+	static char page[65536];
+	size_t n = page_size();
 	uint64_t i;
 
-	for (i = 0; i < length; i += sizeof(page)) {
-		memset(page, 0, sizeof(page));
-		if (pread(fd, page, sizeof(page), (off_t)(offset + i)) < 0 ||
-		    write(copy, page, sizeof(page)) != sizeof(page))
+	for (i = 0; i < length && !fake_kernel.no_copies; i += n) {
+		memset(page, 0, n);
+		if (pread(fd, page, n, (off_t)(offset + i)) < 0 ||
+		    write(copy, page, n) != (ssize_t)n)
 			return -1;
 	}
 	return copy;
@@ -62,7 +68,7 @@ static int fake_pin(struct sherd_pin *arg)
 	bool immutable = arg->flags & SHERD_PIN_IMMUTABLE;
 
 	want(arg->size == sizeof(*arg), "the structure's size");
-	want(arg->length && arg->length % 4096 == 0 && arg->addr % 4096 == 0 && arg->offset % 4096 == 0,
+	want(arg->length && arg->length % page_size() == 0 && arg->addr % page_size() == 0 && arg->offset % page_size() == 0,
 	     "pages");
 	want(!arg->addr || arg->flags & (SHERD_PIN_READ_ONLY | SHERD_PIN_IMMUTABLE),
 	     "read-only for what is given by address");
@@ -74,7 +80,7 @@ static int fake_pin(struct sherd_pin *arg)
 	fake_kernel.pins++;
 	fake_kernel.last_flags = arg->flags;
 	arg->buffer = dup(arg->fd);
-	arg->pages = arg->length / 4096;
+	arg->pages = arg->length / page_size();
 	arg->segments = 1;
 	arg->state = !arg->addr ? 0 : immutable ? SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE |
 						  SHERD_STATE_WRITE_DENIED : SHERD_STATE_READ_ONLY;
@@ -85,7 +91,7 @@ static int fake_pin(struct sherd_pin *arg)
 static int fake_export(int fd, struct sherd_export *arg)
 {
 	want(arg->size == sizeof(*arg) && !arg->flags && !arg->__reserved, "a clean structure");
-	want(arg->length && arg->offset % 4096 == 0 && arg->length % 4096 == 0 &&
+	want(arg->length && arg->offset % page_size() == 0 && arg->length % page_size() == 0 &&
 	     arg->offset + arg->length <= last_pin.length, "pages of the buffer");
 	if (fake_kernel.export_error && fake_kernel.exports >= fake_kernel.export_after)
 		return fail(fake_kernel.export_error);
@@ -97,7 +103,7 @@ static int fake_export(int fd, struct sherd_export *arg)
 static int fake_udmabuf(const struct udmabuf_create *arg)
 {
 	want(arg->flags == UDMABUF_FLAGS_CLOEXEC, "close-on-exec");
-	want(arg->size && arg->offset % 4096 == 0 && arg->size % 4096 == 0, "pages");
+	want(arg->size && arg->offset % page_size() == 0 && arg->size % page_size() == 0, "pages");
 	if (fake_kernel.udmabuf_error)
 		return fail(fake_kernel.udmabuf_error);
 	fake_kernel.exports++;

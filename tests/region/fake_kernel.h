@@ -16,6 +16,7 @@ struct fake_kernel {
 	int immutable_error; /* errno of SHERD_PIN with IMMUTABLE */
 	int export_error, export_after; /* errno of an export, after that many */
 	int udmabuf_error; /* errno of UDMABUF_CREATE */
+	bool no_copies; /* a dma-buf is the memfd itself, from its beginning on: right for the first slot */
 	int wrong; /* argument checks that failed */
 	int pins, exports, syncs; /* calls that went well */
 	unsigned last_flags; /* of SHERD_PIN */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "device/import.h"
+#include "device/import_look.h"
 #include "fake_cl.h"
 #include "fake_kernel.h"
 #include "unit/fake_sherd.h"
@@ -71,14 +72,16 @@ static void make_planes(struct planes *p)
 static void check_planes(const struct planes *p)
 {
 	uint8_t *seen = malloc(20000);
+	struct sherd_look look;
 
+	assert_int_equal(sherd_look_open(&look, dev, &err), 0);
 	for (int i = 0; i < p->n; i++) {
 		assert_non_null(p->parts[i].mem);
 		memset(seen, 0x5a, 20000);
-		assert_int_equal(clEnqueueReadBuffer(dev->queue, p->parts[i].mem, CL_TRUE, 0,
-						     p->parts[i].size, seen, 0, NULL, NULL), 0);
+		assert_int_equal(sherd_look_at(&look, p->parts[i].mem, 0, p->parts[i].size, seen, &err), 0);
 		assert_memory_equal(seen, p->parts[i].data, p->parts[i].size);
 	}
+	sherd_look_close(&look);
 	free(seen);
 }
 
@@ -167,7 +170,7 @@ static void a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left(
 		announce_everything();
 		fake_cl.refuse_after = (int)(rnd() % 2);
 		if (import_planes("sherd", why) == SHERD_IMPORT_COPY) /* else there was one window only */
-			assert_non_null(strstr(why[SHERD_IMPORT_HOST_ARM].msg, "no room"));
+			assert_non_null(strstr(why[SHERD_IMPORT_HOST_ARM].msg, "does not import"));
 		announce_everything();
 		fake_cl.wrong_bytes = true;
 		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_HOST_ARM);
@@ -175,12 +178,89 @@ static void a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left(
 		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_ARM].msg, "shows other bytes"));
 		announce_everything();
 		fake_cl.no_sub_buffers = true;
-		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_HOST_ARM);
+		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_COPY);
 		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "does not cut"));
 		announce_everything();
 		fake_kernel.export_error = ENOMEM;
 		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_HOST_ARM);
 		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "Cannot allocate memory"));
+	}
+}
+
+/* The device writes a slot, by its own stores. */
+static void device_fills(struct sherd_look *look, cl_mem slot, const uint8_t *bytes, size_t n)
+{
+	const cl_ulong at = 0;
+	cl_int code;
+	cl_mem from = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, n, NULL, &code);
+
+	assert_int_equal(code, 0);
+	assert_int_equal(clEnqueueWriteBuffer(dev->queue, from, CL_TRUE, 0, n, bytes, 0, NULL, NULL), 0);
+	clSetKernelArg(look->kernel, 0, sizeof(from), &from);
+	clSetKernelArg(look->kernel, 1, sizeof(at), &at);
+	clSetKernelArg(look->kernel, 2, sizeof(slot), &slot);
+	assert_int_equal(clEnqueueNDRangeKernel(dev->queue, look->kernel, 1, NULL, &n, NULL, 0, NULL, NULL), 0);
+	clFinish(dev->queue);
+	clReleaseMemObject(from);
+}
+
+static void take_turns(struct sherd_import *im, uint8_t *slot, cl_mem mem)
+{
+	uint8_t pattern[4096], seen[4096];
+	struct sherd_look look;
+
+	assert_int_equal(sherd_look_open(&look, dev, &err), 0);
+	for (int i = 0; i < 3; i++) {
+		memset(slot, 10 * i + 7, sizeof(pattern));
+		memset(pattern, 10 * i + 7, sizeof(pattern));
+		assert_int_equal(fake_cl.acquired, 0);
+		assert_int_equal(sherd_import_acquire(im, &err), 0);
+		assert_int_equal(sherd_look_at(&look, mem, 0, sizeof(seen), seen, &err), 0);
+		assert_memory_equal(seen, pattern, sizeof(pattern));
+		memset(pattern, 10 * i + 8, sizeof(pattern));
+		device_fills(&look, mem, pattern, sizeof(pattern));
+		assert_int_equal(sherd_import_release(im, &err), 0);
+		assert_memory_equal(slot, pattern, sizeof(pattern));
+	}
+	sherd_look_close(&look);
+}
+
+static void announce_only(unsigned what)
+{
+	announce_everything();
+	fake_cl.announce = what;
+	strcpy(dev->info.extensions, what == FAKE_KHR	   ? "cl_khr_external_memory_dma_buf" :
+				     what == FAKE_ARM_HOST ? "cl_arm_import_memory_host" :
+				     what			   ? "cl_arm_import_memory_dma_buf" : "");
+}
+
+static void a_rings_slot_is_written_by_both_sides_in_turn(void **state)
+{
+	static const unsigned announce[] = { FAKE_KHR, FAKE_ARM_DMA_BUF, FAKE_ARM_HOST, 0 };
+	struct sherd_import im;
+	struct sherd_region *r;
+	struct sherd_part part;
+	int before = fds();
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(announce); k++) {
+		announce_only(announce[k]);
+		fake_kernel.no_copies = true;
+		assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
+		part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
+		if (announce[k]) {
+			assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), 0);
+			take_turns(&im, sherd_ring_slot(r, 0)->data, part.mem);
+			sherd_import_close(&im);
+		} else {
+			assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), -EOPNOTSUPP);
+			assert_non_null(strstr(err.msg, "a copy is nothing"));
+		}
+		sherd_region_close(r);
+		clFinish(dev->queue);
+		assert_int_equal(fake_cl.live, 0);
+		assert_int_equal(fake_cl.wrong, 0);
+		assert_int_equal(fds(), before);
 	}
 }
 
@@ -370,6 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_best_way_that_the_device_announces_is_taken),
 		cmocka_unit_test(a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left),
+		cmocka_unit_test(a_rings_slot_is_written_by_both_sides_in_turn),
 		cmocka_unit_test(no_room_for_a_copy_is_an_error_and_nothing_is_left),
 		cmocka_unit_test(a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered),
 		cmocka_unit_test(an_import_test_that_could_not_be_done_is_not_remembered),

@@ -136,7 +136,7 @@ static void each_refusal_of_the_module_is_a_sentence_and_leaves_nothing(void **s
 		const char *says;
 	} cases[] = {
 		{ ENOBUFS, "RLIMIT_MEMLOCK allows" }, { ENOTTY, "another driver" },
-		{ EMFILE, "ulimit -n" },	      { EFAULT, "can't be pinned" },
+		{ EMFILE, "files that this process may open are open" }, { EFAULT, "can't be pinned" },
 		{ ENOMEM, "Cannot allocate memory" },
 	};
 	struct sherd_map map = make_map();
@@ -167,14 +167,16 @@ static int limited(void)
 	struct rlimit limit = { page, page };
 	struct sherd_map map = make_map();
 	struct sherd_region *r;
+	char numbers[128];
 
 	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (!getuid() && setuid(65534)))
 		return 1;
 	if (sherd_region_open(&r, &map, "locked", &err) != -ENOBUFS)
 		return 2;
 	print_message("%s\n", err.msg);
-	if (!strstr(err.msg, "24 KiB are needed and RLIMIT_MEMLOCK allows 4 KiB") ||
-	    !strstr(err.msg, "LimitMEMLOCK="))
+	snprintf(numbers, sizeof(numbers), "%zu KiB are needed, and RLIMIT_MEMLOCK allows %zu KiB;",
+		 PAGES * page >> 10, page >> 10);
+	if (!strstr(err.msg, numbers) || !strstr(err.msg, "LimitMEMLOCK="))
 		return 3;
 	return sherd_region_open(&r, &map, NULL, &err) || r->rung != SHERD_RUNG_PLAIN ? 4 : 0;
 }
@@ -318,7 +320,7 @@ static void a_slot_larger_than_udmabuf_allows_goes_a_rung_down(void **state)
 	sherd_region_close(r);
 }
 
-static void a_ring_whose_last_window_fails_leaves_nothing(void **state)
+static void a_ring_of_which_a_window_fails_goes_a_rung_down_and_leaves_nothing_there(void **state)
 {
 	struct sherd_region *r;
 	int before = fds();
@@ -328,10 +330,85 @@ static void a_ring_whose_last_window_fails_leaves_nothing(void **state)
 		fake_kernel_reset(true, false);
 		fake_kernel.export_error = EMFILE;
 		fake_kernel.export_after = i;
-		assert_int_equal(sherd_ring_create(&r, 5, page, NULL, &err), -EMFILE);
+		assert_int_equal(sherd_ring_create(&r, 5, page, "sherd", &err), -EMFILE);
 		assert_int_equal(fake_kernel.exports, i);
 		assert_int_equal(fds(), before);
+		fake_kernel.exports = 0;
+		assert_int_equal(sherd_ring_create(&r, 5, page, NULL, &err), 0);
+		assert_int_equal(r->rung, SHERD_RUNG_LOCKED);
+		assert_non_null(strstr(r->refused[SHERD_RUNG_SHERD].msg, "RLIMIT_NOFILE"));
+		assert_int_equal(fds(), before + 1); /* the memfd */
+		sherd_region_close(r);
+		assert_int_equal(fds(), before);
 	}
+}
+
+static uint64_t status_value(const char *key)
+{
+	unsigned long long kib = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[256], format[64];
+
+	snprintf(format, sizeof(format), "%s: %%llu", key);
+	while (fgets(line, sizeof(line), f) && sscanf(line, format, &kib) != 1)
+		;
+	fclose(f);
+	return kib << 10;
+}
+
+/* Locked is what has been read, and no longer than the region lives. */
+static void a_locked_shard_is_not_read_before_its_time(void **state)
+{
+	int fd = memfd_create("shard", MFD_CLOEXEC);
+	size_t size = (size_t)64 << 20;
+	struct sherd_map map;
+	struct sherd_region *r;
+	uint64_t shmem;
+
+	(void)state;
+	fake_kernel_reset(false, false);
+	assert_int_equal(ftruncate(fd, (off_t)size), 0);
+	assert_int_equal(sherd_map_fd(&map, fd, "shard", &err), 0);
+	shmem = status_value("RssShmem");
+	if (sherd_region_open(&r, &map, "locked", &err)) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	assert_int_equal(status_value("VmLck"), size);
+	assert_true(status_value("RssShmem") - shmem < size / 8);
+	sherd_region_close(r);
+	assert_int_equal(status_value("VmLck"), 0);
+	sherd_map_close(&map);
+}
+
+/* A ring's memfd is not handed to programs that are started, nor is anything of it left afterwards. */
+static void a_ring_is_nobody_elses_and_ends_with_its_region(void **state)
+{
+	struct sherd_region *r;
+	size_t n;
+	char *maps;
+
+	(void)state;
+	fake_kernel_reset(true, true);
+	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0);
+	assert_int_equal(fcntl(r->fd, F_GETFD), FD_CLOEXEC);
+	sherd_region_close(r);
+	assert_int_equal(sherd_read_file("/proc/self/maps", 1 << 22, &maps, &n, &err), 0);
+	assert_null(strstr(maps, "sherd-ring"));
+	free(maps);
+}
+
+static void a_shard_is_no_fixed_buffer(void **state)
+{
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	assert_int_equal(sherd_region_open(&r, &map, NULL, &err), 0);
+	assert_int_equal(sherd_region_register(r, NULL, &err), -EINVAL);
+	sherd_region_close(r);
+	sherd_map_close(&map);
 }
 
 /* A slot's bytes leave through io_uring as a fixed buffer, and what arrives lies in another slot. */
@@ -397,7 +474,10 @@ int main(void)
 		cmocka_unit_test(sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf),
 		cmocka_unit_test(a_ring_is_sealed_slots_of_its_own),
 		cmocka_unit_test(a_slot_larger_than_udmabuf_allows_goes_a_rung_down),
-		cmocka_unit_test(a_ring_whose_last_window_fails_leaves_nothing),
+		cmocka_unit_test(a_ring_of_which_a_window_fails_goes_a_rung_down_and_leaves_nothing_there),
+		cmocka_unit_test(a_locked_shard_is_not_read_before_its_time),
+		cmocka_unit_test(a_ring_is_nobody_elses_and_ends_with_its_region),
+		cmocka_unit_test(a_shard_is_no_fixed_buffer),
 		cmocka_unit_test(slots_are_io_urings_fixed_buffers),
 	};
 

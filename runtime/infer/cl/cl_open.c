@@ -300,6 +300,11 @@ static int open_device_somehow(struct cl_exec *x, const struct sherd_exec_params
 	return rc;
 }
 
+static const char *import_name(int way)
+{
+	return sherd_import_name((enum sherd_import_way)way);
+}
+
 static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
 {
 	int rc = open_device_somehow(x, p, err);
@@ -312,6 +317,7 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	x->exec.weights = sherd_import_name(x->weights.import.way);
 	x->exec.weights_refused = x->weights.import.refused;
 	x->exec.n_refused = SHERD_N_IMPORTS;
+	x->exec.weights_name = import_name;
 	if (!rc)
 		rc = make_buffers(x, err);
 	if (!rc)
