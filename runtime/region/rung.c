@@ -21,8 +21,8 @@ int sherd_rung_open_node(const char *path, const char *missing, struct sherd_err
 		return sherd_fail(err, -ENOENT, "there is no %s: %s", path, missing);
 	if (fd < 0 && errno == EACCES)
 		return sherd_fail(err, -EACCES,
-				  "%s may not be opened: join the group that it belongs to (usually usermod "
-				  "-aG render USER, and log in anew)", path);
+				  "%s may not be opened: join the group that it belongs to (usually "
+				  "usermod -aG render USER, and log in anew)", path);
 	if (fd < 0 && errno == EPERM)
 		return sherd_fail(err, -EPERM,
 				  "%s may not be opened in this container: start it with --device %s", path,

@@ -125,7 +125,8 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 	if (!rc)
 		rc = fill_ops(w, c, p, err);
 	if (!rc)
-		rc = copy_vector(w, c, p->rope, sherd_rope_bytes(&p->shard->hp, p->n_ctx), &w->rope, err);
+		rc = copy_vector(w, c, p->rope, sherd_rope_bytes(&p->shard->hp, p->n_ctx), &w->rope,
+				 err);
 	return rc;
 }
 
