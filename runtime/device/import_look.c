@@ -34,16 +34,20 @@ void sherd_look_close(struct sherd_look *l)
 	*l = (struct sherd_look){ .kernel = NULL };
 }
 
-static cl_int copy_out(struct sherd_look *l, cl_mem from, cl_ulong at, cl_mem to, size_t n)
+cl_int sherd_look_copy(struct sherd_look *l, cl_mem from, cl_ulong at, cl_mem to, cl_ulong n)
 {
+	/* one local size: PoCL compiles the kernel for each anew */
+	size_t local = MIN(l->dev->info.max_wg, 64), global = ROUND_UP(n, local);
 	cl_int code = clSetKernelArg(l->kernel, 0, sizeof(from), &from);
 
 	if (!code)
 		code = clSetKernelArg(l->kernel, 1, sizeof(at), &at);
 	if (!code)
 		code = clSetKernelArg(l->kernel, 2, sizeof(to), &to);
-	return code ? code : clEnqueueNDRangeKernel(l->dev->queue, l->kernel, 1, NULL, &n, NULL, 0, NULL,
-						    NULL);
+	if (!code)
+		code = clSetKernelArg(l->kernel, 3, sizeof(n), &n);
+	return code ? code : clEnqueueNDRangeKernel(l->dev->queue, l->kernel, 1, NULL, &global, &local, 0,
+						    NULL, NULL);
 }
 
 int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *seen, struct sherd_error *err)
@@ -53,7 +57,7 @@ int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *s
 
 	if (code)
 		return sherd_fail_cl(err, code, "%s: no room for %zu bytes", l->dev->info.name, n);
-	code = copy_out(l, mem, at, to, n);
+	code = sherd_look_copy(l, mem, at, to, n);
 	if (!code)
 		code = clEnqueueReadBuffer(l->dev->queue, to, CL_TRUE, 0, n, seen, 0, NULL, NULL);
 	clReleaseMemObject(to);
