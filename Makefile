@@ -158,10 +158,15 @@ check:
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@tests/check $(O)/check $(O)
 
+# Kernels that see what a stock one does not: built once, for minutes; their checks say what is missing.
+MODULE_KERNELS = for k in debug kcsan clang; do \
+	tests/module/kernel $$k amd64 $(O)/module/kernels >/dev/null 2>&1 || true; done
+
 check-long:
 	@scripts/deps long
 	$(SUB) all fuzz-build $(O)/tests/region/libfakecl.so
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
+	@$(MODULE_KERNELS)
 	@SHERD_LONG=1 tests/check $(O)/check $(O)
 
 fuzz-build:
@@ -238,6 +243,13 @@ check-module:
 		tests/module/check --suite $(SUITE) $$run || [ $$? = 77 ] || rc=1; \
 	done; exit $$rc
 
+check-module-debug:
+	@scripts/deps debug
+	@$(MODULE_KERNELS)
+	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=3000 tests/module/check --suite debug
+	@SHERD_BUILD_PLAIN=$(O) SHERD_GUEST_TIME=3000 tests/module/check --suite kcsan
+	@SHERD_BUILD_PLAIN=$(O) tests/module/build.sh --cocci
+
 # ------------------------------------------------------------- for people
 
 # What is made from sources and kept, to be read where the sources are.
@@ -307,6 +319,7 @@ help:
 	'make modules       the kernel module, for KDIR=/lib/modules/RELEASE/build; modules_install' \
 	'make install-udev  the udev rule, and loading at boot; install-dkms: sources for DKMS, too' \
 	'make check-module  boots it under QEMU, for x86-64 and arm64, with the long cases; SUITE=' \
+	'make check-module-debug   boots kernels with KASAN, lockdep, KCSAN ..., built for it' \
 	'make install       DESTDIR= prefix=$(prefix)' \
 	'make uninstall clean compile_commands' \
 	'' \
@@ -317,5 +330,6 @@ help:
 FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
 .PHONY: FORCE all tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
-	cross-check modules modules_install install-udev install-dkms check-module objects docs demo install \
+	cross-check modules modules_install install-udev install-dkms check-module check-module-debug \
+	objects docs demo install \
 	uninstall compile_commands clean help

@@ -114,21 +114,33 @@ static u32 count_bounced(struct device *dev, struct sg_table *sgt)
 	return bounced;
 }
 
+/*
+ * Mapping does not sync, that is done here: a page may be mapped several times, by importers of a
+ * window and of others that overlap it, which the DMA API lets those do who sync for themselves.
+ */
 static int map_table(struct mapping *mapping, bool allow_bounce)
 {
 	struct sg_table *sgt = &mapping->sgt;
 	int err;
 
-	err = dma_map_sgtable(mapping->dev, sgt, mapping->dir, 0);
+	err = dma_map_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (err)
 		return err;
 	mapping->bounced = count_bounced(mapping->dev, sgt);
 	if (mapping->bounced && !allow_bounce) {
-		/* Nobody used it: what is in the bounce buffer must not be copied back. */
 		dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 		return -ENXIO;
 	}
+	dma_sync_sgtable_for_device(mapping->dev, sgt, mapping->dir);
 	return 0;
+}
+
+static void unmap_table(struct mapping *mapping)
+{
+	struct sg_table *sgt = &mapping->sgt;
+
+	dma_sync_sgtable_for_cpu(mapping->dev, sgt, mapping->dir);
+	dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 }
 
 static struct sg_table *window_map(struct dma_buf_attachment *attachment,
@@ -188,7 +200,7 @@ static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table 
 	list_del(&mapping->node);
 	buffer->mappings--;
 	buffer->bounced -= mapping->bounced;
-	dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, 0);
+	unmap_table(mapping);
 	mutex_unlock(&buffer->lock);
 	sg_free_table(sgt);
 	kfree(mapping);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The kernel module builds without a warning - W=1, and sparse where it is - for whatever kernel headers
-# are installed here or were fetched before; and its interface is C and C++ that stands alone.
+# are installed here or were fetched before, and for those built for `make check-module-debug`, one of them
+# with clang; its interface is C and C++ that stands alone. --cocci: and Coccinelle has nothing to say.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 tmp=$(mktemp -d)
@@ -31,24 +32,48 @@ fi
 some=
 sparse=
 ! command -v sparse >/dev/null || sparse=C=2
-for kdir in /lib/modules/*/build "${SHERD_BUILD_PLAIN:-build}"/module/kernels/*-amd64/usr/src/linux-headers-*-amd64; do
+kernels=$(realpath -m "${SHERD_BUILD_PLAIN:-build}/module/kernels")
+for kdir in /lib/modules/*/build "$kernels"/*-amd64/usr/src/linux-headers-*-{amd64,debug,kcsan,clang}; do
 	[[ -e $kdir/Makefile && $(uname -m) == x86_64 ]] || continue
 	release=$(basename "$(realpath "$kdir")")
 	release=${release#linux-headers-}
 	# A kernel that is newer than this machine was fetched with the tools that it wants.
 	kernel=${kdir%/usr/src/*}
 	src=$tmp/src make="make CC=${CC:-gcc} $sparse"
+	[[ $release != *-clang ]] || make="make LLVM=1 $sparse"
 	[[ ! -e $kernel/make ]] || src=$kernel/tmp/src make=$kernel/make
 	rm -rf "$src"
 	mkdir "$src"
 	cp -rp Kbuild kmod uapi "$src/"
 	$make -s -C "$kdir" M="$src" W=1 modules >"$tmp/log" 2>&1
 	rc=$?
-	# What is missing to make BTF, or to match the compiler to the letter, is no fault of the module.
-	grep -vE 'BTF|pahole|The kernel was built with|You are using|compiler differs|CONFIG_X86_X32' "$tmp/log" >"$tmp/rest"
+	# What is missing to make BTF, or to match the compiler to the letter, is no fault of the module;
+	# nor are symbols, where the kernel itself was not built.
+	grep -vE 'BTF|pahole|The kernel was built with|You are using|compiler differs|CONFIG_X86_X32' "$tmp/log" |
+		grep -vE 'modpost|Module.symvers|Modules may not|unresolved symbol' >"$tmp/rest"
 	[[ $rc == 0 && ! -s $tmp/rest ]]
 	ok $? "the module builds without a warning for $release"
 	some=1
 done
 [[ -n $some ]] || echo "skipped: no kernel headers here (package linux-headers-amd64)"
+
+# The kernel's semantic patches one by one: `make coccicheck` ends at the first that needs OCaml.
+if [[ ${1:-} == --cocci ]]; then
+	source=$kernels/source-amd64
+	if [[ ! -d $source/scripts/coccinelle ]] || ! command -v spatch >/dev/null; then
+		echo "skipped: no spatch here (package coccinelle), or no kernel source was fetched"
+	else
+		: >"$tmp/log"
+		while read -r patch; do
+			# shellcheck disable=SC2046 # these are options
+			spatch -D report --very-quiet --no-show-diff --cocci-file "$patch" \
+				$(sed -n 's|^// *Options: *||p' "$patch") --dir kmod -I uapi \
+				-I "$source/include" -I "$source/arch/x86/include" >>"$tmp/log" 2>&1 </dev/null
+		done < <(grep -rl --include='*.cocci' '^virtual report' "$source/scripts/coccinelle" |
+			xargs grep -L ':ocaml' | sort)
+		grep -v '^warning: ' "$tmp/log" >"$tmp/rest"
+		[[ ! -s $tmp/rest ]]
+		ok $? "Coccinelle finds nothing in the module"
+	fi
+fi
 echo "1..$n"

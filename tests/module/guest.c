@@ -4,7 +4,7 @@
  *
  * The leak oracle: after each test the module is referenced by nobody, no dma-buf exists, the kernel
  * has let go of as many pinned pages as it pinned, both users can pin exactly up to their limits, and
- * the kernel's log has nothing of alarm.
+ * the kernel's log and its instruments (instruments.c) have nothing of alarm.
  */
 #include <dirent.h>
 #include <poll.h>
@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <sys/klog.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -26,7 +27,6 @@
 #define SKIPPED 77
 
 long page;
-static int kmsg = -1;
 
 void test_fail(const char *file, int line, const char *fmt, ...)
 {
@@ -79,37 +79,6 @@ static int probe_one_page(void)
 	return fd < 0 || pin(fd, 0, page, 0) < 0;
 }
 
-static bool starving;
-
-static bool log_is_quiet(void)
-{
-	static const char *const alarms[] = { "BUG", "WARNING:", "Oops", "Call Trace:", "Call trace:", "Bad page",
-					      "refcount_t", "general protection" };
-	char line[2048];
-	bool quiet = true;
-	ssize_t n;
-	size_t i;
-
-	while ((n = read(kmsg, line, sizeof(line) - 1)) > 0) {
-		line[n] = '\0';
-		/* Who is killed for want of memory gets a call trace as well. */
-		if (strstr(line, "invoked oom-killer"))
-			starving = true;
-		else if (strstr(line, "Killed process"))
-			starving = false;
-		if (starving && strstr(line, "Call "))
-			continue;
-		for (i = 0; i < sizeof(alarms) / sizeof(*alarms); i++) {
-			if (strstr(line, alarms[i])) {
-				printf("# kernel: %s", strchr(line, ';') ?: line);
-				quiet = false;
-				break;
-			}
-		}
-	}
-	return quiet;
-}
-
 static const char *leak(void)
 {
 	if (number_in("/sys/module/sherd/refcnt", "") != 0)
@@ -133,32 +102,77 @@ static bool nothing_leaked(void)
 	for (i = 0; i < 40; i++) {
 		what = leak();
 		if (!what)
-			return log_is_quiet();
+			return instruments_are_quiet();
 		usleep(50000);
 	}
 	printf("# leak: %s\n", what);
+	instruments_are_quiet();
+	return false;
+}
+
+const char *option(const char *word)
+{
+	static char line[4096];
+	FILE *f = fopen("/proc/cmdline", "r");
+	const char *at;
+
+	if (!f)
+		return NULL;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	fclose(f);
+	at = strstr(line, word);
+	return at ? at + strlen(word) : NULL;
+}
+
+/* Whether a name has the words that the command line gives as some_words. */
+static bool has_words(const char *name, const char *words)
+{
+	size_t i, len = strcspn(words, " \n");
+
+	for (; *name; name++) {
+		for (i = 0; i < len && name[i] == (words[i] == '_' ? ' ' : words[i]); i++)
+			;
+		if (i == len)
+			return true;
+	}
 	return false;
 }
 
 static int number;
 static bool all_good = true;
 
-static void run(const struct test *t, bool long_ones)
+/* sherd.only=words: no other tests; sherd.long: the long ones, too; sherd.also=words: these of them. */
+static bool is_wanted(const struct test *t)
+{
+	const char *only = option("sherd.only="), *also = option("sherd.also=");
+
+	if (only && !has_words(t->name, only))
+		return false;
+	return !t->is_long || option("sherd.long") || (also && has_words(t->name, also));
+}
+
+/* mark: the kernel it is for. "debian" runs on every kernel, "debug" is skipped on a stock one. */
+static void run(const struct test *t, const char *mark)
 {
 	struct timespec a, b;
+	char name[16];
 	int status;
 	bool clean;
 	pid_t pid;
 
-	if (t->is_long && !long_ones)
-		return;
-	if (option("sherd.only=") && !strstr(t->name, option("sherd.only=")))
+	if (!is_wanted(t))
 		return;
 	fflush(stdout);
 	clock_gettime(CLOCK_MONOTONIC, &a);
+	number++;
 	pid = fork();
 	if (!pid) {
-		alarm(t->is_long ? 600 : 120);
+		/* what kmemleak says of memory that this process lost */
+		snprintf(name, sizeof(name), "test-%d", number);
+		prctl(PR_SET_NAME, name);
+		/* instruments take their time */
+		alarm((t->is_long ? 600 : 120) * (option("sherd.sees=") ? 5 : 1));
 		t->run();
 		fflush(stdout);
 		_exit(0);
@@ -168,13 +182,12 @@ static void run(const struct test *t, bool long_ones)
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	if (WIFSIGNALED(status))
 		printf("# killed by signal %d\n", WTERMSIG(status));
-	number++;
 	if (clean && WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
-		printf("ok %d # SKIP %s\n", number, t->name);
+		printf("ok %d # SKIP %s [%s]\n", number, t->name, mark);
 	else if (clean && !status)
-		printf("ok %d - %s\n", number, t->name);
+		printf("ok %d - %s [%s]\n", number, t->name, mark);
 	else
-		printf("not ok %d - %s\n", number, t->name), all_good = false;
+		printf("not ok %d - %s [%s]\n", number, t->name, mark), all_good = false;
 	if (b.tv_sec - a.tv_sec >= 5)
 		printf("# took %ld s\n", (long)(b.tv_sec - a.tv_sec));
 }
@@ -320,23 +333,6 @@ double now(void)
 	return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-char *option(const char *key)
-{
-	static char line[4096], value[64];
-	FILE *f = fopen("/proc/cmdline", "r");
-	char *p = NULL;
-
-	if (f && fgets(line, sizeof(line), f))
-		p = strstr(line, key);
-	if (f)
-		fclose(f);
-	if (!p)
-		return NULL;
-	snprintf(value, sizeof(value), "%.63s", p + strlen(key));
-	value[strcspn(value, " \n")] = '\0';
-	return value;
-}
-
 int count_fds(void)
 {
 	DIR *d = opendir("/proc/self/fd");
@@ -424,18 +420,26 @@ static void mount_disks(void)
 
 static void run_all(void)
 {
-	static const struct test *const all[] = { abi_tests,	source_tests, seal_tests,   life_tests,
-						  charge_tests, window_tests, kill_tests,   net_tests,
-						  cma_tests,	race_tests,   fuzz_tests,   time_tests };
-	bool long_ones = option("sherd.long");
+	static const struct {
+		const char *mark;
+		const struct test *tests;
+	} all[] = {
+		{ "debian", abi_tests },    { "debian", source_tests }, { "debian", seal_tests },
+		{ "debian", life_tests },   { "debian", charge_tests }, { "debian", window_tests },
+		{ "debian", kill_tests },   { "debian", net_tests },	{ "debian", cma_tests },
+		{ "debian", race_tests },   { "debian", thread_tests }, { "debian", fuzz_tests },
+		{ "debian", time_tests },   { "debug", nth_tests },
+		/* These switch off one instrument after the other. */
+		{ "debug", dma_instrument_tests }, { "debug", nth_dma_tests },
+		{ "debug", instrument_tests },
+	};
 	const struct test *t;
 	size_t i;
 
-	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	lseek(kmsg, 0, SEEK_END);
+	instruments_start();
 	for (i = 0; i < sizeof(all) / sizeof(*all); i++) {
-		for (t = all[i]; t->name; t++)
-			run(t, long_ones);
+		for (t = all[i].tests; t->name; t++)
+			run(t, all[i].mark);
 	}
 	printf("1..%d\n", number);
 }

@@ -31,6 +31,8 @@ struct test {
 extern const struct test abi_tests[], source_tests[], seal_tests[], life_tests[], charge_tests[],
 	window_tests[], fuzz_tests[];
 extern const struct test kill_tests[], net_tests[], race_tests[], cma_tests[], time_tests[];
+extern const struct test thread_tests[], nth_tests[], dma_instrument_tests[], nth_dma_tests[],
+	instrument_tests[];
 
 /* A test ends at the first thing that does not hold. */
 __attribute__((noreturn, format(printf, 3, 4)))
@@ -72,10 +74,10 @@ void *map(int fd, size_t bytes, int prot, int flags);
 bool mounted(const char *dir);
 
 long vm_pin(void); /* pages, of this process */
-char *option(const char *key); /* what follows it on the kernel's command line, or NULL */
 int count_fds(void);
 double now(void); /* seconds */
 long number_in(const char *path, const char *key);
+const char *option(const char *word); /* what follows it on the kernel's command line, or NULL */
 
 /* vgem: imports a dma-buf (attaches and maps it), and lets it go. */
 int vgem_open(void);
@@ -87,6 +89,10 @@ int vgem_close(int drm, uint32_t handle);
  * not map what it imports (since 6.16), edu's. Where there is neither the test is skipped.
  */
 int attach(int buffer, int dmabuf);
+
+/* The log and kmemleak: whether they have nothing of alarm since the last time. */
+void instruments_start(void);
+bool instruments_are_quiet(void);
 
 /* In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255. */
 int as_user(uid_t uid, uint64_t memlock, int (*fn)(void));
