@@ -50,6 +50,23 @@ static bool is_alarm(const char *line, bool aloud)
 	return false;
 }
 
+/*
+ * A warning about a fault that is the kernel's, from its line to the end of its trace: when
+ * remap_pfn_range() runs out of memory it undoes the tracking of the mapping twice.
+ */
+static bool is_known(const char *line)
+{
+	static bool within;
+	bool known;
+
+	if (strstr(line, "WARNING:") && strstr(line, " at untrack_pfn+"))
+		within = true;
+	known = within;
+	if (strstr(line, "---[ end trace"))
+		within = false;
+	return known;
+}
+
 /* Alarms in the log since the last time; aloud: prints them, and what follows them. */
 static int log_alarms(bool aloud)
 {
@@ -66,6 +83,8 @@ static int log_alarms(bool aloud)
 		record[n] = '\0';
 		text = strchr(record, ';');
 		text = text ? text + 1 : record;
+		if (is_known(text))
+			continue;
 		if (is_alarm(text, aloud)) {
 			alarms++;
 			follow = 60;
@@ -134,15 +153,23 @@ bool instruments_are_quiet(void)
 	return !(log_alarms(true) + found);
 }
 
+/* Both switch themselves off when they are out of memory, lockdep also after a find. */
 static void nothing_lost(void)
 {
-	/* Both switch themselves off when they are out of memory, lockdep also after a find. */
-	CHECK(number_in("/proc/lockdep_stats", " debug_locks:") != 0);
 	if (access(KMEMLEAK, F_OK))
 		test_skip("this kernel has no kmemleak");
 	sleep(6);
 	CHECK_EQ(leaks(true) + leaks(true), 0);
 	CHECK(scan("scan"));
+}
+
+static void lockdep_looks(void)
+{
+	long on = number_in("/proc/lockdep_stats", " debug_locks:");
+
+	if (on < 0)
+		test_skip("this kernel has no lockdep");
+	CHECK_EQ(on, 1);
 }
 
 /* ---------------------------------------------------------------- can they see? */
@@ -213,8 +240,8 @@ const struct test dma_instrument_tests[] = {
 };
 
 const struct test instrument_tests[] = {
-	{ "nothing that was allocated is lost, and kmemleak and lockdep are still looking",
-	  nothing_lost, 0 },
+	{ "lockdep is still looking after all this", lockdep_looks, 0 },
+	{ "nothing that was allocated is lost, and kmemleak is still looking", nothing_lost, 0 },
 	{ "faults of memory, locks and races, made on purpose, are seen", sees_faults, 0 },
 	{ 0 }
 };
