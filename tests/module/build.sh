@@ -35,7 +35,8 @@ sparse=
 kernels=$(realpath -m "${SHERD_BUILD_PLAIN:-build}/module/kernels")
 for kdir in /lib/modules/*/build "$kernels"/*-amd64/usr/src/linux-headers-*-{amd64,debug,kcsan,clang}; do
 	[[ -e $kdir/Makefile && $(uname -m) == x86_64 ]] || continue
-	release=$(basename "$(realpath "$kdir")")
+	release=$(basename "$kdir")
+	[[ $release != build ]] || release=$(basename "$(realpath "$kdir")")
 	release=${release#linux-headers-}
 	# A kernel that is newer than this machine was fetched with the tools that it wants.
 	kernel=${kdir%/usr/src/*}
