@@ -59,6 +59,7 @@ enum sherd_frame_type {
 
 enum sherd_frame_flags {
 	SHERD_FRAME_WANT = 1 << 0, /* ROWS: the token after the last row is wanted */
+	SHERD_FRAME_AGAIN = 1 << 1, /* REFUSE: not yet; dial again soon */
 };
 
 /* A header, decoded. Neither magic, version nor padding are in it. */

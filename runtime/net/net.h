@@ -13,6 +13,12 @@
 
 #include "net/frame.h"
 
+/* Whoever dialled a link says something this often, and hangs up after so long a silence. */
+#define SHERD_BEAT_US	 250000u
+#define SHERD_SILENCE_US 1000000u
+/* From dialling to being greeted. */
+#define SHERD_GREETING_US 4000000u
+
 struct sherd_net;
 struct sherd_link;
 
@@ -32,6 +38,9 @@ struct sherd_link_user {
 	/* The last that is heard of @l, which is freed afterwards: lost, refused, or hung up by either side. */
 	void (*down)(void *ctx, struct sherd_link *l, const struct sherd_error *why);
 };
+
+/* For links whose user is gone: expects nothing, and does not care. */
+extern const struct sherd_link_user sherd_deaf;
 
 struct sherd_link {
 	struct sherd_net *net;

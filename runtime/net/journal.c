@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * journal: sends from `sent` on, never more than `window` rows beyond `have`. A link that comes up begins
+ * with an OPEN; nothing is sent before the receiver has answered it with a HAVE.
+ */
+#include <stdlib.h>
+#include "net/journal.h"
+
+size_t sherd_rows_offset(uint32_t n)
+{
+	return ROUND_UP((size_t)n * sizeof(int32_t), SHERD_FRAME_ALIGN);
+}
+
+size_t sherd_rows_bytes(uint32_t n, size_t row_bytes)
+{
+	return row_bytes ? sherd_rows_offset(n) + n * row_bytes : n * sizeof(int32_t);
+}
+
+int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *open, uint32_t open_size,
+		       uint32_t max, size_t row_bytes, struct sherd_error *err)
+{
+	*j = (struct sherd_journal){ .session = session, .open_size = open_size, .max = max,
+				     .row_bytes = row_bytes };
+	j->open = malloc(open_size + 1);
+	j->ids = sherd_calloc(max, sizeof(*j->ids));
+	if (row_bytes)
+		j->rows = sherd_calloc(max, row_bytes);
+	if (!j->open || !j->ids || (row_bytes && !j->rows)) {
+		sherd_journal_destroy(j);
+		return sherd_fail_oom(err, max * (row_bytes + sizeof(*j->ids)), "a session's journal");
+	}
+	memcpy(j->open, open, open_size);
+	j->open[open_size] = '\0';
+	return 0;
+}
+
+void sherd_journal_destroy(struct sherd_journal *j)
+{
+	free(j->open);
+	free(j->ids);
+	free(j->rows);
+	memset(j, 0, sizeof(*j));
+}
+
+void sherd_journal_announce(struct sherd_journal *j, const struct sherd_hop *hop)
+{
+	const struct sherd_frame f = {
+		.type = SHERD_FRAME_OPEN,
+		.session = j->session,
+		.epoch = hop->epoch,
+		.stage = hop->stage,
+	};
+
+	j->known = false;
+	sherd_link_send(hop->link, &f, j->open, j->open_size);
+}
+
+/*
+ * Right after an OPEN the receiver may be ahead of us: we are new ourselves then, and what it has got is
+ * not sent, but computed for the journal. Later it can't be.
+ */
+int sherd_journal_have(struct sherd_journal *j, uint32_t position, struct sherd_error *err)
+{
+	if (position > (j->known ? j->sent : j->max))
+		return sherd_fail(err, -EPROTO, "session %llx: the next stage says it has %u positions of %u",
+				  (unsigned long long)j->session, position, j->known ? j->sent : j->max);
+	if (!j->known) {
+		j->known = true;
+		j->sent = j->have = position;
+	} else if (position > j->have) {
+		j->have = position;
+	}
+	return 0;
+}
+
+void sherd_journal_grow(struct sherd_journal *j, uint32_t n, bool want)
+{
+	j->n += n;
+	j->want = want;
+}
+
+static void store_ids(uint8_t *to, const int32_t *ids, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		for (int b = 0; b < 4; b++)
+			to[4 * i + b] = (uint8_t)((uint32_t)ids[i] >> (8 * b));
+}
+
+static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
+{
+	const size_t size = sherd_rows_bytes(n, j->row_bytes), at = sherd_rows_offset(n);
+	uint8_t *payload = sherd_alloc_aligned(SHERD_FRAME_ALIGN, ROUND_UP(size, SHERD_FRAME_ALIGN), 1);
+	const struct sherd_payload p = { .data = payload, .size = (uint32_t)size, .slot = -1,
+					 .done = free, .arg = payload };
+	const struct sherd_frame f = {
+		.type = SHERD_FRAME_ROWS,
+		.flags = j->want && j->sent + n == j->n ? SHERD_FRAME_WANT : 0,
+		.session = j->session,
+		.epoch = hop->epoch,
+		.stage = hop->stage,
+		.position = j->sent,
+		.n_tokens = n,
+	};
+
+	if (!payload)
+		return -ENOMEM;
+	store_ids(payload, j->ids + j->sent, n);
+	if (j->row_bytes) {
+		memset(payload + n * sizeof(int32_t), 0, at - n * sizeof(int32_t));
+		memcpy(payload + at, j->rows + j->sent * j->row_bytes, n * j->row_bytes);
+	}
+	hop->link->net->ops->send(hop->link, &f, &p);
+	return 0;
+}
+
+void sherd_journal_send(struct sherd_journal *j, const struct sherd_hop *hop)
+{
+	while (hop->link && j->known && j->sent < j->n && j->sent - j->have < hop->window) {
+		uint32_t n = MIN(j->n - j->sent, hop->chunk);
+
+		n = MIN(n, hop->window - (j->sent - j->have));
+		if (send_rows(j, hop, n)) {
+			sherd_link_hang_up(hop->link, "no memory for a frame");
+			return;
+		}
+		j->sent += n;
+	}
+}

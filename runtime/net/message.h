@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * message: the rare frames' payloads, which are JSON: greetings, commands, replies, a session's parameters.
+ * What is read is checked in full: unknown keys are refused (a release that means more by its words has another
+ * version number), numbers have ranges, names lengths.
+ */
+#ifndef SHERD_MESSAGE_H
+#define SHERD_MESSAGE_H
+
+#include "net/net.h"
+#include "net/stage.h"
+
+struct json_t;
+
+#define SHERD_NAME_MAX	  64 /* of a node; with the final zero */
+#define SHERD_RUN_ID	  33 /* 32 hex digits and a zero */
+#define SHERD_MESSAGE_MAX (64u << 10) /* bytes of JSON in a frame, after the greeting */
+#define SHERD_HELLO_MAX	  1024u /* in the greeting, when the other side is anybody */
+#define SHERD_SENTENCE_MAX (sizeof(((struct sherd_error *)NULL)->msg))
+
+/* Who dials, and what for. */
+enum sherd_role {
+	SHERD_ROLE_HEAD, /* commands a run's stages */
+	SHERD_ROLE_DATA, /* the stage before, with its rows */
+	SHERD_ROLE_STATUS, /* asks how things are */
+	SHERD_ROLE_PUSH, /* brings shards */
+};
+
+struct sherd_hello {
+	enum sherd_role role;
+	char run[SHERD_RUN_ID]; /* HEAD, DATA */
+	/* DATA: */
+	uint32_t epoch, stage; /* the stage that is dialled */
+	char model[SHERD_SHA256_HEX];
+	char bit_profile[SHERD_SHA256_HEX]; /* of the dialling side; "": the head, which computes nothing */
+	int layer; /* the first one that is to see the rows */
+};
+
+int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size, struct sherd_error *err);
+
+enum sherd_command_kind {
+	SHERD_COMMAND_LOAD, /* have this stage ready, to serve or in reserve */
+	SHERD_COMMAND_ROUTE, /* a new epoch: your next is there, who was before you is nobody now */
+	SHERD_COMMAND_DROP, /* this stage is served by another one */
+	SHERD_COMMAND_END, /* the run is over: all its stages go */
+	SHERD_COMMAND_STATUS,
+};
+
+struct sherd_command {
+	enum sherd_command_kind kind;
+	uint32_t id; /* the reply's, too */
+	uint32_t stage;
+	struct sherd_stage_spec spec; /* LOAD */
+	/* ROUTE */
+	uint32_t epoch, chunk, window;
+	bool exact; /* the stage before must have the same bit profile */
+	char previous[SHERD_NAME_MAX]; /* node that will dial; "": the head */
+	char next[SHERD_NAME_MAX]; /* "": this is the last stage */
+	char next_address[SHERD_NAME_MAX];
+};
+
+int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
+		       struct sherd_error *err);
+
+struct sherd_reply {
+	uint32_t id;
+	char error[512]; /* "": done */
+	/* LOAD */
+	char bit_profile[SHERD_SHA256_HEX];
+	uint32_t room, n_batch;
+	int hidden, n_layers;
+};
+
+int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err);
+
+/* An OPEN frame's: @s->params.cuts is malloc'd, sherd_stage_session_free() frees it. */
+int sherd_open_read(struct sherd_stage_session *s, uint64_t id, const uint8_t *payload, size_t size,
+		    int n_layers, struct sherd_error *err);
+void sherd_stage_session_free(struct sherd_stage_session *s);
+
+/* Send; nothing to free afterwards. Lack of memory hangs up. */
+void sherd_hello_send(struct sherd_link *l, const struct sherd_hello *h);
+void sherd_command_send(struct sherd_link *l, const struct sherd_command *c);
+void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r);
+/* WELCOME: who is there. */
+void sherd_welcome_send(struct sherd_link *l, const char *name);
+/* A sentence: REFUSE, FAILED. */
+void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence);
+/* The payload of OPEN, to be freed; NULL: no memory. */
+char *sherd_open_text(const struct sherd_stage_session *s);
+
+/* @json in a frame of that type; takes the reference. */
+void sherd_json_send(struct sherd_link *l, enum sherd_frame_type type, struct json_t *json);
+/* An object, or NULL and the sentence. */
+struct json_t *sherd_json_parse(const uint8_t *payload, size_t size, const char *what,
+				struct sherd_error *err);
+
+/* How a stage is getting on: PONG's payload is these, 8 bytes each, little-endian. */
+struct sherd_progress {
+	uint64_t stage;
+	uint64_t steps, rows; /* done since the stage was loaded */
+	uint64_t busy_us; /* so long the present step has been running; 0: idle */
+	uint64_t due_us; /* it is overdue then, by what earlier steps took; 0: idle */
+	uint64_t sessions, queued; /* open ones; rows that wait */
+	uint64_t step_us; /* median of the last ones of a single row */
+	uint64_t cut_off_us; /* so long the next stage has not been reached; 0: it is, or there is none */
+};
+#define SHERD_PROGRESS_BYTES 72u
+#define SHERD_MAX_POSTS	     16u /* stages of one run on one node */
+
+void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES]);
+void sherd_progress_read(struct sherd_progress *p, const uint8_t in[SHERD_PROGRESS_BYTES]);
+
+#endif

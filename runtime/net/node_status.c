@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * node_status: how a node is doing, as JSON, for `sherd status` and for whoever collects numbers.
+ */
+#include <jansson.h>
+#include "net/node_post.h"
+
+static json_t *link_json(const struct peer *p)
+{
+	const struct sherd_link *l = p ? p->link : NULL;
+
+	if (!l)
+		return json_null();
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address", l->address, "name",
+			 l->identity, "greeted", p->greeted, "frames_in", (json_int_t)l->frames_in,
+			 "frames_out", (json_int_t)l->frames_out, "bytes_in", (json_int_t)l->bytes_in,
+			 "bytes_out", (json_int_t)l->bytes_out, "queued",
+			 (json_int_t)l->net->ops->queued(l), "zero_copies", (json_int_t)l->zero_copies,
+			 "copies", (json_int_t)l->copies);
+}
+
+static json_t *sessions_json(const struct post *p)
+{
+	static const char *const states[] = { "opening", "open", "failed" };
+	json_t *list = json_array();
+	const struct flow *f;
+
+	for (f = p->flows; f; f = f->next)
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "state", states[f->state],
+						      "computed", (json_int_t)f->out.n, "received",
+						      (json_int_t)f->received, "max",
+						      (json_int_t)f->session.max));
+	return list;
+}
+
+static json_t *post_json(const struct post *p)
+{
+	static const char *const states[] = { "new", "loading", "ready", "broken" };
+	const struct worker *w = p->worker;
+	struct sherd_progress now;
+
+	sherd_worker_progress(w, &now);
+	return json_pack("{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "stage",
+			 (json_int_t)p->number, "epoch", (json_int_t)p->epoch, "state", states[w->state],
+			 "first", w->spec.first, "end", w->spec.end, "steps", (json_int_t)now.steps, "rows",
+			 (json_int_t)now.rows, "busy_us", (json_int_t)now.busy_us, "queued",
+			 (json_int_t)now.queued, "step_us", (json_int_t)now.step_us, "up", link_json(p->up),
+			 "down", link_json(p->down), "sessions", sessions_json(p));
+}
+
+struct json_t *sherd_node_status(const struct sherd_node *n)
+{
+	json_t *runs = json_array();
+	const struct run *r;
+	const struct post *p;
+
+	for (r = n->runs; r; r = r->next) {
+		json_t *stages = json_array();
+
+		for (p = r->posts; p; p = p->next)
+			json_array_append_new(stages, post_json(p));
+		json_array_append_new(runs, json_pack("{s:b, s:s, s:o}", "headless", !r->control, "head",
+						      r->control ? r->control->link->address : "",
+						      "stages", stages));
+	}
+	return json_pack("{s:s, s:s, s:o}", "name", n->p.name, "version", SHERD_VERSION, "runs", runs);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * world: a head, nodes and sessions on a simulated network, and the oracle: every token must be the one that
+ * the undisturbed chain of stages gives.
+ */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include "net/head.h"
+#include "net/node.h"
+#include "net/sim_stage.h"
+
+#define WORLD_LAYERS   12
+#define WORLD_SESSIONS 32
+
+struct world_session {
+	uint64_t id;
+	int32_t tokens[512];
+	int n_prompt, n, n_max; /* tokens: of the prompt, so far, in the end */
+	bool open, done, failed;
+	struct sherd_error err;
+};
+
+struct world_node {
+	struct world *w;
+	int host;
+	struct sherd_node *node; /* NULL: dead */
+	struct sim_stages stages;
+};
+
+struct world {
+	struct sim sim;
+	struct sherd_head *head;
+	struct sherd_head_params params;
+	struct sherd_head_node plan_nodes[SIM_HOSTS];
+	struct sherd_head_stage plan_stages[8];
+	int seats[8][SIM_HOSTS], first[8];
+	char names[SIM_HOSTS][2][16];
+	struct world_node nodes[SIM_HOSTS]; /* [n_nodes]; node i is on host i + 1 */
+	int n_nodes, n_stages;
+	struct world_session sessions[WORLD_SESSIONS];
+	int n_sessions;
+	bool ready, failed, wrong;
+	struct sherd_error err;
+	bool verbose;
+	void (*on_token)(struct world *w, struct world_session *s); /* for mischief at a certain token */
+};
+
+/* @n_stages of @n_nodes; the nodes beyond are spares of every stage. */
+void world_init(struct world *w, uint64_t seed, int n_stages, int n_nodes);
+void world_start_node(struct world *w, int node);
+void world_kill_node(struct world *w, int node);
+/* Dials; sessions that were added are opened when all is ready. */
+void world_start_head(struct world *w);
+struct world_session *world_add(struct world *w, int n_prompt, int n_tokens);
+/* Until all sessions are done or failed, or @us have passed: true if they have. */
+bool world_run(struct world *w, uint64_t us);
+/* All right tokens, and nobody failed. */
+bool world_is_well(const struct world *w);
+/* Closes everything; returns the number of things that are left and should not be, having said which. */
+int world_end(struct world *w);
+
+#endif
