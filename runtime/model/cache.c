@@ -49,7 +49,7 @@ static int make_key(struct want *w, struct sherd_error *err)
 				 strerror(errno));
 		goto out;
 	}
-	text = sherd_asprintf("%s\n%lld %lld.%09ld %llu:%llu bits %d layers %d-%d layout %d", real,
+	text = sherd_asprintf("%s\n%lld %lld.%09ld %llu:%llu bits %d layers %d-%d layout %d whole hash", real,
 			      (long long)st.st_size, (long long)st.st_mtim.tv_sec,
 			      (long)st.st_mtim.tv_nsec, (unsigned long long)st.st_dev,
 			      (unsigned long long)st.st_ino, w->p->bits, w->p->first_layer,

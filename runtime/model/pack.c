@@ -51,6 +51,7 @@ static void put_metadata(struct gguf_writer *w, const struct sherd_packer *p)
 	gguf_put_str(w, "sherd.source.architecture", plan->hp.arch->name);
 	gguf_put_str(w, "sherd.source.name", name);
 	gguf_put_u32_array(w, "sherd.layers", layers, 2);
+	gguf_put_u32(w, "sherd.bits", (uint32_t)plan->bits);
 	put_prefixed(w, plan->g, "general.name", "");
 	/* the source's size is that of its tokenizer or embedding, which may not be in this shard */
 	snprintf(prefix, sizeof(prefix), "%s.", plan->hp.arch->name);

@@ -355,24 +355,40 @@ static void hash_tensor(const struct sherd_packer *p, struct sherd_sha256 *sha,
 		sherd_sha256_add(sha, (const uint8_t *)t->data + at, MIN(HASH_BYTES, t->size - at));
 }
 
-/* Name, type, shape and bytes of every source tensor, in the order of the plan. */
-static void *hash_main(void *arg)
+static void hash_plan(struct sherd_packer *p, const struct sherd_pack_plan *plan, struct sherd_sha256 *sha)
 {
-	struct sherd_packer *p = arg;
-	struct sherd_sha256 *sha = sherd_sha256_new();
-	struct sherd_error err;
 	size_t i;
 	int k;
+
+	for (i = 0; i < plan->n_items && !p->stop; i++)
+		for (k = 0; k < plan->items[i].n_parts; k++)
+			if (plan->items[i].part[k])
+				hash_tensor(p, sha, plan->items[i].part[k]);
+	sherd_sha256_end(sha, p->hash);
+}
+
+/*
+ * Name, type, shape and bytes of every source tensor, in the order of a plan for the whole model: shards of
+ * one model have one hash, whatever their layers are, and boards know each other's by it.
+ */
+static void *hash_main(void *arg)
+{
+	const struct sherd_pack_params all = { 0 };
+	struct sherd_packer *p = arg;
+	struct sherd_sha256 *sha = sherd_sha256_new();
+	struct sherd_pack_plan plan = { 0 };
+	struct sherd_error err;
+	int ret;
 
 	if (!sha) {
 		stop_all(p, sherd_fail_oom(&err, 0, "SHA-256"), &err);
 		return NULL;
 	}
-	for (i = 0; i < p->plan.n_items && !p->stop; i++)
-		for (k = 0; k < p->plan.items[i].n_parts; k++)
-			if (p->plan.items[i].part[k])
-				hash_tensor(p, sha, p->plan.items[i].part[k]);
-	sherd_sha256_end(sha, p->hash);
+	ret = sherd_pack_plan_make(&plan, p->plan.g, &all, &err);
+	if (ret)
+		stop_all(p, ret, &err);
+	hash_plan(p, &plan, sha);
+	sherd_pack_plan_clear(&plan);
 	return NULL;
 }
 

@@ -291,6 +291,7 @@ static int read_layers(struct sherd_shard *s, const struct gguf *g, struct sherd
 static int read_header(struct sherd_shard *s, const struct gguf *g, struct sherd_error *err)
 {
 	struct gguf_str sha = { 0 };
+	int64_t bits = 0;
 	int ret = check_version(g, err);
 
 	if (!ret)
@@ -306,7 +307,9 @@ static int read_header(struct sherd_shard *s, const struct gguf *g, struct sherd
 		return sherd_fail(err, -EINVAL, "%s: sherd.source.sha256 is not 64 digits",
 				  g->path);
 	memcpy(s->source_sha256, sha.data, sha.len);
-	return 0;
+	ret = gguf_get_int(g, "sherd.bits", 0, 8, &bits, err); /* shards of before had none */
+	s->bits = (int)bits;
+	return MIN(ret, 0);
 }
 
 static int load(const struct loader *l, struct sherd_error *err)

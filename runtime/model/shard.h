@@ -7,6 +7,7 @@
  *   sherd.layout_version      u32, refused if unknown
  *   sherd.source.architecture, sherd.source.sha256, sherd.source.name
  *   sherd.layers              u32[2]: [first, end)
+ *   sherd.bits                u32: that float matrices were requantized to; 0: they were not
  *   <arch>.*                  the source's hyper-parameters, under their own keys
  *   tokenizer.*               in the head's shard
  *   sherd.format.<tensor>     u32[6]: elem, group, scale, min, rows, cols
@@ -31,11 +32,11 @@ union sherd_slot_data {
 struct sherd_shard {
 	struct gguf *gguf;
 	struct sherd_hparams hp;
-	int first_layer, end_layer;
+	int first_layer, end_layer, bits;
 	union sherd_slot_data global[SHERD_FIRST_LAYER_SLOT]; /* by slot */
 	union sherd_slot_data (*layers)[SHERD_N_SLOTS]; /* [end - first], by slot; globals unused */
 	uint64_t weight_bytes, token_bytes, n_params;
-	char source_sha256[SHERD_SHA256_HEX];
+	char source_sha256[SHERD_SHA256_HEX]; /* of the whole model, whichever layers these are */
 };
 
 /* Which slots an architecture's layers [first, end) have, and their shapes (slot.c). */

@@ -346,13 +346,17 @@ static void packing_twice_gives_the_same_bytes_and_the_hash_is_of_the_source(voi
 		.tensor = "blk.1.ffn_up.weight", .poke = "\3", .poke_size = 1, .poke_at = 100
 	};
 	char *path = tiny_model_write(&tiny_models[4]), *edited = gguf_edit_write(path, &e);
-	struct sherd_shard *c;
+	const struct sherd_pack_params tail = { .first_layer = 1, .end_layer = 2 };
+	struct sherd_shard *c, *part;
 	struct gguf *other;
 
 	(void)state;
 	assert_int_equal(a->gguf->map.size, b->gguf->map.size);
 	assert_memory_equal(a->gguf->map.data, b->gguf->map.data, a->gguf->map.size);
 	assert_int_equal(strlen(a->source_sha256), 64);
+	part = pack_open(g, &tail, NULL);
+	assert_string_equal(a->source_sha256, part->source_sha256);
+	sherd_shard_close(part);
 	assert_int_equal(gguf_open(&other, edited, NULL), 0);
 	c = pack_open(other, &as_is, NULL);
 	assert_string_not_equal(a->source_sha256, c->source_sha256);
