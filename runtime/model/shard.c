@@ -312,6 +312,24 @@ static int read_header(struct sherd_shard *s, const struct gguf *g, struct sherd
 	return MIN(ret, 0);
 }
 
+int sherd_shard_peek(const char *path, struct sherd_shard_name *n, struct sherd_error *err)
+{
+	struct sherd_shard s = { 0 };
+	struct gguf *g;
+	int ret = gguf_open(&g, path, err);
+
+	if (ret)
+		return ret;
+	ret = sherd_is_shard(g) ? read_header(&s, g, err) : sherd_fail(err, -EINVAL, "%s: is no shard", path);
+	memcpy(n->source_sha256, s.source_sha256, sizeof(n->source_sha256));
+	n->first_layer = s.first_layer;
+	n->end_layer = s.end_layer;
+	n->bits = s.bits;
+	n->has_tokenizer = gguf_find(g, "tokenizer.ggml.model");
+	gguf_close(g);
+	return ret;
+}
+
 static int load(const struct loader *l, struct sherd_error *err)
 {
 	struct sherd_shard *s = l->s;

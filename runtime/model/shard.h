@@ -60,6 +60,14 @@ int sherd_shard_open_fd(struct sherd_shard **s, int fd, const char *name, struct
 int sherd_shard_from_gguf(struct sherd_shard **s, struct gguf *g, bool trusted,
 			  struct sherd_error *err);
 void sherd_shard_close(struct sherd_shard *s);
+/* What a shard says of itself first of all. */
+struct sherd_shard_name {
+	char source_sha256[SHERD_SHA256_HEX];
+	int first_layer, end_layer, bits;
+	bool has_tokenizer;
+};
+/* Reads no weights, and checks none. */
+int sherd_shard_peek(const char *path, struct sherd_shard_name *n, struct sherd_error *err);
 /* NULL where the slot is empty. @layer is the model's number, ignored for global slots. */
 const struct sherd_tensor *sherd_shard_matrix(const struct sherd_shard *s, enum sherd_slot slot,
 					      int layer);

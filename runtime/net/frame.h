@@ -46,14 +46,15 @@ enum sherd_frame_type {
 	/* Between neighbours in the pipeline. */
 	SHERD_FRAME_OPEN, /* a session begins, or is still there: JSON */
 	SHERD_FRAME_ALL_OPEN, /* these were all: the receiver drops the others */
-	SHERD_FRAME_HAVE, /* of this session everything before position has been computed */
+	/* Of this session everything before position has been computed; of a file, session bytes are written. */
+	SHERD_FRAME_HAVE,
 	SHERD_FRAME_ROWS, /* token ids, then rows in the session's wire type; ids only to the first stage */
 	SHERD_FRAME_CLOSE, /* a session ends */
 	/* From the last stage to the head. */
 	SHERD_FRAME_TOKEN, /* the token at position, an id */
 	SHERD_FRAME_FAILED, /* a session can't go on: a sentence */
 	/* Files */
-	SHERD_FRAME_FILE, /* part of a file being pushed; position counts in 64 KiB */
+	SHERD_FRAME_FILE, /* part of a file being pushed, from the byte on that session says */
 	SHERD_N_FRAME_TYPES,
 };
 

@@ -27,6 +27,7 @@ struct sherd_head_params {
 	struct sherd_net *net;
 	char run[SHERD_RUN_ID]; /* drawn at random for each run: who knows it may command the run's stages */
 	char model[SHERD_SHA256_HEX];
+	int bits;
 	const struct sherd_head_node *nodes;
 	const struct sherd_head_stage *stages;
 	int n_nodes, n_stages;

@@ -259,7 +259,7 @@ void sherd_head_load(struct head_node *n, int k)
 	struct sherd_command c = {
 		.kind = SHERD_COMMAND_LOAD,
 		.stage = (uint32_t)k + 1,
-		.spec = { .first = h->p.stages[k].first, .end = h->p.stages[k].end, .n_ctx = h->p.n_ctx,
+		.spec = { .bits = h->p.bits, .first = h->p.stages[k].first, .end = h->p.stages[k].end, .n_ctx = h->p.n_ctx,
 			  .n_sessions = h->p.n_sessions, .n_batch = h->p.n_batch, .kv = h->p.kv },
 	};
 

@@ -7,9 +7,10 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include "net/message.h"
+#include "net/push.h"
 
 static const char *const roles[] = { "head", "data", "status", "push" };
-static const char *const commands[] = { "load", "route", "drop", "end", "status" };
+static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer" };
 
 json_t *sherd_json_parse(const uint8_t *payload, size_t size, const char *what, struct sherd_error *err)
 {
@@ -168,16 +169,17 @@ void sherd_welcome_send(struct sherd_link *l, const char *name)
 static int read_spec(struct sherd_stage_spec *s, json_t *j, struct sherd_error *err)
 {
 	const char *model = "";
-	json_int_t first = 0, end = 0, n_ctx = 0, n_sessions = 0, n_batch = 0, kv = 0;
+	json_int_t bits = 0, first = 0, end = 0, n_ctx = 0, n_sessions = 0, n_batch = 0, kv = 0;
 	uint32_t kv_type = 0;
 	json_error_t e;
 	int rc;
 
-	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:I, s:I, s:I, s:I, s:I !}", "model", &model, "first",
+	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I !}", "model", &model, "bits", &bits, "first",
 			   &first, "end", &end, "n_ctx", &n_ctx, "n_sessions", &n_sessions, "n_batch",
 			   &n_batch, "kv", &kv))
 		return sherd_fail(err, -EPROTO, "a stage: %s", e.text);
 	rc = take_hex(s->model, SHERD_SHA256_HEX - 1, model, false, "the model's hash", err);
+	rc = rc ? rc : take_int(&s->bits, bits, 0, 8, "the bits", err);
 	rc = rc ? rc : take_int(&s->first, first, 0, UINT16_MAX, "a stage's first layer", err);
 	rc = rc ? rc : take_int(&s->end, end, s->first + 1, UINT16_MAX, "a stage's end", err);
 	rc = rc ? rc : take_int(&s->n_ctx, n_ctx, 1, 1 << 24, "the context", err);
@@ -209,6 +211,24 @@ static int read_route(struct sherd_command *c, json_t *j, struct sherd_error *er
 	return rc;
 }
 
+static int read_offer(struct sherd_offer *o, json_t *j, struct sherd_error *err)
+{
+	const char *name = "", *sha256 = "";
+	json_int_t size = 0;
+	json_error_t e;
+	int rc;
+
+	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:s !}", "name", &name, "size", &size, "sha256", &sha256))
+		return sherd_fail(err, -EPROTO, "an offer: %s", e.text);
+	if (!sherd_file_name_ok(name))
+		return sherd_fail(err, -EPROTO, "an offer's name is no plain file name");
+	if (size < 1 || size > (json_int_t)1 << 44)
+		return sherd_fail(err, -EPROTO, "an offer's size is %lld", (long long)size);
+	o->size = (uint64_t)size;
+	rc = take_text(o->name, sizeof(o->name), name, "an offer's name", err);
+	return rc ? rc : take_hex(o->sha256, SHERD_SHA256_HEX - 1, sha256, false, "an offer's hash", err);
+}
+
 int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
 		       struct sherd_error *err)
 {
@@ -235,13 +255,15 @@ int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t s
 		rc = read_spec(&c->spec, more, err);
 	if (!rc && c->kind == SHERD_COMMAND_ROUTE)
 		rc = read_route(c, more, err);
+	if (!rc && c->kind == SHERD_COMMAND_OFFER)
+		rc = read_offer(&c->offer, more, err);
 	json_decref(j);
 	return rc;
 }
 
 static json_t *spec_json(const struct sherd_stage_spec *s)
 {
-	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i}", "model", s->model, "first", s->first, "end",
+	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "model", s->model, "bits", s->bits, "first", s->first, "end",
 			 s->end, "n_ctx", s->n_ctx, "n_sessions", s->n_sessions, "n_batch", s->n_batch,
 			 "kv", (int)s->kv);
 }
@@ -264,12 +286,21 @@ void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
 				  (json_int_t)c->id, "stage", (json_int_t)c->stage, "with", more));
 }
 
+void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offer *o)
+{
+	sherd_json_send(l, SHERD_FRAME_COMMAND,
+			json_pack("{s:s, s:I, s:{s:s, s:I, s:s}}", "do", commands[SHERD_COMMAND_OFFER], "id",
+				  (json_int_t)id, "with", "name", o->name, "size", (json_int_t)o->size,
+				  "sha256", o->sha256));
+}
+
 /* -------------------------------------------------------------- replies */
 
 int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err)
 {
 	json_t *j = sherd_json_parse(payload, size, "a reply", err);
-	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0;
+	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, have = 0;
+	int whole = 0;
 	const char *error = "", *profile = "";
 	json_error_t e;
 	int rc = 0;
@@ -277,9 +308,9 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	*r = (struct sherd_reply){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I !}", "id", &id, "error", &error,
-			   "bit_profile", &profile, "room", &room, "n_batch", &n_batch, "hidden", &hidden,
-			   "n_layers", &n_layers))
+	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?b !}", "id", &id, "error",
+			   &error, "bit_profile", &profile, "room", &room, "n_batch", &n_batch, "hidden",
+			   &hidden, "n_layers", &n_layers, "have", &have, "whole", &whole))
 		rc = sherd_fail(err, -EPROTO, "a reply: %s", e.text);
 	rc = rc ? rc : take_u32(&r->id, id, 0, UINT32_MAX, "a reply's number", err);
 	if (!rc)
@@ -288,6 +319,10 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	rc = rc ? rc : take_u32(&r->n_batch, n_batch, 0, 4096, "the rows of a step", err);
 	rc = rc ? rc : take_int(&r->hidden, hidden, 0, 1 << 20, "the width", err);
 	rc = rc ? rc : take_int(&r->n_layers, n_layers, 0, UINT16_MAX, "the number of layers", err);
+	if (!rc && (have < 0 || have > (json_int_t)1 << 44))
+		rc = sherd_fail(err, -EPROTO, "a reply has %lld bytes", (long long)have);
+	r->have = (uint64_t)have;
+	r->whole = whole;
 	if (!rc)
 		snprintf(r->error, sizeof(r->error), "%s", error);
 	json_decref(j);
@@ -301,9 +336,10 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r)
 	if (r->error[0])
 		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", r->error);
 	else
-		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i}", "id", (json_int_t)r->id, "bit_profile",
+		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
 			      r->bit_profile, "room", (json_int_t)r->room, "n_batch",
-			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers);
+			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "have",
+			      (json_int_t)r->have, "whole", r->whole);
 	sherd_json_send(l, SHERD_FRAME_REPLY, j);
 }
 

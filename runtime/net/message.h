@@ -9,6 +9,7 @@
 
 #include "net/net.h"
 #include "net/stage.h"
+#include "net/store.h"
 
 struct json_t;
 
@@ -44,6 +45,7 @@ enum sherd_command_kind {
 	SHERD_COMMAND_DROP, /* this stage is served by another one */
 	SHERD_COMMAND_END, /* the run is over: all its stages go */
 	SHERD_COMMAND_STATUS,
+	SHERD_COMMAND_OFFER, /* a file */
 };
 
 struct sherd_command {
@@ -57,6 +59,7 @@ struct sherd_command {
 	char previous[SHERD_NAME_MAX]; /* node that will dial; "": the head */
 	char next[SHERD_NAME_MAX]; /* "": this is the last stage */
 	char next_address[SHERD_NAME_MAX];
+	struct sherd_offer offer; /* OFFER */
 };
 
 int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
@@ -69,6 +72,9 @@ struct sherd_reply {
 	char bit_profile[SHERD_SHA256_HEX];
 	uint32_t room, n_batch;
 	int hidden, n_layers;
+	/* OFFER */
+	uint64_t have; /* bytes */
+	bool whole;
 };
 
 int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err);
@@ -81,6 +87,7 @@ void sherd_stage_session_free(struct sherd_stage_session *s);
 /* Send; nothing to free afterwards. Lack of memory hangs up. */
 void sherd_hello_send(struct sherd_link *l, const struct sherd_hello *h);
 void sherd_command_send(struct sherd_link *l, const struct sherd_command *c);
+void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offer *o);
 void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r);
 /* WELCOME: who is there. */
 void sherd_welcome_send(struct sherd_link *l, const char *name);

@@ -39,6 +39,8 @@ static void detach(struct peer *p)
 {
 	if (p->run && p->run->control == p)
 		p->run->control = NULL;
+	if (p->push)
+		sherd_node_push_down(p);
 	if (p->post && p->post->up == p)
 		p->post->up = NULL;
 	if (p->post && p->post->down == p) {
@@ -57,7 +59,7 @@ void sherd_node_dismiss(struct peer *p, const char *why)
 	sherd_link_hang_up(p->link, why);
 }
 
-static void refuse(struct peer *p, const char *why)
+void sherd_node_refuse(struct peer *p, const char *why)
 {
 	const struct sherd_frame f = { .type = SHERD_FRAME_REFUSE };
 
@@ -129,13 +131,13 @@ static void greet_head(struct peer *p, const struct sherd_hello *h)
 
 		snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s",
 			 who, head, n->p.name);
-		refuse(p, why);
+		sherd_node_refuse(p, why);
 		return;
 	}
 	if (!r)
 		r = new_run(n, h->run);
 	if (!r) {
-		refuse(p, "as many runs as this node takes are under way; try again later");
+		sherd_node_refuse(p, "as many runs as this node takes are under way; try again later");
 		return;
 	}
 	if (r->control)
@@ -154,7 +156,7 @@ static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *pa
 	struct sherd_error err;
 
 	if (sherd_hello_read(&h, payload, f->payload, &err)) {
-		refuse(p, err.msg);
+		sherd_node_refuse(p, err.msg);
 	} else if (h.role == SHERD_ROLE_HEAD) {
 		greet_head(p, &h);
 	} else if (h.role == SHERD_ROLE_DATA) {
@@ -164,7 +166,7 @@ static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *pa
 		p->greeted = true;
 		sherd_welcome_send(p->link, p->node->p.name);
 	} else {
-		refuse(p, "this node takes no shards");
+		sherd_node_push_greet(p);
 	}
 }
 
@@ -296,7 +298,7 @@ static void command(struct peer *peer, const struct sherd_frame *f, const uint8_
 	struct post *p;
 
 	if (sherd_command_read(&c, payload, f->payload, &err)) {
-		refuse(peer, err.msg);
+		sherd_node_refuse(peer, err.msg);
 		return;
 	}
 	if (c.kind == SHERD_COMMAND_STATUS) {
@@ -304,7 +306,7 @@ static void command(struct peer *peer, const struct sherd_frame *f, const uint8_
 		return;
 	}
 	if (peer->kind != PEER_CONTROL) {
-		refuse(peer, "who asks for the status commands nothing");
+		sherd_node_refuse(peer, "who asks for the status commands nothing");
 		return;
 	}
 	switch (c.kind) {
@@ -371,6 +373,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	}
 	if (p->kind == PEER_UP || p->kind == PEER_DOWN)
 		return sherd_post_expect(p, f, err);
+	if (p->kind == PEER_PUSH)
+		return sherd_node_push_expect(p, f, err);
 	if (f->type == SHERD_FRAME_COMMAND && f->payload <= SHERD_MESSAGE_MAX)
 		return 0;
 	if (f->type == SHERD_FRAME_PING && !f->payload && p->kind == PEER_CONTROL)
@@ -390,6 +394,8 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		greet(p, f, payload);
 	else if (p->kind == PEER_UP || p->kind == PEER_DOWN)
 		sherd_post_frame(p, f, payload);
+	else if (p->kind == PEER_PUSH)
+		sherd_node_push_frame(p, f, payload);
 	else if (f->type == SHERD_FRAME_COMMAND)
 		command(p, f, payload);
 	else
@@ -415,6 +421,8 @@ static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
 		p->run->control = NULL; /* the lease runs on */
 	else if (p->post)
 		sherd_post_down(p, why);
+	else if (p->push)
+		sherd_node_push_down(p);
 	sherd_node_forget(p);
 }
 
@@ -464,6 +472,8 @@ void sherd_node_free(struct sherd_node *n)
 		sherd_worker_destroy(n->workers);
 	/* Links may outlive the node by a second; what they say is heard by nobody. */
 	while ((p = n->peers)) {
+		if (p->push)
+			sherd_node_push_down(p);
 		p->link->user = &sherd_deaf;
 		sherd_link_hang_up(p->link, "the node stops");
 		sherd_node_forget(p);

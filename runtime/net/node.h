@@ -9,6 +9,7 @@
 
 #include "net/net.h"
 #include "net/stage.h"
+#include "net/store.h"
 
 struct sherd_node;
 struct json_t;
@@ -18,6 +19,7 @@ struct sherd_node_params {
 	const char *name;
 	const char *head; /* with TLS: whose certificate may command; NULL: "head" */
 	struct sherd_stage_source source;
+	struct sherd_store *store; /* takes shards; NULL: none are taken */
 	uint64_t lease_us; /* so long a run outlives its head; 0: 60 s */
 	int max_runs; /* 0: 16 */
 	/* Remarks for a log; may be NULL. */

@@ -17,7 +17,7 @@
 struct post;
 struct worker;
 
-enum peer_kind { PEER_STRANGER, PEER_CONTROL, PEER_UP, PEER_DOWN, PEER_STATUS };
+enum peer_kind { PEER_STRANGER, PEER_CONTROL, PEER_UP, PEER_DOWN, PEER_STATUS, PEER_PUSH };
 
 /* A link, and what it is for. */
 struct peer {
@@ -29,6 +29,7 @@ struct peer {
 	uint64_t heard; /* when something came last */
 	struct run *run; /* CONTROL */
 	struct post *post; /* UP, DOWN */
+	struct push *push; /* PUSH */
 };
 
 /* Rows that have come and wait. */
@@ -135,6 +136,16 @@ void sherd_node_forget(struct peer *p);
 void sherd_node_dismiss(struct peer *p, const char *why);
 void sherd_node_pong(struct run *r);
 extern const struct sherd_link_user sherd_node_links;
+
+/* Says why, and hangs up. */
+void sherd_node_refuse(struct peer *p, const char *why);
+
+/* node_push.c */
+void sherd_node_push_greet(struct peer *p);
+int sherd_node_push_expect(struct peer *p, const struct sherd_frame *f, struct sherd_error *err);
+void sherd_node_push_frame(struct peer *p, const struct sherd_frame *f, const uint8_t *payload);
+/* The link is gone, or going. */
+void sherd_node_push_down(struct peer *p);
 
 /* node_post.c */
 struct post *sherd_post_find(struct run *r, uint32_t number);

@@ -292,7 +292,7 @@ static int new_worker(struct sherd_node *n, const struct sherd_stage_spec *spec,
 
 bool sherd_spec_equal(const struct sherd_stage_spec *a, const struct sherd_stage_spec *b)
 {
-	return !strcmp(a->model, b->model) && a->first == b->first && a->end == b->end &&
+	return !strcmp(a->model, b->model) && a->bits == b->bits && a->first == b->first && a->end == b->end &&
 	       a->n_ctx == b->n_ctx && a->n_sessions == b->n_sessions && a->n_batch == b->n_batch &&
 	       a->kv == b->kv;
 }

@@ -80,6 +80,7 @@ struct sherd_stage {
 /* Which stage is wanted. */
 struct sherd_stage_spec {
 	char model[SHERD_SHA256_HEX];
+	int bits; /* that float matrices were requantized to; 0: none were */
 	int first, end, n_ctx, n_sessions, n_batch;
 	enum sherd_kv_type kv;
 };
