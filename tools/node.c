@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * node: a board's part of a pipeline. It keeps shards in a folder, and serves the stages that a head assigns to it.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/base.h"
+#include "metrics.h"
+#include "net/node.h"
+#include "netopt.h"
+#include "notify.h"
+#include "stage.h"
+#include "store.h"
+
+#define DEFAULT_LISTEN "0.0.0.0:7433"
+
+struct node {
+	/* the command line */
+	struct net_opts net_opts;
+	const char *listen, *shards, *name, *metrics_at;
+	struct sherd_model_params params;
+	float dilate;
+	int spin_us;
+	bool verbose;
+
+	char host[64];
+	struct netopt net;
+	struct sherd_node *node;
+	struct store *store;
+	struct metrics *metrics;
+	struct sherd_timer watchdog;
+	uint64_t watchdog_us;
+};
+
+static struct sherd_loop *to_stop; /* what a signal's handler knows */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	sherd_loop_stop(to_stop);
+}
+
+static int parse(struct node *n, int argc, char **argv, bool *done)
+{
+	const struct opt opts[] = {
+		{ 'l', "listen", OPT_STR, &n->listen, 0, 0, "ADDR",
+		  "where heads and neighbours reach this node, host:port (default: " DEFAULT_LISTEN ")" },
+		{ 0, "shards", OPT_STR, &n->shards, 0, 0, "DIR",
+		  "the folder of its shards, which `sherd push` fills (made if it is not there)" },
+		{ 0, "name", OPT_STR, &n->name, 0, 0, "NAME",
+		  "its name in cluster files and in its certificate (default: the machine's)" },
+		TOOL_NET_OPTS(n->net_opts),
+		{ 0, "metrics", OPT_STR, &n->metrics_at, 0, 0, "ADDR",
+		  "numbers for Prometheus over HTTP at host:port; there is no TLS (default: none)" },
+		{ 't', "threads", OPT_INT, &n->params.n_threads, 1, 1024, "N",
+		  "threads of a CPU device (default: the CPUs that the process may use)" },
+		{ 0, "device", OPT_STR, &n->params.device, 0, 0, "NAME",
+		  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },
+		{ 0, "region", OPT_STR, &n->params.region, 0, 0, "NAME",
+		  "what holds the weights in memory: auto, sherd, udmabuf, locked or plain" },
+		{ 0, "spin", OPT_INT, &n->spin_us, 0, 10000, "US",
+		  "how long an idle stage looks for work before it sleeps (default: 50)" },
+		{ 0, "dilate", OPT_FLOAT, &n->dilate, 1, 1000, "K",
+		  "for benchmarks: compute K times as slowly, by sleeping" },
+		{ 'v', "verbose", OPT_FLAG, &n->verbose, 0, 0, NULL, "say more" },
+		{ 0 }
+	};
+	int rc = opt_parse(&tool_node, opts, &argc, argv);
+
+	*done = rc > 0;
+	if (rc)
+		return rc > 0 ? TOOL_OK : TOOL_USAGE;
+	if (argc)
+		return tool_usage(&tool_node, "'%s' is one argument too many", argv[0]);
+	if (!n->shards)
+		return tool_usage(&tool_node, "--shards DIR says where its shards are to be");
+	if (!n->name) {
+		if (gethostname(n->host, sizeof(n->host) - 1))
+			return tool_failf(&tool_node, "the machine has no name; give one with --name");
+		n->host[strcspn(n->host, ".")] = '\0';
+		n->name = n->host;
+	}
+	return TOOL_OK;
+}
+
+/* A log has lines, and no progress bars. */
+static void note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	fprintf(stderr, "sherd: %s\n", sentence);
+}
+
+/* --------------------------------------------------------------- stages */
+
+static void post(void *loop, void (*fn)(void *), void *arg)
+{
+	/* There is no memory for a list's element: nothing that follows could go well either. */
+	if (sherd_loop_post(loop, fn, arg))
+		abort();
+}
+
+static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stage **stage,
+		     struct sherd_error *err)
+{
+	struct node *n = ctx;
+	char *path = store_find(n->shards, spec, err);
+	struct stage_params p = { .model = path, .spec = *spec, .base = n->params, .spin_us = n->spin_us,
+				  .dilate = n->dilate, .post = post, .loop = n->net.loop };
+	int rc;
+
+	if (!path)
+		return -ENOENT;
+	rc = stage_new(stage, &p, err);
+	if (!rc)
+		fprintf(stderr, "sherd: loading layers %d to %d from %s\n", spec->first, spec->end - 1, path);
+	free(path);
+	return rc;
+}
+
+/* --------------------------------------------------------------- service */
+
+static struct json_t *status(void *ctx)
+{
+	return sherd_node_status(((struct node *)ctx)->node);
+}
+
+static void alive(void *ctx)
+{
+	struct node *n = ctx;
+
+	notify("WATCHDOG=1");
+	sherd_timer_after(&n->net.loop->net, &n->watchdog, n->watchdog_us / 3);
+}
+
+static int start(struct node *n)
+{
+	const char *listen = n->listen;
+	struct sherd_node_params p = { .name = n->name, .source = { get_stage, n }, .note = note, .ctx = n };
+	struct sherd_error err;
+	char bound[64];
+
+	if (netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1))
+		return TOOL_FAILED;
+	n->params.note = note;
+	p.net = &n->net.loop->net;
+	if (store_open(&n->store, n->shards, netopt_post, n->net.loop, &err))
+		return tool_fail(&tool_node, &err);
+	p.store = store_of(n->store);
+	if (sherd_node_new(&n->node, &p, &err) || sherd_loop_listen(n->net.loop, listen, bound, &err))
+		return tool_fail(&tool_node, &err);
+	if (n->metrics_at &&
+	    metrics_open(&n->metrics, n->metrics_at, status, n, netopt_post, n->net.loop, &err))
+		return tool_fail(&tool_node, &err);
+	fprintf(stderr, "sherd: %s listens at %s, %s, over %s\n", n->name, bound,
+		n->net.tls ? "with TLS" : "without TLS", sherd_io_name(n->net.loop->io));
+	for (int i = 0; n->verbose && i < (int)n->net.loop->io; i++)
+		fprintf(stderr, "sherd: not taken: %s: %s\n", sherd_io_name(i), n->net.loop->refused[i].msg);
+	return TOOL_OK;
+}
+
+static int serve(struct node *n)
+{
+	const struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+	struct sherd_error err;
+	int rc;
+
+	to_stop = n->net.loop;
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	n->watchdog_us = notify_watchdog_us();
+	n->watchdog = (struct sherd_timer){ .fire = alive, .ctx = n };
+	if (n->watchdog_us)
+		sherd_timer_after(&n->net.loop->net, &n->watchdog, 0);
+	notify("READY=1");
+	rc = sherd_loop_run(n->net.loop, &err);
+	notify("STOPPING=1");
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+	return rc ? tool_fail(&tool_node, &err) : TOOL_OK;
+}
+
+static int node_main(int argc, char **argv)
+{
+	struct node n = { .listen = DEFAULT_LISTEN, .params = SHERD_MODEL_PARAMS_INIT,
+			  .spin_us = STAGE_SPIN_US };
+	bool done;
+	int rc = parse(&n, argc, argv, &done);
+
+	if (rc || done)
+		return rc;
+	rc = start(&n);
+	if (!rc)
+		rc = serve(&n);
+	/* The loop's threads first; then who is called by it; the loop itself, which links need, last. */
+	metrics_close(n.metrics);
+	store_close(n.store);
+	sherd_node_free(n.node);
+	netopt_close(&n.net);
+	return rc;
+}
+
+const struct tool tool_node = {
+	.name = "node",
+	.synopsis = "--shards DIR [--listen ADDR] [options]",
+	.summary = "serve layers of models to a pipeline of boards",
+	.about =
+		"Runs on each board of a cluster: keeps shards in a folder, and computes the layers that "
+		"the head of a pipeline (`sherd run --plan`) assigns to it. Only who has the head's "
+		"certificate may command it.\n\n"
+		"  sherd cluster init -o certs kitchen hall           once, anywhere: certificates\n"
+		"  sherd node --shards /var/lib/sherd --tls certs     on each board\n"
+		"  sherd plan -m model.gguf --cluster cluster.json -o plan.json\n"
+		"  sherd push plan.json\n"
+		"  sherd run --plan plan.json -p \"Once upon a time\"\n\n"
+		"A systemd unit is installed with sherd: systemctl enable --now sherd-node.",
+	.main = node_main,
+};
