@@ -194,6 +194,11 @@ struct sherd_item {
 	const float *hidden; /* [n][hidden]: when the range does not start at layer 0 */
 	int n;
 	enum sherd_want want;
+	/*
+	 * The hidden rows came off the wire (sherd_wire_decode): a cut right before the range's first
+	 * layer has been made by the sender, and is not made again. Twice is not always once.
+	 */
+	bool wired;
 };
 
 struct sherd_rows {
