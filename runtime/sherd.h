@@ -194,6 +194,11 @@ struct sherd_item {
 	const float *hidden; /* [n][hidden]: when the range does not start at layer 0 */
 	int n;
 	enum sherd_want want;
+	/*
+	 * The hidden rows came off the wire (sherd_wire_decode): a cut right before the range's first
+	 * layer has been made by the sender, and is not made again. Twice is not always once.
+	 */
+	bool wired;
 };
 
 struct sherd_rows {
@@ -213,6 +218,21 @@ int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_
 /* sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token. */
 int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
 		  const float **logits, struct sherd_error *err);
+
+/* ----------------------------------------------------------------- wire */
+
+/*
+ * Hidden rows as one process hands them to the next. Decoding what was encoded gives the bits that
+ * a cut of that wire type gives within one process, and any run of rows is a slice of the bytes:
+ * runtime/infer/wire.c has the layout.
+ */
+size_t sherd_wire_bytes(enum sherd_wire wire, int n_rows, int hidden);
+/* @rows [n_rows][hidden] to @out [sherd_wire_bytes()]. -EDOM: a value that the wire does not hold. */
+int sherd_wire_encode(enum sherd_wire wire, const float *rows, int n_rows, int hidden, void *out,
+		      struct sherd_error *err);
+/* And back. -EPROTO: bytes that sherd_wire_encode() does not write; the sentence says where. */
+int sherd_wire_decode(enum sherd_wire wire, const void *in, int n_rows, int hidden, float *rows,
+		      struct sherd_error *err);
 
 /* ------------------------------------------------------------ tokenizer */
 

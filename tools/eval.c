@@ -45,7 +45,9 @@ static const struct protocol protocols[] = {
 
 struct eval {
 	/* the command line */
-	const char *model_name, *file, *protocol_name, *kv;
+	const char *model_name, *file, *protocol_name, *kv, *wire;
+	struct opt_ints cuts;
+	enum sherd_wire wire_type;
 	struct sherd_model_params params;
 	int ctx, max_windows;
 	bool json;
@@ -88,6 +90,8 @@ static int check_options(struct eval *e, int argc, char **argv)
 		       &protocol);
 	if (!rc && e->kv)
 		rc = tool_pick(&tool_eval, "--kv", e->kv, kvs, ARRAY_SIZE(kvs), &kv);
+	if (!rc)
+		rc = tool_pick_wire(&tool_eval, e->wire, &e->wire_type);
 	if (rc)
 		return rc;
 	e->protocol = &protocols[protocol];
@@ -118,6 +122,7 @@ static int parse(struct eval *e, int argc, char **argv, bool *done)
 		  "tokens that are computed together (default: 256)" },
 		{ 0, "kv", OPT_STR, &e->kv, 0, 0, "TYPE",
 		  "the KV cache's type: f16 (default), int8, f32" },
+		TOOL_CUT_OPTS(e->cuts, e->wire),
 		{ 0, "json", OPT_FLAG, &e->json, 0, 0, NULL, "print JSON" },
 		{ 0 }
 	};
@@ -135,6 +140,9 @@ static int parse(struct eval *e, int argc, char **argv, bool *done)
 
 static int open_model(struct eval *e)
 {
+	struct sherd_session_params session = { .cuts = e->cuts.v,
+						.n_cuts = e->cuts.n,
+						.wire = e->wire_type };
 	struct sherd_error err;
 
 	e->params.progress = tool_progress;
@@ -149,7 +157,7 @@ static int open_model(struct eval *e)
 				  e->info->n_layers);
 	if (!sherd_model_tokenizer(e->model))
 		return tool_failf(&tool_eval, "%s: has no tokenizer", e->info->path);
-	if (sherd_session_new(&e->session, e->model, NULL, &err))
+	if (sherd_session_new(&e->session, e->model, &session, &err))
 		return tool_fail(&tool_eval, &err);
 	e->ctx = e->params.n_ctx ? e->info->n_ctx : MIN(e->protocol->ctx, e->info->n_ctx);
 	return TOOL_OK;
@@ -300,19 +308,35 @@ static void print_text(const struct eval *e)
 	       e->n_windows, e->n_ids);
 	printf("corpus      %s, %zu bytes, sha256 %s\n", e->file, e->file_bytes, e->sha256);
 	printf("model       %s\n", e->info->path);
+	for (int i = 0; i < e->cuts.n; i++)
+		printf("%s%d", i ? "," : "cuts        ", e->cuts.v[i]);
+	if (e->cuts.n)
+		printf(", wire %s\n", tool_wire_name(e->wire_type));
 	printf("device      %s, %.1f s\n", e->info->device, e->seconds);
+}
+
+/* The layers that the session was cut at; no key where it was not. */
+static json_t *json_cuts(const struct eval *e)
+{
+	json_t *j = e->cuts.n ? json_array() : NULL;
+
+	for (int i = 0; j && i < e->cuts.n; i++)
+		json_array_append_new(j, json_integer(e->cuts.v[i]));
+	return j;
 }
 
 static int print_json(const struct eval *e)
 {
 	double error, ppl = perplexity(e, &error);
 	json_t *j = json_pack(
-		"{s:f, s:f, s:s, s:i, s:I, s:i, s:i, s:{s:o, s:I, s:s}, s:o, s:s, s:s, s:f}",
+		"{s:f, s:f, s:s, s:i, s:I, s:i, s:i, s:{s:o, s:I, s:s}, s:o, s:s, s:s, s:f, s:o*, "
+		"s:s*}",
 		"perplexity", ppl, "error", error, "protocol", e->protocol->name, "context", e->ctx,
 		"scored", (json_int_t)e->n_scored, "windows", e->n_windows, "tokens", e->n_ids,
 		"corpus", "path", tool_json_path(e->file), "bytes", (json_int_t)e->file_bytes, "sha256",
 		e->sha256, "model", tool_json_path(e->info->path), "device", e->info->device,
-		"bit_profile", e->info->bit_profile, "seconds", e->seconds);
+		"bit_profile", e->info->bit_profile, "seconds", e->seconds,
+		"cuts", json_cuts(e), "wire", e->cuts.n ? tool_wire_name(e->wire_type) : NULL);
 	int rc = j ? json_dumpf(j, stdout, JSON_INDENT(2)) : -1;
 
 	json_decref(j);
@@ -329,6 +353,7 @@ static void clean_up(struct eval *e)
 	free(e->text);
 	free(e->ids);
 	free(e->window);
+	opt_ints_free(&e->cuts);
 }
 
 static int eval_main(int argc, char **argv)
@@ -338,7 +363,7 @@ static int eval_main(int argc, char **argv)
 	int rc = parse(&e, argc, argv, &done);
 
 	if (rc || done)
-		return rc;
+		goto out;
 	rc = open_model(&e);
 	if (!rc)
 		rc = read_tokens(&e);
@@ -350,9 +375,10 @@ static int eval_main(int argc, char **argv)
 		rc = print_json(&e);
 	else if (!rc)
 		print_text(&e);
-	clean_up(&e);
 	if (!tool_flush(&tool_eval))
 		rc = TOOL_FAILED;
+out:
+	clean_up(&e);
 	return rc;
 }
 

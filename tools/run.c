@@ -4,13 +4,13 @@
  * and why, and at the end how fast it was.
  */
 #include <errno.h>
-#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+#include "ends.h"
 #include "stream.h"
 
 struct run {
@@ -32,10 +32,7 @@ struct run {
 	const struct sherd_tokenizer *tok;
 	int32_t *ids; /* of the prompt */
 	int n_ids;
-	/* for --ignore-eos: logits without the ends of text, and which those are */
-	float *masked; /* [n_vocab] */
-	int32_t *ends;
-	int n_ends;
+	struct ends ends; /* for --ignore-eos */
 	struct stream stream;
 
 	int n_made;
@@ -81,18 +78,16 @@ static int take_positionals(struct run *r, int argc, char **argv)
 
 static int check_options(struct run *r)
 {
-	static const char *const wires[] = { "int8", "f16", "f32" };
 	static const char *const kvs[] = { "f16", "int8", "f32" };
-	int wire = 0, kv = 0, rc;
+	int kv = 0, rc;
 
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)
 		return tool_usage(&tool_run, "--bits: %d is neither 4 nor 8", r->params.bits);
-	rc = r->wire ? tool_pick(&tool_run, "--wire", r->wire, wires, 3, &wire) : 0;
+	rc = tool_pick_wire(&tool_run, r->wire, &r->wire_type);
 	if (!rc && r->kv)
 		rc = tool_pick(&tool_run, "--kv", r->kv, kvs, 3, &kv);
 	if (rc)
 		return rc;
-	r->wire_type = (enum sherd_wire)wire;
 	r->params.kv_type = (enum sherd_kv_type)kv;
 	for (int i = 0; i < r->stops.n; i++)
 		if (!r->stops.v[i][0])
@@ -133,11 +128,7 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		  "and memory, never the text" },
 		{ 0, "kv", OPT_STR, &r->kv, 0, 0, "TYPE",
 		  "the KV cache's type: f16 (default), int8, f32" },
-		{ 0, "cuts", OPT_INTS, &r->cuts, 1, 65535, "L,...",
-		  "before these layers, put the activations through the wire format: gives the "
-		  "bits that a pipeline cut there gives" },
-		{ 0, "wire", OPT_STR, &r->wire, 0, 0, "TYPE",
-		  "the wire format: int8 (default), f16, f32" },
+		TOOL_CUT_OPTS(r->cuts, r->wire),
 		{ 'v', "verbose", OPT_FLAG, &r->verbose, 0, 0, NULL, "say more about the model" },
 		{ 0 }
 	};
@@ -250,20 +241,6 @@ static int tokenize_prompt(struct run *r)
 	return TOOL_OK;
 }
 
-static int list_ends(struct run *r)
-{
-	int n = sherd_model_info(r->model)->n_vocab;
-
-	r->masked = calloc(n, sizeof(*r->masked));
-	r->ends = calloc(n, sizeof(*r->ends));
-	if (!r->masked || !r->ends)
-		return tool_failf(&tool_run, "out of memory");
-	for (int32_t i = 0; i < n; i++)
-		if (sherd_tokenizer_is_end(r->tok, i))
-			r->ends[r->n_ends++] = i;
-	return TOOL_OK;
-}
-
 /* 32 bits are enough to be fresh, and short enough to type again. */
 static void draw_seed(struct run *r)
 {
@@ -289,7 +266,9 @@ static int new_session(struct run *r)
 	p.wire = r->wire_type;
 	if (sherd_session_new(&r->session, r->model, &p, &err))
 		return tool_fail(&tool_run, &err);
-	return r->ignore_eos ? list_ends(r) : TOOL_OK;
+	if (r->ignore_eos && ends_init(&r->ends, r->model, &err))
+		return tool_fail(&tool_run, &err);
+	return TOOL_OK;
 }
 
 /* ----------------------------------------------------------- generation */
@@ -322,14 +301,8 @@ static int prefill(struct run *r, const float **logits)
 
 static int32_t sample(struct run *r, const float *logits)
 {
-	int n = sherd_model_info(r->model)->n_vocab;
-
-	if (!r->ignore_eos)
-		return sherd_session_sample(r->session, logits);
-	memcpy(r->masked, logits, n * sizeof(*logits));
-	for (int i = 0; i < r->n_ends; i++)
-		r->masked[r->ends[i]] = -INFINITY;
-	return sherd_session_sample(r->session, r->masked);
+	return r->ignore_eos ? ends_sample(&r->ends, r->session, logits) :
+			       sherd_session_sample(r->session, logits);
 }
 
 /* A text that begins with this token has no leading space; one that goes on may have. */
@@ -504,8 +477,7 @@ out:
 	sherd_session_free(r.session);
 	sherd_model_close(r.model);
 	free(r.stream.held);
-	free(r.masked);
-	free(r.ends);
+	ends_destroy(&r.ends);
 	free(r.ids);
 	free(r.prompt);
 	opt_strs_free(&r.stops);

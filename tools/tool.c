@@ -185,6 +185,22 @@ int tool_pick(const struct tool *t, const char *opt, const char *value, const ch
 	return tool_usage(t, "%s: '%s' is none of %s", opt, value, list);
 }
 
+static const char *const wires[] = { "int8", "f16", "f32" };
+
+int tool_pick_wire(const struct tool *t, const char *value, enum sherd_wire *wire)
+{
+	int which = SHERD_WIRE_INT8;
+	int rc = value ? tool_pick(t, "--wire", value, wires, 3, &which) : TOOL_OK;
+
+	*wire = (enum sherd_wire)which;
+	return rc;
+}
+
+const char *tool_wire_name(enum sherd_wire wire)
+{
+	return wires[wire];
+}
+
 int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err)
 {
 	const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text, *end = at + len;

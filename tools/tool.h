@@ -99,6 +99,17 @@ struct json_t *tool_json_path(const char *path);
 /* How many letters to change, add or drop between two words: for "did you mean". */
 size_t tool_distance(const char *a, const char *b);
 
+/* --wire's value; NULL: int8. TOOL_OK, or a wrong command line's TOOL_USAGE. */
+int tool_pick_wire(const struct tool *t, const char *value, enum sherd_wire *wire);
+const char *tool_wire_name(enum sherd_wire wire);
+
+/* The options that cut a session, shared by run and eval. */
+#define TOOL_CUT_OPTS(cuts, wire)                                                                  \
+	{ 0, "cuts", OPT_INTS, &(cuts), 1, 65535, "L,...",                                         \
+	  "before these layers, put the activations through the wire format: gives the bits that " \
+	  "a pipeline cut there gives" },                                                          \
+	{ 0, "wire", OPT_STR, &(wire), 0, 0, "TYPE", "the wire format: int8 (default), f16, f32" }
+
 /* The options that open a model, shared by run, bench, eval: a row to paste into a tool's table. */
 #define TOOL_MODEL_OPTS(model, params)                                                              \
 	{ 'm', "model", OPT_STR, &(model), 0, 0, "MODEL",                                          \

@@ -50,6 +50,6 @@ uint16_t sherd_f32_to_f16(float f)
 	half = (exp > 0 ? (uint32_t)(exp - 1) << 10 : 0) + (man >> shift);
 	rest = man & ((1u << shift) - 1);
 	tie = 1u << (shift - 1);
-	half += rest > tie || (rest == tie && (half & 1));
+	half += rest + (half & 1) > tie; /* a tie to the even one, without a branch that is a toss */
 	return (uint16_t)(sign | half);
 }

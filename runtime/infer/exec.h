@@ -30,12 +30,16 @@ struct sherd_work {
 	/* [n_items]: bit set of layers at which the item's session is cut, and its wire type */
 	const uint64_t *const *cut_layers; /* [n_items] -> bitmap words, or NULL */
 	const uint8_t *wire; /* [n_items]: enum sherd_wire */
+	int first_layer;
+	const bool *wired; /* [n_items]: hidden has been through a cut at first_layer; or NULL */
 };
 
 static inline bool sherd_work_is_cut(const struct sherd_work *w, int item, int layer)
 {
 	const uint64_t *bits = w->cut_layers ? w->cut_layers[item] : NULL;
 
+	if (layer == w->first_layer && w->wired && w->wired[item])
+		return false;
 	return bits && (bits[layer / 64] >> (layer % 64) & 1);
 }
 

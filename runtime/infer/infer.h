@@ -13,6 +13,7 @@ struct sherd_step_scratch {
 	int32_t *tokens, *pos, *item, *item_row, *wanted; /* [n_batch (+ 1)] */
 	const uint64_t **cut_layers; /* [n_batch] */
 	uint8_t *wire; /* [n_batch] */
+	bool *wired; /* [n_batch] */
 	float *hidden; /* [n_batch][hidden], made when first needed */
 	int32_t *pages; /* [pages_cap], grown when needed */
 	size_t pages_cap;

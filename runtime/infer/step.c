@@ -26,7 +26,9 @@ int sherd_step_scratch_init(struct sherd_step_scratch *s, int n_batch, struct sh
 	s->wanted = sherd_calloc(n, sizeof(*s->wanted));
 	s->cut_layers = sherd_calloc(n, sizeof(*s->cut_layers));
 	s->wire = sherd_calloc(n, sizeof(*s->wire));
-	if (s->tokens && s->pos && s->item && s->item_row && s->wanted && s->cut_layers && s->wire)
+	s->wired = sherd_calloc(n, sizeof(*s->wired));
+	if (s->tokens && s->pos && s->item && s->item_row && s->wanted && s->cut_layers &&
+	    s->wire && s->wired)
 		return 0;
 	sherd_step_scratch_destroy(s);
 	return sherd_fail_oom(err, n * sizeof(*s->tokens), "a step's rows");
@@ -41,6 +43,7 @@ void sherd_step_scratch_destroy(struct sherd_step_scratch *s)
 	free(s->wanted);
 	free(s->cut_layers);
 	free(s->wire);
+	free(s->wired);
 	free(s->hidden);
 	free(s->pages);
 	memset(s, 0, sizeof(*s));
@@ -201,6 +204,7 @@ static void flatten_item(struct step *s, int i, int row, int stride)
 	x->item_row[i] = row;
 	x->cut_layers[i] = it->session->cuts;
 	x->wire[i] = it->session->wire;
+	x->wired[i] = s->first && it->wired;
 	memcpy(x->pages + (size_t)i * stride, it->session->table.pages,
 	       it->session->table.n * sizeof(*x->pages));
 	for (k = 0; k < it->n; k++) {
@@ -243,6 +247,8 @@ static void flatten(struct step *s, struct sherd_work *w)
 		.n_wanted = s->n_wanted,
 		.cut_layers = x->cut_layers,
 		.wire = x->wire,
+		.first_layer = s->first,
+		.wired = x->wired,
 	};
 }
 

@@ -17,6 +17,8 @@
 
 #define N_PROMPT 300 /* crosses a chunk of 256 positions */
 #define N_BATCH	 320
+#define N_WIRED	 100
+#define DEEP	 5 /* layers, where there must be room for several cuts */
 
 static uint64_t rng;
 
@@ -95,7 +97,7 @@ static struct sherd_session *new_session(struct rig *r)
 static void step_one(struct rig *r, struct sherd_session *s, const int32_t *tokens,
 		     const float *hidden, int n, int first, int end, float *out)
 {
-	struct sherd_item item = { s, tokens, hidden, n, SHERD_WANT_ALL };
+	struct sherd_item item = { s, tokens, hidden, n, SHERD_WANT_ALL, false };
 	struct sherd_error err;
 	struct sherd_rows rows;
 
@@ -253,7 +255,7 @@ static void check_company(struct rig *r)
 			which[n_items] = i;
 			items[n_items++] =
 				(struct sherd_item){ s[i], r->prompt + pos[i], NULL, n,
-						     (enum sherd_want)tiny_below(&rng, 3) };
+						     (enum sherd_want)tiny_below(&rng, 3), false };
 		}
 		if (!n_items)
 			continue;
@@ -421,6 +423,192 @@ static void check_cuts(struct rig *r)
 static void a_cut_within_one_process_is_the_wires_arithmetic(void **state)
 {
 	on_models(*state, check_cuts);
+}
+
+/* A session that goes through the layers in ranges, and what it has to give. */
+struct lane {
+	struct sherd_session *s;
+	bool cut[DEEP + 1];
+	enum sherd_wire wire;
+	float *want, *h; /* [N_WIRED][vocabulary]; [N_WIRED][hidden]: of the present chunk */
+	uint8_t *bytes;
+	int pos, n; /* positions done; rows of the present chunk */
+	bool wired;
+};
+
+static void lane_open(struct rig *r, struct lane *l)
+{
+	int cuts[DEEP], n = 0, i;
+
+	memset(l, 0, sizeof(*l));
+	for (i = 1; i < DEEP; i++)
+		if (tiny_below(&rng, 3))
+			cuts[n++] = i;
+	if (!n)
+		cuts[n++] = 1 + tiny_below(&rng, DEEP - 1);
+	for (i = 0; i < n; i++)
+		l->cut[cuts[i]] = true;
+	l->wire = (enum sherd_wire)tiny_below(&rng, 3);
+	r->params.cuts = cuts;
+	r->params.n_cuts = n;
+	r->params.wire = l->wire;
+	l->s = new_session(r);
+	r->params.n_cuts = 0;
+	l->want = new_rows(N_WIRED, r->info->n_vocab);
+	step_one(r, l->s, r->prompt, NULL, N_WIRED, 0, 0, l->want);
+	assert_int_equal(sherd_session_truncate(l->s, 0, NULL), 0);
+	l->h = new_rows(N_WIRED, r->info->hidden);
+	l->bytes = malloc(sherd_wire_bytes(l->wire, N_WIRED, r->info->hidden));
+}
+
+static void lane_close(struct lane *l)
+{
+	sherd_session_free(l->s);
+	free(l->want);
+	free(l->h);
+	free(l->bytes);
+}
+
+/* Before layer @layer: over the wire where there is a cut, most times; else as floats. */
+static void hand_over(struct rig *r, struct lane *l, int layer)
+{
+	int hidden = r->info->hidden;
+	struct sherd_error err;
+
+	l->wired = l->cut[layer] && tiny_below(&rng, 4);
+	if (!l->wired)
+		return;
+	if (sherd_wire_encode(l->wire, l->h, l->n, hidden, l->bytes, &err) ||
+	    sherd_wire_decode(l->wire, l->bytes, l->n, hidden, l->h, &err))
+		die(r, "wire", &err);
+}
+
+/* The chunks of both lanes through one range, in one batch. */
+static void range_step(struct rig *r, struct lane *lanes, int first, int end)
+{
+	struct sherd_item items[2];
+	struct sherd_rows rows;
+	struct sherd_error err;
+	int i, n_items = 0, row = 0;
+
+	for (i = 0; i < 2; i++) {
+		struct lane *l = &lanes[i];
+
+		if (first)
+			hand_over(r, l, first);
+		if (l->n)
+			items[n_items++] = (struct sherd_item){
+				l->s, first ? NULL : r->prompt + l->pos, l->h, l->n, SHERD_WANT_ALL,
+				l->wired };
+	}
+	if (sherd_step(r->model, items, n_items, first, end, &rows, &err))
+		die(r, "step", &err);
+	for (i = 0; i < 2; i++) {
+		struct lane *l = &lanes[i];
+		const float *data = rows.data + (size_t)row * (size_t)rows.row_len;
+
+		if (end == DEEP)
+			assert_same(r, "rows off the wire", data, l->want, l->pos, l->n,
+				    rows.row_len);
+		else
+			memcpy(l->h, data, (size_t)l->n * (size_t)rows.row_len * sizeof(float));
+		row += l->n;
+	}
+}
+
+/* A prompt in chunks, then single tokens; now and then a lane goes back and is replayed. */
+static void run_lanes(struct rig *r, struct lane *lanes)
+{
+	int replays = 3, layer, end, i;
+
+	while (lanes[0].pos < N_WIRED || lanes[1].pos < N_WIRED) {
+		for (i = 0; i < 2; i++) {
+			struct lane *l = &lanes[i];
+			int left = N_WIRED - l->pos;
+
+			l->n = left > 15 ? piece(60, left) : left ? tiny_below(&rng, 2) : 0;
+		}
+		if (!lanes[0].n && !lanes[1].n)
+			continue;
+		for (layer = 0; layer < DEEP; layer = end) {
+			end = layer + 1 + tiny_below(&rng, DEEP - layer);
+			range_step(r, lanes, layer, end);
+		}
+		for (i = 0; i < 2; i++)
+			lanes[i].pos += lanes[i].n;
+		if (replays && tiny_below(&rng, 3) == 0) {
+			struct lane *l = &lanes[tiny_below(&rng, 2)];
+
+			l->pos = tiny_below(&rng, l->pos + 1);
+			assert_int_equal(sherd_session_truncate(l->s, l->pos, NULL), 0);
+			replays--;
+		}
+	}
+}
+
+static void check_wired(const struct tiny_model *t, void *device)
+{
+	struct sherd_model_params p = { .kv_type = (enum sherd_kv_type)tiny_below(&rng, 3) };
+	struct tiny_model deep = *t;
+	struct lane lanes[2];
+	struct rig r;
+
+	deep.n_layers = DEEP;
+	if (!rig_open(&r, &deep, device, &p)) {
+		skip();
+		return;
+	}
+	lane_open(&r, &lanes[0]);
+	lane_open(&r, &lanes[1]);
+	run_lanes(&r, lanes);
+	lane_close(&lanes[0]);
+	lane_close(&lanes[1]);
+	rig_close(&r);
+}
+
+static void rows_off_the_wire_give_the_bits_of_one_process_with_the_same_cuts(void **state)
+{
+	for_models(check_wired, *state);
+}
+
+/* Rows so small that the wire's scales are denormal halves: there a second cut takes other scales. */
+static void check_cut_once(struct rig *r)
+{
+	enum { N = 5 };
+	int hidden = r->info->hidden, len = r->info->n_vocab, cut = 1, how, i;
+	float *h = new_rows(N, hidden), *want = new_rows(N, len), *got = new_rows(N, len);
+	struct sherd_error err;
+	struct sherd_rows rows;
+
+	for (i = 0; i < N * hidden; i++)
+		h[i] = 1.5001f * 0x1p-24f * 127.0f * (float)(1 + tiny_below(&rng, 32)) / 32.0f;
+	for (i = 0; i < N; i++)
+		assert_int_equal(sherd_ref_cut(SHERD_WIRE_INT8, h + i * hidden, hidden), 0);
+	for (how = 0; how < 3; how++) { /* uncut; cut by the sender; cut once more */
+		struct sherd_item item = { .hidden = h, .n = N, .want = SHERD_WANT_ALL };
+
+		r->params.cuts = &cut;
+		r->params.n_cuts = how > 0;
+		r->params.wire = SHERD_WIRE_INT8;
+		item.session = new_session(r);
+		item.wired = how == 1;
+		if (sherd_step(r->model, &item, 1, cut, r->info->n_layers, &rows, &err))
+			die(r, "step", &err);
+		memcpy(how ? got : want, rows.data, (size_t)N * (size_t)len * sizeof(float));
+		if (how == 1)
+			assert_same(r, "rows that were cut before", got, want, 0, N, len);
+		if (how == 2)
+			assert_memory_not_equal(got, want, (size_t)N * (size_t)len * sizeof(float));
+		sherd_session_free(item.session);
+	}
+	free(h);
+	free(want);
+	free(got);
+}
+
+static void a_row_that_came_cut_is_not_cut_again(void **state)
+{
+	on_models(*state, check_cut_once);
 }
 
 static void check_against_reference(struct rig *r, const struct sherd_model_params *p)
@@ -679,6 +867,8 @@ int main(void)
 		ON_BOTH(what_was_truncated_leaves_no_trace),
 		ON_BOTH(a_chain_of_stages_gives_the_bits_of_the_whole_model),
 		ON_BOTH(a_cut_within_one_process_is_the_wires_arithmetic),
+		ON_BOTH(rows_off_the_wire_give_the_bits_of_one_process_with_the_same_cuts),
+		ON_BOTH(a_row_that_came_cut_is_not_cut_again),
 		ON_BOTH(what_overflows_is_refused_and_named),
 		ON_BOTH(a_replayed_session_draws_the_same_tokens),
 		ON_BOTH(the_golden_story_comes_out_byte_for_byte),

@@ -68,15 +68,23 @@ static SHERD_REF_HOT float lane_sum_squares(const float *x, float mean, int n)
 	return lanes_add(s);
 }
 
-/* amax by the bits: for magnitudes integers order like floats, with Inf and NaN above all. */
-static float amax_of(const float *x, int n)
+/*
+ * amax by the bits: for magnitudes integers order like floats, with Inf and NaN above all. In
+ * lanes, so that compilers vectorize it.
+ */
+static inline float amax_of(const float *x, int n)
 {
-	int32_t m = 0;
-	int i;
+	int32_t m[LANES] = { 0 }, most = 0;
+	int i, l;
 
-	for (i = 0; i < n; i++)
-		m = MAX(m, num_as_int_1(x[i]) & 0x7fffffff);
-	return num_as_float_1(m);
+	for (i = 0; i + LANES <= n; i += LANES)
+		for (l = 0; l < LANES; l++)
+			m[l] = MAX(m[l], num_as_int_1(x[i + l]) & 0x7fffffff);
+	for (; i < n; i++)
+		most = MAX(most, num_as_int_1(x[i]) & 0x7fffffff);
+	for (l = 0; l < LANES; l++)
+		most = MAX(most, m[l]);
+	return num_as_float_1(most);
 }
 
 static bool is_finite(float x)
@@ -148,13 +156,31 @@ int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, co
 	return -EINVAL;
 }
 
-/* @n integers of a group, n <= 32. */
-static void quantize_group(const float *x, int n, float r, int8_t *q)
+/*
+ * rint(x * r), clamped to +-127, where |x * r| < 2^22, as amax has it. A float of 1.5 * 2^23 has no
+ * room for a fraction: adding it is rint(), and its low bits are the integer. Compilers vectorize that.
+ */
+static inline int32_t quantize_one(float x, float r)
 {
-	int i;
+	int32_t q = num_as_int_1(x * r + 12582912.0f) - 0x4B400000;
 
-	for (i = 0; i < n; i++)
-		q[i] = (int8_t)NUM_MIN(NUM_MAX(NUM_RINT(x[i] * r), -127.0f), 127.0f);
+	return MIN(MAX(q, -127), 127);
+}
+
+/* @n integers of a group, n <= 32; the rest of the 32 are 0. */
+static inline void quantize_group(const float *restrict x, int n, float r, int8_t *restrict q)
+{
+	int32_t v[LANES];
+	int i, l;
+
+	for (i = 0; i + LANES <= n; i += LANES) {
+		for (l = 0; l < LANES; l++)
+			v[l] = quantize_one(x[i + l], r);
+		for (l = 0; l < LANES; l++)
+			q[i + l] = (int8_t)v[l];
+	}
+	for (; i < n; i++)
+		q[i] = (int8_t)quantize_one(x[i], r);
 	memset(q + n, 0, SHERD_ACT_GROUP - n);
 }
 
@@ -222,37 +248,73 @@ void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n
 	}
 }
 
-/* One group over the int8 wire: the scale travels as a half, so the half is what divides. */
+/* A group's scale as it travels, and the reciprocal of what arrives: the half is what divides. */
+static inline uint16_t wire_scale(float amax, float *r)
+{
+	uint16_t h = amax < NUM_TINY ? 0 : sherd_f32_to_f16(amax * NUM_INV_127);
+	float d = sherd_f16_to_f32(h);
+
+	*r = d > 0.0f ? num_recip_1(d) : 0.0f;
+	return h;
+}
+
+SHERD_REF_HOT int sherd_ref_wire_quantize(const float *restrict x, int n, int8_t *restrict q,
+					  uint16_t *restrict scales)
+{
+	int g, i;
+
+	for (g = 0, i = 0; i < n; g++, i += SHERD_ACT_GROUP) {
+		int len = MIN(SHERD_ACT_GROUP, n - i);
+		float r;
+
+		scales[g] = wire_scale(amax_of(x + i, len), &r);
+		if (scales[g] >= 0x7c00)
+			return -EDOM;
+		quantize_group(x + i, len, r, q + i);
+	}
+	return 0;
+}
+
+SHERD_REF_HOT void sherd_ref_wire_restore(const int8_t *restrict q, const uint16_t *restrict scales,
+					  int n, float *restrict x)
+{
+	int g, i, l;
+
+	for (g = 0, i = 0; i + SHERD_ACT_GROUP <= n; g++, i += SHERD_ACT_GROUP) {
+		float d = sherd_f16_to_f32(scales[g]);
+
+		for (l = 0; l < SHERD_ACT_GROUP; l++)
+			x[i + l] = (float)q[i + l] * d;
+	}
+	for (; i < n; i++)
+		x[i] = (float)q[i] * sherd_f16_to_f32(scales[g]);
+}
+
+/* Block by block over the int8 wire and back. */
 static int cut_int8(float *x, int n)
 {
-	float amax = amax_of(x, n), d = 0.0f, r = 0.0f;
-	int8_t q[SHERD_ACT_GROUP];
-	int i;
+	int8_t q[8 * SHERD_ACT_GROUP];
+	uint16_t scales[8];
+	int i, rc = 0;
 
-	if (!is_finite(amax))
-		return -EDOM;
-	if (!(amax < NUM_TINY))
-		d = sherd_f16_to_f32(sherd_f32_to_f16(amax * NUM_INV_127));
-	if (!is_finite(d))
-		return -EDOM;
-	if (d > 0.0f)
-		r = num_recip_1(d);
-	quantize_group(x, n, r, q);
-	for (i = 0; i < n; i++)
-		x[i] = (float)q[i] * d;
-	return 0;
+	for (i = 0; i < n && !rc; i += sizeof(q)) {
+		int len = MIN((int)sizeof(q), n - i);
+
+		rc = sherd_ref_wire_quantize(x + i, len, q, scales);
+		if (!rc)
+			sherd_ref_wire_restore(q, scales, len, x + i);
+	}
+	return rc;
 }
 
 int sherd_ref_cut(enum sherd_wire wire, float *x, int n)
 {
-	int i, rc = 0;
+	int i;
 
-	if (wire == SHERD_WIRE_INT8) {
-		for (i = 0; i < n && !rc; i += SHERD_ACT_GROUP)
-			rc = cut_int8(x + i, MIN(SHERD_ACT_GROUP, n - i));
-	} else if (wire == SHERD_WIRE_F16) {
+	if (wire == SHERD_WIRE_INT8)
+		return cut_int8(x, n);
+	if (wire == SHERD_WIRE_F16)
 		for (i = 0; i < n; i++)
 			x[i] = sherd_f16_to_f32(sherd_f32_to_f16(x[i]));
-	}
-	return rc ? rc : finite_or_error(x, n);
+	return finite_or_error(x, n);
 }

@@ -75,6 +75,15 @@ void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const
 /* h [n] = act(gate) * up, or act(up) if @gate is NULL. */
 void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n, float *h);
 
+/*
+ * A row x [n] as the int8 wire carries it: q [n padded to 32], the padding 0, and a half (never
+ * negative, always finite) for each group of 32. And back: what a cut leaves of the row.
+ */
+int sherd_ref_wire_quantize(const float *restrict x, int n, int8_t *restrict q,
+			    uint16_t *restrict scales);
+void sherd_ref_wire_restore(const int8_t *restrict q, const uint16_t *restrict scales, int n,
+			    float *restrict x);
+
 /* x [n] through the wire format and back, in place. */
 int sherd_ref_cut(enum sherd_wire wire, float *x, int n);
 
