@@ -35,7 +35,7 @@ CFLAGS ?= -O2 -g
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 
-PKGS := OpenCL libcrypto jansson libpcre2-8 libutf8proc liburing libdrm
+PKGS := OpenCL libssl libcrypto jansson libpcre2-8 libutf8proc liburing libdrm
 PKG_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags $(PKGS))
 PKG_LIBS ?= $(shell $(PKG_CONFIG) --libs $(PKGS))
 SHERD_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
@@ -101,7 +101,7 @@ $(O)/sherd: $(TOOL_OBJ) $(O)/libsherd.a
 # sub-commands' objects are an archive without main(), so that a test takes what it needs.
 
 TEST_SRC := $(sort $(wildcard tests/unit/test_*.c tests/region/test_*.c tests/kernels/test_*.c \
-	tests/golden/test_*.c))
+	tests/golden/test_*.c tests/net/test_*.c))
 TESTS := $(TEST_SRC:%.c=$(O)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
@@ -119,7 +119,7 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
-$(foreach d,unit region kernels golden,$(eval $(call test_rule,$(d))))
+$(foreach d,unit region kernels golden net,$(eval $(call test_rule,$(d))))
 
 tests-build: $(O)/tests/region/libfakecl.so
 
@@ -200,7 +200,7 @@ cross-check:
 		targets=all; else targets=objects; fi; \
 	$(MAKE) --no-print-directory CROSS_COMPILE=$(CROSS) O=$(O) CC=$(CROSS)gcc AR=$(CROSS)ar \
 		PKG_CFLAGS='-I$(abspath $(O))/include -I$(abspath $(O))/include/libdrm' \
-		PKG_LIBS='-lOpenCL -lcrypto -ljansson -lpcre2-8 -lutf8proc -luring -ldrm' \
+		PKG_LIBS='-lOpenCL -lssl -lcrypto -ljansson -lpcre2-8 -lutf8proc -luring -ldrm' \
 		$$targets && echo "aarch64: $$targets built"
 
 objects: $(LIB_OBJ) $(TOOL_OBJ)
