@@ -42,7 +42,7 @@ static int unknown(const char *name)
 	size_t best = 4;
 
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
-		size_t d = tool_distance(name, tools[i]->name);
+		size_t d = sherd_distance(name, tools[i]->name);
 
 		if (d < best && d < strlen(tools[i]->name)) {
 			best = d;

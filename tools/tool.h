@@ -96,9 +96,6 @@ bool tool_flush(const struct tool *t);
 /* A path for a result in JSON: null where its bytes are no UTF-8, which JSON cannot say. */
 struct json_t *tool_json_path(const char *path);
 
-/* How many letters to change, add or drop between two words: for "did you mean". */
-size_t tool_distance(const char *a, const char *b);
-
 /* The options that open a model, shared by run, bench, eval: a row to paste into a tool's table. */
 #define TOOL_MODEL_OPTS(model, params)                                                              \
 	{ 'm', "model", OPT_STR, &(model), 0, 0, "MODEL",                                          \
