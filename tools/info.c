@@ -188,25 +188,6 @@ static void plan_packing(struct info *in)
 	sherd_pack_plan_clear(&plan);
 }
 
-/* What the matmuls of a shard read. */
-static void shard_forms(struct info *in)
-{
-	const struct sherd_shard *s = in->shard;
-	const struct sherd_tensor *head = sherd_shard_matrix(s, SHERD_OUTPUT, -1), *w;
-	int layer, slot;
-
-	if (!head)
-		head = sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1);
-	if (head && in->end_layer == in->hp.n_layers)
-		sherd_forms_add(&in->forms, &head->fmt);
-	for (layer = in->first_layer; layer < in->end_layer; layer++)
-		for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS; slot++) {
-			w = sherd_shard_matrix(s, slot, layer);
-			if (w)
-				sherd_forms_add(&in->forms, &w->fmt);
-		}
-}
-
 static void size_memory(struct info *in)
 {
 	int layers = in->end_layer - in->first_layer, ctx;
@@ -215,7 +196,7 @@ static void size_memory(struct info *in)
 	if (in->shard) {
 		in->packed_bytes = in->shard->weight_bytes;
 		in->token_bytes = in->shard->token_bytes;
-		shard_forms(in);
+		sherd_forms_of(&in->forms, in->shard);
 	} else {
 		plan_packing(in);
 	}

@@ -9,7 +9,7 @@
 
 static const struct tool *const tools[] = {
 	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval, &tool_doctor,
-	&tool_cluster,
+	&tool_cluster, &tool_plan, &tool_node,
 };
 
 static int help(FILE *out)
@@ -43,7 +43,7 @@ static int unknown(const char *name)
 	size_t best = 4;
 
 	for (size_t i = 0; i < ARRAY_SIZE(tools); i++) {
-		size_t d = tool_distance(name, tools[i]->name);
+		size_t d = sherd_distance(name, tools[i]->name);
 
 		if (d < best && d < strlen(tools[i]->name)) {
 			best = d;

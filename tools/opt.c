@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/base.h"
 #include "tool.h"
 
 #define HELP_COLUMN 26 /* where the help texts begin */
@@ -262,7 +263,7 @@ static int unknown(const struct parse *p, const char *arg, const char *name, siz
 
 	snprintf(word, sizeof(word), "%.*s", (int)len, name);
 	for (const struct opt *o = p->opts; len > 1 && !is_end(o); o++) {
-		size_t d = o->long_name ? tool_distance(word, o->long_name) : best;
+		size_t d = o->long_name ? sherd_distance(word, o->long_name) : best;
 
 		if (d < best) {
 			best = d;

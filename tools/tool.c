@@ -286,29 +286,3 @@ struct json_t *tool_json_path(const char *path)
 
 	return s ? s : json_null();
 }
-
-size_t tool_distance(const char *a, const char *b)
-{
-	size_t la = strlen(a), lb = strlen(b), row[32], i, j;
-
-	if (lb >= 31 || la >= 31)
-		return la + lb;
-	for (j = 0; j <= lb; j++)
-		row[j] = j;
-	for (i = 1; i <= la; i++) {
-		size_t corner = row[0];
-
-		row[0] = i;
-		for (j = 1; j <= lb; j++) {
-			size_t above = row[j], best = corner + (a[i - 1] != b[j - 1]);
-
-			if (above + 1 < best)
-				best = above + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-			corner = above;
-		}
-	}
-	return row[lb];
-}

@@ -51,7 +51,7 @@ struct tool {
 };
 
 extern const struct tool tool_run, tool_bench, tool_info, tool_tokenize, tool_pack, tool_eval,
-	tool_doctor, tool_cluster;
+	tool_doctor, tool_cluster, tool_plan, tool_node;
 /* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
 extern const struct tool tool_device_test;
 
@@ -95,9 +95,6 @@ bool tool_flush(const struct tool *t);
 
 /* A path for a result in JSON: null where its bytes are no UTF-8, which JSON cannot say. */
 struct json_t *tool_json_path(const char *path);
-
-/* How many letters to change, add or drop between two words: for "did you mean". */
-size_t tool_distance(const char *a, const char *b);
 
 /* --wire's value; NULL: int8. TOOL_OK, or a wrong command line's TOOL_USAGE. */
 int tool_pick_wire(const struct tool *t, const char *value, enum sherd_wire *wire);

@@ -54,6 +54,9 @@ static inline bool sherd_add_ok(size_t a, size_t b, size_t *out)
 	return !__builtin_add_overflow(a, b, out);
 }
 
+/* How many letters to change, add or drop between two words: for "did you mean". */
+size_t sherd_distance(const char *a, const char *b);
+
 /* Seconds on CLOCK_MONOTONIC. */
 double sherd_now(void);
 

@@ -271,6 +271,23 @@ void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w)
 	f->halves |= q8 && w->group == 16;
 }
 
+void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s)
+{
+	const struct sherd_tensor *head = sherd_shard_matrix(s, SHERD_OUTPUT, -1), *w;
+	int layer, slot;
+
+	if (!head)
+		head = sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1);
+	if (head && s->end_layer == s->hp.n_layers)
+		sherd_forms_add(f, &head->fmt);
+	for (layer = s->first_layer; layer < s->end_layer; layer++)
+		for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS; slot++) {
+			w = sherd_shard_matrix(s, slot, layer);
+			if (w)
+				sherd_forms_add(f, &w->fmt);
+		}
+}
+
 /* A in all its forms, with the rows that a matmul may read beyond the last. */
 static uint64_t act_bytes(const struct sherd_forms *f, int n_batch, int width)
 {

@@ -72,6 +72,8 @@ void sherd_program_free(struct sherd_program *p);
 
 /* Adds to @f what a matmul with weights in format @w reads. */
 void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w);
+/* Adds what all matmuls of a shard read. */
+void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s);
 /*
  * Bytes of an executor's scratch: activations of @n_batch rows and the RoPE table, as cl/ has them on
  * a CPU. Logits come on top, as many rows as a step wants.

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/base.h"
 #include "tool.h"
 
 #define MAX_ARGS 16
@@ -179,11 +180,11 @@ static void sizes_are_written_for_people(void **state)
 static void the_distance_of_two_words_counts_letters(void **state)
 {
 	(void)state;
-	assert_int_equal(tool_distance("run", "run"), 0);
-	assert_int_equal(tool_distance("rnu", "run"), 2);
-	assert_int_equal(tool_distance("tokenise", "tokenize"), 1);
-	assert_int_equal(tool_distance("", "run"), 3);
-	assert_int_equal(tool_distance("bench", "be"), 3);
+	assert_int_equal(sherd_distance("run", "run"), 0);
+	assert_int_equal(sherd_distance("rnu", "run"), 2);
+	assert_int_equal(sherd_distance("tokenise", "tokenize"), 1);
+	assert_int_equal(sherd_distance("", "run"), 3);
+	assert_int_equal(sherd_distance("bench", "be"), 3);
 }
 
 int main(void)
