@@ -165,7 +165,7 @@ static int query_platform(struct sherd_found **found, int *n, cl_platform_id pla
 	return 0;
 }
 
-int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err)
+static int find_devices(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err)
 {
 	cl_platform_id platforms[MAX_PLATFORMS];
 	cl_uint count = 0;
@@ -196,6 +196,21 @@ int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct
 		*found = NULL;
 		*n = 0;
 	}
+	return ret;
+}
+
+/*
+ * Drivers make their devices when they are first asked for them, and not all take care that only one thread does
+ * (PoCL 3.1 shows the other one devices that are half made); nor does setenv().
+ */
+int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err)
+{
+	static pthread_mutex_t first = PTHREAD_MUTEX_INITIALIZER;
+	int ret;
+
+	pthread_mutex_lock(&first);
+	ret = find_devices(found, n, n_threads, err);
+	pthread_mutex_unlock(&first);
 	return ret;
 }
 
