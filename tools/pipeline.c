@@ -9,6 +9,8 @@
 #include "base/base.h"
 #include "pipeline.h"
 
+#define LEASE_US 10000000u /* a head that is gone for longer does not come back */
+
 struct event {
 	struct event *next;
 	uint64_t id;
@@ -120,6 +122,7 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 		.kv = plan->kv,
 		.chunk = p->p.chunk ? p->p.chunk : plan->chunk,
 		.inexact = p->p.inexact,
+		.lease_us = LEASE_US,
 		.deadline_us = (uint64_t)p->p.deadline_s * 1000000,
 		.ready = ready,
 		.token = token,
@@ -183,6 +186,34 @@ int pipeline_open(struct pipeline **pipeline, const struct pipeline_params *para
 	return TOOL_OK;
 }
 
+struct farewell {
+	struct sherd_loop *loop;
+	struct sherd_timer timer;
+	uint64_t until;
+};
+
+static void look(void *arg)
+{
+	struct farewell *f = arg;
+
+	if (!f->loop->n_links || sherd_net_now(&f->loop->net) > f->until)
+		sherd_loop_stop(f->loop);
+	else
+		sherd_timer_after(&f->loop->net, &f->timer, 1000);
+}
+
+/* The nodes hear that the run has ended: else they would keep its sessions until its lease is over. */
+static void say_goodbye(struct sherd_loop *loop)
+{
+	struct farewell f = { .loop = loop, .timer = { .fire = look, .ctx = &f },
+			      .until = sherd_net_now(&loop->net) + 1000000 };
+	struct sherd_error err;
+
+	sherd_timer_after(&loop->net, &f.timer, 0);
+	sherd_loop_run(loop, &err);
+	sherd_timer_stop(&loop->net, &f.timer);
+}
+
 void pipeline_close(struct pipeline *p)
 {
 	struct event *e;
@@ -190,6 +221,8 @@ void pipeline_close(struct pipeline *p)
 	if (!p)
 		return;
 	sherd_head_free(p->head);
+	if (p->net.loop)
+		say_goodbye(p->net.loop);
 	netopt_close(&p->net);
 	while ((e = p->first)) {
 		p->first = e->next;

@@ -58,7 +58,8 @@ static void put_metadata(struct gguf_writer *w, const struct sherd_packer *p)
 	snprintf(vocab, sizeof(vocab), "%svocab_size", prefix);
 	gguf_put_u32(w, vocab, plan->hp.n_vocab);
 	put_prefixed(w, plan->g, prefix, vocab);
-	if (plan->first_layer == 0)
+	/* the first stage's is the head's, the last one has to know what ends a text */
+	if (plan->first_layer == 0 || plan->end_layer == plan->hp.n_layers)
 		put_prefixed(w, plan->g, "tokenizer.", "");
 }
 

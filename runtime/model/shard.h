@@ -9,7 +9,7 @@
  *   sherd.layers              u32[2]: [first, end)
  *   sherd.bits                u32: that float matrices were requantized to; 0: they were not
  *   <arch>.*                  the source's hyper-parameters, under their own keys
- *   tokenizer.*               in the head's shard
+ *   tokenizer.*               in the shards with the first and the last layer
  *   sherd.format.<tensor>     u32[6]: elem, group, scale, min, rows, cols
  *   tensors <tensor>.values, .scales, .mins   I8, one-dimensional, 4096-aligned
  */

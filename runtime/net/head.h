@@ -40,6 +40,7 @@ struct sherd_head_params {
 	uint64_t ping_us; /* 200,000 */
 	uint64_t lost_us; /* silence after which a node is lost: 1,000,000 */
 	uint64_t deadline_us; /* without progress: 30,000,000 */
+	uint64_t lease_us; /* so long nodes keep the sessions of a head that is gone: as the nodes like */
 	uint64_t load_us; /* for loading weights: 600,000,000 */
 	/* From the loop, never from within a call. */
 	void (*ready)(void *ctx); /* all stages are there; called once */

@@ -34,7 +34,8 @@ static void dial(void *ctx)
 static void up(void *ctx, struct sherd_link *l)
 {
 	const struct head_node *n = ctx;
-	struct sherd_hello h = { .role = SHERD_ROLE_HEAD };
+	struct sherd_hello h = { .role = SHERD_ROLE_HEAD,
+				 .lease_ms = (uint32_t)(n->head->p.lease_us / 1000) };
 
 	memcpy(h.run, n->head->p.run, sizeof(h.run));
 	sherd_hello_send(l, &h);

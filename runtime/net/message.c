@@ -12,7 +12,7 @@
 static const char *const roles[] = { "head", "data", "status", "push" };
 static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer" };
 
-json_t *sherd_json_parse(const uint8_t *payload, size_t size, const char *what, struct sherd_error *err)
+static json_t *parse(const uint8_t *payload, size_t size, const char *what, struct sherd_error *err)
 {
 	json_error_t e;
 	json_t *j = json_loadb((const char *)payload, size, JSON_REJECT_DUPLICATES, &e);
@@ -27,7 +27,7 @@ json_t *sherd_json_parse(const uint8_t *payload, size_t size, const char *what, 
 	return NULL;
 }
 
-void sherd_json_send(struct sherd_link *l, enum sherd_frame_type type, json_t *json)
+void sherd_message_send(struct sherd_link *l, enum sherd_frame_type type, json_t *json)
 {
 	const struct sherd_frame f = { .type = type };
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -106,15 +106,16 @@ static int take_int(int *to, json_int_t v, int lo, int hi, const char *what, str
 int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size, struct sherd_error *err)
 {
 	const char *role = "", *run = "", *model = "", *profile = "";
-	json_int_t epoch = 0, stage = 0, layer = 0;
-	json_t *j = sherd_json_parse(payload, size, "the greeting", err);
+	json_int_t lease = 0, epoch = 0, stage = 0, layer = 0;
+	json_t *j = parse(payload, size, "the greeting", err);
 	json_error_t e;
 	int rc = 0, at;
 
 	*h = (struct sherd_hello){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:s, s?s, s?I, s?I, s?s, s?s, s?I !}", "role", &role, "run", &run,
+	if (json_unpack_ex(j, &e, 0, "{s:s, s?s, s?I, s?I, s?I, s?s, s?s, s?I !}", "role", &role, "run", &run,
+			   "lease_ms", &lease,
 			   "epoch", &epoch, "stage", &stage, "model", &model, "bit_profile", &profile,
 			   "layer", &layer))
 		rc = sherd_fail(err, -EPROTO, "the greeting: %s", e.text);
@@ -124,6 +125,7 @@ int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size,
 	h->role = at < 0 ? 0 : (enum sherd_role)at;
 	if (!rc && (h->role == SHERD_ROLE_HEAD || h->role == SHERD_ROLE_DATA))
 		rc = take_hex(h->run, SHERD_RUN_ID - 1, run, false, "the run's number", err);
+	rc = rc ? rc : take_u32(&h->lease_ms, lease, 0, 86400000, "the lease", err);
 	if (!rc && h->role == SHERD_ROLE_DATA) {
 		rc = take_u32(&h->epoch, epoch, 1, UINT32_MAX, "the epoch", err);
 		rc = rc ? rc : take_u32(&h->stage, stage, 1, UINT16_MAX, "the stage", err);
@@ -143,6 +145,8 @@ void sherd_hello_send(struct sherd_link *l, const struct sherd_hello *h)
 
 	if (h->role == SHERD_ROLE_HEAD || h->role == SHERD_ROLE_DATA)
 		rc = json_object_set_new(j, "run", json_string(h->run));
+	if (!rc && h->role == SHERD_ROLE_HEAD)
+		rc = json_object_set_new(j, "lease_ms", json_integer(h->lease_ms));
 	if (!rc && h->role == SHERD_ROLE_DATA) {
 		json_t *more = json_pack("{s:I, s:I, s:s, s:s, s:i}", "epoch", (json_int_t)h->epoch, "stage",
 					 (json_int_t)h->stage, "model", h->model, "bit_profile",
@@ -155,12 +159,12 @@ void sherd_hello_send(struct sherd_link *l, const struct sherd_hello *h)
 		json_decref(j);
 		j = NULL;
 	}
-	sherd_json_send(l, SHERD_FRAME_HELLO, j);
+	sherd_message_send(l, SHERD_FRAME_HELLO, j);
 }
 
 void sherd_welcome_send(struct sherd_link *l, const char *name)
 {
-	sherd_json_send(l, SHERD_FRAME_WELCOME,
+	sherd_message_send(l, SHERD_FRAME_WELCOME,
 			json_pack("{s:s, s:s}", "name", name, "version", SHERD_VERSION));
 }
 
@@ -232,7 +236,7 @@ static int read_offer(struct sherd_offer *o, json_t *j, struct sherd_error *err)
 int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
 		       struct sherd_error *err)
 {
-	json_t *j = sherd_json_parse(payload, size, "a command", err), *more = NULL;
+	json_t *j = parse(payload, size, "a command", err), *more = NULL;
 	json_int_t id = 0, stage = 0;
 	const char *word = "";
 	json_error_t e;
@@ -281,14 +285,14 @@ void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
 		       c->kind == SHERD_COMMAND_ROUTE ? route_json(c) :
 							json_object();
 
-	sherd_json_send(l, SHERD_FRAME_COMMAND,
+	sherd_message_send(l, SHERD_FRAME_COMMAND,
 			json_pack("{s:s, s:I, s:I, s:o}", "do", commands[c->kind], "id",
 				  (json_int_t)c->id, "stage", (json_int_t)c->stage, "with", more));
 }
 
 void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offer *o)
 {
-	sherd_json_send(l, SHERD_FRAME_COMMAND,
+	sherd_message_send(l, SHERD_FRAME_COMMAND,
 			json_pack("{s:s, s:I, s:{s:s, s:I, s:s}}", "do", commands[SHERD_COMMAND_OFFER], "id",
 				  (json_int_t)id, "with", "name", o->name, "size", (json_int_t)o->size,
 				  "sha256", o->sha256));
@@ -298,7 +302,7 @@ void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offe
 
 int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err)
 {
-	json_t *j = sherd_json_parse(payload, size, "a reply", err);
+	json_t *j = parse(payload, size, "a reply", err);
 	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, have = 0;
 	int whole = 0;
 	const char *error = "", *profile = "";
@@ -340,7 +344,7 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r)
 			      r->bit_profile, "room", (json_int_t)r->room, "n_batch",
 			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "have",
 			      (json_int_t)r->have, "whole", r->whole);
-	sherd_json_send(l, SHERD_FRAME_REPLY, j);
+	sherd_message_send(l, SHERD_FRAME_REPLY, j);
 }
 
 /* ------------------------------------------------------------- sessions */
@@ -399,7 +403,7 @@ static int read_sampler(struct sherd_sampler_params *s, json_t *j, struct sherd_
 int sherd_open_read(struct sherd_stage_session *s, uint64_t id, const uint8_t *payload, size_t size,
 		    int n_layers, struct sherd_error *err)
 {
-	json_t *j = sherd_json_parse(payload, size, "a session", err), *cuts = NULL, *sampler = NULL;
+	json_t *j = parse(payload, size, "a session", err), *cuts = NULL, *sampler = NULL;
 	json_int_t max = 0, wire = 0;
 	int ignore_eos = 0, rc = 0;
 	uint32_t wire_type = 0;

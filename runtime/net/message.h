@@ -30,6 +30,7 @@ enum sherd_role {
 struct sherd_hello {
 	enum sherd_role role;
 	char run[SHERD_RUN_ID]; /* HEAD, DATA */
+	uint32_t lease_ms; /* HEAD: so long the run outlives its head; 0: as long as the node likes */
 	/* DATA: */
 	uint32_t epoch, stage; /* the stage that is dialled */
 	char model[SHERD_SHA256_HEX];
@@ -97,11 +98,7 @@ void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, cons
 char *sherd_open_text(const struct sherd_stage_session *s);
 
 /* @json in a frame of that type; takes the reference. */
-void sherd_json_send(struct sherd_link *l, enum sherd_frame_type type, struct json_t *json);
-/* An object, or NULL and the sentence. */
-struct json_t *sherd_json_parse(const uint8_t *payload, size_t size, const char *what,
-				struct sherd_error *err);
-
+void sherd_message_send(struct sherd_link *l, enum sherd_frame_type type, struct json_t *json);
 /* How a stage is getting on: PONG's payload is these, 8 bytes each, little-endian. */
 struct sherd_progress {
 	uint64_t stage;

@@ -143,10 +143,11 @@ static void greet_head(struct peer *p, const struct sherd_hello *h)
 	if (r->control)
 		sherd_node_dismiss(r->control, "the head has dialled again");
 	r->control = p;
+	r->lease_us = h->lease_ms ? MIN(h->lease_ms * 1000ull, n->p.lease_us) : n->p.lease_us;
 	p->run = r;
 	p->kind = PEER_CONTROL;
 	p->greeted = true;
-	sherd_timer_after(n->net, &r->lease, n->p.lease_us);
+	sherd_timer_after(n->net, &r->lease, r->lease_us);
 	sherd_welcome_send(p->link, n->p.name);
 }
 
@@ -287,7 +288,7 @@ static void do_status(struct peer *peer)
 {
 	json_t *j = sherd_node_status(peer->node);
 
-	sherd_json_send(peer->link, SHERD_FRAME_REPLY, j);
+	sherd_message_send(peer->link, SHERD_FRAME_REPLY, j);
 }
 
 static void command(struct peer *peer, const struct sherd_frame *f, const uint8_t *payload)
@@ -389,7 +390,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	(void)l;
 	p->heard = sherd_net_now(p->node->net);
 	if (p->kind == PEER_CONTROL) /* silence ends a run as a lost link does */
-		sherd_timer_after(p->node->net, &p->run->lease, p->node->p.lease_us);
+		sherd_timer_after(p->node->net, &p->run->lease, p->run->lease_us);
 	if (p->kind == PEER_STRANGER)
 		greet(p, f, payload);
 	else if (p->kind == PEER_UP || p->kind == PEER_DOWN)

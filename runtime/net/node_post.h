@@ -114,6 +114,7 @@ struct run {
 	struct peer *control;
 	struct post *posts;
 	struct sherd_timer lease;
+	uint64_t lease_us;
 };
 
 struct sherd_node {

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run: what the files of `sherd run` share. A text's tokens come from a *source*: a model in this process
+ * (run_model.c), or the stages of a plan (run_plan.c); what is done with them is the same (run_text.c).
+ */
+#ifndef SHERD_RUN_H
+#define SHERD_RUN_H
+
+#include <signal.h>
+#include "ends.h"
+#include "pipeline.h"
+#include "stream.h"
+
+struct run;
+
+/* All return a tool's exit code, and have said why. */
+struct run_source {
+	int (*open)(struct run *r); /* sets tok, n_ctx */
+	void (*say)(const struct run *r); /* what computes */
+	int (*start)(struct run *r); /* a session; ids are known */
+	/* The token after @ids [n], which come behind those so far; @token NULL: none is wanted. */
+	int (*next)(struct run *r, const int32_t *ids, int n, int32_t *token);
+};
+
+extern const struct run_source run_source_model, run_source_plan;
+
+struct run {
+	/* the command line */
+	const char *model_name, *prompt_arg, *file, *wire, *kv;
+	struct sherd_model_params params;
+	struct sherd_sampler_params sampler;
+	struct pipeline_params pipe_params;
+	struct opt_strs stops;
+	struct opt_ints cuts;
+	struct opt_seed seed;
+	int n_predict;
+	bool ignore_eos, echo, verbose, from_stdin;
+	enum sherd_wire wire_type;
+
+	char *prompt;
+	size_t prompt_len;
+	const struct run_source *source;
+	const struct sherd_tokenizer *tok;
+	int n_ctx, n_ctx_train;
+	int32_t *ids; /* of the prompt */
+	int n_ids;
+	struct stream stream;
+	/* a model's */
+	struct sherd_model *model;
+	struct sherd_session *session;
+	struct ends ends; /* for --ignore-eos */
+	/* a plan's */
+	struct pipeline *pipe;
+	struct sherd_tokenizer *own_tok;
+	uint64_t pipe_session;
+
+	int n_made;
+	double start_s, opened, prefilled, first, ended; /* seconds */
+	const char *why_stopped; /* a sentence, or NULL */
+};
+
+extern volatile sig_atomic_t run_interrupted; /* the signal */
+
+/* The prompt, and what follows it, to standard output. */
+int run_text(struct run *r);
+
+#endif

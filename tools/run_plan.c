@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run_plan: tokens from the stages of a plan. Of the model only the tokenizer is needed here.
+ */
+#include <string.h>
+#include "run.h"
+
+static int open_tokenizer(struct run *r)
+{
+	const struct sherd_plan *plan = pipeline_plan(r->pipe);
+	const char *name = r->model_name ? r->model_name : plan->model_path;
+	struct sherd_error err;
+
+	if (sherd_tokenizer_open(&r->own_tok, name, &err)) {
+		if (r->model_name)
+			return tool_fail(&tool_run, &err);
+		return tool_failf(&tool_run, "%s; -m names a file of that model on this machine, for its tokenizer",
+				  err.msg);
+	}
+	r->tok = r->own_tok;
+	return TOOL_OK;
+}
+
+static int open_it(struct run *r)
+{
+	int rc;
+
+	tool_progress(NULL, "waiting for the nodes", 0, 0);
+	r->pipe_params.tool = &tool_run;
+	r->pipe_params.note = tool_note;
+	rc = pipeline_open(&r->pipe, &r->pipe_params);
+	tool_progress_end();
+	if (rc)
+		return rc;
+	r->n_ctx = r->n_ctx_train = pipeline_plan(r->pipe)->n_ctx;
+	return open_tokenizer(r);
+}
+
+static void say(const struct run *r)
+{
+	const struct sherd_plan *plan = pipeline_plan(r->pipe);
+	struct sherd_head_status s;
+
+	fprintf(stderr, "sherd: %d %s, %s %s, chunks of %d tokens\n", plan->n_stages,
+		plan->n_stages == 1 ? "stage" : "stages", r->pipe_params.net.insecure ? "no TLS" : "TLS",
+		pipeline_io(r->pipe), plan->chunk);
+	for (int k = 0; k < plan->n_stages; k++) {
+		sherd_head_stage_status(pipeline_head(r->pipe), k, &s);
+		if (r->verbose || strcmp(s.node, plan->nodes[plan->stages[k].node].name))
+			fprintf(stderr, "sherd: layers %d to %d at %s\n", plan->stages[k].first,
+				plan->stages[k].end - 1, s.node);
+	}
+}
+
+static int start(struct run *r)
+{
+	int max = r->n_predict < 0 || r->n_predict > r->n_ctx - r->n_ids ? r->n_ctx : r->n_ids + r->n_predict;
+	struct sherd_sampler_params sampler = r->sampler;
+	struct sherd_error err;
+
+	sampler.seed = r->seed.v;
+	if (pipeline_session(r->pipe, &sampler, max, r->ignore_eos, &r->pipe_session, &err))
+		return tool_fail(&tool_run, &err);
+	return TOOL_OK;
+}
+
+static int next(struct run *r, const int32_t *ids, int n, int32_t *token)
+{
+	struct sherd_error err;
+	uint64_t id;
+	int32_t ignored;
+	int rc;
+
+	if (pipeline_feed(r->pipe, r->pipe_session, ids, n, &err))
+		return tool_fail(&tool_run, &err);
+	rc = pipeline_wait(r->pipe, &id, token ? token : &ignored, &err);
+	if (rc && !run_interrupted)
+		return tool_fail(&tool_run, &err);
+	return TOOL_OK;
+}
+
+const struct run_source run_source_plan = { open_it, say, start, next };

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run_text: tokens in, text out, until the model, a stop string, a number, the context, or Ctrl-C ends it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/base.h"
+#include "run.h"
+
+volatile sig_atomic_t run_interrupted;
+static struct pipeline *to_interrupt; /* what the handler knows */
+
+static void on_signal(int sig)
+{
+	run_interrupted = sig;
+	if (to_interrupt)
+		pipeline_interrupt(to_interrupt);
+}
+
+/* A text that begins with this token has no leading space; one that goes on may have. */
+static bool put_first(struct run *r, int32_t id)
+{
+	struct sherd_error err;
+	char *text;
+	size_t len;
+	bool more;
+
+	if (sherd_detokenize(r->tok, &id, 1, false, &text, &len, &err)) {
+		r->stream.failed = ENOMEM;
+		return false;
+	}
+	more = stream_put(&r->stream, text, len);
+	free(text);
+	return more;
+}
+
+static bool put_token(struct run *r, int32_t id)
+{
+	char small[256], *big;
+	int n = sherd_token_text(r->tok, id, false, small, sizeof(small));
+	bool more;
+
+	if (n <= (int)sizeof(small))
+		return stream_put(&r->stream, small, n > 0 ? n : 0);
+	big = malloc(n);
+	if (!big) {
+		r->stream.failed = ENOMEM;
+		return false;
+	}
+	sherd_token_text(r->tok, id, false, big, n);
+	more = stream_put(&r->stream, big, n);
+	free(big);
+	return more;
+}
+
+/* What follows a token: false, if nothing does. */
+static bool take(struct run *r, int32_t id)
+{
+	if (!r->n_made++)
+		r->first = sherd_now();
+	if (!r->ignore_eos && sherd_tokenizer_is_end(r->tok, id))
+		return false;
+	if (!(r->n_made == 1 && !r->prompt_len ? put_first(r, id) : put_token(r, id)))
+		return false;
+	if (r->n_made == r->n_predict)
+		return false;
+	if (r->n_ids + r->n_made > r->n_ctx) {
+		r->why_stopped = "the context is full; -c gives more";
+		return false;
+	}
+	return true;
+}
+
+static int generate(struct run *r)
+{
+	int32_t id = -1;
+	int rc = r->source->next(r, r->ids, r->n_ids, r->n_predict ? &id : NULL);
+
+	if (!rc && !run_interrupted)
+		r->prefilled = sherd_now();
+	while (!rc && !run_interrupted && r->n_predict && take(r, id))
+		rc = r->source->next(r, &id, 1, &id);
+	return rc;
+}
+
+static void say_speed(const struct run *r)
+{
+	double in = r->prefilled - r->opened, out = r->ended - r->first;
+
+	if (r->why_stopped)
+		fprintf(stderr, "sherd: stopped: %s (%d tokens)\n", r->why_stopped,
+			r->n_ids + r->n_made - 1);
+	if (run_interrupted)
+		fprintf(stderr, "sherd: interrupted\n");
+	if (!r->prefilled)
+		return;
+	fprintf(stderr, "sherd: prompt %d tokens, %.1f t/s", r->n_ids, r->n_ids / in);
+	/* The first token comes out of the prompt's last step; decoding is what follows it. */
+	if (r->n_made > 1 && out > 0)
+		fprintf(stderr, "; generated %d tokens, %.1f t/s", r->n_made,
+			(r->n_made - 1) / out);
+	if (r->n_made)
+		fprintf(stderr, "; first token %.3f s after the start (loading %.3f s)",
+			r->first - r->start_s, r->opened - r->start_s);
+	fputc('\n', stderr);
+}
+
+/* The prompt as it came, past the stream: stop strings are looked for in what the model says. */
+static bool echo(struct run *r)
+{
+	if (!r->echo || !r->prompt_len)
+		return true;
+	errno = 0;
+	if (fwrite(r->prompt, 1, r->prompt_len, stdout) != r->prompt_len || fflush(stdout))
+		r->stream.failed = errno ? errno : EIO;
+	r->stream.last = r->prompt[r->prompt_len - 1];
+	return !r->stream.failed;
+}
+
+static int compute(struct run *r)
+{
+	const struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART };
+	int rc;
+
+	/* From here on Ctrl-C ends the text; pressed once more, it ends the process. */
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	if (!echo(r))
+		return TOOL_OK;
+	r->opened = sherd_now();
+	rc = generate(r);
+	r->ended = sherd_now();
+	return rc;
+}
+
+static int finish(struct run *r, int rc)
+{
+	bool terminal = isatty(STDOUT_FILENO);
+
+	stream_end(&r->stream);
+	if (r->stream.failed == EPIPE)
+		return TOOL_FAILED;
+	if (r->stream.failed)
+		return tool_failf(&tool_run, "the text could not be written: %s",
+				  strerror(r->stream.failed));
+	if (terminal && r->stream.last && r->stream.last != '\n')
+		putchar('\n');
+	if (!tool_flush(&tool_run))
+		return TOOL_FAILED;
+	if (rc)
+		return rc;
+	if (terminal)
+		fputc('\n', stderr);
+	say_speed(r);
+	return run_interrupted ? 128 + run_interrupted : TOOL_OK;
+}
+
+int run_text(struct run *r)
+{
+	to_interrupt = r->pipe;
+	return finish(r, compute(r));
+}
