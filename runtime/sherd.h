@@ -114,9 +114,11 @@ struct sherd_model_info {
 	uint64_t weight_bytes; /* of the packed shard: planes only */
 	uint64_t token_bytes; /* of weights that decoding one token reads (no embedding table) */
 	uint64_t kv_bytes; /* of the KV cache */
+	int kv_page, kv_pages; /* positions of a page, which belongs to one session; pages */
 	uint64_t scratch_bytes; /* of activations and other device buffers */
 	/* Hex: equal profiles give equal bits. SHERD_UNTESTED: nobody knows, and it is equal to none. */
 	const char *bit_profile;
+	const char *source_sha256; /* of the loaded layers' tensors, as the source has them */
 	bool packed_in_memory; /* no room in the cache */
 	const char *region; /* what holds the weights: "pinned by /dev/sherd, ..." */
 	const char *weights; /* how the device reads them: "in place", "dma-buf (...)", "copy" */

@@ -150,6 +150,7 @@ static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)
 	i->weight_bytes = m->shard->weight_bytes;
 	i->token_bytes = m->shard->token_bytes;
 	i->packed_in_memory = m->in_memory;
+	i->source_sha256 = m->shard->source_sha256;
 }
 
 /* @name: of the i-th way. */
@@ -206,6 +207,8 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->info.device = m->exec->device;
 	m->info.device_why = m->exec->why;
 	m->info.kv_bytes = m->exec->kv_bytes;
+	m->info.kv_page = SHERD_PAGE;
+	m->info.kv_pages = (int)n_pages;
 	m->info.scratch_bytes = m->exec->scratch_bytes;
 	m->info.bit_profile = m->exec->bit_profile;
 	m->info.region = m->region->how;

@@ -22,6 +22,15 @@ ok "the text form has the same value" grep -qF "$(printf '%.4f' "$first")" "$out
 sh_run "${ppl[@]}" --json --protocol gptq
 ok "another protocol is another number" test "$(json scored)" = $((6 * 63))
 
+sh_run "${ppl[@]}" --json --cuts 2,4 --wire f16
+ok "cuts are part of the result" test "$(json cuts.0) $(json cuts.1) $(json wire)" = "2 4 f16"
+ok "and of the perplexity" test "$(json perplexity)" != "$first"
+sh_run "${ppl[@]}" --json --cuts 2,4 --wire f32
+ok "floats on the wire change nothing" test "$(json perplexity)" = "$first"
+refuses "a cut outside the model is refused with the layers there are" 1 "layers 1 to 5" \
+	"${ppl[@]}" --cuts 6
+refuses "an unknown wire type is refused with the known ones" 2 "int8, f16, f32" "${ppl[@]}" --wire int4
+
 cp "$model" "$tmp/"$'caf\xe9.gguf'
 sh_run "${ppl[@]}" --json -m "$tmp/"$'caf\xe9.gguf' --device reference
 ok "a model whose path is no UTF-8 is measured all the same" test "$(json perplexity)" = "$first"

@@ -98,7 +98,7 @@ void sherd_ref_bit_profile(char hex[SHERD_SHA256_HEX]);
  * instruction on any recent x86, but a call in code for the first x86-64. The bits are the same.
  */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && \
-	!defined(__SANITIZE_ADDRESS__)
+	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define SHERD_REF_HOT __attribute__((target_clones("default", "arch=x86-64-v3")))
 #else
 #define SHERD_REF_HOT

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stage: a model's layers behind a queue, with a thread of their own: what runtime/net/stage.h asks
+ * for. The model is opened, used and closed on that thread alone.
+ */
+#ifndef SHERD_TOOL_STAGE_H
+#define SHERD_TOOL_STAGE_H
+
+#include "net/stage.h"
+
+/* How long an idle stage looks for work before it sleeps: waking up costs about as much. */
+#define STAGE_SPIN_US 50
+
+struct stage_params {
+	const char *model; /* a file, as sherd_model_open() takes it; copied */
+	/*
+	 * spec.model: the hash of what the source has of these layers; "": any. A file with other
+	 * layers or another hash is refused when it is loaded.
+	 */
+	struct sherd_stage_spec spec;
+	/* Device, threads, region, remarks ...; what spec says is not read. Strings are not copied. */
+	struct sherd_model_params base;
+	int spin_us; /* 0: sleeps at once */
+	float dilate; /* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
+	/* Has @fn(@arg) called on the loop's thread; may be called from any. */
+	void (*post)(void *loop, void (*fn)(void *), void *arg);
+	void *loop;
+};
+
+/*
+ * Starts the thread; loads nothing yet. put(), on the loop's thread, waits for the job at hand: what
+ * a job points to must be there until then.
+ */
+int stage_new(struct sherd_stage **stage, const struct stage_params *p, struct sherd_error *err);
+
+#endif
