@@ -179,7 +179,7 @@ static void beat(struct sherd_push *p)
 {
 	const struct sherd_frame ping = { .type = SHERD_FRAME_PING };
 
-	if (sherd_net_now(p->p.net) - p->heard > SILENCE_US)
+	if (sherd_net_now(p->p.net) - p->heard > (p->greeted ? SILENCE_US : SHERD_GREETING_US))
 		sherd_link_hang_up(p->link, "nothing comes over the link");
 	else if (p->greeted)
 		sherd_link_send(p->link, &ping, NULL, 0);

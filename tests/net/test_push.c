@@ -238,6 +238,8 @@ static void end(struct world *w)
 
 static void expect_all_there(struct world *w)
 {
+	if (!w->ended || !w->ok)
+		printf("# %s: %s\n", w->ended ? "ended" : "out of time", w->err.msg);
 	assert_true(w->ended && w->ok);
 	for (int i = 0; i < w->n_files; i++) {
 		const struct kept *k = find(&w->store, w->files[i].offer.name);
