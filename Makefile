@@ -16,6 +16,7 @@ includedir ?= $(prefix)/include
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
 udevrulesdir ?= $(prefix)/lib/udev/rules.d
+systemdunitdir ?= $(prefix)/lib/systemd/system
 modulesloaddir ?= $(prefix)/lib/modules-load.d
 dkmsdir ?= /usr/src
 
@@ -280,7 +281,7 @@ $(O)/sherd.pc: sherd.pc.in $(O)/flags FORCE
 UAPIDIR := $(DESTDIR)$(includedir)/sherd/linux
 MAN := $(sort $(wildcard man/*.[14]))
 install: all
-	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) \
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) $(DESTDIR)$(systemdunitdir) \
 		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man4 $(DESTDIR)$(datadir)/sherd/kernels-cl
 	install -m 755 $(O)/sherd $(DESTDIR)$(bindir)/sherd
 	install -m 755 $(O)/$(SO) $(DESTDIR)$(libdir)/$(SO)
@@ -289,6 +290,7 @@ install: all
 	install -m 644 $(O)/libsherd.a $(DESTDIR)$(libdir)/libsherd.a
 	install -m 644 $(O)/sherd.pc $(DESTDIR)$(libdir)/pkgconfig/sherd.pc
 	install -m 644 runtime/sherd.h $(DESTDIR)$(includedir)/sherd.h
+	sed 's|@bindir@|$(bindir)|' tools/sherd-node.service.in > $(DESTDIR)$(systemdunitdir)/sherd-node.service
 	install -m 644 uapi/linux/sherd.h $(UAPIDIR)/sherd.h
 	install -m 644 $(KERNELS) $(DESTDIR)$(datadir)/sherd/kernels-cl
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
@@ -300,7 +302,8 @@ uninstall:
 		$(DESTDIR)$(libdir)/pkgconfig/sherd.pc $(DESTDIR)$(includedir)/sherd.h \
 		$(patsubst man/%,$(DESTDIR)$(mandir)/man1/%,$(filter %.1,$(MAN))) \
 		$(patsubst man/%,$(DESTDIR)$(mandir)/man4/%,$(filter %.4,$(MAN))) \
-		$(DESTDIR)$(udevrulesdir)/60-sherd.rules $(DESTDIR)$(modulesloaddir)/sherd.conf
+		$(DESTDIR)$(udevrulesdir)/60-sherd.rules $(DESTDIR)$(modulesloaddir)/sherd.conf \
+		$(DESTDIR)$(systemdunitdir)/sherd-node.service
 	rm -rf $(DESTDIR)$(datadir)/sherd $(DESTDIR)$(includedir)/sherd
 
 # For editors and clang-tidy.
