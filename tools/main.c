@@ -8,7 +8,8 @@
 #include "tool.h"
 
 static const struct tool *const tools[] = {
-	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval, &tool_doctor,
+	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval, &tool_plan,
+	&tool_doctor,
 };
 
 static int help(FILE *out)
