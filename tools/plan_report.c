@@ -97,7 +97,7 @@ static void print_predicted(const struct plan *p)
 static void print_others(const struct plan *p)
 {
 	for (int i = 0; i < p->n_left_out; i++)
-		printf("left out: %s %s\n", node_name(p, p->left_out[i].node), p->left_out[i].why);
+		printf("left out: %s: %s\n", node_name(p, p->left_out[i].node), p->left_out[i].why);
 	for (int i = 0; i < p->plan.n_spares; i++) {
 		const struct sherd_plan_spare *s = &p->plan.spares[i];
 		const char *comma = "";
