@@ -71,9 +71,9 @@ static int check_line(struct plan *p, int argc, char **argv)
 		return tool_usage(&tool_plan, "which model? Give a file with -m MODEL");
 	if (p->params.bits && p->params.bits != 4 && p->params.bits != 8)
 		return tool_usage(&tool_plan, "--bits: %d is neither 4 nor 8", p->params.bits);
-	if (p->measure)
-		return check_measure(p);
-	if (!p->cluster_file)
+	if (p->measure && check_measure(p))
+		return TOOL_USAGE;
+	if (!p->measure && !p->cluster_file)
 		return tool_usage(&tool_plan,
 				  "which boards? --cluster FILE, or --measure for this one");
 	return check_names(p);
