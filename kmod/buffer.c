@@ -157,6 +157,7 @@ struct sherd_buffer *sherd_buffer_alloc(unsigned long nr_pages)
 		goto uncharge;
 	kref_init(&buffer->refs);
 	mutex_init(&buffer->lock);
+	INIT_LIST_HEAD(&buffer->mapped);
 	return buffer;
 
 uncharge:

@@ -21,19 +21,18 @@
  * @buffer: whose pages these are
  * @first: its first page
  * @nr_pages: how many
- * @mappings: list of struct mapping, under buffer->lock
  */
 struct window {
 	struct sherd_buffer *buffer;
 	unsigned long first;
 	unsigned long nr_pages;
-	struct list_head mappings;
 };
 
 /**
  * struct mapping - a window as one device sees it
  * @sgt: what the importer gets
- * @node: in window->mappings
+ * @node: in buffer->mapped
+ * @window: what it is a mapping of
  * @dev: the device
  * @dir: how it is mapped, whatever the importer asked for
  * @bounced: segments that are bounce buffers
@@ -41,6 +40,7 @@ struct window {
 struct mapping {
 	struct sg_table sgt;
 	struct list_head node;
+	struct window *window;
 	struct device *dev;
 	enum dma_data_direction dir;
 	u32 bounced;
@@ -114,12 +114,37 @@ static u32 count_bounced(struct device *dev, struct sg_table *sgt)
 	return bounced;
 }
 
+static bool overlap(const struct window *a, const struct window *b)
+{
+	return a->first < b->first + b->nr_pages && b->first < a->first + a->nr_pages;
+}
+
+/*
+ * A bounce buffer that its device may write is copied over the pages whenever the CPU is to see them,
+ * whether the device has written it or not. What another device wrote there would be lost, so there
+ * is none: who writes through a bounce buffer is the only device that writes those pages.
+ */
+static bool loses_writes(const struct mapping *mapping)
+{
+	const struct mapping *other;
+
+	if (mapping->dir == DMA_TO_DEVICE)
+		return false;
+	list_for_each_entry(other, &mapping->window->buffer->mapped, node) {
+		if (other->dir != DMA_TO_DEVICE && (mapping->bounced || other->bounced) &&
+		    overlap(mapping->window, other->window))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Mapping does not sync, that is done here: a page may be mapped several times, by importers of a
  * window and of others that overlap it, which the DMA API lets those do who sync for themselves.
  */
-static int map_table(struct mapping *mapping, bool allow_bounce)
+static int map_table(struct mapping *mapping)
 {
+	bool allow_bounce = mapping->window->buffer->state & SHERD_STATE_ALLOW_BOUNCE;
 	struct sg_table *sgt = &mapping->sgt;
 	int err;
 
@@ -127,7 +152,7 @@ static int map_table(struct mapping *mapping, bool allow_bounce)
 	if (err)
 		return err;
 	mapping->bounced = count_bounced(mapping->dev, sgt);
-	if (mapping->bounced && !allow_bounce) {
+	if ((mapping->bounced && !allow_bounce) || loses_writes(mapping)) {
 		dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 		return -ENXIO;
 	}
@@ -162,6 +187,7 @@ static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
 	if (!mapping)
 		return ERR_PTR(-ENOMEM);
+	mapping->window = window;
 	mapping->dev = dev;
 	mapping->dir = dir;
 	err = fill_table(&mapping->sgt, window, segment_limit(dev));
@@ -170,9 +196,9 @@ static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 
 	/* Mapped and listed in one step, lest a sync on its way misses what it wrote. */
 	mutex_lock(&buffer->lock);
-	err = map_table(mapping, buffer->state & SHERD_STATE_ALLOW_BOUNCE);
+	err = map_table(mapping);
 	if (!err) {
-		list_add(&mapping->node, &window->mappings);
+		list_add(&mapping->node, &buffer->mapped);
 		buffer->mappings++;
 		buffer->bounced += mapping->bounced;
 	}
@@ -210,7 +236,7 @@ static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table 
  * Every mapping is synced in the direction that it was mapped with: that is the DMA API's rule, and
  * it does whatever the CPU's access needs.
  */
-static void sync(struct window *window,
+static void sync(const struct window *window,
 		 void (*sync_table)(struct device *dev, struct sg_table *sgt,
 				    enum dma_data_direction dir))
 {
@@ -220,7 +246,9 @@ static void sync(struct window *window,
 	u64 bytes = 0;
 
 	mutex_lock(&window->buffer->lock);
-	list_for_each_entry(mapping, &window->mappings, node) {
+	list_for_each_entry(mapping, &window->buffer->mapped, node) {
+		if (mapping->window != window)
+			continue;
 		sync_table(mapping->dev, &mapping->sgt, mapping->dir);
 		segments += mapping->sgt.orig_nents;
 		bytes += window_bytes(window);
@@ -305,7 +333,6 @@ struct dma_buf *sherd_window_export(struct sherd_buffer *buffer, unsigned long f
 	window->buffer = buffer;
 	window->first = first;
 	window->nr_pages = nr_pages;
-	INIT_LIST_HEAD(&window->mappings);
 
 	info.ops = &window_ops;
 	info.size = nr_pages << PAGE_SHIFT;

@@ -426,7 +426,7 @@ static void run_all(void)
 	} all[] = {
 		{ "debian", abi_tests },    { "debian", source_tests }, { "debian", seal_tests },
 		{ "debian", life_tests },   { "debian", charge_tests }, { "debian", window_tests },
-		{ "debian", kill_tests },   { "debian", net_tests },	{ "debian", cma_tests },
+		{ "debian", bounce_tests }, { "debian", kill_tests },   { "debian", net_tests },	{ "debian", cma_tests },
 		{ "debian", race_tests },   { "debian", thread_tests }, { "debian", fuzz_tests },
 		{ "debian", time_tests },   { "debug", nth_tests },
 		/* These switch off one instrument after the other. */

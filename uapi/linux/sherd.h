@@ -15,7 +15,8 @@
  *
  * A *window* is a page-aligned part of a buffer. SHERD_EXPORT on a buffer's descriptor
  * makes one and returns it as an ordinary dma-buf for any driver that imports such.
- * Windows of a buffer are independent of each other, and may overlap.
+ * Windows of a buffer may overlap. Those that do not are independent of each other; those that do
+ * are the same memory, and what invariant 5 says of other devices holds across them.
  *
  * Sources
  * =======
@@ -54,8 +55,11 @@
  * 5. CPU access between DMA_BUF_IOCTL_SYNC's start and end on a window never sees stale
  *    data of a device to which that window is attached, nor does the device of the CPU's;
  *    or else attaching failed. A device that reaches pages through a bounce buffer is
- *    refused, unless the buffer allows it. SYNC covers its own window, so: a window for
- *    each slot of a ring.
+ *    refused, unless the buffer allows it; and one that writes pages through a bounce buffer
+ *    is refused beside another that writes them, whichever comes first. SYNC covers its own
+ *    window, so: a window for each slot of a ring. START makes what devices wrote visible at
+ *    the price of what the CPU writes meanwhile, and detaching a device includes a START:
+ *    neither may fall into a bracket in which another thread or process writes.
  * 6. READ_ONLY never gives a writable CPU mapping, nor a DMA mapping that a device may
  *    write: windows are O_RDONLY dma-bufs, and DMA_BIDIRECTIONAL is mapped as
  *    DMA_TO_DEVICE.
@@ -92,7 +96,8 @@
  * ENOMEM       memory; or pages lie where none may be pinned for long (CMA, ZONE_MOVABLE) and
  *              are too busy to be moved: try again
  * ENOTTY       no such request on this descriptor
- * ENXIO        while attaching: the device reaches these pages through a bounce buffer only
+ * ENXIO        while attaching: the device reaches these pages through a bounce buffer only; or
+ *              one of two devices that write them would
  * EOPNOTSUPP   unknown flag
  * EPERM        a seal is missing (F_SEAL_SHRINK; F_SEAL_WRITE for IMMUTABLE), or is in the way
  *              (F_SEAL_WRITE and F_SEAL_FUTURE_WRITE for a buffer that is not read-only)
