@@ -183,6 +183,9 @@ static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 		if (dir == DMA_FROM_DEVICE)
 			return ERR_PTR(-EACCES);
 		dir = DMA_TO_DEVICE;
+	} else if (dir == DMA_FROM_DEVICE) {
+		/* The CPU writes, too: END would not hand that to such a mapping, START undo it. */
+		dir = DMA_BIDIRECTIONAL;
 	}
 	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
 	if (!mapping)

@@ -144,6 +144,11 @@ static void bidirectional(void)
 	both_directions(IMPORTER_BOTH);
 }
 
+static void from_device(void)
+{
+	both_directions(IMPORTER_FROM_DEVICE);
+}
+
 /* What such a device writes all the same is in its copy, and nowhere else. */
 static void one_direction(const struct far *f, int dev)
 {
@@ -263,6 +268,8 @@ const struct test bounce_tests[] = {
 	  refused, 0 },
 	{ "SYNC copies to and from a bounce buffer that is mapped in both directions (invariant 5)",
 	  bidirectional, 0 },
+	{ "SYNC copies both ways even for a device that says it only writes (invariant 5)", from_device,
+	  0 },
 	{ "SYNC copies to a bounce buffer that is mapped to the device, and never back (invariant 5)",
 	  to_device, 0 },
 	{ "a device's write to read-only memory never reaches it through a bounce buffer (invariant 6)",
