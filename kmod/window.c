@@ -30,7 +30,8 @@ struct window {
 
 /**
  * struct mapping - a window as one device sees it
- * @sgt: what the importer gets
+ * @shown: what the importer gets
+ * @sgt: the same for syncing: DMABUF_DEBUG scrambles the importer's, and IOMMUs sync by its pages
  * @node: in buffer->mapped
  * @window: what it is a mapping of
  * @dev: the device
@@ -38,6 +39,7 @@ struct window {
  * @bounced: segments that are bounce buffers
  */
 struct mapping {
+	struct sg_table shown;
 	struct sg_table sgt;
 	struct list_head node;
 	struct window *window;
@@ -168,12 +170,61 @@ static void unmap_table(struct mapping *mapping)
 	dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 }
 
+/* The importer's table: the same pages at the same addresses. */
+static void show_table(struct mapping *mapping)
+{
+	struct scatterlist *to = mapping->shown.sgl, *from;
+	unsigned int i;
+
+	for_each_sgtable_sg(&mapping->sgt, from, i) {
+		sg_set_page(to, sg_page(from), from->length, 0);
+		sg_dma_address(to) = sg_dma_address(from);
+		sg_dma_len(to) = sg_dma_len(from);
+		to = sg_next(to);
+		cond_resched();
+	}
+	mapping->shown.nents = mapping->sgt.nents;
+}
+
+static struct mapping *alloc_mapping(struct window *window, struct device *dev,
+				     enum dma_data_direction dir)
+{
+	struct mapping *mapping;
+	int err;
+
+	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+	mapping->window = window;
+	mapping->dev = dev;
+	mapping->dir = dir;
+	err = fill_table(&mapping->sgt, window, segment_limit(dev));
+	if (err)
+		goto free_mapping;
+	err = sg_alloc_table(&mapping->shown, mapping->sgt.orig_nents, GFP_KERNEL);
+	if (err)
+		goto free_table;
+	return mapping;
+
+free_table:
+	sg_free_table(&mapping->sgt);
+free_mapping:
+	kfree(mapping);
+	return ERR_PTR(err);
+}
+
+static void free_mapping(struct mapping *mapping)
+{
+	sg_free_table(&mapping->shown);
+	sg_free_table(&mapping->sgt);
+	kfree(mapping);
+}
+
 static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 				   enum dma_data_direction dir)
 {
 	struct window *window = attachment->dmabuf->priv;
 	struct sherd_buffer *buffer = window->buffer;
-	struct device *dev = attachment->dev;
 	ktime_t start = ktime_get();
 	struct mapping *mapping;
 	int err;
@@ -187,15 +238,9 @@ static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 		/* The CPU writes, too: END would not hand that to such a mapping, START undo it. */
 		dir = DMA_BIDIRECTIONAL;
 	}
-	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
-	if (!mapping)
-		return ERR_PTR(-ENOMEM);
-	mapping->window = window;
-	mapping->dev = dev;
-	mapping->dir = dir;
-	err = fill_table(&mapping->sgt, window, segment_limit(dev));
-	if (err)
-		goto free_mapping;
+	mapping = alloc_mapping(window, attachment->dev, dir);
+	if (IS_ERR(mapping))
+		return ERR_CAST(mapping);
 
 	/* Mapped and listed in one step, lest a sync on its way misses what it wrote. */
 	mutex_lock(&buffer->lock);
@@ -206,24 +251,20 @@ static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 		buffer->bounced += mapping->bounced;
 	}
 	mutex_unlock(&buffer->lock);
-	if (err)
-		goto free_table;
+	if (err) {
+		free_mapping(mapping);
+		return ERR_PTR(err);
+	}
+	show_table(mapping);
 	trace_sherd_map(window_bytes(window), mapping->sgt.orig_nents, start);
-	return &mapping->sgt;
-
-free_table:
-	sg_free_table(&mapping->sgt);
-free_mapping:
-	kfree(mapping);
-	return ERR_PTR(err);
+	return &mapping->shown;
 }
 
-static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
+static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table *shown,
 			 enum dma_data_direction dir)
 {
-	struct mapping *mapping = container_of(sgt, struct mapping, sgt);
-	struct window *window = attachment->dmabuf->priv;
-	struct sherd_buffer *buffer = window->buffer;
+	struct mapping *mapping = container_of(shown, struct mapping, shown);
+	struct sherd_buffer *buffer = mapping->window->buffer;
 
 	mutex_lock(&buffer->lock);
 	list_del(&mapping->node);
@@ -231,8 +272,7 @@ static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table 
 	buffer->bounced -= mapping->bounced;
 	unmap_table(mapping);
 	mutex_unlock(&buffer->lock);
-	sg_free_table(sgt);
-	kfree(mapping);
+	free_mapping(mapping);
 }
 
 /*
