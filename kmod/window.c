@@ -295,6 +295,7 @@ static void sync(const struct window *window,
 		sync_table(mapping->dev, &mapping->sgt, mapping->dir);
 		segments += mapping->sgt.orig_nents;
 		bytes += window_bytes(window);
+		cond_resched();
 	}
 	mutex_unlock(&window->buffer->lock);
 	trace_sherd_sync(bytes, segments, start);
@@ -317,27 +318,36 @@ static int window_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction
  * found mapped when the file is truncated or goes away, which the kernel takes for a bug; and huge
  * pages cannot be mapped in pieces otherwise.
  */
+static vm_fault_t window_fault(struct vm_fault *vmf)
+{
+	struct window *window = vmf->vma->vm_private_data;
+	struct page *page;
+
+	if (vmf->pgoff >= window->nr_pages)
+		return VM_FAULT_SIGBUS;
+	page = window->buffer->pages[window->first + vmf->pgoff];
+	return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
+}
+
+static const struct vm_operations_struct window_vm_ops = {
+	.fault = window_fault,
+};
+
 static int window_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct window *window = dmabuf->priv;
-	struct sherd_buffer *buffer = window->buffer;
-	unsigned long page = window->first + vma->vm_pgoff;
-	unsigned long at, run;
-	int err;
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	/* A mapping through another driver's writable file comes here too. */
-	if (buffer->state & SHERD_STATE_READ_ONLY && vma->vm_flags & (VM_WRITE | VM_MAYWRITE))
+	if (window->buffer->state & SHERD_STATE_READ_ONLY &&
+	    vma->vm_flags & (VM_WRITE | VM_MAYWRITE))
 		return -EACCES;
-	for (at = vma->vm_start; at < vma->vm_end; at += run << PAGE_SHIFT, page += run) {
-		run = sherd_buffer_run(buffer, page, (vma->vm_end - at) >> PAGE_SHIFT);
-		err = remap_pfn_range(vma, at, page_to_pfn(buffer->pages[page]),
-				      run << PAGE_SHIFT, vma->vm_page_prot);
-		if (err)
-			return err;
-		cond_resched();
-	}
+	if (vma->vm_flags & VM_EXEC)
+		return -EPERM;
+	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
+	vma->vm_ops = &window_vm_ops;
+	vma->vm_private_data = window;
 	return 0;
 }
 
