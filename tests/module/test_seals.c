@@ -227,6 +227,51 @@ static void stranger_cannot_deny(void)
 	CHECK(open(shared_path, O_RDWR) >= 0);
 }
 
+/* FS_IOC_SETFLAGS, as chattr does it. */
+static void set_immutable(int fd, int on)
+{
+	int flags = on ? FS_IMMUTABLE_FL : 0;
+
+	if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
+		test_skip("no immutable files here: %s", strerror(errno));
+}
+
+static int pin_as_stranger(void)
+{
+	int fd = open(shared_path, O_RDONLY);
+	void *at = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (fd < 0 || at == MAP_FAILED)
+		return 1;
+	return pin_at(fd, at, page, SHERD_PIN_IMMUTABLE) < 0 ? 2 : 0;
+}
+
+/* Nobody can write it, so anybody may rely on that; and when root thinks better of it, it stays so. */
+static void chattr_immutable(void)
+{
+	int fd, buffer, rc;
+	void *at;
+
+	if (!mounted("/ext4"))
+		test_skip("no ext4 in this guest");
+	fd = file_in("/ext4", page, shared_path);
+	CHECK_EQ(fchmod(fd, 0644), 0);
+	set_immutable(fd, 1);
+	at = map(fd, page, PROT_READ, MAP_SHARED);
+	buffer = pin_at(fd, at, page, SHERD_PIN_IMMUTABLE);
+	rc = as_user(1000, 1 << 20, pin_as_stranger);
+	set_immutable(fd, 0);
+	CHECK(buffer >= 0);
+	CHECK_EQ(rc, 0);
+	CHECK_EQ(info(buffer).state,
+		 SHERD_STATE_READ_ONLY | SHERD_STATE_IMMUTABLE | SHERD_STATE_WRITE_DENIED);
+	CHECK(open(shared_path, O_RDWR) < 0 && errno == ETXTBSY);
+	CHECK_EQ(as_user(1000, 1 << 20, deny_as_stranger), 0);
+	close(buffer);
+	CHECK(open(shared_path, O_RDWR) >= 0);
+	unlink(shared_path);
+}
+
 static void verity(void)
 {
 	struct fsverity_enable_arg {
@@ -365,6 +410,8 @@ const struct test seal_tests[] = {
 	  immutable_file, 0 },
 	{ "a failed immutable pin lets writers in again (invariant 4)", denial_undone, 0 },
 	{ "only who may write a file may keep others from writing it", stranger_cannot_deny, 0 },
+	{ "a file that nobody may change (chattr +i) is immutable, and still when that ends (invariant 1)",
+	  chattr_immutable, 0 },
 	{ "a file with fs-verity is immutable without denying anybody", verity, 0 },
 	{ "no memfd is both pinned for writing and sealed against it: up to 1,000 races", seal_race_short,
 	  0 },
