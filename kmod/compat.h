@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What older kernels lack: Kbuild looks for each in the kernel's headers, and where it is missing has
- * the file that wants it include this, outside the kernel's tree only. The sources are written for
- * today's kernel.
+ * What older kernels lack: Kbuild looks for each in the kernel's headers, and where it is missing,
+ * has the file that wants it include this, outside the kernel's tree only. The sources are written
+ * for today's kernel.
  */
 #ifndef _SHERD_COMPAT_H
 #define _SHERD_COMPAT_H

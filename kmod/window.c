@@ -86,7 +86,9 @@ static int fill_table(struct sg_table *sgt, const struct window *window, unsigne
 
 /*
  * Whether DMA to this address ends up elsewhere than in that memory. An address means physical
- * memory either directly or through an IOMMU; a bounce buffer is at neither.
+ * memory either directly or through an IOMMU; a bounce buffer is at neither. There is no question to
+ * the DMA API that has this answer: <linux/dma-direct.h> is meant for those who implement it, and
+ * where DMA goes a third way (Xen's grants, an IOMMU without a domain), all looks bounced.
  */
 static bool is_bounced(struct device *dev, dma_addr_t addr, phys_addr_t phys)
 {
@@ -122,9 +124,9 @@ static bool overlap(const struct window *a, const struct window *b)
 }
 
 /*
- * A bounce buffer that its device may write is copied over the pages whenever the CPU is to see them,
- * whether the device has written it or not. What another device wrote there would be lost, so there
- * is none: who writes through a bounce buffer is the only device that writes those pages.
+ * A bounce buffer that its device may write is copied over the pages whenever the CPU is to see
+ * them, whether the device has written it or not. What another device wrote there would be lost, so
+ * there is none: who writes through a bounce buffer is the only device that writes those pages.
  */
 static bool loses_writes(const struct mapping *mapping)
 {

@@ -45,13 +45,15 @@
  *    which another driver gave pages of the file for writing before.
  * 2. The pages reachable through a window are the pages that the source had when it was
  *    pinned, never a copy of them. Punching or truncating the source later detaches them
- *    from it; the buffer keeps them.
+ *    from it; the buffer keeps them. So does writing a file past its page cache (O_DIRECT):
+ *    the file gets new pages with what was written, and the buffer keeps the old.
  * 3. Every page of a buffer is charged once, to the user who pinned it, from SHERD_PIN to
  *    release: to the counter that RLIMIT_MEMLOCK bounds and io_uring's fixed buffers
  *    share. CAP_IPC_LOCK lifts the bound, not the charge. The pages also show in VmPin of
  *    the process that pinned them.
  * 4. After an ioctl that failed nothing is different from before. A new descriptor appears
- *    last, when nothing can fail any more.
+ *    last, when nothing can fail any more. What shows is that holes of a memfd may have become
+ *    pages of zeros, for which pinning fills them one after the other.
  * 5. CPU access between DMA_BUF_IOCTL_SYNC's start and end on a window never sees stale
  *    data of a device to which that window is attached, nor does the device of the CPU's;
  *    or else attaching failed. A device that reaches pages through a bounce buffer is
@@ -64,8 +66,10 @@
  *    write: windows are O_RDONLY dma-bufs, and DMA_BIDIRECTIONAL is mapped as
  *    DMA_TO_DEVICE.
  * 7. There is one mutex a buffer. It is taken below the reservation lock of a dma-buf, and
- *    nothing but the DMA API is called while it is held.
- * 8. The module can be unloaded exactly when no buffer and no window exists.
+ *    nothing but the DMA API, and the IOMMU's for where an address leads, is called while it
+ *    is held.
+ * 8. The module can be unloaded exactly when no buffer and no window exists, and nobody has
+ *    /dev/sherd open.
  *
  * A window can be mapped with mmap(). That mapping has no struct pages behind it, so
  * io_uring or another driver cannot pin it: register the source's own mapping instead, it
@@ -83,14 +87,15 @@
  *
  * E2BIG        the structure has bytes that this kernel does not know, and they are not zero
  * EACCES       the descriptor is not open for reading, or for writing where that is needed;
- *              IMMUTABLE would keep others from writing a file that the caller may not write either
+ *              IMMUTABLE would keep others from writing a file that the caller may not write
+ *              either, though somebody may
  * EBADF        no such descriptor, or one made with O_PATH
  * EFAULT       the argument, or a page of the range, cannot be accessed or pinned
  * EINTR        a fatal signal came first
  * EINVAL       size too small; reserved field not zero; range empty, not page-aligned,
  *              wrapping or beyond the end; the source is neither a memfd nor a regular file; a
- *              private mapping, or one of another file; a regular file without READ_ONLY; pages
- *              that left the file in the meantime
+ *              private mapping, or one of another file; a file whose pages are a device's own
+ *              (DAX); a regular file without READ_ONLY; pages that left the file in the meantime
  * EMFILE       no free descriptor (ENFILE: in the whole system)
  * ENOBUFS      RLIMIT_MEMLOCK
  * ENOMEM       memory; or pages lie where none may be pinned for long (CMA, ZONE_MOVABLE) and
