@@ -104,6 +104,9 @@ bool instruments_are_quiet(void);
 /* In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255. */
 int as_user(uid_t uid, uint64_t memlock, int (*fn)(void));
 
+/* What /init does when a test executes it. */
+int executed(int argc, char **argv);
+
 /* Instead of the tests: the script that the kernel's command line names, on the host's file system. */
 int run_on_host(void);
 
