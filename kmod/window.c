@@ -86,9 +86,9 @@ static int fill_table(struct sg_table *sgt, const struct window *window, unsigne
 
 /*
  * Whether DMA to this address ends up elsewhere than in that memory. An address means physical
- * memory either directly or through an IOMMU; a bounce buffer is at neither. There is no question to
- * the DMA API that has this answer: <linux/dma-direct.h> is meant for those who implement it, and
- * where DMA goes a third way (Xen's grants, an IOMMU without a domain), all looks bounced.
+ * memory either directly or through an IOMMU; a bounce buffer is at neither. There is no question
+ * to the DMA API that has this answer: <linux/dma-direct.h> is meant for those who implement it,
+ * and where DMA goes a third way (Xen's grants, an IOMMU without a domain), all looks bounced.
  */
 static bool is_bounced(struct device *dev, dma_addr_t addr, phys_addr_t phys)
 {
