@@ -53,6 +53,8 @@ for kdir in /lib/modules/*/build "$kernels"/*-amd64/usr/src/linux-headers-*-{amd
 	release=${release#linux-headers-}
 	# A kernel that is newer than this machine was fetched with the tools that it wants.
 	kernel=${kdir%/usr/src/*}
+	# One that is being fetched or built at the moment is not there yet.
+	[[ $kernel == "$kdir" || -e $kernel/release ]] || continue
 	make="make CC=${CC:-gcc} $sparse" symbols=''
 	case $release in
 	*-clang)
