@@ -13,8 +13,19 @@
  * pages.
  *
  * Parts of a shard are read-only to the device, which owns them from the import on. Parts of a ring may be
- * written by both sides: the device has them between sherd_import_acquire() and sherd_import_release(), the
- * CPU outside. They are never copies.
+ * written by both sides, in turn: the device has one between sherd_import_acquire() and sherd_import_release(),
+ * the CPU, or a network card, outside. Each is a slot's, which it has to itself, and an import of its own: one
+ * slot may be the device's while another is the CPU's. They are never copies.
+ *
+ *	sherd_window_begin(slot, SHERD_ACCESS_WRITE, &err);
+ *	fill(slot->data);
+ *	sherd_window_end(slot, SHERD_ACCESS_WRITE, &err);
+ *	sherd_import_acquire(&im, i, &err);
+ *	enqueue_what_uses(parts[i].mem);
+ *	sherd_import_release(&im, i, &err);
+ *	sherd_window_begin(slot, SHERD_ACCESS_READ, &err);
+ *	send(slot->data);
+ *	sherd_window_end(slot, SHERD_ACCESS_READ, &err);
  */
 #ifndef SHERD_IMPORT_H
 #define SHERD_IMPORT_H
@@ -73,9 +84,15 @@ int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct s
 		     struct sherd_error *err);
 void sherd_import_close(struct sherd_import *im);
 
-/* Around what a device does with parts of a ring; nothing to be done but for the Khronos extension. */
-int sherd_import_acquire(struct sherd_import *im, struct sherd_error *err);
-int sherd_import_release(struct sherd_import *im, struct sherd_error *err);
+/*
+ * Around what a device does with a ring's part, by its number: what is enqueued after acquire may use it, and
+ * when release returns, whichever way it came by, the device is done with it. Caches are not told by these:
+ * sherd_window_begin() and sherd_window_end() of the slot do that, and stand outside, as above.
+ */
+int sherd_import_acquire(struct sherd_import *im, int part, struct sherd_error *err);
+int sherd_import_release(struct sherd_import *im, int part, struct sherd_error *err);
+/* What is enqueued after this does not use it: a later release waits for no more than what came before. */
+int sherd_import_give_back(struct sherd_import *im, int part, struct sherd_error *err);
 
 /* What an import of a sample takes: seconds to pin it, to import it, and memory of the process's own. */
 struct sherd_import_cost {

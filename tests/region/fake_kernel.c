@@ -7,6 +7,7 @@
 #include <linux/udmabuf.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -19,9 +20,11 @@
 struct fake_kernel fake_kernel;
 
 static struct sherd_pin last_pin; /* a test holds one buffer at a time */
+static void forget_dma_bufs(void);
 
 void fake_kernel_reset(bool sherd, bool udmabuf)
 {
+	forget_dma_bufs();
 	fake_kernel = (struct fake_kernel){ .sherd = sherd, .udmabuf = udmabuf };
 	sherd_rung_sherd_path = sherd ? "/dev/null" : "/nowhere/sherd";
 	sherd_rung_udmabuf_path = udmabuf ? "/dev/null" : "/nowhere/udmabuf";
@@ -46,22 +49,76 @@ static void want(bool right, const char *what)
 	fake_kernel.wrong++;
 }
 
-/* A memfd with @length bytes of @fd from @offset on. */
-static int copy_of(int fd, uint64_t offset, uint64_t length)
-{
-	int copy = fake_kernel.no_copies ? dup(fd) : memfd_create("dma-buf", MFD_CLOEXEC);
-	static char page[65536];
-	size_t n = page_size();
-	uint64_t i;
+/* ---------------------------------------------------------------- dma-bufs */
 
-	for (i = 0; i < length && !fake_kernel.no_copies; i += n) {
-		memset(page, 0, n);
-		if (pread(fd, page, n, (off_t)(offset + i)) < 0 ||
-		    write(copy, page, n) != (ssize_t)n)
-			return -1;
-	}
-	return copy;
+static struct dma_buf {
+	ino_t ino; /* of the memfd that stands for it */
+	void *data;
+	size_t length;
+	int prot;
+	bool attached;
+} *dma_bufs;
+static int n_dma_bufs;
+
+static void forget_dma_bufs(void)
+{
+	for (int i = 0; i < n_dma_bufs; i++)
+		munmap(dma_bufs[i].data, dma_bufs[i].length);
+	free(dma_bufs);
+	dma_bufs = NULL;
+	n_dma_bufs = 0;
 }
+
+static struct dma_buf *find_dma_buf(int fd)
+{
+	struct stat st;
+
+	for (int i = 0; i < n_dma_bufs && !fstat(fd, &st); i++)
+		if (dma_bufs[i].ino == st.st_ino)
+			return &dma_bufs[i];
+	return NULL;
+}
+
+/* The pages of @fd from @offset on. */
+static int make_dma_buf(int fd, uint64_t offset, uint64_t length, int prot)
+{
+	struct dma_buf *more = realloc(dma_bufs, (n_dma_bufs + 1) * sizeof(*more));
+	int token = memfd_create("dma-buf", MFD_CLOEXEC);
+	struct stat st;
+
+	dma_bufs = more;
+	if (token < 0 || fstat(token, &st))
+		return -1;
+	more += n_dma_bufs++;
+	*more = (struct dma_buf){ .ino = st.st_ino, .length = length, .prot = prot };
+	more->data = mmap(NULL, length, prot, MAP_SHARED, fd, (off_t)offset);
+	want(more->data != MAP_FAILED, "pages that can be mapped");
+	return token;
+}
+
+void *fake_kernel_attach(int fd, size_t size, int prot)
+{
+	struct dma_buf *d = find_dma_buf(fd);
+
+	want(d && size && size <= d->length, "a dma-buf, and no more than it has");
+	if (!d || size > d->length || prot & ~d->prot)
+		return MAP_FAILED;
+	d->attached = true;
+	return mremap(d->data, 0, size, MREMAP_MAYMOVE); /* the same pages once more */
+}
+
+static int fake_sync(int fd, const struct dma_buf_sync *arg)
+{
+	struct dma_buf *d = find_dma_buf(fd);
+
+	want(d, "a dma-buf to sync");
+	fake_kernel.syncs++;
+	fake_kernel.reached += d && d->attached;
+	fake_kernel.last_sync = arg->flags;
+	return 0;
+}
+
+/* ------------------------------------------------------------------- nodes */
 
 static int fake_pin(struct sherd_pin *arg)
 {
@@ -96,7 +153,7 @@ static int fake_export(int fd, struct sherd_export *arg)
 	if (fake_kernel.export_error && fake_kernel.exports >= fake_kernel.export_after)
 		return fail(fake_kernel.export_error);
 	fake_kernel.exports++;
-	arg->fd = copy_of(fd, arg->offset, arg->length);
+	arg->fd = make_dma_buf(fd, arg->offset, arg->length, last_pin.addr ? PROT_READ : PROT_READ | PROT_WRITE);
 	return arg->fd < 0 ? -1 : 0;
 }
 
@@ -107,7 +164,7 @@ static int fake_udmabuf(const struct udmabuf_create *arg)
 	if (fake_kernel.udmabuf_error)
 		return fail(fake_kernel.udmabuf_error);
 	fake_kernel.exports++;
-	return copy_of((int)arg->memfd, arg->offset, arg->size);
+	return make_dma_buf((int)arg->memfd, arg->offset, arg->size, PROT_READ | PROT_WRITE);
 }
 
 int ioctl(int fd, unsigned long request, ...)
@@ -126,9 +183,7 @@ int ioctl(int fd, unsigned long request, ...)
 	case UDMABUF_CREATE:
 		return fake_kernel.udmabuf ? fake_udmabuf(arg) : fail(ENOTTY);
 	case DMA_BUF_IOCTL_SYNC:
-		fake_kernel.syncs++;
-		fake_kernel.last_sync = ((struct dma_buf_sync *)arg)->flags;
-		return 0;
+		return fake_sync(fd, arg);
 	default:
 		return (int)syscall(SYS_ioctl, fd, request, arg);
 	}

@@ -393,6 +393,7 @@ static void a_ring_is_nobody_elses_and_ends_with_its_region(void **state)
 	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0);
 	assert_int_equal(fcntl(r->fd, F_GETFD), FD_CLOEXEC);
 	sherd_region_close(r);
+	fake_kernel_reset(true, true); /* which had mapped it, too */
 	assert_int_equal(sherd_read_file("/proc/self/maps", 1 << 22, &maps, &n, &err), 0);
 	assert_null(strstr(maps, "sherd-ring"));
 	free(maps);
