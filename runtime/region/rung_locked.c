@@ -18,15 +18,10 @@
 /* What this process has locked; the limit is each process's own. */
 static size_t locked_bytes(void)
 {
-	FILE *f = fopen("/proc/self/status", "re");
-	unsigned long kib = 0;
-	char line[128];
+	uint64_t n = 0;
 
-	while (f && fgets(line, sizeof(line), f) && sscanf(line, "VmLck: %lu", &kib) != 1)
-		;
-	if (f)
-		fclose(f);
-	return kib << 10;
+	sherd_proc_value("/proc/self/status", "VmLck", &n);
+	return (size_t)n;
 }
 
 /* mlock's ENOMEM may also mean that there is no memory, or too many mappings. */
