@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* region: climbs down the ladder until a rung holds, and opens windows. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <linux/dma-buf.h>
 #include "region/rung.h"
@@ -37,19 +37,16 @@ bool sherd_rung_known(const char *name)
 	return is_auto(name) || find_rung(name) >= 0;
 }
 
-/* Bytes that somebody has pinned; the kernel still counts them among what can be had. */
+/*
+ * Bytes that somebody has pinned, which the kernel still counts among what can be had; twice, what is pinned
+ * twice.
+ */
 static uint64_t pinned_bytes(void)
 {
-	unsigned long long acquired = 0, released = 0;
-	FILE *f = fopen("/proc/vmstat", "re");
-	char line[128];
+	uint64_t acquired = 0, released = 0;
 
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "nr_foll_pin_acquired %llu", &acquired);
-		sscanf(line, "nr_foll_pin_released %llu", &released);
-	}
-	if (f)
-		fclose(f);
+	sherd_proc_value("/proc/vmstat", "nr_foll_pin_acquired", &acquired);
+	sherd_proc_value("/proc/vmstat", "nr_foll_pin_released", &released);
 	return acquired > released ? (acquired - released) * sherd_page_size() : 0;
 }
 
@@ -60,15 +57,51 @@ uint64_t sherd_region_room(void)
 	return have > pinned ? have - pinned : 0;
 }
 
-int sherd_region_check_room(size_t size, struct sherd_error *err)
+/* Of a mapping; all of it where the kernel doesn't say: it tells only who may write the file. */
+static size_t resident_bytes(const struct sherd_region *r)
+{
+	static const size_t some = 4096; /* pages */
+	size_t page = sherd_page_size(), at, n, i, sum = 0;
+	unsigned char in[4096];
+
+	for (at = 0; at < r->size; at += n) {
+		n = MIN(r->size - at, some * page);
+		if (mincore(r->data + at, n, in))
+			return sum;
+		for (i = 0; i < n / page; i++)
+			sum += in[i] & 1 ? page : 0;
+	}
+	return sum;
+}
+
+/*
+ * What stays in memory already takes no more of it: another process may hold this very file. Nobody says whether
+ * what is held are these pages, but they are not unless they are here.
+ */
+static size_t more_bytes(const struct sherd_region *r)
+{
+	uint64_t held = pinned_bytes(), locked = 0;
+
+	sherd_proc_value("/proc/vmstat", "nr_mlock", &locked);
+	held += locked * sherd_page_size();
+	if (r->n_slots || !held)
+		return r->size;
+	held = MIN(held, resident_bytes(r));
+	return r->size > held ? r->size - (size_t)held : 0;
+}
+
+int sherd_region_check_room(const struct sherd_region *r, struct sherd_error *err)
 {
 	uint64_t have = sherd_region_room();
+	size_t size = more_bytes(r);
 
 	if (size / 3 <= have / 4)
 		return 0;
 	return sherd_fail(err, -ENOMEM,
 			  "%.1f MiB that must stay in memory would be more than three quarters of the "
-			  "%.1f MiB that can be had", size / 1048576.0, have / 1048576.0);
+			  "%.1f MiB that can be had%s", size / 1048576.0, have / 1048576.0,
+			  r->n_slots ? "; take fewer or smaller slots, or end what uses memory" :
+				       "; what is asked for by name (--region NAME) is held all the same");
 }
 
 static int open_slots(struct sherd_region *r, struct sherd_error *err)
@@ -90,7 +123,7 @@ static int try_rung(struct sherd_region *r, int i, bool asked, struct sherd_erro
 	r->held = -1;
 	r->max_window = 0;
 	if (rungs[i]->pins && !asked && !r->n_slots)
-		rc = sherd_region_check_room(r->size, err);
+		rc = sherd_region_check_room(r, err);
 	if (!rc)
 		rc = rungs[i]->hold(r, err);
 	if (rc)

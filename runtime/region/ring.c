@@ -143,7 +143,7 @@ int sherd_ring_create(struct sherd_region **out, int n_slots, size_t slot_bytes,
 		return sherd_fail_oom(err, sizeof(*r), "a ring");
 	rc = check_shape(r, n_slots, slot_bytes, err);
 	if (!rc)
-		rc = sherd_region_check_room(r->size, err);
+		rc = sherd_region_check_room(r, err);
 	if (!rc)
 		rc = make_cascade(r, err);
 	if (rc) {

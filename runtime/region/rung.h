@@ -30,8 +30,8 @@ int sherd_rung_open_node(const char *path, const char *missing, struct sherd_err
 int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes, size_t taken);
 /* The sentence for a dma-buf or buffer that can't be had, @code being the kernel's errno; returns -code. */
 int sherd_fail_window(struct sherd_error *err, const char *node, size_t length, int code);
-/* 0 if @size, kept in memory, leaves a quarter of what can be had. */
-int sherd_region_check_room(size_t size, struct sherd_error *err);
+/* 0 if a region, kept in memory, leaves a quarter of what can be had. */
+int sherd_region_check_room(const struct sherd_region *r, struct sherd_error *err);
 
 /*
  * Tries the rungs for a region whose data, size, fd and read_only are there, and the slots' shape and array

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include "fake_kernel.h"
 #include "region/rung.h"
+#include "unit/scratch.h"
 
 #define PAGES 6
 
@@ -215,6 +216,61 @@ static void what_would_take_most_of_the_memory_is_held_only_when_asked(void **st
 	assert_int_equal(fake_kernel.pins, 0);
 	sherd_region_close(r);
 	munmap((void *)map.data, map.size);
+}
+
+/* A tree of files that stands for /proc, of a machine with so many pages to be had. */
+static void pretend(int available, int pinned, int locked)
+{
+	char *text = sherd_asprintf("MemAvailable: %zu kB\nHugepagesize: 2048 kB\n", available * page >> 10);
+	char *counters = sherd_asprintf("nr_mlock %d\nnr_foll_pin_acquired %d\nnr_foll_pin_released 1000\n",
+					locked, 1000 + pinned);
+
+	write_file("root/proc/meminfo", text);
+	write_file("root/proc/vmstat", counters);
+	free(text);
+	free(counters);
+	sherd_root = in_dir("root");
+}
+
+static void end_pretence(void)
+{
+	free((char *)sherd_root);
+	sherd_root = "";
+}
+
+/* What another process holds is no more memory to this one; what is another file's is. */
+static void what_is_held_already_costs_nothing_to_hold_once_more(void **state)
+{
+	static const struct {
+		int available, pinned, locked;
+		enum sherd_rung rung;
+	} cases[] = {
+		{ 8, 0, 0, SHERD_RUNG_SHERD },
+		{ 7, 0, 0, SHERD_RUNG_PLAIN }, /* six of them would be more than three quarters */
+		{ 7, PAGES, 0, SHERD_RUNG_SHERD }, /* pinned by the first process */
+		{ 7, 2 * PAGES, 0, SHERD_RUNG_SHERD }, /* and a second one */
+		{ 7, 0, PAGES, SHERD_RUNG_SHERD },
+		{ 7, 1, 0, SHERD_RUNG_PLAIN },
+	};
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+	volatile uint8_t sum = 0;
+
+	(void)state;
+	for (size_t i = 0; i < map.size; i++)
+		sum += map.data[i];
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fake_kernel_reset(true, false);
+		pretend(cases[i].available, cases[i].pinned, cases[i].locked);
+		assert_int_equal(sherd_region_open(&r, &map, NULL, &err), 0);
+		end_pretence();
+		print_message("%s\n", r->refused[SHERD_RUNG_SHERD].msg);
+		assert_int_equal(r->rung, cases[i].rung);
+		if (r->rung != SHERD_RUNG_SHERD)
+			assert_non_null(strstr(r->refused[SHERD_RUNG_SHERD].msg, "--region NAME"));
+		sherd_region_close(r);
+	}
+	sherd_map_close(&map);
 }
 
 static void a_window_is_a_run_of_pages_within_its_region(void **state)
@@ -457,9 +513,8 @@ static void slots_are_io_urings_fixed_buffers(void **state)
 
 static int set_up(void **state)
 {
-	(void)state;
 	page = sherd_page_size();
-	return 0;
+	return scratch_make(state);
 }
 
 int main(void)
@@ -471,6 +526,7 @@ int main(void)
 		cmocka_unit_test(each_refusal_of_the_module_is_a_sentence_and_leaves_nothing),
 		cmocka_unit_test(beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it),
 		cmocka_unit_test(what_would_take_most_of_the_memory_is_held_only_when_asked),
+		cmocka_unit_test(what_is_held_already_costs_nothing_to_hold_once_more),
 		cmocka_unit_test(a_window_is_a_run_of_pages_within_its_region),
 		cmocka_unit_test(sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf),
 		cmocka_unit_test(a_ring_is_sealed_slots_of_its_own),
@@ -482,5 +538,5 @@ int main(void)
 		cmocka_unit_test(slots_are_io_urings_fixed_buffers),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, NULL);
+	return cmocka_run_group_tests(tests, set_up, scratch_remove);
 }
