@@ -5,7 +5,6 @@
 #include <CL/cl.h>
 #include <CL/cl_ext.h>
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include "device/import_look.h"
 #include "device/import_window.h"
@@ -291,10 +290,8 @@ static int open_slot(struct sherd_import *im, struct sherd_import_window *w, str
 	w->slot = sherd_ring_slot(region, (int)(offset_of(region, &im->parts[part]) / region->slot_size));
 	w->end = part + 1;
 	w->window = *w->slot;
-	w->window.fd = is_dma_buf(im->way) ? fcntl(w->slot->fd, F_DUPFD_CLOEXEC, 0) : -1;
-	if (is_dma_buf(im->way) && w->window.fd < 0)
-		return sherd_fail(err, -errno, "a slot's dma-buf can't be handed on: %s", strerror(errno));
-	return 0;
+	w->window.fd = is_dma_buf(im->way) ? sherd_window_share(w->slot, err) : -1;
+	return is_dma_buf(im->way) && w->window.fd < 0 ? w->window.fd : 0;
 }
 
 /* With a dma-buf, if that is the way. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* region: climbs down the ladder until a rung holds, and opens windows. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -191,12 +192,20 @@ int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t off
 				  length, offset, r->size);
 	if (r->max_window && length > r->max_window)
 		return sherd_fail(err, -EFBIG, "a window of %zu KiB is more than the %zu KiB that %s "
-					       "allows", length >> 10, r->max_window >> 10, r->ops->name);
+					       "allows%s%s", length >> 10, r->max_window >> 10, r->ops->name,
+				  r->ops->more ? "; " : "", r->ops->more ? r->ops->more : "");
 	fd = r->max_window ? r->ops->window(r, offset, length, err) : -1;
 	if (r->max_window && fd < 0)
 		return fd;
 	*w = (struct sherd_window){ .data = r->data + offset, .length = length, .fd = fd };
 	return 0;
+}
+
+int sherd_window_share(const struct sherd_window *w, struct sherd_error *err)
+{
+	int fd = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
+
+	return fd < 0 ? sherd_fail_window(err, "a window's dma-buf", w->length, errno) : fd;
 }
 
 void sherd_window_close(struct sherd_window *w)

@@ -43,7 +43,7 @@ enum sherd_rung {
 	SHERD_N_RUNGS,
 };
 
-/* In how large pages a ring lies. */
+/* In how large pages a ring lies: transparent, where all of it does that can. */
 enum sherd_page_kind { SHERD_PAGES_SMALL, SHERD_PAGES_TRANSPARENT, SHERD_PAGES_HUGETLB };
 
 enum sherd_access { SHERD_ACCESS_READ = 1, SHERD_ACCESS_WRITE = 2 };
@@ -78,6 +78,9 @@ size_t sherd_page_size(void);
 /* Bytes of memory that can be had without swapping, less what is pinned. */
 uint64_t sherd_region_room(void);
 
+/* Whether RLIMIT_MEMLOCK bounds this process: there is a limit, and no CAP_IPC_LOCK that counts. */
+bool sherd_memlock_bounds(void);
+
 /* "sherd", "udmabuf", "locked", "plain"; NULL beyond. */
 const char *sherd_rung_name(int rung);
 /* Whether @name is "auto" or a rung's name; NULL is "auto". */
@@ -92,8 +95,9 @@ int sherd_region_open(struct sherd_region **r, const struct sherd_map *map, cons
 		      struct sherd_error *err);
 /*
  * A ring of @n_slots (at least 3: one is filled, one on its way, one read) of @slot_bytes, rounded up to
- * pages; a memfd sealed against shrinking and growing, in huge pages where there are any reserved, else in
- * transparent ones where the kernel gives such, else in small ones. Each slot is a window. @rung: as above.
+ * pages; a memfd sealed against shrinking and growing, in huge pages where there are any reserved and the ring
+ * fills half of one (1 MiB, mostly), else in transparent ones where the kernel gives such, else in small ones.
+ * Each slot is a window. @rung: as above.
  */
 int sherd_ring_create(struct sherd_region **r, int n_slots, size_t slot_bytes, const char *rung,
 		      struct sherd_error *err);
@@ -105,6 +109,8 @@ void sherd_region_close(struct sherd_region *r);
 int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t offset, size_t length,
 		      struct sherd_error *err);
 void sherd_window_close(struct sherd_window *w);
+/* One more descriptor of a window's dma-buf, to be given away. */
+int sherd_window_share(const struct sherd_window *w, struct sherd_error *err);
 /*
  * The CPU's accesses to a window stand between begin and end, so that caches that are not coherent are
  * told. Costs nothing where there is no dma-buf. @access: enum sherd_access.

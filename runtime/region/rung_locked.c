@@ -30,8 +30,7 @@ static int fail_lock(const struct sherd_region *r, int code, struct sherd_error 
 	size_t taken = locked_bytes();
 	struct rlimit limit;
 
-	if (!getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY &&
-	    r->size + taken > limit.rlim_cur)
+	if (sherd_memlock_bounds() && !getrlimit(RLIMIT_MEMLOCK, &limit) && r->size + taken > limit.rlim_cur)
 		return sherd_fail_memlock(err, "mlock", r->size, taken);
 	return sherd_fail(err, -code, "mlock: %zu KiB can't be locked: %s", r->size >> 10,
 			  strerror(code));

@@ -61,7 +61,7 @@ static const char *state_text(unsigned state)
 static int hold(struct sherd_region *r, struct sherd_error *err)
 {
 	struct sherd_pin arg = { .size = sizeof(arg), .fd = r->fd, .length = r->size };
-	int node = sherd_rung_open_node(sherd_rung_sherd_path,
+	int node = sherd_rung_open_node(sherd_rung_sherd_path, "/sys/module/sherd",
 					"its kernel module is not loaded (modprobe sherd)", err);
 	int code;
 

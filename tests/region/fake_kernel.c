@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dma-buf.h>
+#include <linux/memfd.h>
 #include <linux/sherd.h>
 #include <linux/udmabuf.h>
 #include <stdarg.h>
@@ -49,6 +50,47 @@ static void want(bool right, const char *what)
 	fake_kernel.wrong++;
 }
 
+/* -------------------------------------------------------------- huge pages */
+
+static ino_t huge_memfd; /* the latest */
+
+static bool is_huge(int fd)
+{
+	struct stat st;
+
+	return huge_memfd && !fstat(fd, &st) && st.st_ino == huge_memfd;
+}
+
+int memfd_create(const char *name, unsigned int flags)
+{
+	bool huge = flags & MFD_HUGETLB && fake_kernel.huge_memfds;
+	struct stat st;
+	int fd;
+
+	if (fake_kernel.memfd_error)
+		return fail(fake_kernel.memfd_error);
+	if (huge)
+		flags &= ~(MFD_HUGETLB | (unsigned)MFD_HUGE_MASK << MFD_HUGE_SHIFT);
+	fd = (int)syscall(SYS_memfd_create, name, flags);
+	if (huge && fd >= 0 && !fstat(fd, &st))
+		huge_memfd = st.st_ino;
+	return fd;
+}
+
+/* Without huge pages fails when the old mapping at that place is gone already; and another thread is quick. */
+void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	if (fd < 0 || !fake_kernel.no_huge_pages || !is_huge(fd))
+		return (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
+	if (flags & MAP_FIXED) {
+		munmap(addr, length);
+		fake_kernel.neighbour = (void *)syscall(SYS_mmap, addr, page_size(), PROT_READ | PROT_WRITE,
+							MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	}
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
 /* ---------------------------------------------------------------- dma-bufs */
 
 static struct dma_buf {
@@ -83,7 +125,7 @@ static struct dma_buf *find_dma_buf(int fd)
 static int make_dma_buf(int fd, uint64_t offset, uint64_t length, int prot)
 {
 	struct dma_buf *more = realloc(dma_bufs, (n_dma_bufs + 1) * sizeof(*more));
-	int token = memfd_create("dma-buf", MFD_CLOEXEC);
+	int token = (int)syscall(SYS_memfd_create, "dma-buf", MFD_CLOEXEC);
 	struct stat st;
 
 	dma_bufs = more;
@@ -163,6 +205,8 @@ static int fake_udmabuf(const struct udmabuf_create *arg)
 	want(arg->size && arg->offset % page_size() == 0 && arg->size % page_size() == 0, "pages");
 	if (fake_kernel.udmabuf_error)
 		return fail(fake_kernel.udmabuf_error);
+	if (fake_kernel.no_huge_udmabuf && is_huge((int)arg->memfd))
+		return fail(EINVAL);
 	fake_kernel.exports++;
 	return make_dma_buf((int)arg->memfd, arg->offset, arg->size, PROT_READ | PROT_WRITE);
 }

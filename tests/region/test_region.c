@@ -359,6 +359,96 @@ static void a_ring_is_sealed_slots_of_its_own(void **state)
 	assert_int_equal(fds(), before);
 }
 
+/* Nobody else's memory is touched, and the ring lies in other pages. */
+static void a_ring_for_which_no_huge_page_is_left_leaves_its_neighbours_alone(void **state)
+{
+	struct sherd_region *r;
+	unsigned char in;
+	int before = fds();
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	fake_kernel.huge_memfds = fake_kernel.no_huge_pages = true;
+	assert_int_equal(sherd_ring_create(&r, 3, (size_t)1 << 20, NULL, &err), 0);
+	assert_int_not_equal(r->pages, SHERD_PAGES_HUGETLB);
+	if (fake_kernel.neighbour)
+		assert_int_equal(mincore(fake_kernel.neighbour, page, &in), 0);
+	sherd_region_close(r);
+	assert_int_equal(fds(), before);
+}
+
+/* They are not among what can be had, since they are set aside. */
+static void a_ring_that_fits_into_reserved_huge_pages_asks_for_no_other_memory(void **state)
+{
+	struct sherd_region *r;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	pretend(16, 0, 0);
+	assert_int_equal(sherd_ring_create(&r, 3, (size_t)1 << 20, NULL, &err), -ENOMEM);
+	assert_non_null(strstr(err.msg, "smaller slots"));
+	fake_kernel.huge_memfds = true;
+	assert_int_equal(sherd_ring_create(&r, 3, (size_t)1 << 20, NULL, &err), 0);
+	assert_int_equal(r->pages, SHERD_PAGES_HUGETLB);
+	assert_int_equal(r->size, (size_t)4 << 20);
+	sherd_region_close(r);
+	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0); /* too small for one */
+	assert_int_not_equal(r->pages, SHERD_PAGES_HUGETLB);
+	sherd_region_close(r);
+	end_pretence();
+}
+
+static void udmabuf_that_refuses_huge_pages_gets_small_ones_before_the_next_rung(void **state)
+{
+	struct sherd_region *r;
+	int before = fds();
+
+	(void)state;
+	fake_kernel_reset(false, true);
+	fake_kernel.huge_memfds = true;
+	assert_int_equal(sherd_ring_create(&r, 3, (size_t)1 << 20, NULL, &err), 0);
+	assert_int_equal(r->rung, SHERD_RUNG_UDMABUF);
+	assert_int_equal(r->pages, SHERD_PAGES_HUGETLB);
+	sherd_region_close(r);
+	fake_kernel.no_huge_udmabuf = true;
+	assert_int_equal(sherd_ring_create(&r, 3, (size_t)1 << 20, NULL, &err), 0);
+	assert_int_equal(r->rung, SHERD_RUNG_UDMABUF);
+	assert_int_not_equal(r->pages, SHERD_PAGES_HUGETLB);
+	assert_int_equal(r->size, (size_t)3 << 20);
+	assert_non_null(strstr(r->how, "takes no reserved huge pages"));
+	memset(r->data, 1, r->size);
+	assert_true(sherd_ring_slot(r, 2)->fd >= 0);
+	assert_ptr_equal(sherd_ring_slot(r, 2)->data, r->data + ((size_t)2 << 20));
+	sherd_region_close(r);
+	fake_kernel.udmabuf_error = EPERM; /* nor small ones: then they stay as they were */
+	assert_int_equal(sherd_ring_create(&r, 3, (size_t)1 << 20, NULL, &err), 0);
+	assert_int_equal(r->rung, SHERD_RUNG_LOCKED);
+	assert_int_equal(r->pages, SHERD_PAGES_HUGETLB);
+	assert_non_null(strstr(r->refused[SHERD_RUNG_UDMABUF].msg, "refuses the memfd"));
+	sherd_region_close(r);
+	assert_int_equal(fds(), before);
+}
+
+static void a_ring_begins_where_a_huge_page_of_this_kernel_can(void **state)
+{
+	static const size_t sizes[] = { (size_t)2 << 20, (size_t)8 << 20, (size_t)32 << 20 };
+	struct sherd_region *r;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	pretend(1 << 20, 0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		char *text = sherd_asprintf("%zu\n", sizes[i]);
+
+		write_file("root/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text);
+		assert_int_equal(sherd_ring_create(&r, 3, sizes[i], NULL, &err), 0);
+		assert_int_equal((uintptr_t)r->data % sizes[i], 0);
+		sherd_region_close(r);
+		free(text);
+	}
+	end_pretence();
+}
+
 static void a_slot_larger_than_udmabuf_allows_goes_a_rung_down(void **state)
 {
 	struct sherd_region *r;
@@ -401,15 +491,49 @@ static void a_ring_of_which_a_window_fails_goes_a_rung_down_and_leaves_nothing_t
 
 static uint64_t status_value(const char *key)
 {
-	unsigned long long kib = 0;
-	FILE *f = fopen("/proc/self/status", "r");
-	char line[256], format[64];
+	uint64_t value = 0;
 
-	snprintf(format, sizeof(format), "%s: %%llu", key);
-	while (fgets(line, sizeof(line), f) && sscanf(line, format, &kib) != 1)
-		;
-	fclose(f);
-	return kib << 10;
+	assert_true(sherd_proc_value("/proc/self/status", key, &value));
+	return value;
+}
+
+/* A node that the kernel has and this place has not is a container's to be given. */
+static void a_limit_that_is_hit_is_named_with_its_number_and_what_helps(void **state)
+{
+	struct sherd_map map = make_map();
+	struct sherd_region *r;
+	struct sherd_window w;
+
+	(void)state;
+	fake_kernel_reset(false, false);
+	pretend(1 << 20, 0, 0);
+	write_file("root/sys/module/sherd/refcnt", "0\n");
+	write_file("root/sys/class/misc/udmabuf/dev", "10:125\n");
+	write_file("root/proc/sys/fs/file-max", "4711\n");
+	assert_int_equal(sherd_region_open(&r, &map, "sherd", &err), -ENOENT);
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, "--device /nowhere/sherd"));
+	assert_int_equal(sherd_ring_create(&r, 3, page, "udmabuf", &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "--device /nowhere/udmabuf"));
+
+	fake_kernel.memfd_error = EMFILE;
+	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), -EMFILE);
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, "RLIMIT_NOFILE"));
+	fake_kernel.memfd_error = ENFILE;
+	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), -ENFILE);
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, "all 4711 files that this machine may open are open"));
+
+	fake_kernel_reset(false, true);
+	assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0);
+	r->max_window = page;
+	assert_int_equal(sherd_window_open(&w, r, 0, 2 * page, &err), -EFBIG);
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, "size_limit_mb"));
+	sherd_region_close(r);
+	sherd_map_close(&map);
+	end_pretence();
 }
 
 /* Locked is what has been read, and no longer than the region lives. */
@@ -530,6 +654,11 @@ int main(void)
 		cmocka_unit_test(a_window_is_a_run_of_pages_within_its_region),
 		cmocka_unit_test(sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf),
 		cmocka_unit_test(a_ring_is_sealed_slots_of_its_own),
+		cmocka_unit_test(a_ring_for_which_no_huge_page_is_left_leaves_its_neighbours_alone),
+		cmocka_unit_test(a_ring_that_fits_into_reserved_huge_pages_asks_for_no_other_memory),
+		cmocka_unit_test(udmabuf_that_refuses_huge_pages_gets_small_ones_before_the_next_rung),
+		cmocka_unit_test(a_ring_begins_where_a_huge_page_of_this_kernel_can),
+		cmocka_unit_test(a_limit_that_is_hit_is_named_with_its_number_and_what_helps),
 		cmocka_unit_test(a_slot_larger_than_udmabuf_allows_goes_a_rung_down),
 		cmocka_unit_test(a_ring_of_which_a_window_fails_goes_a_rung_down_and_leaves_nothing_there),
 		cmocka_unit_test(a_locked_shard_is_not_read_before_its_time),
