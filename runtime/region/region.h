@@ -119,10 +119,26 @@ int sherd_window_begin(struct sherd_window *w, unsigned access, struct sherd_err
 int sherd_window_end(struct sherd_window *w, unsigned access, struct sherd_error *err);
 
 /*
- * Registers a ring's slots, each as the fixed buffer of its number. They count against RLIMIT_MEMLOCK once
- * more: -ENOMEM means go on without. A shard can't be registered: io_uring pins for writing.
+ * A ring's slots as io_uring's fixed buffers, slot i being buffer i: its whole table, which must not be there yet.
+ * They count against RLIMIT_MEMLOCK once more: -ENOMEM means go on without. A shard can't be registered: io_uring
+ * pins for writing. The pages stay, and stay charged, until they are unregistered or the io_uring ends, even if the
+ * ring is closed before.
  */
-int sherd_region_register(const struct sherd_region *r, struct io_uring *ring, struct sherd_error *err);
+int sherd_region_register(const struct sherd_region *r, struct io_uring *uring, struct sherd_error *err);
+/* Several rings, the slots of each behind those of the one before; on any kernel. */
+int sherd_region_register_all(struct sherd_region *const *rings, int n_rings, struct io_uring *uring,
+			      struct sherd_error *err);
+/* The whole table. */
+int sherd_region_unregister(struct io_uring *uring, struct sherd_error *err);
+/*
+ * For rings that come and go: an empty table of @n entries (-EOPNOTSUPP before Linux 5.19), of which a ring takes
+ * those from @first on, all or none, and leaves them empty again.
+ */
+int sherd_fixed_table(struct io_uring *uring, unsigned n, struct sherd_error *err);
+int sherd_region_register_at(const struct sherd_region *r, struct io_uring *uring, unsigned first,
+			     struct sherd_error *err);
+int sherd_region_unregister_at(const struct sherd_region *r, struct io_uring *uring, unsigned first,
+			       struct sherd_error *err);
 
 /*
  * A mapped file of @size bytes where shards are kept, or a memfd as a model packed into memory is one, to try

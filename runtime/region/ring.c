@@ -2,7 +2,6 @@
 /*
  * ring: memory for activations on their way, as slots in a memfd (ring_memory.c), each a window of its own.
  */
-#include <liburing.h>
 #include <stdlib.h>
 #include "region/rung.h"
 
@@ -69,25 +68,4 @@ void sherd_region_close(struct sherd_region *r)
 		sherd_ring_free_memory(r);
 	free(r->slots);
 	free(r);
-}
-
-int sherd_region_register(const struct sherd_region *r, struct io_uring *ring, struct sherd_error *err)
-{
-	int n = r->n_slots, i, rc;
-	struct iovec *io = sherd_calloc(n, sizeof(*io));
-
-	if (!n || !io) {
-		free(io);
-		return n ? sherd_fail_oom(err, n * sizeof(*io), "fixed buffers") :
-			   sherd_fail(err, -EINVAL, "a shard is read-only, and no fixed buffer");
-	}
-	for (i = 0; i < n; i++)
-		io[i] = (struct iovec){ r->slots[i].data, r->slot_size };
-	rc = io_uring_register_buffers(ring, io, n);
-	free(io);
-	if (rc == -ENOMEM && sherd_memlock_bounds())
-		sherd_fail_memlock(err, "io_uring's fixed buffers", n * r->slot_size, SIZE_MAX);
-	else if (rc)
-		sherd_fail(err, rc, "io_uring does not take %d fixed buffers: %s", n, strerror(-rc));
-	return rc;
 }

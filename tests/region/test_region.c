@@ -592,47 +592,171 @@ static void a_shard_is_no_fixed_buffer(void **state)
 	sherd_map_close(&map);
 }
 
-/* A slot's bytes leave through io_uring as a fixed buffer, and what arrives lies in another slot. */
+static bool start_uring(struct io_uring *uring)
+{
+	int rc = io_uring_queue_init(8, uring, 0);
+
+	if (rc)
+		print_message("skipped: there is no io_uring: %s\n", strerror(-rc));
+	return !rc;
+}
+
+/* Whether that could be done; not where RLIMIT_MEMLOCK is too small for it. */
+static bool registered(int rc)
+{
+	if (rc == -ENOMEM)
+		print_message("skipped: %s\n", err.msg);
+	else if (rc)
+		fail_msg("%s", err.msg);
+	return !rc;
+}
+
+/* A page, as fixed buffer @index, to or from a pipe; the number of bytes, or a negative errno. */
+static int move_page(struct io_uring *uring, const struct sherd_window *slot, int index, int fd, bool out)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
+	struct io_uring_cqe *cqe;
+	int rc;
+
+	if (out)
+		io_uring_prep_write_fixed(sqe, fd, slot->data, (unsigned)page, 0, index);
+	else
+		io_uring_prep_read_fixed(sqe, fd, slot->data, (unsigned)page, 0, index);
+	assert_int_equal(io_uring_submit(uring), 1);
+	assert_int_equal(io_uring_wait_cqe(uring, &cqe), 0);
+	rc = cqe->res;
+	io_uring_cqe_seen(uring, cqe);
+	return rc;
+}
+
+/* What leaves through io_uring as slot @from of @a, fixed buffer @i, arrives in slot @to of @b, fixed buffer @j. */
+static void send_slot(struct io_uring *uring, struct sherd_region *a, int from, int i, struct sherd_region *b, int to,
+		      int j)
+{
+	static int value;
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	memset(sherd_ring_slot(a, from)->data, ++value, page);
+	assert_int_equal(move_page(uring, sherd_ring_slot(a, from), i, ends[1], true), page);
+	assert_int_equal(move_page(uring, sherd_ring_slot(b, to), j, ends[0], false), page);
+	assert_memory_equal(sherd_ring_slot(a, from)->data, sherd_ring_slot(b, to)->data, page);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void slots_are_io_urings_fixed_buffers(void **state)
 {
 	struct sherd_region *r;
 	struct io_uring uring;
-	struct io_uring_cqe *cqe;
-	int ends[2], i;
 
 	(void)state;
 	fake_kernel_reset(true, false);
-	i = io_uring_queue_init(8, &uring, 0);
-	if (i) {
-		print_message("skipped: there is no io_uring: %s\n", strerror(-i));
+	if (!start_uring(&uring))
 		skip();
-	}
 	assert_int_equal(sherd_ring_create(&r, 4, 2 * page, NULL, &err), 0);
-	i = sherd_region_register(r, &uring, &err);
-	if (i == -ENOMEM) {
+	if (!registered(sherd_region_register(r, &uring, &err)))
+		skip();
+	send_slot(&uring, r, 2, 2, r, 3, 3);
+	assert_int_equal(sherd_region_register(r, &uring, &err), -EBUSY);
+	print_message("%s\n", err.msg);
+	assert_int_equal(sherd_region_unregister(&uring, &err), 0);
+	assert_int_not_equal(sherd_region_unregister(&uring, &err), 0);
+	assert_int_equal(sherd_region_register(r, &uring, &err), 0);
+	io_uring_queue_exit(&uring);
+	sherd_region_close(r);
+}
+
+static void two_rings_are_one_io_urings_fixed_buffers(void **state)
+{
+	struct sherd_region *r[2];
+	struct io_uring uring;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	if (!start_uring(&uring))
+		skip();
+	assert_int_equal(sherd_ring_create(&r[0], 4, page, NULL, &err), 0);
+	assert_int_equal(sherd_ring_create(&r[1], 3, 2 * page, NULL, &err), 0);
+	if (!registered(sherd_region_register_all(r, 2, &uring, &err)))
+		skip();
+	send_slot(&uring, r[0], 3, 3, r[1], 2, 4 + 2);
+	io_uring_queue_exit(&uring);
+	sherd_region_close(r[0]);
+	sherd_region_close(r[1]);
+}
+
+static void rings_come_and_go_in_a_table_of_fixed_buffers(void **state)
+{
+	struct sherd_region *r[2];
+	struct io_uring uring;
+	int rc;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	if (!start_uring(&uring))
+		skip();
+	rc = sherd_fixed_table(&uring, 16, &err);
+	if (rc == -EOPNOTSUPP) {
 		print_message("skipped: %s\n", err.msg);
 		skip();
 	}
-	assert_int_equal(i, 0);
-	assert_int_equal(pipe(ends), 0);
-	memset(sherd_ring_slot(r, 2)->data, 42, 2 * page);
-	for (i = 0; i < 2; i++) {
-		struct io_uring_sqe *sqe = io_uring_get_sqe(&uring);
-
-		if (!i)
-			io_uring_prep_write_fixed(sqe, ends[1], sherd_ring_slot(r, 2)->data, page, 0, 2);
-		else
-			io_uring_prep_read_fixed(sqe, ends[0], sherd_ring_slot(r, 3)->data, page, 0, 3);
-		assert_int_equal(io_uring_submit(&uring), 1);
-		assert_int_equal(io_uring_wait_cqe(&uring, &cqe), 0);
-		assert_int_equal(cqe->res, page);
-		io_uring_cqe_seen(&uring, cqe);
-	}
-	assert_memory_equal(sherd_ring_slot(r, 2)->data, sherd_ring_slot(r, 3)->data, page);
-	close(ends[0]);
-	close(ends[1]);
+	assert_int_equal(rc, 0);
+	assert_int_equal(sherd_ring_create(&r[0], 4, page, NULL, &err), 0);
+	assert_int_equal(sherd_ring_create(&r[1], 5, page, NULL, &err), 0);
+	if (!registered(sherd_region_register_at(r[0], &uring, 0, &err)) ||
+	    !registered(sherd_region_register_at(r[1], &uring, 11, &err)))
+		skip();
+	send_slot(&uring, r[0], 1, 1, r[1], 4, 15);
+	send_slot(&uring, r[1], 0, 11, r[0], 3, 3);
+	assert_int_equal(sherd_region_register_at(r[1], &uring, 12, &err), -EINVAL); /* beyond the end */
+	print_message("%s\n", err.msg);
+	assert_int_equal(sherd_region_unregister_at(r[1], &uring, 11, &err), 0);
+	assert_int_equal(move_page(&uring, sherd_ring_slot(r[1], 0), 11, 1, true), -EFAULT); /* it is no buffer */
+	send_slot(&uring, r[0], 0, 0, r[0], 2, 2);
+	assert_int_equal(sherd_region_register_at(r[1], &uring, 4, &err), 0);
+	send_slot(&uring, r[1], 0, 4, r[1], 1, 5);
 	io_uring_queue_exit(&uring);
-	sherd_region_close(r);
+	sherd_region_close(r[0]);
+	sherd_region_close(r[1]);
+}
+
+/* As a user without capabilities, whose limit does for an io_uring and no more. */
+static int registers_nothing(void)
+{
+	struct rlimit limit = { 16 * page, 16 * page };
+	struct io_uring uring;
+	struct sherd_region *r;
+	char numbers[96];
+
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || (!getuid() && setuid(65534)))
+		return 1;
+	if (io_uring_queue_init(8, &uring, 0))
+		return 77;
+	if (sherd_ring_create(&r, 4, 64 * page, "plain", &err))
+		return 2;
+	if (sherd_region_register(r, &uring, &err) != -ENOMEM)
+		return 3;
+	print_message("%s\n", err.msg);
+	snprintf(numbers, sizeof(numbers), "%zu KiB are needed, and RLIMIT_MEMLOCK allows %zu KiB", 256 * page >> 10,
+		 16 * page >> 10);
+	return strstr(err.msg, numbers) ? 0 : 4;
+}
+
+static void fixed_buffers_beyond_memlock_say_what_is_needed_and_allowed(void **state)
+{
+	pid_t pid;
+	int status;
+
+	(void)state;
+	fake_kernel_reset(false, false);
+	pid = fork();
+	if (!pid)
+		_exit(registers_nothing());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(status, 0);
 }
 
 static int set_up(void **state)
@@ -665,6 +789,9 @@ int main(void)
 		cmocka_unit_test(a_ring_is_nobody_elses_and_ends_with_its_region),
 		cmocka_unit_test(a_shard_is_no_fixed_buffer),
 		cmocka_unit_test(slots_are_io_urings_fixed_buffers),
+		cmocka_unit_test(two_rings_are_one_io_urings_fixed_buffers),
+		cmocka_unit_test(rings_come_and_go_in_a_table_of_fixed_buffers),
+		cmocka_unit_test(fixed_buffers_beyond_memlock_say_what_is_needed_and_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, scratch_remove);
