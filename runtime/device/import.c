@@ -5,6 +5,7 @@
 #include <CL/cl.h>
 #include <CL/cl_ext.h>
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "device/import_look.h"
 #include "device/import_window.h"
@@ -448,6 +449,19 @@ static int try_proven(struct sherd_import *im, const char *device, enum sherd_im
 	return rc ? rc : take_way(im, way, region, err);
 }
 
+/* That a copy is no way says nothing about why the others aren't. */
+static void fail_ring(const struct sherd_import *im, struct sherd_error *err)
+{
+	size_t len;
+
+	sherd_fail(err, 0, "%s can't share a ring", im->dev->info.name);
+	for (int i = 0; i < SHERD_IMPORT_COPY && err; i++) {
+		len = strlen(err->msg);
+		snprintf(err->msg + len, sizeof(err->msg) - len, "%s %s: %s", i ? ";" : ":", ways[i].name,
+			 im->refused[i].msg);
+	}
+}
+
 int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
 		      struct sherd_region *region, struct sherd_part *parts, int n_parts,
 		      struct sherd_error *err)
@@ -460,9 +474,12 @@ int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const c
 	while (rc && ++way < SHERD_N_IMPORTS);
 	if (!rc)
 		return 0;
-	if (err)
+	if (im->writable)
+		fail_ring(im, err);
+	else if (err)
 		*err = im->refused[SHERD_IMPORT_COPY];
-	*im = (struct sherd_import){ .way = SHERD_IMPORT_COPY };
+	im->parts = NULL;
+	im->n_parts = 0;
 	return rc;
 }
 

@@ -72,8 +72,8 @@ const char *sherd_import_lacks(const struct sherd_device *dev, enum sherd_import
  * Makes a buffer of each of @parts, which are sorted, lie in @region, do not overlap, and stay where they are
  * as long as @im. @region may be NULL: then they are read-only, and only what needs none is tried.
  * @device: what `sherd device-test --device` knows the device by, for a first test in a child process of ways
- * that may crash a driver; NULL: no test. On failure (no room for a copy) nothing is left. End with
- * sherd_import_close(), which releases the buffers, before the region is closed.
+ * that may crash a driver; NULL: no test. On failure (no room for a copy, or a ring that can't be shared) nothing
+ * is left but @im->refused. End with sherd_import_close(), which releases the buffers, before the region is closed.
  */
 int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
 		      struct sherd_region *region, struct sherd_part *parts, int n_parts,
@@ -94,16 +94,22 @@ int sherd_import_release(struct sherd_import *im, int part, struct sherd_error *
 /* What is enqueued after this does not use it: a later release waits for no more than what came before. */
 int sherd_import_give_back(struct sherd_import *im, int part, struct sherd_error *err);
 
+/* What a sample is held by and imported by, and whether it is a shard's or a ring's, whose slots are written, too. */
+struct sherd_import_trial {
+	const char *way, *rung;
+	bool ring;
+	size_t bytes; /* 0: 256 KiB */
+};
 /* What an import of a sample takes: seconds to pin it, to import it, and memory of the process's own. */
 struct sherd_import_cost {
 	double hold_s, import_s;
 	uint64_t bytes, anon;
 };
 /*
- * 0: @dev imports a sample of @bytes (0: 256 KiB), held by that rung, by that way; -EBADE and why: it does not.
- * For that child, and for measuring.
+ * 0: @dev imports a sample, sees its bytes, and where it is a ring's gives slots back with its own; -EBADE and why:
+ * it does not. For that child, and for measuring.
  */
-int sherd_import_selftest(struct sherd_device *dev, const char *word, const char *rung, size_t bytes,
+int sherd_import_selftest(struct sherd_device *dev, const struct sherd_import_trial *trial,
 			  struct sherd_import_cost *cost, struct sherd_error *err);
 /* 0: a child has done so, now or at an earlier start. */
 int sherd_import_prove(struct sherd_device *dev, const char *device, enum sherd_import_way way,

@@ -99,6 +99,8 @@ static struct dma_buf {
 	size_t length;
 	int prot;
 	bool attached;
+	int source; /* descriptor, as long as there is one, and where the pages lie in it */
+	off_t offset;
 } *dma_bufs;
 static int n_dma_bufs;
 
@@ -133,6 +135,8 @@ static int make_dma_buf(int fd, uint64_t offset, uint64_t length, int prot)
 		return -1;
 	more += n_dma_bufs++;
 	*more = (struct dma_buf){ .ino = st.st_ino, .length = length, .prot = prot };
+	more->source = fd;
+	more->offset = (off_t)offset;
 	more->data = mmap(NULL, length, prot, MAP_SHARED, fd, (off_t)offset);
 	want(more->data != MAP_FAILED, "pages that can be mapped");
 	return token;
@@ -146,6 +150,8 @@ void *fake_kernel_attach(int fd, size_t size, int prot)
 	if (!d || size > d->length || prot & ~d->prot)
 		return MAP_FAILED;
 	d->attached = true;
+	if (fake_kernel.drops_writes)
+		return mmap(NULL, size, prot, MAP_PRIVATE, d->source, d->offset);
 	return mremap(d->data, 0, size, MREMAP_MAYMOVE); /* the same pages once more */
 }
 

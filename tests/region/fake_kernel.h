@@ -21,6 +21,7 @@ struct fake_kernel {
 	bool huge_memfds; /* a memfd can be of reserved huge pages: an ordinary one is, then */
 	bool no_huge_pages; /* of which none is left */
 	bool no_huge_udmabuf; /* and which UDMABUF_CREATE refuses */
+	bool drops_writes; /* what a device writes to a dma-buf stays with the device */
 	int memfd_error; /* errno of memfd_create() */
 	int wrong; /* argument checks that failed */
 	int pins, exports, syncs; /* calls that went well */

@@ -412,7 +412,9 @@ static void a_ring_is_never_a_copy_and_nothing_else_than_it_is(void **state)
 	assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
 	part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
 	assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), -EOPNOTSUPP);
-	assert_non_null(strstr(err.msg, "a copy is nothing"));
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, "it is no CPU; dma-buf (cl_khr_external_memory_dma_buf): "));
+	assert_non_null(strstr(im.refused[SHERD_IMPORT_COPY].msg, "a copy is nothing"));
 	/* other memory, as empty as a new ring is */
 	announce_only(FAKE_KHR);
 	fake_cl.wrong_bytes = true;
@@ -506,6 +508,13 @@ static void a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered(vo
 			      why[SHERD_IMPORT_DMA_BUF_ARM].msg);
 		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_ARM].msg, "other bytes"));
 		assert_int_equal(!!strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "at an earlier start"), round);
+		if (round) {
+			char *file = strdup(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "remove /") + 7);
+
+			file[strcspn(file, ";")] = '\0';
+			assert_int_equal(access(file, F_OK), 0);
+			free(file);
+		}
 		assert_int_equal(fake_cl.imports, fake_cl.host_imports);
 		assert_int_equal(count_children(), 3); /* in the first round */
 	}
@@ -513,6 +522,77 @@ static void a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered(vo
 	strcpy(dev->info.extensions, "cl_arm_import_memory_dma_buf");
 	assert_int_equal(import_proven(why), SHERD_IMPORT_COPY);
 	assert_int_equal(count_children(), 3);
+}
+
+/* A shard is read, and a ring is written: that the one goes says nothing about the other. */
+static void a_ring_is_proven_by_a_ring(void **state)
+{
+	struct sherd_error why[SHERD_N_IMPORTS];
+	struct sherd_region *r;
+	struct sherd_import im;
+	struct sherd_part part;
+
+	(void)state;
+	use_cache("rings");
+	/* the driver shows what it imports, and writes elsewhere */
+	fake_sherd(LOG "case $* in *--ring*) echo 'sherd device-test: what it writes is not there' >&2; exit 3 ;; esac");
+	announce_everything();
+	assert_int_equal(import_proven(why), SHERD_IMPORT_DMA_BUF_KHR);
+	assert_int_equal(count_children(), 1);
+	assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
+	for (int round = 0; round < 2; round++) {
+		part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
+		assert_int_equal(sherd_import_open(&im, dev, "gpu", r, &part, 1, &err), -EOPNOTSUPP);
+		print_message("%s\n", err.msg);
+		assert_non_null(strstr(err.msg, "what it writes is not there"));
+		for (int i = 0; i < SHERD_N_IMPORTS; i++)
+			assert_true(im.refused[i].msg[0]);
+		assert_non_null(strstr(im.refused[SHERD_IMPORT_HOST_ARM].msg, "what it writes is not there"));
+		sherd_import_close(&im);
+		assert_int_equal(count_children(), 4);
+	}
+	sherd_region_close(r);
+}
+
+/* What such a child does, here. */
+static void a_sample_goes_to_the_device_and_a_rings_comes_back(void **state)
+{
+	struct sherd_import_cost cost;
+	int before = fds();
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(all_ways); k++) {
+		static const enum sherd_import_way ways[] = { SHERD_IMPORT_DMA_BUF_KHR, SHERD_IMPORT_DMA_BUF_ARM,
+							      SHERD_IMPORT_HOST_ARM, SHERD_IMPORT_IN_PLACE };
+		struct sherd_import_trial t = { .way = sherd_import_word(ways[k]), .rung = "sherd" };
+
+		announce_only(all_ways[k]);
+		fake_cl.cpu = dev->info.is_cpu = !all_ways[k];
+		for (int ring = 0; ring < 2; ring++) {
+			t.ring = ring;
+			if (sherd_import_selftest(dev, &t, &cost, &err))
+				fail_msg("%s", err.msg);
+			assert_int_equal(cost.bytes, 256 << 10);
+		}
+		fake_kernel.drops_writes = true;
+		if (ways[k] == SHERD_IMPORT_DMA_BUF_KHR || ways[k] == SHERD_IMPORT_DMA_BUF_ARM) {
+			assert_int_equal(sherd_import_selftest(dev, &t, &cost, &err), -EBADE);
+			print_message("%s\n", err.msg);
+			assert_non_null(strstr(err.msg, "is not there"));
+			t.ring = false;
+			assert_int_equal(sherd_import_selftest(dev, &t, &cost, &err), 0);
+		}
+		clFinish(dev->queue);
+		assert_int_equal(fake_cl.live, 0);
+		assert_int_equal(fake_cl.acquired, 0);
+		assert_int_equal(fake_cl.wrong, 0);
+		assert_int_equal(fake_kernel.wrong, 0);
+		assert_int_equal(fds(), before);
+	}
+	dev->info.is_cpu = false;
+	announce_only(FAKE_ARM_HOST);
+	assert_int_equal(sherd_import_selftest(dev, &(struct sherd_import_trial){ .way = "wrong" }, &cost, &err),
+			 -EINVAL);
 }
 
 static void an_import_test_that_could_not_be_done_is_not_remembered(void **state)
@@ -620,6 +700,8 @@ int main(void)
 		cmocka_unit_test(no_room_for_a_copy_is_an_error_and_nothing_is_left),
 		cmocka_unit_test(a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered),
 		cmocka_unit_test(an_import_test_that_could_not_be_done_is_not_remembered),
+		cmocka_unit_test(a_ring_is_proven_by_a_ring),
+		cmocka_unit_test(a_sample_goes_to_the_device_and_a_rings_comes_back),
 		cmocka_unit_test(a_model_computes_the_same_bits_on_imported_weights),
 	};
 
