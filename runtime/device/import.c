@@ -50,6 +50,14 @@ const char *sherd_import_name(enum sherd_import_way way)
 	return ways[way].name;
 }
 
+const char *sherd_import_caveat(const struct sherd_import *im)
+{
+	if (im->way != SHERD_IMPORT_HOST_ARM || !im->writable)
+		return NULL;
+	return "Arm's extension does not answer for host memory that another device reads or writes, too, where "
+	       "caches are not coherent: such slots are copied to and from a network card, not sent in place";
+}
+
 static bool is_dma_buf(enum sherd_import_way way)
 {
 	return way == SHERD_IMPORT_DMA_BUF_KHR || way == SHERD_IMPORT_DMA_BUF_ARM;

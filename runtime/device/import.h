@@ -91,6 +91,8 @@ void sherd_import_close(struct sherd_import *im);
  */
 int sherd_import_acquire(struct sherd_import *im, int part, struct sherd_error *err);
 int sherd_import_release(struct sherd_import *im, int part, struct sherd_error *err);
+/* What must not be done with a ring that came this way; NULL: nothing that is not said above. */
+const char *sherd_import_caveat(const struct sherd_import *im);
 /* What is enqueued after this does not use it: a later release waits for no more than what came before. */
 int sherd_import_give_back(struct sherd_import *im, int part, struct sherd_error *err);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <linux/dma-buf.h>
 #include "region/rung.h"
@@ -177,6 +178,19 @@ int sherd_region_open(struct sherd_region **out, const struct sherd_map *map, co
 	}
 	*out = r;
 	return 0;
+}
+
+int sherd_region_foresee(const struct sherd_map *map, int rung, struct sherd_error *err)
+{
+	const struct sherd_region r = { .data = (uint8_t *)map->data,
+					.size = ROUND_UP(map->size, sherd_page_size()) };
+	struct rlimit limit;
+
+	if (!rungs[rung]->pins)
+		return 0;
+	if (sherd_memlock_bounds() && !getrlimit(RLIMIT_MEMLOCK, &limit) && r.size > limit.rlim_cur)
+		return sherd_fail_memlock(err, rungs[rung]->name, r.size, 0);
+	return sherd_region_check_room(&r, err);
 }
 
 int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t offset, size_t length,

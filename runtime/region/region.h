@@ -78,6 +78,9 @@ size_t sherd_page_size(void);
 /* Bytes of memory that can be had without swapping, less what is pinned. */
 uint64_t sherd_region_room(void);
 
+/* How RLIMIT_MEMLOCK is raised. */
+#define SHERD_RAISE_MEMLOCK "raise it with ulimit -l, LimitMEMLOCK= in a systemd unit, memlock in " \
+			    "/etc/security/limits.conf or docker run --ulimit memlock=-1, or give CAP_IPC_LOCK"
 /* Whether RLIMIT_MEMLOCK bounds this process: there is a limit, and no CAP_IPC_LOCK that counts. */
 bool sherd_memlock_bounds(void);
 
@@ -93,6 +96,8 @@ bool sherd_rung_known(const char *name);
  */
 int sherd_region_open(struct sherd_region **r, const struct sherd_map *map, const char *rung,
 		      struct sherd_error *err);
+/* What limits and memory say of that, beforehand and without reading it; @rung: enum sherd_rung. */
+int sherd_region_foresee(const struct sherd_map *map, int rung, struct sherd_error *err);
 /*
  * A ring of @n_slots (at least 3: one is filled, one on its way, one read) of @slot_bytes, rounded up to
  * pages; a memfd sealed against shrinking and growing, in huge pages where there are any reserved and the ring

@@ -101,9 +101,7 @@ int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes, 
 	else if (taken)
 		snprintf(used, sizeof(used), ", of which %zu KiB are taken", taken >> 10);
 	return sherd_fail(err, -ENOBUFS,
-			  "%s: %zu KiB are needed, and RLIMIT_MEMLOCK allows %llu KiB%s; raise it with ulimit "
-			  "-l, LimitMEMLOCK= in a systemd unit, memlock in /etc/security/limits.conf or docker "
-			  "run --ulimit memlock=-1, or give CAP_IPC_LOCK",
+			  "%s: %zu KiB are needed, and RLIMIT_MEMLOCK allows %llu KiB%s; " SHERD_RAISE_MEMLOCK,
 			  what, bytes >> 10, (unsigned long long)limit.rlim_cur >> 10, used);
 }
 
