@@ -158,8 +158,8 @@ int sherd_region_hold(struct sherd_region *r, const char *name, struct sherd_err
 	return rc; /* 0: the plain rung refuses nothing */
 }
 
-int sherd_region_open(struct sherd_region **out, const struct sherd_map *map, const char *rung,
-		      struct sherd_error *err)
+int sherd_region_open_watched(struct sherd_region **out, const struct sherd_map *map, const char *rung,
+			      sherd_progress_fn progress, void *ctx, struct sherd_error *err)
 {
 	struct sherd_region *r = sherd_calloc(1, sizeof(*r));
 	int rc;
@@ -171,13 +171,22 @@ int sherd_region_open(struct sherd_region **out, const struct sherd_map *map, co
 	r->size = ROUND_UP(map->size, sherd_page_size());
 	r->fd = map->fd;
 	r->read_only = true;
+	r->progress = progress;
+	r->ctx = ctx;
 	rc = sherd_region_hold(r, rung, err);
+	r->progress = NULL;
 	if (rc) {
 		free(r);
 		return rc;
 	}
 	*out = r;
 	return 0;
+}
+
+int sherd_region_open(struct sherd_region **r, const struct sherd_map *map, const char *rung,
+		      struct sherd_error *err)
+{
+	return sherd_region_open_watched(r, map, rung, NULL, NULL, err);
 }
 
 int sherd_region_foresee(const struct sherd_map *map, int rung, struct sherd_error *err)

@@ -65,6 +65,8 @@ struct sherd_region {
 	int held; /* the rung's descriptor, or -1 */
 	size_t max_window; /* bytes of the longest window that is a dma-buf; 0: there are none */
 	char how[160]; /* what holds it, in a few words: "pinned by /dev/sherd, ..." */
+	sherd_progress_fn progress; /* while it is opened; may be NULL */
+	void *ctx;
 	struct sherd_error refused[SHERD_N_RUNGS]; /* "", or why a higher rung was not taken */
 	/* rings */
 	int n_slots;
@@ -96,6 +98,12 @@ bool sherd_rung_known(const char *name);
  */
 int sherd_region_open(struct sherd_region **r, const struct sherd_map *map, const char *rung,
 		      struct sherd_error *err);
+/*
+ * The same, which tells of what takes long: pinning reads all of a file, and a signal is taken while it does.
+ * @progress may be NULL.
+ */
+int sherd_region_open_watched(struct sherd_region **r, const struct sherd_map *map, const char *rung,
+			      sherd_progress_fn progress, void *ctx, struct sherd_error *err);
 /* What limits and memory say of that, beforehand and without reading it; @rung: enum sherd_rung. */
 int sherd_region_foresee(const struct sherd_map *map, int rung, struct sherd_error *err);
 /*

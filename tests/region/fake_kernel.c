@@ -168,6 +168,19 @@ static int fake_sync(int fd, const struct dma_buf_sync *arg)
 
 /* ------------------------------------------------------------------- nodes */
 
+/* Of a mapping. */
+static size_t missing_bytes(void *at, uint64_t length)
+{
+	size_t n = length / page_size(), missing = 0;
+	unsigned char *in = malloc(n);
+
+	if (!mincore(at, length, in))
+		for (size_t i = 0; i < n; i++)
+			missing += in[i] & 1 ? 0 : page_size();
+	free(in);
+	return missing;
+}
+
 static int fake_pin(struct sherd_pin *arg)
 {
 	bool immutable = arg->flags & SHERD_PIN_IMMUTABLE;
@@ -182,6 +195,7 @@ static int fake_pin(struct sherd_pin *arg)
 		return fail(fake_kernel.pin_error);
 	if (immutable && fake_kernel.immutable_error)
 		return fail(fake_kernel.immutable_error);
+	fake_kernel.missing = arg->addr ? missing_bytes((void *)(uintptr_t)arg->addr, arg->length) : 0;
 	fake_kernel.pins++;
 	fake_kernel.last_flags = arg->flags;
 	arg->buffer = dup(arg->fd);

@@ -24,6 +24,7 @@ struct fake_kernel {
 	bool drops_writes; /* what a device writes to a dma-buf stays with the device */
 	int memfd_error; /* errno of memfd_create() */
 	int wrong; /* argument checks that failed */
+	size_t missing; /* of SHERD_PIN: bytes that it would have to read */
 	int pins, exports, syncs; /* calls that went well */
 	void *neighbour; /* a page of another thread's, that came to lie in a hole which a failed mmap() left */
 	int reached; /* of syncs: those of a dma-buf that a device has */

@@ -130,6 +130,60 @@ static void a_shard_is_pinned_immutable_or_else_read_only(void **state)
 	sherd_map_close(&map);
 }
 
+/* What a progress bar is told. */
+struct told {
+	int times;
+	uint64_t done, total, longest;
+};
+
+static void tell(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+	struct told *t = ctx;
+
+	assert_string_equal(what, "reading the weights");
+	assert_true(done > t->done && done <= total);
+	t->longest = MAX(t->longest, done - t->done);
+	t->done = done;
+	t->total = total;
+	t->times++;
+}
+
+/*
+ * The pin itself heeds no handler of a signal: it finds all in memory, brought there in pieces that take no time
+ * worth speaking of.
+ */
+static void what_is_pinned_was_read_before_in_pieces_between_which_a_signal_is_taken(void **state)
+{
+	size_t size = ((size_t)20 << 20) + 5000;
+	char *path = in_dir("cold"), *bytes = calloc(1, size);
+	int fd = open(path, O_CREAT | O_RDWR, 0600);
+	struct told told = { 0 };
+	struct sherd_region *r;
+	struct sherd_map map;
+
+	(void)state;
+	fake_kernel_reset(true, false);
+	assert_int_equal(sherd_write_all(fd, bytes, size, path, &err), 0);
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	close(fd);
+	assert_int_equal(sherd_map_open(&map, path, &err), 0);
+	assert_int_equal(sherd_region_open_watched(&r, &map, "sherd", tell, &told, &err), 0);
+	assert_int_equal(fake_kernel.missing, 0);
+	assert_int_equal(told.done, r->size);
+	assert_int_equal(told.total, r->size);
+	assert_true(told.times > 1 && told.longest <= 1 << 20);
+	sherd_region_close(r);
+	/* other rungs read nothing */
+	told = (struct told){ 0 };
+	assert_int_equal(sherd_region_open_watched(&r, &map, "plain", tell, &told, &err), 0);
+	assert_int_equal(told.times, 0);
+	sherd_region_close(r);
+	sherd_map_close(&map);
+	free(bytes);
+	free(path);
+}
+
 static void each_refusal_of_the_module_is_a_sentence_and_leaves_nothing(void **state)
 {
 	static const struct {
@@ -771,6 +825,7 @@ int main(void)
 		cmocka_unit_test(the_first_rung_that_works_is_taken),
 		cmocka_unit_test(a_rung_asked_for_by_name_is_taken_or_its_refusal_is_the_error),
 		cmocka_unit_test(a_shard_is_pinned_immutable_or_else_read_only),
+		cmocka_unit_test(what_is_pinned_was_read_before_in_pieces_between_which_a_signal_is_taken),
 		cmocka_unit_test(each_refusal_of_the_module_is_a_sentence_and_leaves_nothing),
 		cmocka_unit_test(beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it),
 		cmocka_unit_test(what_would_take_most_of_the_memory_is_held_only_when_asked),
