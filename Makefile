@@ -164,7 +164,7 @@ CHECK := O=$(O)/check CFLAGS='$(SANITIZE) -Wno-maybe-uninitialized'
 
 check:
 	@scripts/deps check
-	$(SUB) all
+	$(SUB) all $(O)/tests/region/libfakecl.so
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@tests/check $(O)/check $(O)
 
