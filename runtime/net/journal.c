@@ -89,9 +89,8 @@ static void store_ids(uint8_t *to, const int32_t *ids, uint32_t n)
 static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
 {
 	const size_t size = sherd_rows_bytes(n, j->row_bytes), at = sherd_rows_offset(n);
-	uint8_t *payload = sherd_alloc_aligned(SHERD_FRAME_ALIGN, ROUND_UP(size, SHERD_FRAME_ALIGN), 1);
-	const struct sherd_payload p = { .data = payload, .size = (uint32_t)size, .slot = -1,
-					 .done = free, .arg = payload };
+	struct sherd_slot *slot = sherd_slot_take(hop->slots, size);
+	struct sherd_payload p = { .size = (uint32_t)size, .done = sherd_slot_give_back, .arg = slot };
 	const struct sherd_frame f = {
 		.type = SHERD_FRAME_ROWS,
 		.flags = j->want && j->sent + n == j->n ? SHERD_FRAME_WANT : 0,
@@ -102,13 +101,15 @@ static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint3
 		.n_tokens = n,
 	};
 
-	if (!payload)
+	if (!slot)
 		return -ENOMEM;
-	store_ids(payload, j->ids + j->sent, n);
+	store_ids(slot->data, j->ids + j->sent, n);
 	if (j->row_bytes) {
-		memset(payload + n * sizeof(int32_t), 0, at - n * sizeof(int32_t));
-		memcpy(payload + at, j->rows + j->sent * j->row_bytes, n * j->row_bytes);
+		memset(slot->data + n * sizeof(int32_t), 0, at - n * sizeof(int32_t));
+		memcpy(slot->data + at, j->rows + j->sent * j->row_bytes, n * j->row_bytes);
 	}
+	p.data = slot->data;
+	p.slot = slot->number;
 	hop->link->net->ops->send(hop->link, &f, &p);
 	return 0;
 }

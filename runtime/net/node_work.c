@@ -212,7 +212,8 @@ static void free_worker(struct worker *w)
 	struct worker **at = &w->node->workers;
 
 	sherd_timer_stop(w->node->net, &w->overdue);
-	w->stage->ops->put(w->stage);
+	if (w->stage)
+		w->stage->ops->put(w->stage);
 	while (*at != w)
 		at = &(*at)->next;
 	*at = w->next;
@@ -233,6 +234,8 @@ void sherd_worker_destroy(struct worker *w)
 	int i;
 
 	w->refs++;
+	w->stage->ops->put(w->stage); /* first: it may be reading what goes now */
+	w->stage = NULL;
 	for (i = 0; w->step_rows && i < w->step.n_items; i++)
 		sherd_chunk_free(w->item_chunks[i]);
 	while (w->flows)
