@@ -2,9 +2,7 @@
 /*
  * Stages in sentences: several of them, each with a part of the layers, draw the tokens of one process
  * with the same cuts, whatever the company; what is wrong with a session's rows is that session's failure.
- * A small loop plays the part of the network's.
  */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "model/shard.h"
+#include "post_loop.h"
 #include "stage.h"
 #include "tiny_model.h"
 
@@ -19,75 +18,10 @@
 #define N_CTX	   192
 #define N_BATCH	   48
 #define MAX_STAGES 3
-#define MAX_POSTS  256
 
 static uint64_t rng;
 static struct tiny_model tiny;
 static char *file;
-
-/* -------------------------------------------------------------------- loop */
-
-static struct loop {
-	pthread_mutex_t lock;
-	pthread_cond_t more;
-	struct {
-		void (*fn)(void *);
-		void *arg;
-	} posts[MAX_POSTS];
-	int n;
-} loop = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
-
-static void post(void *l, void (*fn)(void *), void *arg)
-{
-	assert_ptr_equal(l, &loop);
-	pthread_mutex_lock(&loop.lock);
-	assert_true(loop.n < MAX_POSTS);
-	loop.posts[loop.n].fn = fn;
-	loop.posts[loop.n++].arg = arg;
-	pthread_mutex_unlock(&loop.lock);
-	pthread_cond_signal(&loop.more);
-}
-
-/* The oldest post; @wait: there will be one. False: there is none. */
-static bool run_post(bool wait)
-{
-	void (*fn)(void *) = NULL;
-	void *arg = NULL;
-
-	pthread_mutex_lock(&loop.lock);
-	while (wait && !loop.n)
-		pthread_cond_wait(&loop.more, &loop.lock);
-	if (loop.n) {
-		fn = loop.posts[0].fn;
-		arg = loop.posts[0].arg;
-		memmove(loop.posts, loop.posts + 1, (size_t)--loop.n * sizeof(loop.posts[0]));
-	}
-	pthread_mutex_unlock(&loop.lock);
-	if (fn)
-		fn(arg);
-	return fn;
-}
-
-static void count(void *ctx, struct sherd_job *job)
-{
-	assert_non_null(job);
-	++*(int *)ctx;
-}
-
-/* Submits and waits. */
-static int do_job(struct sherd_stage *s, struct sherd_job *job)
-{
-	int done = 0;
-
-	job->done = count;
-	job->ctx = &done;
-	s->ops->submit(s, job);
-	while (!done)
-		run_post(true);
-	assert_int_equal(done, 1);
-	assert_true(job->ended_us >= job->started_us);
-	return job->rc;
-}
 
 static void says(const struct sherd_error *err, const char *words)
 {
@@ -113,7 +47,7 @@ static struct sherd_stage *new_stage(int first, int end, const struct stage_para
 	p.base.no_cache = true;
 	p.spin_us = tiny_below(&rng, 2) ? STAGE_SPIN_US : 0;
 	p.dilate = (float)tiny_below(&rng, 3);
-	p.post = post;
+	p.post = loop_post;
 	p.loop = &loop;
 	if (stage_new(&s, &p, &err))
 		fail_msg("%s", err.msg);
@@ -125,7 +59,7 @@ static struct sherd_stage *loaded(int first, int end)
 	struct sherd_stage *s = new_stage(first, end, NULL);
 	struct sherd_job job = { .kind = SHERD_JOB_LOAD };
 
-	if (do_job(s, &job))
+	if (stage_do(s, &job))
 		fail_msg("%s", job.err.msg);
 	return s;
 }
@@ -133,7 +67,7 @@ static struct sherd_stage *loaded(int first, int end)
 static void put_stage(struct sherd_stage *s)
 {
 	s->ops->put(s);
-	while (run_post(false))
+	while (loop_run(false))
 		;
 }
 
@@ -142,7 +76,7 @@ static int open_session(struct sherd_stage *s, const struct sherd_stage_session 
 			struct sherd_error *err)
 {
 	struct sherd_job job = { .kind = SHERD_JOB_OPEN, .session = session };
-	int rc = do_job(s, &job);
+	int rc = stage_do(s, &job);
 
 	*err = job.err;
 	return rc;
@@ -152,7 +86,7 @@ static void close_session(struct sherd_stage *s, uint64_t id)
 {
 	struct sherd_job job = { .kind = SHERD_JOB_CLOSE, .id = id };
 
-	assert_int_equal(do_job(s, &job), 0);
+	assert_int_equal(stage_do(s, &job), 0);
 }
 
 /* ------------------------------------------------------------------- chain */
@@ -264,7 +198,7 @@ static void chain_step(struct chain *c, int k, struct sherd_job_item *items, int
 		items[i].out =
 			k == c->n - 1 ? NULL : malloc((size_t)items[i].n * info->row_bytes[wire]);
 	}
-	assert_int_equal(do_job(c->stage[k], &job), 0);
+	assert_int_equal(stage_do(c->stage[k], &job), 0);
 	for (int i = 0; i < n_items; i++)
 		free((void *)items[i].rows);
 }
@@ -356,7 +290,7 @@ static void refuse_load(const char *model, const char *hash, int first, int end,
 
 	snprintf(p.spec.model, sizeof(p.spec.model), "%s", hash);
 	s = new_stage(first, end, &p);
-	assert_int_not_equal(do_job(s, &job), 0);
+	assert_int_not_equal(stage_do(s, &job), 0);
 	says(&job.err, words);
 	assert_int_equal(open_session(s, &session, &err), -ENODEV);
 	says(&err, "has not been loaded");
@@ -393,11 +327,11 @@ static void a_shard_of_other_layers_is_refused(void **state)
 	close(fd);
 	p.model = path;
 	s = new_stage(2, 4, &p);
-	assert_int_equal(do_job(s, &job), 0);
+	assert_int_equal(stage_do(s, &job), 0);
 	memcpy(p.spec.model, s->info.model, sizeof(p.spec.model));
 	put_stage(s);
 	s = new_stage(2, 4, &p);
-	assert_int_equal(do_job(s, &job), 0);
+	assert_int_equal(stage_do(s, &job), 0);
 	put_stage(s);
 	refuse_load(path, "", 2, 5, "holds layers 2 to 3, and 2 to 4 are wanted");
 	unlink(path);
@@ -467,7 +401,7 @@ static void closed_sessions_leave_the_cache_as_it_was(void **state)
 						 .items = &it,
 						 .n_items = 1 };
 
-			assert_int_equal(do_job(s, &job), 0);
+			assert_int_equal(stage_do(s, &job), 0);
 			assert_int_equal(it.rc, 0);
 		}
 		close_session(s, x.id);
@@ -484,7 +418,7 @@ static void second_step(struct chain *c, struct sherd_job_item *items, int n_ite
 {
 	struct sherd_job job = { .kind = SHERD_JOB_STEP, .items = items, .n_items = n_items };
 
-	assert_int_equal(do_job(c->stage[1], &job), 0);
+	assert_int_equal(stage_do(c->stage[1], &job), 0);
 }
 
 /* Prompts of two sessions, through the first of two stages. */
@@ -616,11 +550,11 @@ static void rows_beyond_what_a_session_asked_for_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(open_session(s, &x, &err), 0);
-	do_job(s, &job);
+	stage_do(s, &job);
 	assert_int_equal(it.rc, -ENOSPC);
 	says(&it.err, "beyond the 3");
 	it.n = 3;
-	do_job(s, &job);
+	stage_do(s, &job);
 	assert_int_equal(it.rc, 0);
 	put_stage(s);
 }
@@ -651,10 +585,10 @@ static void jobs_are_done_in_order_and_each_once(void **state)
 		if (tiny_below(&rng, 10) == 0)
 			usleep(300); /* time to fall asleep */
 		if (tiny_below(&rng, 10) == 0)
-			run_post(false);
+			loop_run(false);
 	}
 	while (n_order < 100)
-		run_post(true);
+		loop_run(true);
 	for (i = 0; i < 100; i++)
 		assert_int_equal(order[i], i);
 	put_stage(s);
@@ -672,18 +606,18 @@ static void a_stage_that_is_put_says_nothing_more(void **state)
 
 		for (i = done = 0; i < 50; i++) {
 			jobs[i] = (struct sherd_job){ .kind = i ? SHERD_JOB_CLOSE : SHERD_JOB_LOAD,
-						      .done = count,
+						      .done = loop_count,
 						      .ctx = &done };
 			s->ops->submit(s, &jobs[i]);
 		}
 		if (tiny_below(&rng, 2))
 			usleep((useconds_t)tiny_below(&rng, 20000));
 		for (i = tiny_below(&rng, 10); i > 0; i--)
-			run_post(false);
+			loop_run(false);
 		s->ops->put(s);
 		free(jobs);
 		i = done;
-		while (run_post(false))
+		while (loop_run(false))
 			;
 		assert_int_equal(done, i);
 	}
