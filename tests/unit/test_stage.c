@@ -409,6 +409,68 @@ static void closed_sessions_leave_the_cache_as_it_was(void **state)
 	put_stage(s);
 }
 
+/* ------------------------------------------------------------- cut by whom */
+
+#define N_SMALL 4
+
+/* What layers 2 and 3 make of the rows, in one process, as bytes of the int8 wire. */
+static void small_rows_alone(const struct sherd_session_params *params, const uint8_t *rows,
+			     bool wired, uint8_t *out)
+{
+	const struct sherd_model_params p = { .device = "reference", .no_cache = true,
+					      .first_layer = 2, .end_layer = 4, .n_ctx = N_CTX };
+	float *x = calloc(N_SMALL * (size_t)tiny.hidden, sizeof(*x));
+	struct sherd_item item = { .hidden = x, .n = N_SMALL, .want = SHERD_WANT_ALL,
+				   .wired = wired };
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_rows got;
+
+	assert_int_equal(sherd_wire_decode(params->wire, rows, N_SMALL, tiny.hidden, x, &err), 0);
+	if (sherd_model_open(&m, file, &p, &err) ||
+	    sherd_session_new(&item.session, m, params, &err) ||
+	    sherd_step(m, &item, 1, 0, 0, &got, &err) ||
+	    sherd_wire_encode(params->wire, got.data, N_SMALL, tiny.hidden, out, &err))
+		fail_msg("%s", err.msg);
+	sherd_session_free(item.session);
+	sherd_model_close(m);
+	free(x);
+}
+
+/* Rows so small that a second cut would change them. */
+static void what_the_sender_has_cut_the_stage_does_not_cut(void **state)
+{
+	static const int cuts[] = { 2, 4 };
+	size_t size = sherd_wire_bytes(SHERD_WIRE_INT8, N_SMALL, tiny.hidden);
+	uint8_t *rows = malloc(size), *out = malloc(size), *want = malloc(size);
+	float *x = calloc(N_SMALL * (size_t)tiny.hidden, sizeof(*x));
+	struct sherd_stage *s = loaded(2, 4);
+	struct sherd_stage_session session = { .id = 1, .max = N_SMALL,
+					       .params = { .cuts = cuts, .n_cuts = 2 } };
+	int32_t tokens[N_SMALL] = { 0 };
+	struct sherd_job_item it = { .session = 1, .n = N_SMALL, .tokens = tokens, .rows = rows,
+				     .out = out };
+	struct sherd_error err;
+
+	(void)state;
+	for (int i = 0; i < N_SMALL * tiny.hidden; i++)
+		x[i] = 1.5001f * 0x1p-24f * 127.0f * (float)(1 + tiny_below(&rng, 32)) / 32.0f;
+	assert_int_equal(sherd_wire_encode(SHERD_WIRE_INT8, x, N_SMALL, tiny.hidden, rows, &err), 0);
+	assert_int_equal(open_session(s, &session, &err), 0);
+	assert_int_equal(stage_do(s, &(struct sherd_job){ .kind = SHERD_JOB_STEP, .items = &it,
+							  .n_items = 1 }), 0);
+	assert_int_equal(it.rc, 0);
+	small_rows_alone(&session.params, rows, false, want);
+	assert_memory_not_equal(out, want, size);
+	small_rows_alone(&session.params, rows, true, want);
+	assert_memory_equal(out, want, size);
+	put_stage(s);
+	free(x);
+	free(rows);
+	free(out);
+	free(want);
+}
+
 /* ------------------------------------------------------- one of many fails */
 
 #define N_SOME 7
@@ -649,6 +711,7 @@ int main(void)
 		cmocka_unit_test(a_shard_of_other_layers_is_refused),
 		cmocka_unit_test(a_session_that_does_not_fit_is_refused_with_the_numbers),
 		cmocka_unit_test(closed_sessions_leave_the_cache_as_it_was),
+		cmocka_unit_test(what_the_sender_has_cut_the_stage_does_not_cut),
 		cmocka_unit_test(bad_rows_of_one_session_fail_no_other),
 		cmocka_unit_test(an_overflow_of_one_session_fails_no_other),
 		cmocka_unit_test(items_that_do_not_fit_their_session_are_refused),
