@@ -8,7 +8,7 @@
 
 #include "stage_queue.h"
 
-/* How long an idle stage looks for work before it sleeps: waking up costs about as much. */
+/* How long an idle stage looks for work before it sleeps. */
 #define STAGE_SPIN_US 50
 
 struct stage_params {

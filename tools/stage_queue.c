@@ -3,7 +3,7 @@
  * stage_queue: a queue, a thread that empties it, and the way back to the loop.
  *
  * The thread looks for work for some microseconds before it sleeps: at decode a stage waits for its
- * neighbours most of the time, and being woken up costs as much as the hop. Finished jobs go to a
+ * neighbours most of the time, and a core that sleeps takes its time to wake. Finished jobs go to a
  * mailbox which the loop empties. The mailbox outlives the queue as long as a post is on its way to
  * the loop: then nothing of the queue, nor of its jobs, is touched any more.
  */

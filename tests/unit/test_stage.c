@@ -455,7 +455,8 @@ static void what_the_sender_has_cut_the_stage_does_not_cut(void **state)
 	(void)state;
 	for (int i = 0; i < N_SMALL * tiny.hidden; i++)
 		x[i] = 1.5001f * 0x1p-24f * 127.0f * (float)(1 + tiny_below(&rng, 32)) / 32.0f;
-	assert_int_equal(sherd_wire_encode(SHERD_WIRE_INT8, x, N_SMALL, tiny.hidden, rows, &err), 0);
+	if (sherd_wire_encode(SHERD_WIRE_INT8, x, N_SMALL, tiny.hidden, rows, &err))
+		fail_msg("%s", err.msg);
 	assert_int_equal(open_session(s, &session, &err), 0);
 	assert_int_equal(stage_do(s, &(struct sherd_job){ .kind = SHERD_JOB_STEP, .items = &it,
 							  .n_items = 1 }), 0);
