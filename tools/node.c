@@ -98,20 +98,13 @@ static void note(void *ctx, const char *sentence)
 
 /* --------------------------------------------------------------- stages */
 
-static void post(void *loop, void (*fn)(void *), void *arg)
-{
-	/* There is no memory for a list's element: nothing that follows could go well either. */
-	if (sherd_loop_post(loop, fn, arg))
-		abort();
-}
-
 static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stage **stage,
 		     struct sherd_error *err)
 {
 	struct node *n = ctx;
 	char *path = store_find(n->shards, spec, err);
 	struct stage_params p = { .model = path, .spec = *spec, .base = n->params, .spin_us = n->spin_us,
-				  .dilate = n->dilate, .post = post, .loop = n->net.loop };
+				  .dilate = n->dilate, .post = netopt_post, .loop = n->net.loop };
 	int rc;
 
 	if (!path)
