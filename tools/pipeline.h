@@ -19,6 +19,7 @@ struct pipeline_params {
 	int chunk; /* 0: the plan's */
 	int n_sessions; /* 0: the plan's */
 	int deadline_s; /* without progress; 0: 30 */
+	const char *run; /* of a head that has died, to take its place; NULL: a new one */
 	bool inexact; /* go on with a node of another bit profile */
 	sherd_note_fn note;
 };
@@ -40,6 +41,7 @@ void pipeline_interrupt(struct pipeline *p);
 
 const struct sherd_plan *pipeline_plan(const struct pipeline *p);
 const struct sherd_head *pipeline_head(const struct pipeline *p);
+const char *pipeline_run(const struct pipeline *p);
 const char *pipeline_io(const struct pipeline *p);
 
 /* A session of at most @max positions, with the plan's cuts and wire; @sampler: NULL is greedy. */
