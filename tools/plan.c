@@ -103,6 +103,8 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		  "256)" },
 		{ 'o', "output", OPT_STR, &p->out, 0, 0, "FILE",
 		  "write the plan, or the profile, there" },
+		{ 0, "all", OPT_FLAG, &p->all, 0, 0, NULL,
+		  "give every board a stage, also where that slows things down" },
 		{ 0, "no-spares", OPT_FLAG, &p->no_spares, 0, 0, NULL,
 		  "boards without a stage are not to stand in for one that fails" },
 		{ 0, "json", OPT_FLAG, &p->json, 0, 0, NULL, "the plan and its reasons as JSON" },
@@ -244,7 +246,7 @@ static void explain(struct plan *p, struct plan_left_out *o)
 			 p->cluster_file);
 		return;
 	}
-	if (sherd_partition(&p->problem, o->node, SHERD_SEARCH_NARROW, &pipe, &exact, NULL)) {
+	if (sherd_partition(&p->problem, (uint64_t)1 << o->node, SHERD_SEARCH_NARROW, &pipe, &exact, NULL)) {
 		snprintf(o->why, sizeof(o->why),
 			 "its %s are too little for one layer, which takes %s",
 			 tool_bytes(sherd_cluster_memory(n)), tool_bytes(smallest_stage(p)));
@@ -404,7 +406,7 @@ static int make_plan(struct plan *p)
 	struct sherd_error err;
 
 	if (open_all(p, &err) ||
-	    sherd_partition(&p->problem, -1, SHERD_SEARCH_WIDE, &p->pipe, &p->exact, &err))
+	    sherd_partition(&p->problem, p->all ? UINT64_MAX >> (64 - p->cluster->n_nodes) : 0, SHERD_SEARCH_WIDE, &p->pipe, &p->exact, &err))
 		return tool_fail(&tool_plan, &err);
 	sherd_cost_predict(&p->problem, &p->pipe, &p->predicted);
 	for (int i = 0; i < p->pipe.n_stages; i++)
