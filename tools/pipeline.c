@@ -134,6 +134,7 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 		.kv = plan->kv,
 		.chunk = p->p.chunk ? p->p.chunk : plan->chunk,
 		.inexact = p->p.inexact,
+		.request_us = (uint64_t)p->p.limit_s * 1000000,
 		.lease_us = LEASE_US,
 		.deadline_us = (uint64_t)p->p.deadline_s * 1000000,
 		.ready = ready,

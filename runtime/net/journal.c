@@ -86,6 +86,16 @@ static void store_ids(uint8_t *to, const int32_t *ids, uint32_t n)
 			to[4 * i + b] = (uint8_t)((uint32_t)ids[i] >> (8 * b));
 }
 
+/* Milliseconds that are left; 0 would mean that there is no deadline. */
+static uint32_t time_left(const struct sherd_journal *j, const struct sherd_hop *hop)
+{
+	uint64_t now = sherd_net_now(hop->link->net);
+
+	if (!j->deadline)
+		return 0;
+	return j->deadline <= now ? 1 : (uint32_t)MIN(DIV_ROUND_UP(j->deadline - now, 1000), UINT32_MAX);
+}
+
 static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
 {
 	const size_t size = sherd_rows_bytes(n, j->row_bytes), at = sherd_rows_offset(n);
@@ -99,6 +109,7 @@ static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint3
 		.stage = hop->stage,
 		.position = j->sent,
 		.n_tokens = n,
+		.deadline_ms = time_left(j, hop),
 	};
 
 	if (!slot)

@@ -23,6 +23,7 @@ struct sherd_journal {
 	uint8_t *rows; /* [max][row_bytes] */
 	uint32_t n; /* positions so far */
 	bool want; /* the token after the last of them is wanted */
+	uint64_t deadline; /* us on the net's clock, after which nobody wants it; 0: none */
 	/* on the present link */
 	bool known; /* the receiver has said how far it has got */
 	uint32_t sent, have; /* positions */

@@ -373,6 +373,25 @@ static void another_bit_profile_is_no_spare(void **state)
 	end(&w);
 }
 
+static void what_nobody_waits_for_any_more_is_not_computed(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, base_seed, 3, 3);
+	w.params.request_us = SECOND / 10;
+	world_add(&w, 20, 200);
+	world_start_head(&w);
+	assert_true(world_run(&w, 10 * SECOND));
+	assert_string_equal(w.sessions[0].err.msg, "the session's time of 0 s is over");
+	assert_true(w.sessions[0].n > w.sessions[0].n_prompt);
+	world_add(&w, 500, 1);
+	assert_true(world_run(&w, 10 * SECOND));
+	assert_non_null(strstr(w.sessions[1].err.msg, ": the request's time was over 0.0 s ago"));
+	assert_int_equal(w.sessions[1].n, w.sessions[1].n_prompt);
+	end(&w);
+}
+
 static void a_thousand_sessions_come_and_go(void **state)
 {
 	struct world w;
@@ -418,6 +437,7 @@ int main(void)
 		cmocka_unit_test(a_shard_that_is_nowhere_is_said_at_once),
 		cmocka_unit_test(a_session_that_has_no_room_is_refused_alone),
 		cmocka_unit_test(another_bit_profile_is_no_spare),
+		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
 	};
 	const char *seed = getenv("SHERD_SEED");
