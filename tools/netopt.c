@@ -118,7 +118,6 @@ int netopt_open(struct netopt *n, const struct tool *t, const struct net_opts *o
 		if (rc)
 			return rc;
 		p.tls = n->tls;
-		p.tls_ops = &sherd_tls_ops;
 	}
 	make_ring(n, o);
 	p.ring = n->ring;
