@@ -12,6 +12,7 @@
 #include "device/import.h"
 #include "device/prime.h"
 #include "model/shard.h"
+#include "net/loop.h"
 #include "region/region.h"
 #include "tool.h"
 
@@ -57,6 +58,7 @@ static const struct {
 	{ "weights", "What can hold a shard's pages (the first that works is taken)" },
 	{ "ring", "What can hold a ring of activations (the first that works is taken)" },
 	{ "limits", "Limits" },
+	{ "network", "How sockets are driven, for a pipeline of boards" },
 	{ "opencl", "How OpenCL devices read weights, and share a ring" },
 	{ "drm", "DRM render nodes that import our dma-bufs" },
 };
@@ -154,6 +156,26 @@ static void try_ring(struct doctor *d)
 	}
 	add(d, "ring", true, "pages", "%s", pages[d->ring->pages]);
 	try_io_uring(d, d->ring);
+}
+
+/* The loop's ladder, and whether it takes the ring's slots. */
+static void try_network(struct doctor *d)
+{
+	struct sherd_loop *l;
+	struct sherd_error err;
+
+	for (int i = 0; i < SHERD_N_IOS; i++) {
+		const char *name = sherd_io_name(i);
+		const struct sherd_loop_params p = { .io = name, .ring = d->ring };
+
+		if (sherd_loop_create(&l, &p, &err)) {
+			add(d, "network", false, name, "%s", without_prefix(err.msg));
+			continue;
+		}
+		add(d, "network", true, name, "%s", l->note.msg[0] ? l->note.msg : i == SHERD_IO_URING_ZC ?
+		    "large rows go without a copy, from the slots of a ring" : "sends are copied");
+		sherd_loop_free(l);
+	}
 }
 
 static void add_limit(struct doctor *d, int which, const char *name, const char *what, bool bytes)
@@ -408,6 +430,7 @@ static int examine(struct doctor *d)
 		return tool_fail(&tool_doctor, &err);
 	try_weights(d);
 	try_ring(d);
+	try_network(d);
 	if (hold_samples(d, &err))
 		return tool_fail(&tool_doctor, &err);
 	look_at_limits(d);
