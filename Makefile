@@ -16,6 +16,7 @@ includedir ?= $(prefix)/include
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
 udevrulesdir ?= $(prefix)/lib/udev/rules.d
+systemdunitdir ?= $(prefix)/lib/systemd/system
 modulesloaddir ?= $(prefix)/lib/modules-load.d
 dkmsdir ?= /usr/src
 
@@ -128,7 +129,8 @@ $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
 
 # What the pipeline's tests take beside the command.
-PIPELINE := $(O)/tests/pipeline/deny $(O)/tests/pipeline/sessions $(O)/tests/pipeline/librounding.so
+PIPELINE := $(O)/tests/pipeline/deny $(O)/tests/pipeline/sessions $(O)/tests/pipeline/librounding.so \
+	$(O)/tests/net/bin/proxy
 $(O)/tests/pipeline/%: $(O)/tests/pipeline/%.o $(O)/tools.a $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -138,6 +140,15 @@ $(O)/tests/pipeline/librounding.so: tests/pipeline/rounding.c $(O)/flags
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SHERD_CFLAGS) -shared -o $@ $< -lm
+
+# A faulty network between sockets, to be run by hand, and what a frame's way costs.
+$(O)/tests/net/bin/proxy: $(O)/tests/net/bin/proxy.o $(O)/tests/net/proxy.o $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/tests/bench/hop: $(O)/tests/bench/hop.o $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The stand-in for libOpenCL, to be preloaded.
 $(O)/tests/region/libfakecl.so: tests/region/fake_cl.c tests/region/fake_cl.h $(O)/flags
@@ -166,7 +177,7 @@ CHECK := O=$(O)/check CFLAGS='$(SANITIZE) -Wno-maybe-uninitialized'
 
 check:
 	@scripts/deps check
-	$(SUB) all
+	$(SUB) all $(O)/tests/region/libfakecl.so
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@tests/check $(O)/check $(O)
 
@@ -283,7 +294,7 @@ $(O)/sherd.pc: sherd.pc.in $(O)/flags FORCE
 UAPIDIR := $(DESTDIR)$(includedir)/sherd/linux
 MAN := $(sort $(wildcard man/*.[14]))
 install: all
-	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) \
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) $(DESTDIR)$(systemdunitdir) \
 		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man4 $(DESTDIR)$(datadir)/sherd/kernels-cl
 	install -m 755 $(O)/sherd $(DESTDIR)$(bindir)/sherd
 	install -m 755 $(O)/$(SO) $(DESTDIR)$(libdir)/$(SO)
@@ -292,6 +303,7 @@ install: all
 	install -m 644 $(O)/libsherd.a $(DESTDIR)$(libdir)/libsherd.a
 	install -m 644 $(O)/sherd.pc $(DESTDIR)$(libdir)/pkgconfig/sherd.pc
 	install -m 644 runtime/sherd.h $(DESTDIR)$(includedir)/sherd.h
+	sed 's|@bindir@|$(bindir)|' tools/sherd-node.service.in > $(DESTDIR)$(systemdunitdir)/sherd-node.service
 	install -m 644 uapi/linux/sherd.h $(UAPIDIR)/sherd.h
 	install -m 644 $(KERNELS) $(DESTDIR)$(datadir)/sherd/kernels-cl
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
@@ -303,7 +315,8 @@ uninstall:
 		$(DESTDIR)$(libdir)/pkgconfig/sherd.pc $(DESTDIR)$(includedir)/sherd.h \
 		$(patsubst man/%,$(DESTDIR)$(mandir)/man1/%,$(filter %.1,$(MAN))) \
 		$(patsubst man/%,$(DESTDIR)$(mandir)/man4/%,$(filter %.4,$(MAN))) \
-		$(DESTDIR)$(udevrulesdir)/60-sherd.rules $(DESTDIR)$(modulesloaddir)/sherd.conf
+		$(DESTDIR)$(udevrulesdir)/60-sherd.rules $(DESTDIR)$(modulesloaddir)/sherd.conf \
+		$(DESTDIR)$(systemdunitdir)/sherd-node.service
 	rm -rf $(DESTDIR)$(datadir)/sherd $(DESTDIR)$(includedir)/sherd
 
 # For editors and clang-tidy.

@@ -19,7 +19,7 @@ struct device_test {
 	const char *device, *programs, *import, *region;
 	uint64_t seed, bytes;
 	int n_threads;
-	bool limits;
+	bool limits, ring;
 };
 
 static int selftest(const struct device_test *t)
@@ -37,6 +37,10 @@ static int selftest(const struct device_test *t)
 
 static int import(const struct device_test *t)
 {
+	const struct sherd_import_trial trial = { .way = t->import,
+						  .rung = t->region,
+						  .ring = t->ring,
+						  .bytes = (size_t)t->bytes };
 	struct sherd_import_cost cost;
 	struct sherd_error err;
 	struct sherd_cl cl;
@@ -44,13 +48,14 @@ static int import(const struct device_test *t)
 
 	if (rc)
 		return tool_fail(&tool_device_test, &err);
-	rc = sherd_import_selftest(cl.dev, t->import, t->region, (size_t)t->bytes, &cost, &err);
+	rc = sherd_import_selftest(cl.dev, &trial, &cost, &err);
 	sherd_cl_close(&cl);
 	if (rc) {
 		tool_fail(&tool_device_test, &err);
 		return rc == -EBADE ? SHERD_DEVICE_TEST_FAILS : TOOL_FAILED;
 	}
-	printf("the device sees what it imported: %s held in %.1f ms, imported in %.1f ms, %s of its own\n",
+	printf("the device %s: %s held in %.1f ms, imported in %.1f ms, %s of its own\n",
+	       t->ring ? "sees what it imported, and writes to it" : "sees what it imported",
 	       tool_bytes(cost.bytes), 1e3 * cost.hold_s, 1e3 * cost.import_s, tool_bytes(cost.anon));
 	return TOOL_OK;
 }
@@ -95,7 +100,9 @@ static int main_device_test(int argc, char **argv)
 		  "have it import a sample: in-place, khr, arm-dma-buf, arm-host or copy" },
 		{ 0, "region", OPT_STR, &t.region, 0, 0, "NAME",
 		  "what holds the sample: auto, sherd, udmabuf, locked or plain" },
-		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N", "how large the sample is (default: 4 MiB)" },
+		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N", "how large the sample is (default: 256 KiB)" },
+		{ 0, "ring", OPT_FLAG, &t.ring, 0, 0, NULL,
+		  "the sample is a ring, whose slots the device writes, too" },
 		{ 0 }
 	};
 	int ret = opt_parse(&tool_device_test, opts, &argc, argv);

@@ -14,6 +14,10 @@
 #include "stage.h"
 #include "store.h"
 
+/* A chunk of 32 rows of 4096 values fits; all of it is less than what RLIMIT_MEMLOCK mostly allows. */
+#define RING_SLOTS 8
+#define SLOT_BYTES ((size_t)192 << 10)
+
 #define DEFAULT_LISTEN "0.0.0.0:7433"
 
 struct node {
@@ -94,20 +98,13 @@ static void note(void *ctx, const char *sentence)
 
 /* --------------------------------------------------------------- stages */
 
-static void post(void *loop, void (*fn)(void *), void *arg)
-{
-	/* There is no memory for a list's element: nothing that follows could go well either. */
-	if (sherd_loop_post(loop, fn, arg))
-		abort();
-}
-
 static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stage **stage,
 		     struct sherd_error *err)
 {
 	struct node *n = ctx;
 	char *path = store_find(n->shards, spec, err);
 	struct stage_params p = { .model = path, .spec = *spec, .base = n->params, .spin_us = n->spin_us,
-				  .dilate = n->dilate, .post = post, .loop = n->net.loop };
+				  .dilate = n->dilate, .post = netopt_post, .loop = n->net.loop };
 	int rc;
 
 	if (!path)
@@ -148,6 +145,7 @@ static int start(struct node *n)
 	if (store_open(&n->store, n->shards, netopt_post, n->net.loop, &err))
 		return tool_fail(&tool_node, &err);
 	p.store = store_of(n->store);
+	p.slots = n->net.slots;
 	if (sherd_node_new(&n->node, &p, &err) || sherd_loop_listen(n->net.loop, listen, bound, &err))
 		return tool_fail(&tool_node, &err);
 	if (n->metrics_at &&
@@ -155,6 +153,9 @@ static int start(struct node *n)
 		return tool_fail(&tool_node, &err);
 	fprintf(stderr, "sherd: %s listens at %s, %s, over %s\n", n->name, bound,
 		n->net.tls ? "with TLS" : "without TLS", sherd_io_name(n->net.loop->io));
+	if (n->verbose && n->net.ring)
+		fprintf(stderr, "sherd: rows are sent from a ring: %s%s%s\n", n->net.ring->how,
+			n->net.loop->note.msg[0] ? "; " : "", n->net.loop->note.msg);
 	for (int i = 0; n->verbose && i < (int)n->net.loop->io; i++)
 		fprintf(stderr, "sherd: not taken: %s: %s\n", sherd_io_name(i), n->net.loop->refused[i].msg);
 	return TOOL_OK;
@@ -184,7 +185,8 @@ static int serve(struct node *n)
 static int node_main(int argc, char **argv)
 {
 	struct node n = { .listen = DEFAULT_LISTEN, .params = SHERD_MODEL_PARAMS_INIT,
-			  .spin_us = STAGE_SPIN_US };
+			  .spin_us = STAGE_SPIN_US,
+			  .net_opts = { .n_slots = RING_SLOTS, .slot_bytes = SLOT_BYTES } };
 	bool done;
 	int rc = parse(&n, argc, argv, &done);
 

@@ -26,7 +26,7 @@ struct plan {
 	struct sherd_problem problem;
 	int reserve_mib;
 	float seconds;
-	bool json, no_spares, measure;
+	bool json, no_spares, all, measure;
 	plan_fetch_fn fetch;
 	void *fetch_ctx;
 

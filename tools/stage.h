@@ -6,9 +6,9 @@
 #ifndef SHERD_TOOL_STAGE_H
 #define SHERD_TOOL_STAGE_H
 
-#include "net/stage.h"
+#include "stage_queue.h"
 
-/* How long an idle stage looks for work before it sleeps: waking up costs about as much. */
+/* How long an idle stage looks for work before it sleeps. */
 #define STAGE_SPIN_US 50
 
 struct stage_params {
@@ -22,8 +22,7 @@ struct stage_params {
 	struct sherd_model_params base;
 	int spin_us; /* 0: sleeps at once */
 	float dilate; /* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
-	/* Has @fn(@arg) called on the loop's thread; may be called from any. */
-	void (*post)(void *loop, void (*fn)(void *), void *arg);
+	stage_post_fn post;
 	void *loop;
 };
 

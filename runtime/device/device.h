@@ -113,6 +113,7 @@ void sherd_device_key(const struct sherd_device *dev, const char *text, char hex
 /* Small texts under a key in <cache>/device/: what was found out about a device. */
 char *sherd_device_verdict_get(const char *key); /* malloc'd; NULL: none */
 int sherd_device_verdict_put(const char *key, const char *text, struct sherd_error *err);
+char *sherd_device_verdict_path(const char *key); /* the file, malloc'd; NULL: there is no cache */
 
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s

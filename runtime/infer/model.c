@@ -198,7 +198,7 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->candidates = sherd_calloc(m->info.n_vocab, sizeof(*m->candidates));
 	if (!m->candidates)
 		return sherd_fail_oom(err, m->info.n_vocab * sizeof(*m->candidates), "the sampler");
-	rc = sherd_region_open(&m->region, &m->shard->gguf->map, p->region, err);
+	rc = sherd_region_open_watched(&m->region, &m->shard->gguf->map, p->region, p->progress, p->ctx, err);
 	if (rc)
 		return sherd_fail_prefix(err, rc, "%s", m->path);
 	rc = open_exec(m, p, n_pages, err);

@@ -76,6 +76,7 @@ static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 
 	seat->reply = *r;
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
+	n->head->epoch = MAX(n->head->epoch, r->epoch);
 	memcpy(seat->bit_profile, r->bit_profile, sizeof(seat->bit_profile));
 }
 

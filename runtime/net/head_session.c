@@ -194,6 +194,11 @@ int sherd_head_feed(struct sherd_head *h, uint64_t id, const int32_t *tokens, in
 						"not fit", s->out.n, s->out.max, n);
 	if (!sherd_head_waiting(h))
 		h->progress_at = sherd_net_now(h->net);
+	if (s->out.deadline && sherd_net_now(h->net) > s->out.deadline)
+		return sherd_fail(err, -ETIME, "the session's time of %.0f s is over",
+				  (double)h->p.request_us * 1e-6);
+	if (h->p.request_us && !s->out.deadline)
+		s->out.deadline = sherd_net_now(h->net) + h->p.request_us;
 	memcpy(sherd_journal_ids(&s->out), tokens, (size_t)n * sizeof(*tokens));
 	sherd_journal_grow(&s->out, (uint32_t)n, true);
 	s->waiting = true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_epoll: the lowest rung, which is always there. Sockets are told to be level-triggered, so nothing
- * need be remembered of what was not read. One buffer serves all: it is read into and handed on at once.
+ * io_epoll: the lowest rung, which is always there. Sockets are told to be level-triggered, so
+ * nothing need be remembered of what was not read. One buffer serves all: it is read into and
+ * handed on at once.
  */
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -27,17 +28,14 @@ static uint32_t watched(unsigned armed)
 	       (armed & (SHERD_IO_WRITABLE | SHERD_IO_CONNECT) ? (uint32_t)EPOLLOUT : 0);
 }
 
-/* room, which this rung has no use for, says whether the kernel knows the socket. */
+/* armed is what is watched for: 0 means that the kernel does not know the socket. */
 static int watch(struct sherd_sock *s, unsigned armed)
 {
-	struct epoll *e = s->loop->io;
+	int op = !armed ? EPOLL_CTL_DEL : s->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 	struct epoll_event ev = { .events = watched(armed), .data.ptr = s };
+	struct epoll *e = s->loop->io;
 
-	if (s->armed && armed && watched(s->armed) == ev.events) {
-		s->armed = armed;
-		return 0;
-	}
-	if (epoll_ctl(e->fd, !armed ? EPOLL_CTL_DEL : s->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd, &ev))
+	if (epoll_ctl(e->fd, op, s->fd, &ev))
 		return -errno;
 	s->armed = armed;
 	return 0;
@@ -52,7 +50,8 @@ static void epoll_want(struct sherd_sock *s, unsigned what)
 		s->next = e->connecting;
 		e->connecting = s;
 	} else if (watch(s, s->armed | what) && !s->listens) {
-		sherd_conn_failf(sherd_conn_of(s), "a socket can't be waited for: %s", strerror(errno));
+		sherd_conn_failf(sherd_conn_of(s), "a socket can't be waited for: %s",
+				 strerror(errno));
 	}
 }
 
@@ -94,8 +93,10 @@ static bool connect_all(struct sherd_io_loop *l)
 
 		e->connecting = s->next;
 		s->wanted = 0;
-		rc = connect(s->fd, (struct sockaddr *)&c->to[c->at], sherd_address_size(&c->to[c->at])) ?
-			     -errno : 0;
+		rc = connect(s->fd, (struct sockaddr *)&c->to[c->at],
+			     sherd_address_size(&c->to[c->at]))
+			     ? -errno
+			     : 0;
 		if (rc == -EINPROGRESS)
 			rc = watch(s, SHERD_IO_CONNECT);
 		else

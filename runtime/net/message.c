@@ -303,7 +303,7 @@ void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offe
 int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err)
 {
 	json_t *j = parse(payload, size, "a reply", err);
-	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, have = 0;
+	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, epoch = 0, have = 0;
 	int whole = 0;
 	const char *error = "", *profile = "";
 	json_error_t e;
@@ -312,15 +312,17 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	*r = (struct sherd_reply){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?b !}", "id", &id, "error",
+	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?I, s?b !}", "id", &id, "error",
 			   &error, "bit_profile", &profile, "room", &room, "n_batch", &n_batch, "hidden",
-			   &hidden, "n_layers", &n_layers, "have", &have, "whole", &whole))
+			   &hidden, "n_layers", &n_layers, "epoch", &epoch, "have", &have, "whole",
+			   &whole))
 		rc = sherd_fail(err, -EPROTO, "a reply: %s", e.text);
 	rc = rc ? rc : take_u32(&r->id, id, 0, UINT32_MAX, "a reply's number", err);
 	if (!rc)
 		rc = take_hex(r->bit_profile, SHERD_SHA256_HEX - 1, profile, true, "the bit profile", err);
 	rc = rc ? rc : take_u32(&r->room, room, 0, UINT32_MAX, "the room", err);
 	rc = rc ? rc : take_u32(&r->n_batch, n_batch, 0, 4096, "the rows of a step", err);
+	rc = rc ? rc : take_u32(&r->epoch, epoch, 0, UINT32_MAX, "the epoch", err);
 	rc = rc ? rc : take_int(&r->hidden, hidden, 0, 1 << 20, "the width", err);
 	rc = rc ? rc : take_int(&r->n_layers, n_layers, 0, UINT16_MAX, "the number of layers", err);
 	if (!rc && (have < 0 || have > (json_int_t)1 << 44))
@@ -340,9 +342,10 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r)
 	if (r->error[0])
 		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", r->error);
 	else
-		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
+		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
 			      r->bit_profile, "room", (json_int_t)r->room, "n_batch",
-			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "have",
+			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "epoch",
+			      (json_int_t)r->epoch, "have",
 			      (json_int_t)r->have, "whole", r->whole);
 	sherd_message_send(l, SHERD_FRAME_REPLY, j);
 }

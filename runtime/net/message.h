@@ -73,6 +73,7 @@ struct sherd_reply {
 	char bit_profile[SHERD_SHA256_HEX];
 	uint32_t room, n_batch;
 	int hidden, n_layers;
+	uint32_t epoch; /* that the stage is in: of a head that has come back */
 	/* OFFER */
 	uint64_t have; /* bytes */
 	bool whole;

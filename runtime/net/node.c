@@ -197,6 +197,7 @@ static void reply_loaded(struct post *p)
 	}
 	memcpy(r.bit_profile, info->bit_profile, sizeof(r.bit_profile));
 	r.room = info->room;
+	r.epoch = p->epoch;
 	r.n_batch = (uint32_t)info->n_batch;
 	r.hidden = info->hidden;
 	r.n_layers = info->n_layers;
@@ -354,6 +355,19 @@ void sherd_node_pong(struct run *r)
 	sherd_link_send(r->control->link, &f, out, n * SHERD_PROGRESS_BYTES);
 }
 
+/* A head that has taken the place of another one may not have heard the last token of a session. */
+static void pinged(struct run *r)
+{
+	struct flow *f;
+	struct post *p;
+
+	sherd_node_pong(r);
+	for (p = r->posts; p; p = p->next)
+		for (f = p->flows; f; f = f->next)
+			if (f->token_position == f->received)
+				sherd_post_tell(f);
+}
+
 /* ------------------------------------------------------ links' callbacks */
 
 static int unexpected(const struct sherd_frame *f, struct sherd_error *err)
@@ -400,7 +414,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	else if (f->type == SHERD_FRAME_COMMAND)
 		command(p, f, payload);
 	else
-		sherd_node_pong(p->run);
+		pinged(p->run);
 }
 
 static void up(void *ctx, struct sherd_link *l)

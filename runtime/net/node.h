@@ -8,6 +8,7 @@
 #define SHERD_NODE_H
 
 #include "net/net.h"
+#include "net/slots.h"
 #include "net/stage.h"
 #include "net/store.h"
 
@@ -20,6 +21,7 @@ struct sherd_node_params {
 	const char *head; /* with TLS: whose certificate may command; NULL: "head" */
 	struct sherd_stage_source source;
 	struct sherd_store *store; /* takes shards; NULL: none are taken */
+	struct sherd_slots *slots; /* to send rows from; NULL: ordinary memory. The ring is the loop's, too. */
 	uint64_t lease_us; /* so long a run outlives its head; 0: 60 s */
 	int max_runs; /* 0: 16 */
 	/* Remarks for a log; may be NULL. */

@@ -360,7 +360,7 @@ void sherd_post_route(struct post *p, const struct sherd_command *c)
 	memcpy(p->next_name, c->next, sizeof(p->next_name));
 	memcpy(p->next_address, c->next_address, sizeof(p->next_address));
 	p->hop = (struct sherd_hop){ .epoch = c->epoch, .stage = p->number, .chunk = c->chunk,
-				     .window = c->window };
+				     .window = c->window, .slots = p->run->node->p.slots };
 	p->redial = (struct sherd_timer){ .fire = beat, .ctx = p };
 	p->redial_us = REDIAL_FIRST_US;
 	p->exact = c->exact;

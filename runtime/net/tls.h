@@ -91,7 +91,4 @@ const char *sherd_tls_identity(const struct sherd_tls *t);
 int sherd_tls_close(struct sherd_tls *t);
 void sherd_tls_free(struct sherd_tls *t); /* NULL is fine */
 
-/* All of that, for a loop (tls_ops.h). */
-extern const struct sherd_tls_ops sherd_tls_ops;
-
 #endif
