@@ -34,7 +34,7 @@ octet()
 		number_of "$1"
 	fi
 }
-address()
+home()
 {
 	echo "$net.$(octet "$1").2:7433"
 }
