@@ -95,6 +95,11 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r);
 void sherd_welcome_send(struct sherd_link *l, const char *name);
 /* A sentence: REFUSE, FAILED. */
 void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence);
+/*
+ * One that came, so that it can be shown: whole characters of UTF-8, none that commands a terminal; "?" for what
+ * else there is. @room bytes at most, with the final zero.
+ */
+void sherd_sentence_read(char *to, size_t room, const void *from, size_t size);
 /* The payload of OPEN, to be freed; NULL: no memory. */
 char *sherd_open_text(const struct sherd_stage_session *s);
 
