@@ -137,6 +137,18 @@ $(O)/tests/bench/hop: $(O)/tests/bench/hop.o $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# What the pipeline's tests take beside the command.
+PIPELINE := $(O)/tests/pipeline/deny $(O)/tests/pipeline/sessions $(O)/tests/pipeline/librounding.so
+$(O)/tests/pipeline/%: $(O)/tests/pipeline/%.o $(O)/tools.a $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# For the plain build to preload.
+$(O)/tests/pipeline/librounding.so: tests/pipeline/rounding.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SHERD_CFLAGS) -shared -o $@ $< -lm
+
 # The stand-in for libOpenCL, to be preloaded.
 $(O)/tests/region/libfakecl.so: tests/region/fake_cl.c tests/region/fake_cl.h $(O)/flags
 	@mkdir -p $(@D)
@@ -152,7 +164,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libsherd.a
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
 .SECONDARY:
-tests-build: $(TESTS) $(REPLAYS) $(O)/tests/cli/json
+tests-build: $(TESTS) $(REPLAYS) $(O)/tests/cli/json $(PIPELINE)
 fuzzers-build: $(FUZZERS)
 
 # As many jobs as there are cores, unless -j was given.
