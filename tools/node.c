@@ -2,6 +2,7 @@
 /*
  * node: a board's part of a pipeline. It keeps shards in a folder, and serves the stages that a head assigns to it.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,22 @@ static void alive(void *ctx)
 	sherd_timer_after(&n->net.loop->net, &n->watchdog, n->watchdog_us / 3);
 }
 
+/*
+ * The kernel takes down a killed process's io_uring, and the sockets that it holds, some time after the process: who
+ * takes its place at once finds the address still in use.
+ */
+static int listen_soon(struct node *n, char bound[64], struct sherd_error *err)
+{
+	int rc = -EADDRINUSE;
+
+	for (int i = 0; rc == -EADDRINUSE && i < 30; i++) {
+		if (i)
+			usleep(100000);
+		rc = sherd_loop_listen(n->net.loop, n->listen, bound, err);
+	}
+	return rc;
+}
+
 static int start(struct node *n)
 {
 	const char *listen = n->listen;
@@ -146,7 +163,7 @@ static int start(struct node *n)
 		return tool_fail(&tool_node, &err);
 	p.store = store_of(n->store);
 	p.slots = n->net.slots;
-	if (sherd_node_new(&n->node, &p, &err) || sherd_loop_listen(n->net.loop, listen, bound, &err))
+	if (sherd_node_new(&n->node, &p, &err) || listen_soon(n, bound, &err))
 		return tool_fail(&tool_node, &err);
 	if (n->metrics_at &&
 	    metrics_open(&n->metrics, n->metrics_at, status, n, netopt_post, n->net.loop, &err))

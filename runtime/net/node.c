@@ -120,20 +120,26 @@ static struct run *new_run(struct sherd_node *n, const char *id)
 	return r;
 }
 
+/* With TLS a name decides who may command, and who may bring shards. */
+static bool is_head(struct peer *p)
+{
+	const struct sherd_node *n = p->node;
+	const char *head = n->p.head ? n->p.head : "head", *who = p->link->identity;
+	char why[160];
+
+	if (!who[0] || !strcmp(who, head))
+		return true;
+	snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s", who, head,
+		 n->p.name);
+	sherd_node_refuse(p, why);
+	return false;
+}
+
 static void greet_head(struct peer *p, const struct sherd_hello *h)
 {
 	struct sherd_node *n = p->node;
-	const char *head = n->p.head ? n->p.head : "head", *who = p->link->identity;
 	struct run *r = sherd_node_run(n, h->run);
 
-	if (who[0] && strcmp(who, head)) {
-		char why[160];
-
-		snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s",
-			 who, head, n->p.name);
-		sherd_node_refuse(p, why);
-		return;
-	}
 	if (!r)
 		r = new_run(n, h->run);
 	if (!r) {
@@ -159,14 +165,15 @@ static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *pa
 	if (sherd_hello_read(&h, payload, f->payload, &err)) {
 		sherd_node_refuse(p, err.msg);
 	} else if (h.role == SHERD_ROLE_HEAD) {
-		greet_head(p, &h);
+		if (is_head(p))
+			greet_head(p, &h);
 	} else if (h.role == SHERD_ROLE_DATA) {
 		sherd_post_greet(p->node, p, &h);
 	} else if (h.role == SHERD_ROLE_STATUS) {
 		p->kind = PEER_STATUS;
 		p->greeted = true;
 		sherd_welcome_send(p->link, p->node->p.name);
-	} else {
+	} else if (is_head(p)) {
 		sherd_node_push_greet(p);
 	}
 }
