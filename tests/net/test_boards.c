@@ -30,7 +30,7 @@ static uint64_t seed;
 
 struct board {
 	pthread_t thread;
-	sem_t there;
+	sem_t there, leave;
 	bool lives;
 	const char *io;
 	char name[16], address[64];
@@ -47,7 +47,6 @@ struct session {
 };
 
 struct test {
-	const char *io;
 	struct board boards[N_BOARDS];
 	struct sherd_loop *loop;
 	struct sherd_head *head;
@@ -102,6 +101,7 @@ static void *live(void *arg)
 	sem_post(&b->there);
 	if (b->lives)
 		sherd_loop_run(b->loop, &err);
+	sem_wait(&b->leave); /* whoever stops a loop has to have done so before it is freed */
 	sherd_node_free(node);
 	sherd_loop_free(b->loop);
 	return NULL;
@@ -121,6 +121,7 @@ static void end_board(struct board *b)
 		return;
 	b->control.hang = false;
 	sherd_loop_stop(b->loop);
+	sem_post(&b->leave);
 	pthread_join(b->thread, NULL);
 	b->lives = false;
 }
@@ -199,7 +200,7 @@ static void too_late(void *ctx)
 {
 	struct test *t = ctx;
 
-	snprintf(t->err.msg, sizeof(t->err.msg), "a minute was not enough");
+	snprintf(t->err.msg, sizeof(t->err.msg), "three minutes were not enough");
 	sherd_loop_stop(t->loop);
 }
 
@@ -221,12 +222,12 @@ static void fill_plan(struct test *t, struct sherd_head_params *p)
 		p->run[i] = "0123456789abcdef"[tiny_below(&seed, 16)];
 }
 
-static void start(struct test *t, const char *io)
+static struct test *start(const char *io)
 {
 	const struct sherd_loop_params lp = { .io = io };
+	struct test *t = test_calloc(1, sizeof(*t)); /* not on the stack: what fails leaves threads behind */
 	struct sherd_head_params p;
 
-	*t = (struct test){ .io = io };
 	for (int i = 0; i < N_BOARDS; i++) {
 		struct board *b = &t->boards[i];
 
@@ -235,6 +236,7 @@ static void start(struct test *t, const char *io)
 		b->io = io;
 		b->control.row_us = 200;
 		sem_init(&b->there, 0, 0);
+		sem_init(&b->leave, 0, 0);
 		begin_board(b);
 	}
 	for (int i = 0; i < N_SESSIONS; i++) {
@@ -250,7 +252,8 @@ static void start(struct test *t, const char *io)
 	fill_plan(t, &p);
 	assert_int_equal(sherd_head_new(&t->head, &p, &t->err), 0);
 	t->limit = (struct sherd_timer){ .fire = too_late, .ctx = t };
-	sherd_timer_after(&t->loop->net, &t->limit, 60000000);
+	sherd_timer_after(&t->loop->net, &t->limit, 200000000);
+	return t;
 }
 
 /* Every token is right, and at the end no board has a session. */
@@ -271,19 +274,19 @@ static void finish(struct test *t)
 	for (int i = 0; i < N_BOARDS; i++) {
 		end_board(&t->boards[i]);
 		sem_destroy(&t->boards[i].there);
+		sem_destroy(&t->boards[i].leave);
 	}
+	test_free(t);
 }
 
 /* ------------------------------------------------------------------ cases */
 
 static void undisturbed(const char *io)
 {
-	struct test t;
+	struct test *t = start(io);
 
-	start(&t, io);
-	run(&t);
-	assert_int_equal(sherd_head_recoveries(t.head), 0);
-	finish(&t);
+	run(t);
+	finish(t);
 }
 
 static void one_ends(struct test *t)
@@ -293,13 +296,12 @@ static void one_ends(struct test *t)
 
 static void one_is_lost(const char *io)
 {
-	struct test t;
+	struct test *t = start(io);
 
-	start(&t, io);
-	t.mischief = one_ends;
-	run(&t);
-	assert_true(sherd_head_recoveries(t.head) >= 1);
-	finish(&t);
+	t->mischief = one_ends;
+	run(t);
+	assert_true(sherd_head_recoveries(t->head) >= 1);
+	finish(t);
 }
 
 static void one_ends_and_lives(struct test *t)
@@ -313,12 +315,11 @@ static void one_ends_and_lives(struct test *t)
 
 static void one_is_back(const char *io)
 {
-	struct test t;
+	struct test *t = start(io);
 
-	start(&t, io);
-	t.mischief = one_ends_and_lives;
-	run(&t);
-	finish(&t);
+	t->mischief = one_ends_and_lives;
+	run(t);
+	finish(t);
 }
 
 static void one_hangs(struct test *t)
@@ -328,13 +329,12 @@ static void one_hangs(struct test *t)
 
 static void one_stands_still(const char *io)
 {
-	struct test t;
+	struct test *t = start(io);
 
-	start(&t, io);
-	t.mischief = one_hangs;
-	run(&t);
-	assert_true(sherd_head_recoveries(t.head) >= 1);
-	finish(&t);
+	t->mischief = one_hangs;
+	run(t);
+	assert_true(sherd_head_recoveries(t->head) >= 1);
+	finish(t);
 }
 
 /* Those that this machine has. */
