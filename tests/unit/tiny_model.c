@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include "tiny_model.h"
 
@@ -24,15 +23,6 @@ const struct tiny_model tiny_models[] = {
 	{ 0 },
 };
 
-uint32_t tiny_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9E3779B97F4A7C15ull);
-
-	z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9ull;
-	z = (z ^ z >> 27) * 0x94D049BB133111EBull;
-	return (uint32_t)(z >> 32);
-}
-
 float tiny_normal(uint64_t *state)
 {
 	float sum = 0;
@@ -41,15 +31,6 @@ float tiny_normal(uint64_t *state)
 	for (i = 0; i < 12; i++)
 		sum += (float)tiny_random(state) * 0x1p-32f;
 	return sum - 6.0f;
-}
-
-uint64_t tiny_seed(void)
-{
-	const char *env = getenv("SHERD_SEED");
-	uint64_t seed = env ? strtoull(env, NULL, 0) : (uint64_t)time(NULL);
-
-	printf("seed: SHERD_SEED=%llu\n", (unsigned long long)seed);
-	return seed;
 }
 
 const char *tiny_model_describe(const struct tiny_model *t)

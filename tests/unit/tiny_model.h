@@ -8,6 +8,7 @@
 #define TINY_MODEL_H
 
 #include "model/gguf.h"
+#include "random.h"
 
 struct tiny_model {
 	const char *arch; /* llama, qwen2, gpt2 */
@@ -32,15 +33,7 @@ const char *tiny_model_describe(const struct tiny_model *t);
 /* Writes the model to a new temporary file; the path is malloc'd: unlink() and free() it. */
 char *tiny_model_write(const struct tiny_model *t);
 
-/* A small generator for tests: the seed says everything. */
-uint32_t tiny_random(uint64_t *state);
-static inline int tiny_below(uint64_t *state, int n)
-{
-	return (int)(tiny_random(state) % (uint32_t)n);
-}
 /* Roughly normal, variance 1. */
 float tiny_normal(uint64_t *state);
-/* From SHERD_SEED or the clock; printed, so that a failure can be repeated. */
-uint64_t tiny_seed(void);
 
 #endif
