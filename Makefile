@@ -35,7 +35,7 @@ CFLAGS ?= -O2 -g
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 
-PKGS := OpenCL libcrypto jansson libpcre2-8 libutf8proc liburing libdrm
+PKGS := OpenCL libssl libcrypto jansson libpcre2-8 libutf8proc liburing libdrm
 PKG_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags $(PKGS))
 PKG_LIBS ?= $(shell $(PKG_CONFIG) --libs $(PKGS))
 SHERD_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
@@ -200,7 +200,7 @@ cross-check:
 		targets=all; else targets=objects; fi; \
 	$(MAKE) --no-print-directory CROSS_COMPILE=$(CROSS) O=$(O) CC=$(CROSS)gcc AR=$(CROSS)ar \
 		PKG_CFLAGS='-I$(abspath $(O))/include -I$(abspath $(O))/include/libdrm' \
-		PKG_LIBS='-lOpenCL -lcrypto -ljansson -lpcre2-8 -lutf8proc -luring -ldrm' \
+		PKG_LIBS='-lOpenCL -lssl -lcrypto -ljansson -lpcre2-8 -lutf8proc -luring -ldrm' \
 		$$targets && echo "aarch64: $$targets built"
 
 objects: $(LIB_OBJ) $(TOOL_OBJ)
