@@ -101,7 +101,7 @@ $(O)/sherd: $(TOOL_OBJ) $(O)/libsherd.a
 # sub-commands' objects are an archive without main(), so that a test takes what it needs.
 
 TEST_SRC := $(sort $(wildcard tests/unit/test_*.c tests/region/test_*.c tests/kernels/test_*.c \
-	tests/golden/test_*.c))
+	tests/golden/test_*.c tests/net/test_*.c))
 TESTS := $(TEST_SRC:%.c=$(O)/%)
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
@@ -119,7 +119,7 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LIBS)
 endef
-$(foreach d,unit region kernels golden,$(eval $(call test_rule,$(d))))
+$(foreach d,unit region kernels golden net,$(eval $(call test_rule,$(d))))
 
 tests-build: $(O)/tests/region/libfakecl.so
 
