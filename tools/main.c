@@ -9,6 +9,7 @@
 
 static const struct tool *const tools[] = {
 	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval, &tool_doctor,
+	&tool_cluster,
 };
 
 static int help(FILE *out)

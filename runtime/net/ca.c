@@ -238,7 +238,7 @@ static int check_days(const struct authority *a, time_t now, int days, struct sh
 
 	if (rc)
 		return rc;
-	left = (int)((c.until - now) / DAY);
+	left = c.until > now ? (int)DIV_ROUND_UP(c.until - now, DAY) : 0; /* the last one counts */
 	if (left < 1)
 		return sherd_fail(
 			err, -EKEYEXPIRED,

@@ -27,8 +27,7 @@
 int sherd_ca_init(const char *dir, const char *const *names, int n_names, int days,
 		  struct sherd_error *err);
 /*
- * More certificates from the authority in @dir. They end no later than it does: -ERANGE for more
- * @days.
+ * More certificates from the authority in @dir, which they do not outlive: -ERANGE for more @days.
  */
 int sherd_ca_add(const char *dir, const char *const *names, int n_names, int days,
 		 struct sherd_error *err);
