@@ -10,7 +10,6 @@
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #elif defined(__aarch64__) && defined(__linux__)
-#include <arm_acle.h>
 #include <sys/auxv.h>
 #endif
 
@@ -52,29 +51,38 @@ uint32_t sherd_crc32c_plain(uint32_t crc, const void *data, size_t size)
 
 #if defined(__x86_64__)
 #define HAVE_INSTRUCTION __builtin_cpu_supports("sse4.2")
-#define TARGET "sse4.2"
-#define CRC_8_BYTES(crc, v) ((uint32_t)_mm_crc32_u64(crc, v))
-#define CRC_1_BYTE(crc, v)  _mm_crc32_u8(crc, v)
+#define WITH_INSTRUCTION __attribute__((target("sse4.2")))
+#define crc_8_bytes(crc, v) ((uint32_t)_mm_crc32_u64(crc, v))
+#define crc_1_byte(crc, v)  _mm_crc32_u8(crc, v)
 #elif defined(__aarch64__) && defined(__linux__)
 #define HAVE_INSTRUCTION (getauxval(AT_HWCAP) & 1 << 7) /* HWCAP_CRC32 */
-#define TARGET "+crc"
-#define CRC_8_BYTES(crc, v) __crc32cd(crc, v)
-#define CRC_1_BYTE(crc, v)  __crc32cb(crc, v)
+#define WITH_INSTRUCTION
+/* clang declares the intrinsics only where the whole program is compiled for such processors. */
+static inline uint32_t crc_8_bytes(uint32_t crc, uint64_t v)
+{
+	asm(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(crc) : "r"(v));
+	return crc;
+}
+
+static inline uint32_t crc_1_byte(uint32_t crc, uint32_t v)
+{
+	asm(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(crc) : "r"(v));
+	return crc;
+}
 #endif
 
 #ifdef HAVE_INSTRUCTION
-__attribute__((target(TARGET))) static uint32_t by_instruction(uint32_t crc, const uint8_t *p,
-								size_t size)
+WITH_INSTRUCTION static uint32_t by_instruction(uint32_t crc, const uint8_t *p, size_t size)
 {
 	uint64_t v;
 
 	crc = ~crc;
 	for (; size >= 8; size -= 8, p += 8) {
 		memcpy(&v, p, 8);
-		crc = CRC_8_BYTES(crc, v);
+		crc = crc_8_bytes(crc, v);
 	}
 	for (; size; size--, p++)
-		crc = CRC_1_BYTE(crc, *p);
+		crc = crc_1_byte(crc, *p);
 	return ~crc;
 }
 #endif
