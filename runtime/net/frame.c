@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * frame: the codec. A reader of hostile bytes, so it knows the header's layout and nothing else: what
- * a type's payload may be is said by who expects one (net.h).
+ * frame: the codec. A reader of hostile bytes, so it knows the header's layout and nothing else:
+ * what a type's payload may be is said by who expects one (net.h).
  */
 #include <stdio.h>
 #include "base/crc32c.h"
@@ -59,21 +59,36 @@ void sherd_frame_encode(const struct sherd_frame *f, uint8_t out[SHERD_FRAME_HEA
 	put(out + 60, sherd_crc32c(0, out, 60), 4);
 }
 
+/* A record of TLS, perhaps: its type (a handshake or an alert), then version 3. */
+static int fail_magic(const uint8_t *in, struct sherd_error *err)
+{
+	if ((in[0] == 22 || in[0] == 21) && in[1] == 3)
+		return sherd_fail(err, -EPROTO,
+				  "the other side speaks TLS, and here there is none: give both "
+				  "certificates, or start both with --insecure");
+	return sherd_fail(err, -EPROTO, "these are no frames: they begin with %02x %02x %02x %02x",
+			  in[0], in[1], in[2], in[3]);
+}
+
 static int check_header(const uint8_t *in, struct sherd_error *err)
 {
 	if (get(in, 4) != MAGIC)
-		return sherd_fail(err, -EPROTO, "these are no frames: they begin with %02x %02x %02x %02x",
-				  in[0], in[1], in[2], in[3]);
+		return fail_magic(in, err);
 	/* Before the checksum: another version may have it elsewhere. */
 	if (in[4] != SHERD_FRAME_VERSION)
-		return sherd_fail(err, -EPROTO,
-				  "the other side speaks version %u of the protocol, this one version %u: "
-				  "install the same release of sherd on both",
-				  in[4], SHERD_FRAME_VERSION);
+		return sherd_fail(
+			err, -EPROTO,
+			"the other side speaks version %u of the protocol, this one version %u: "
+			"install the same release of sherd on both",
+			in[4], SHERD_FRAME_VERSION);
 	if (get(in + 60, 4) != sherd_crc32c(0, in, 60))
 		return sherd_fail(err, -EPROTO, "a frame's header was damaged on its way");
 	if (in[5] == 0 || in[5] >= SHERD_N_FRAME_TYPES)
 		return sherd_fail(err, -EPROTO, "a frame has the unknown type %u", in[5]);
+	if (get(in + 6, 2) & ~(uint64_t)SHERD_FRAME_ALL_FLAGS)
+		return sherd_fail(err, -EPROTO,
+				  "a %s frame has flags 0x%04x, of which some are unknown",
+				  sherd_frame_name(in[5]), (unsigned)get(in + 6, 2));
 	if (get(in + 48, 8))
 		return sherd_fail(err, -EPROTO, "a %s frame has a field that must be zero",
 				  sherd_frame_name(in[5]));
@@ -101,7 +116,8 @@ int sherd_frame_decode(struct sherd_frame *f, const uint8_t in[SHERD_FRAME_HEADE
 		.payload_crc = (uint32_t)get(in + 56, 4),
 	};
 	if (f->payload > SHERD_FRAME_MAX_PAYLOAD)
-		return sherd_fail(err, -EPROTO, "a %s frame claims a payload of %u bytes, and %u are the most",
+		return sherd_fail(err, -EPROTO,
+				  "a %s frame claims a payload of %u bytes, and %u are the most",
 				  sherd_frame_name(f->type), f->payload, SHERD_FRAME_MAX_PAYLOAD);
 	return 0;
 }

@@ -59,6 +59,7 @@ enum sherd_frame_type {
 
 enum sherd_frame_flags {
 	SHERD_FRAME_WANT = 1 << 0, /* ROWS: the token after the last row is wanted */
+	SHERD_FRAME_ALL_FLAGS = SHERD_FRAME_WANT, /* of this version; others are refused */
 };
 
 /* A header, decoded. Neither magic, version nor padding are in it. */
@@ -76,7 +77,7 @@ static inline size_t sherd_frame_size(uint32_t payload)
 	return SHERD_FRAME_HEADER + ROUND_UP((size_t)payload, SHERD_FRAME_ALIGN);
 }
 
-/* "ROWS"; "type 77" of what is none. */
+/* "ROWS"; "unknown" of what is none. */
 const char *sherd_frame_name(unsigned type);
 /* @f->payload_crc is given by the caller: sherd_crc32c() of the payload. */
 void sherd_frame_encode(const struct sherd_frame *f, uint8_t out[SHERD_FRAME_HEADER]);
