@@ -127,6 +127,15 @@ $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
 
+# A faulty network between sockets, to be run by hand, and what a frame's way costs.
+$(O)/tests/net/bin/proxy: $(O)/tests/net/bin/proxy.o $(O)/tests/net/proxy.o $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(O)/tests/bench/hop: $(O)/tests/bench/hop.o $(O)/libsherd.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 # The stand-in for libOpenCL, to be preloaded.
 $(O)/tests/region/libfakecl.so: tests/region/fake_cl.c tests/region/fake_cl.h $(O)/flags
 	@mkdir -p $(@D)

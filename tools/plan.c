@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan: cuts a model into stages for the boards of a cluster. Reads what boards there are and what they
- * measured, lets runtime/plan/ find the best pipeline, and says of every board why it has the layers that it
- * has, or none. With --measure it is the board that measures itself.
+ * plan: cuts a model into stages for the boards of a cluster. Reads what boards there are and what
+ * they measured, lets runtime/plan/ find the best pipeline, and says of every board why it has the
+ * layers that it has, or none. With --measure it is the board that measures itself.
  */
 #include "plan.h"
 
@@ -11,17 +11,22 @@
 #include "profile.h"
 
 static const char about[] =
-	"Decides which layers of a model go to which board, from what each board measured of itself, so that "
-	"a prompt's first token comes as soon as possible (--objective latency), or as many requests as "
-	"possible are served at a time (throughput). Boards that would only slow things down are left out, "
+	"Decides which layers of a model go to which board, from what each board measured of "
+	"itself, so that "
+	"a prompt's first token comes as soon as possible (--objective latency), or as many "
+	"requests as "
+	"possible are served at a time (throughput). Boards that would only slow things down are "
+	"left out, "
 	"and become spares.\n"
 	"\n"
 	"On each board, once:\n"
 	"  sherd plan --measure -m model.gguf -o kitchen.json\n"
 	"Then, where all the profiles are, with a cluster.json such as\n"
-	"  { \"nodes\": [ { \"name\": \"kitchen\", \"address\": \"10.0.0.2:7433\", \"memory\": \"2GiB\",\n"
+	"  { \"nodes\": [ { \"name\": \"kitchen\", \"address\": \"10.0.0.2:7433\", \"memory\": "
+	"\"2GiB\",\n"
 	"                 \"profile\": \"kitchen.json\" }, ... ],\n"
-	"    \"links\": [ { \"from\": \"kitchen\", \"to\": \"hall\", \"mbit\": 940, \"rtt_us\": 180 } ],\n"
+	"    \"links\": [ { \"from\": \"kitchen\", \"to\": \"hall\", \"mbit\": 940, \"rtt_us\": "
+	"180 } ],\n"
 	"    \"default_link\": { \"mbit\": 1000, \"rtt_us\": 200 } }\n"
 	"  sherd plan -m model.gguf --cluster cluster.json -o plan.json\n"
 	"  sherd plan -m model.gguf --cluster cluster.json --objective throughput --sessions 8";
@@ -31,7 +36,8 @@ static const char about[] =
 static int check_measure(const struct plan *p)
 {
 	if (p->cluster_file)
-		return tool_usage(&tool_plan, "--measure is about this machine, --cluster about others");
+		return tool_usage(&tool_plan,
+				  "--measure is about this machine, --cluster about others");
 	if (!p->out)
 		return tool_usage(&tool_plan, "where to? -o FILE");
 	return TOOL_OK;
@@ -68,7 +74,8 @@ static int check_line(struct plan *p, int argc, char **argv)
 	if (p->measure)
 		return check_measure(p);
 	if (!p->cluster_file)
-		return tool_usage(&tool_plan, "which boards? --cluster FILE, or --measure for this one");
+		return tool_usage(&tool_plan,
+				  "which boards? --cluster FILE, or --measure for this one");
 	return check_names(p);
 }
 
@@ -79,7 +86,8 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		{ 0, "cluster", OPT_STR, &p->cluster_file, 0, 0, "FILE",
 		  "the boards, their links and profiles (JSON)" },
 		{ 0, "objective", OPT_STR, &p->objective_name, 0, 0, "NAME",
-		  "latency: the first token soon; throughput: many requests a second (default: latency)" },
+		  "latency: the first token soon; throughput: many requests a second (default: "
+		  "latency)" },
 		{ 0, "prompt-tokens", OPT_INT, &p->problem.n_prompt, 1, 1 << 20, "N",
 		  "tokens of a request's prompt (default: 128)" },
 		{ 'n', "n-predict", OPT_INT, &p->problem.n_predict, 0, 1 << 20, "N",
@@ -88,10 +96,13 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		  "sessions at a time, each with room for the context (default: 1)" },
 		{ 0, "wire", OPT_STR, &p->wire_name, 0, 0, "TYPE",
 		  "activations between boards: int8, f16 or f32 (default: int8)" },
-		{ 0, "kv", OPT_STR, &p->kv_name, 0, 0, "TYPE", "KV cache: f16, int8 or f32 (default: f16)" },
+		{ 0, "kv", OPT_STR, &p->kv_name, 0, 0, "TYPE",
+		  "KV cache: f16, int8 or f32 (default: f16)" },
 		{ 0, "reserve", OPT_INT, &p->reserve_mib, 0, 1 << 20, "MIB",
-		  "MiB of each board's memory to leave alone, for OpenCL and the like (default: 256)" },
-		{ 'o', "output", OPT_STR, &p->out, 0, 0, "FILE", "write the plan, or the profile, there" },
+		  "MiB of each board's memory to leave alone, for OpenCL and the like (default: "
+		  "256)" },
+		{ 'o', "output", OPT_STR, &p->out, 0, 0, "FILE",
+		  "write the plan, or the profile, there" },
 		{ 0, "no-spares", OPT_FLAG, &p->no_spares, 0, 0, NULL,
 		  "boards without a stage are not to stand in for one that fails" },
 		{ 0, "json", OPT_FLAG, &p->json, 0, 0, NULL, "the plan and its reasons as JSON" },
@@ -135,14 +146,17 @@ static int get_profiles(struct plan *p, struct sherd_error *err)
 	for (int i = 0; i < p->cluster->n_nodes; i++) {
 		struct sherd_cluster_node *n = &p->cluster->nodes[i];
 
-		if (!n->profile && p->fetch && p->fetch(p->fetch_ctx, n, p->sizes, &n->profile, err))
+		if (!n->profile && p->fetch &&
+		    p->fetch(p->fetch_ctx, n, p->sizes, &n->profile, err))
 			return sherd_fail_prefix(err, -EIO, "%s", n->name);
 		known += !!n->profile;
 	}
 	if (known)
 		return 0;
-	return sherd_fail(err, -ENODATA, "%s: no node has a profile: run sherd plan --measure -m MODEL -o "
-					 "FILE on each, and name the files here", p->cluster_file);
+	return sherd_fail(err, -ENODATA,
+			  "%s: no node has a profile: run sherd plan --measure -m MODEL -o "
+			  "FILE on each, and name the files here",
+			  p->cluster_file);
 }
 
 static int check_profile(const struct plan *p, const struct sherd_cluster_node *n,
@@ -153,13 +167,16 @@ static int check_profile(const struct plan *p, const struct sherd_cluster_node *
 	if (!f)
 		return 0;
 	if (strcmp(f->model_hash, p->sizes->hash) || f->n_layers != p->sizes->n_layers)
-		return sherd_fail(err, -EINVAL, "%s: node \"%s\": its profile is of another model (%s%s%.8s, "
-						"not %.8s); measure it with this one: sherd plan "
-						"--measure", p->cluster_file, n->name, f->model_name,
+		return sherd_fail(err, -EINVAL,
+				  "%s: node \"%s\": its profile is of another model (%s%s%.8s, "
+				  "not %.8s); measure it with this one: sherd plan "
+				  "--measure",
+				  p->cluster_file, n->name, f->model_name,
 				  f->model_name[0] ? ", " : "", f->model_hash, p->sizes->hash);
 	if (!sherd_profile_width(f, p->sizes->bits))
-		return sherd_fail(err, -EINVAL, "%s: node \"%s\": its profile has no measurement at \"%s\" "
-						"bits; measure them: sherd plan --measure%s%s",
+		return sherd_fail(err, -EINVAL,
+				  "%s: node \"%s\": its profile has no measurement at \"%s\" "
+				  "bits; measure them: sherd plan --measure%s%s",
 				  p->cluster_file, n->name, sherd_bits_name(p->sizes->bits),
 				  p->sizes->bits ? " --bits " : "",
 				  p->sizes->bits ? sherd_bits_name(p->sizes->bits) : "");
@@ -184,9 +201,10 @@ static int open_all(struct plan *p, struct sherd_error *err)
 	q->cluster = p->cluster;
 	q->reserve = (uint64_t)p->reserve_mib << 20;
 	if (q->n_prompt > q->n_ctx - q->n_predict)
-		return sherd_fail(err, -EINVAL, "a request of %d and %d tokens is more than the context of "
-						"%d (-c, at most %d here)", q->n_prompt, q->n_predict,
-				  q->n_ctx, p->sizes->n_ctx_train);
+		return sherd_fail(err, -EINVAL,
+				  "a request of %d and %d tokens is more than the context of "
+				  "%d (-c, at most %d here)",
+				  q->n_prompt, q->n_predict, q->n_ctx, p->sizes->n_ctx_train);
 	return 0;
 }
 
@@ -220,21 +238,26 @@ static void explain(struct plan *p, struct plan_left_out *o)
 	bool exact;
 
 	if (!n->profile) {
-		snprintf(o->why, sizeof(o->why), "has no profile: run sherd plan --measure -m MODEL -o FILE "
-						 "there, and name the file in %s", p->cluster_file);
+		snprintf(o->why, sizeof(o->why),
+			 "has no profile: run sherd plan --measure -m MODEL -o FILE "
+			 "there, and name the file in %s",
+			 p->cluster_file);
 		return;
 	}
 	if (sherd_partition(&p->problem, o->node, SHERD_SEARCH_NARROW, &pipe, &exact, NULL)) {
-		snprintf(o->why, sizeof(o->why), "its %s are too little for one layer, which takes %s",
+		snprintf(o->why, sizeof(o->why),
+			 "its %s are too little for one layer, which takes %s",
 			 tool_bytes(sherd_cluster_memory(n)), tool_bytes(smallest_stage(p)));
 		return;
 	}
 	sherd_cost_predict(&p->problem, &pipe, &with);
-	o->adds_us = sherd_cost_value(&p->problem, &with) - sherd_cost_value(&p->problem, &p->predicted);
+	o->adds_us =
+		sherd_cost_value(&p->problem, &with) - sherd_cost_value(&p->problem, &p->predicted);
 	if (o->adds_us < 1)
 		snprintf(o->why, sizeof(o->why), "would change nothing");
 	else
-		snprintf(o->why, sizeof(o->why), "would add %.2f ms to a %s", o->adds_us * 1e-3, what);
+		snprintf(o->why, sizeof(o->why), "would add %.2f ms to a %s", o->adds_us * 1e-3,
+			 what);
 }
 
 static void explain_left_out(struct plan *p)
@@ -352,9 +375,11 @@ static void note_links(const struct plan *p)
 		from = to;
 	}
 	if (n)
-		fprintf(stderr, "sherd: %s does not describe %d of the links: taken as %g Mbit/s and %g us "
-				"(default_link)\n", p->cluster_file, n,
-			sherd_cluster_link(c, 0, 0)->mbit, sherd_cluster_link(c, 0, 0)->rtt_us);
+		fprintf(stderr,
+			"sherd: %s does not describe %d of the links: taken as %g Mbit/s and %g us "
+			"(default_link)\n",
+			p->cluster_file, n, sherd_cluster_link(c, 0, 0)->mbit,
+			sherd_cluster_link(c, 0, 0)->rtt_us);
 }
 
 static int report(const struct plan *p)
@@ -378,8 +403,8 @@ static int make_plan(struct plan *p)
 {
 	struct sherd_error err;
 
-	if (open_all(p, &err) || sherd_partition(&p->problem, -1, SHERD_SEARCH_WIDE, &p->pipe, &p->exact,
-						 &err))
+	if (open_all(p, &err) ||
+	    sherd_partition(&p->problem, -1, SHERD_SEARCH_WIDE, &p->pipe, &p->exact, &err))
 		return tool_fail(&tool_plan, &err);
 	sherd_cost_predict(&p->problem, &p->pipe, &p->predicted);
 	for (int i = 0; i < p->pipe.n_stages; i++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan_report: a plan for people, and for programs. The table says why: what a board's memory is spent on,
- * which stage everything waits for, and of each board without a stage what it would cost to have it in.
+ * plan_report: a plan for people, and for programs. The table says why: what a board's memory is
+ * spent on, which stage everything waits for, and of each board without a stage what it would cost
+ * to have it in.
  */
 #include <jansson.h>
 #include "plan.h"
@@ -32,14 +33,14 @@ static void print_heading(const struct plan *p)
 	const struct sherd_problem *q = &p->problem;
 	const struct sherd_sizes *z = p->sizes;
 
-	printf("%s (%s, %d layers of %d, %s)\n", z->name[0] ? z->name : p->model, z->arch, z->n_layers,
-	       z->hidden, bits_text(z->bits));
-	printf("%s: prompt of %d tokens in chunks of %d", sherd_objective_names[q->objective], q->n_prompt,
-	       p->pipe.chunk);
+	printf("%s (%s, %d layers of %d, %s)\n", z->name[0] ? z->name : p->model, z->arch,
+	       z->n_layers, z->hidden, bits_text(z->bits));
+	printf("%s: prompt of %d tokens in chunks of %d", sherd_objective_names[q->objective],
+	       q->n_prompt, p->pipe.chunk);
 	if (q->n_predict)
 		printf(", %d generated", q->n_predict);
-	printf("; room for %d x %d tokens; %s on the wire, %s in the KV cache\n\n", q->n_sessions, q->n_ctx,
-	       sherd_wire_names[q->wire], sherd_kv_names[p->params.kv_type]);
+	printf("; room for %d x %d tokens; %s on the wire, %s in the KV cache\n\n", q->n_sessions,
+	       q->n_ctx, sherd_wire_names[q->wire], sherd_kv_names[p->params.kv_type]);
 }
 
 static void print_stage(const struct plan *p, int i, int width)
@@ -64,8 +65,8 @@ static void print_stages(const struct plan *p)
 
 	for (int i = 0; i < p->pipe.n_stages; i++)
 		width = MAX(width, (int)strlen(node_name(p, p->pipe.stages[i].node)));
-	printf("%-*s %7s %10s %10s %10s    %10s %11s %11s %6s %s\n", width, "node", "layers", "weights",
-	       "KV cache", "memory", "allowed", "chunk", "token", "busy", "   link");
+	printf("%-*s %7s %10s %10s %10s    %10s %11s %11s %6s %s\n", width, "node", "layers",
+	       "weights", "KV cache", "memory", "allowed", "chunk", "token", "busy", "   link");
 	for (int i = 0; i < p->pipe.n_stages; i++)
 		print_stage(p, i, width);
 }
@@ -75,23 +76,28 @@ static void print_predicted(const struct plan *p)
 	const struct sherd_prediction *d = &p->predicted;
 	char buf[96];
 
-	printf("\nfirst token after %.2f ms: no sooner than the %.2f ms that %s takes for the prompt; boards "
-	       "wait %.0f %% of the time\n", d->first_us * 1e-3, d->bound_us * 1e-3,
-	       machine_name(p, d->slowest, buf), d->bubble * 100);
+	printf("\nfirst token after %.2f ms: no sooner than the %.2f ms that %s takes for the "
+	       "prompt; boards "
+	       "wait %.0f %% of the time\n",
+	       d->first_us * 1e-3, d->bound_us * 1e-3, machine_name(p, d->slowest, buf),
+	       d->bubble * 100);
 	if (p->problem.objective == SHERD_LATENCY)
 		printf("then %.1f tokens/s\n", d->tokens_per_s);
 	else
-		printf("%d sessions, %d in a step: %.2f requests/s, %.1f tokens/s while decoding; %s has the "
-		       "most to do\n", p->problem.n_sessions, p->pipe.group, 1e6 / d->request_us,
-		       d->tokens_per_s, machine_name(p, d->busiest, buf));
+		printf("%d sessions, %d in a step: %.2f requests/s, %.1f tokens/s while decoding; "
+		       "%s has the "
+		       "most to do\n",
+		       p->problem.n_sessions, p->pipe.group, 1e6 / d->request_us, d->tokens_per_s,
+		       machine_name(p, d->busiest, buf));
 	if (!p->exact)
-		printf("with so many boards not every pipeline was looked at: a better one may exist\n");
+		printf("with so many boards not every pipeline was looked at: a better one may "
+		       "exist\n");
 }
 
 static void print_others(const struct plan *p)
 {
 	for (int i = 0; i < p->n_left_out; i++)
-		printf("left out: %s %s\n", node_name(p, p->left_out[i].node), p->left_out[i].why);
+		printf("left out: %s: %s\n", node_name(p, p->left_out[i].node), p->left_out[i].why);
 	for (int i = 0; i < p->plan.n_spares; i++) {
 		const struct sherd_plan_spare *s = &p->plan.spares[i];
 		const char *comma = "";
@@ -126,10 +132,11 @@ static json_t *stages_json(const struct plan *p)
 		int node = p->pipe.stages[i].node;
 
 		json_array_append_new(
-			j, json_pack("{ss sI sI sI sI sI sI sI}", "node", node_name(p, node), "weights",
-				     (json_int_t)n->weights, "kv", (json_int_t)n->kv, "scratch",
-				     (json_int_t)n->scratch, "journal", (json_int_t)n->journal, "reserve",
-				     (json_int_t)n->reserve, "memory", (json_int_t)n->total, "allowed",
+			j, json_pack("{ss sI sI sI sI sI sI sI}", "node", node_name(p, node),
+				     "weights", (json_int_t)n->weights, "kv", (json_int_t)n->kv,
+				     "scratch", (json_int_t)n->scratch, "journal",
+				     (json_int_t)n->journal, "reserve", (json_int_t)n->reserve,
+				     "memory", (json_int_t)n->total, "allowed",
 				     (json_int_t)sherd_cluster_memory(&p->cluster->nodes[node])));
 	}
 	return j;
@@ -140,9 +147,9 @@ static json_t *left_out_json(const struct plan *p)
 	json_t *j = json_array();
 
 	for (int i = 0; i < p->n_left_out; i++)
-		json_array_append_new(j, json_pack("{ss ss sf}", "node", node_name(p, p->left_out[i].node),
-						   "why", p->left_out[i].why, "adds_ms",
-						   p->left_out[i].adds_us * 1e-3));
+		json_array_append_new(
+			j, json_pack("{ss ss sf}", "node", node_name(p, p->left_out[i].node), "why",
+				     p->left_out[i].why, "adds_ms", p->left_out[i].adds_us * 1e-3));
 	return j;
 }
 
@@ -150,10 +157,10 @@ int plan_print_json(const struct plan *p)
 {
 	const struct sherd_prediction *d = &p->predicted;
 	char buf[96];
-	json_t *j = json_pack("{so sb so so sf sf ss sf si}", "plan", sherd_plan_to_json(&p->plan), "exact",
-			      p->exact, "memory", stages_json(p), "left_out", left_out_json(p), "bound_ms",
-			      d->bound_us * 1e-3, "bubble", d->bubble, "slowest",
-			      machine_name(p, d->slowest, buf), "request_ms",
+	json_t *j = json_pack("{so sb so so sf sf ss sf si}", "plan", sherd_plan_to_json(&p->plan),
+			      "exact", p->exact, "memory", stages_json(p), "left_out",
+			      left_out_json(p), "bound_ms", d->bound_us * 1e-3, "bubble", d->bubble,
+			      "slowest", machine_name(p, d->slowest, buf), "request_ms",
 			      d->request_us * 1e-3, "group", p->pipe.group);
 	int bad = !j || json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profile: times the parts of a model on this machine. Each layer is run alone, one after the other as a
- * token meets them (a layer that is repeated would come from the caches), and then all of them in
- * one step. The difference is what a step costs by itself, for n layers alone pay it n times:
+ * profile: times the parts of a model on this machine. Each layer is run alone, one after the other
+ * as a token meets them (a layer that is repeated would come from the caches), and then all of them
+ * in one step. The difference is what a step costs by itself, for n layers alone pay it n times:
  *
  *	step = (sum of layers alone - all in one) / (n - 1)
  *
- * Layers of one kind are averaged, repetitions give their median, and nothing else is made of the times.
+ * Layers of one kind are averaged, repetitions give their median, and nothing else is made of the
+ * times.
  */
 #include "profile.h"
 
@@ -56,8 +57,9 @@ static void fill_executor(struct sherd_sizes *z, const struct sherd_shard *s, en
 	z->scratch_row = (sherd_scratch_bytes(&s->hp, &forms, 256, n_ctx) - z->scratch) / 256;
 }
 
-int model_sizes(struct sherd_sizes **sizes, const char *model, const struct sherd_model_params *params,
-		int *n_ctx, char **path, struct sherd_error *err)
+int model_sizes(struct sherd_sizes **sizes, const char *model,
+		const struct sherd_model_params *params, int *n_ctx, char **path,
+		struct sherd_error *err)
 {
 	struct sherd_pack_params pack = { .bits = params->bits, .progress = params->progress,
 					  .note = params->note, .ctx = params->ctx };
@@ -91,7 +93,9 @@ int model_sizes(struct sherd_sizes **sizes, const char *model, const struct sher
 
 /* ------------------------------------------------------------------ timing */
 
-/* One step of @n new positions through [first, end), from rows[0]; its rows are copied to rows[1]. */
+/*
+ * One step of @n new positions through [first, end), from rows[0]; its rows are copied to rows[1].
+ */
 static int run_step(struct measure *m, int n, int first, int end, enum sherd_want want, double *us,
 		    struct sherd_error *err)
 {
@@ -103,7 +107,8 @@ static int run_step(struct measure *m, int n, int first, int end, enum sherd_wan
 
 	*us = (sherd_now() - start) * 1e6;
 	if (!rc && rows.row_len == m->z->hidden && end < m->z->n_layers)
-		memcpy(m->rows[1], rows.data, sizeof(float) * (size_t)rows.n_rows * (size_t)rows.row_len);
+		memcpy(m->rows[1], rows.data,
+		       sizeof(float) * (size_t)rows.n_rows * (size_t)rows.row_len);
 	return rc;
 }
 
@@ -120,7 +125,9 @@ static void swap_rows(struct measure *m)
 	m->rows[1] = t;
 }
 
-/* What a window that does not begin the model is fed: anything that a residual stream could hold. */
+/*
+ * What a window that does not begin the model is fed: anything that a residual stream could hold.
+ */
 static void make_rows(struct measure *m, int n)
 {
 	for (size_t i = 0; i < (size_t)n * (size_t)m->z->hidden; i++)
@@ -168,7 +175,10 @@ static double median(double *v, int n)
 
 /* ------------------------------------------------------- times into curves */
 
-/* Of layers of kind @kind in the window; the first layer of the model, which embeds too, only if alone. */
+/*
+ * Of layers of kind @kind in the window; the first layer of the model, which embeds too, only if
+ * alone.
+ */
 static double kind_mean(const struct measure *m, const double *layer, int kind)
 {
 	double sum = 0;
@@ -204,7 +214,8 @@ static int add_times(struct measure *m, int n, int reps, struct sherd_error *err
 		layer[i] = MAX(0, layer[i] - step);
 	if (!m->first) {
 		sherd_curve_add(&m->w->step, n, step);
-		sherd_curve_add(&m->w->embed, n, MAX(0, layer[0] - kind_mean(m, layer, m->z->kind_of[0])));
+		sherd_curve_add(&m->w->embed, n,
+				MAX(0, layer[0] - kind_mean(m, layer, m->z->kind_of[0])));
 	}
 	if (m->end == m->z->n_layers && n <= MAX_OUTPUT)
 		sherd_curve_add(&m->w->output, n, median(m->output, reps));
@@ -236,11 +247,16 @@ static int measure_chunks(struct measure *m, struct sherd_error *err)
 		if (chunks[i] > sherd_model_info(m->model)->n_ctx - m->depth)
 			break;
 		if (m->params.progress)
-			m->params.progress(m->params.ctx, "measuring", (uint64_t)((now - start) * 1e3),
+			m->params.progress(m->params.ctx, "measuring",
+					   (uint64_t)((now - start) * 1e3),
 					   (uint64_t)(m->seconds * 1e3));
-		rc = measure_chunk(m, chunks[i], now + left / (double)(ARRAY_SIZE(chunks) - i), err);
+		rc = measure_chunk(m, chunks[i], now + left / (double)(ARRAY_SIZE(chunks) - i),
+				   err);
 		took = sherd_now() - now;
-		/* The next takes twice as long, less what it is not repeated: slow boards do without. */
+		/*
+		 * The next takes twice as long, less what it is not repeated: slow boards do
+		 * without.
+		 */
 		if (chunks[i] >= 32 && now + 2 * took > start + 2 * m->seconds)
 			break;
 	}
@@ -392,7 +408,8 @@ static int make_profile(struct measure *m, struct sherd_error *err)
 }
 
 int profile_measure(struct sherd_profile **profile, const char *model,
-		    const struct sherd_model_params *params, double seconds, struct sherd_error *err)
+		    const struct sherd_model_params *params, double seconds,
+		    struct sherd_error *err)
 {
 	struct measure m = { .name = model, .params = *params, .seconds = seconds };
 	struct sherd_sizes *z = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profile: measures this machine with a model, for the planner: `sherd plan --measure`, and a node that is
- * asked for its profile.
+ * profile: measures this machine with a model, for the planner: `sherd plan --measure`, and a node
+ * that is asked for its profile.
  */
 #ifndef SHERD_TOOL_PROFILE_H
 #define SHERD_TOOL_PROFILE_H
@@ -11,17 +11,20 @@
 
 /*
  * The sizes of a model, packed into the cache first if need be, with what an executor takes at this
- * context and this KV type (@params: bits, n_ctx, kv_type, no_cache, progress, note); *n_ctx: the context,
- * where none was asked for; *path (may be NULL): the file, malloc'd. Free with sherd_sizes_free().
+ * context and this KV type (@params: bits, n_ctx, kv_type, no_cache, progress, note); *n_ctx: the
+ * context, where none was asked for; *path (may be NULL): the file, malloc'd. Free with
+ * sherd_sizes_free().
  */
-int model_sizes(struct sherd_sizes **sizes, const char *model, const struct sherd_model_params *params,
-		int *n_ctx, char **path, struct sherd_error *err);
+int model_sizes(struct sherd_sizes **sizes, const char *model,
+		const struct sherd_model_params *params, int *n_ctx, char **path,
+		struct sherd_error *err);
 
 /*
- * Opens the model - as many layers at a time as fit - and measures for about @seconds. The profile has
- * one width, @params->bits. Free with sherd_profile_free().
+ * Opens the model - as many layers at a time as fit - and measures for about @seconds. The profile
+ * has one width, @params->bits. Free with sherd_profile_free().
  */
 int profile_measure(struct sherd_profile **profile, const char *model,
-		    const struct sherd_model_params *params, double seconds, struct sherd_error *err);
+		    const struct sherd_model_params *params, double seconds,
+		    struct sherd_error *err);
 
 #endif

@@ -15,7 +15,8 @@ static int check_port(const char *port, const char *address, struct sherd_error 
 
 	if (n && n < 6 && !port[n] && atoi(port) < 65536)
 		return 0;
-	return sherd_fail(err, -EINVAL, "\"%s\": the port, \"%s\", is no number up to 65535", address, port);
+	return sherd_fail(err, -EINVAL, "\"%s\": the port, \"%s\", is no number up to 65535",
+			  address, port);
 }
 
 int sherd_address_split(const char *address, char *host, char port[8], struct sherd_error *err)
@@ -25,7 +26,8 @@ int sherd_address_split(const char *address, char *host, char port[8], struct sh
 
 	if (!colon || strlen(address) > MAX_HOST)
 		return sherd_fail(err, -EINVAL,
-				  "\"%.80s\" is no address: host:port, or [v6]:port, is one", address);
+				  "\"%.80s\" is no address: host:port, or [v6]:port, is one",
+				  address);
 	rc = check_port(colon + 1, address, err);
 	if (rc)
 		return rc;
@@ -35,7 +37,8 @@ int sherd_address_split(const char *address, char *host, char port[8], struct sh
 		address++;
 		end--;
 	} else if (memchr(address, ':', colon - address)) {
-		return sherd_fail(err, -EINVAL, "\"%s\": an address of IPv6 goes in brackets: [v6]:port",
+		return sherd_fail(err, -EINVAL,
+				  "\"%s\": an address of IPv6 goes in brackets: [v6]:port",
 				  address);
 	}
 	memcpy(host, address, end - address);

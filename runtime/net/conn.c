@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * conn: a link's life, from its first connection to its end. A link that hangs up sends what is queued, then
- * its end of stream, and listens (to nothing) until the other side has ended too: closing a socket with
- * unread bytes resets it, and the reset overtakes the last words, which say why.
+ * conn: a link's life, from its first connection to its end. A link that hangs up sends what is
+ * queued, then its end of stream, and listens (to nothing) until the other side has ended too:
+ * closing a socket with unread bytes resets it, and the reset overtakes the last words, which say
+ * why.
  */
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -11,8 +12,9 @@
 #include "net/io.h"
 
 /*
- * A board that vanished is noticed by what runs above, which asks for signs of life; these are for sockets
- * that nobody asks about. Sent and not acknowledged, or nothing heard, for about twenty seconds.
+ * A board that vanished is noticed by what runs above, which asks for signs of life; these are for
+ * sockets that nobody asks about. Sent and not acknowledged, or nothing heard, for about twenty
+ * seconds.
  */
 #define DEAD_AFTER_S	 20
 #define KEEPALIVE_IDLE_S 8
@@ -60,7 +62,8 @@ void sherd_conn_set_options(struct sherd_conn *c)
 
 	/* None is needed for being right. */
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		setsockopt(c->sock.fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
+		setsockopt(c->sock.fd, options[i].level, options[i].name, &options[i].value,
+			   sizeof(int));
 	if (!bytes)
 		return;
 	setsockopt(c->sock.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
@@ -142,9 +145,11 @@ static void on_timer(void *ctx)
 	const struct sherd_loop_params *p = &c->sock.loop->p;
 
 	if (c->state <= SHERD_CONN_CONNECT)
-		sherd_conn_failf(c, "%s: no connection within %.1f s", c->link.address, p->connect_ms / 1e3);
+		sherd_conn_failf(c, "%s: no connection within %.1f s", c->link.address,
+				 p->connect_ms / 1e3);
 	else if (c->state == SHERD_CONN_SHAKE)
-		sherd_conn_failf(c, "%s: its TLS handshake was not done within %.1f s", c->link.address,
+		sherd_conn_failf(c, "%s: its TLS handshake was not done within %.1f s",
+				 c->link.address,
 				 (c->stranger ? p->stranger_ms : p->connect_ms) / 1e3);
 	else if (c->state == SHERD_CONN_UP)
 		sherd_conn_failf(c, "%s: sent no whole frame within %.1f s", c->link.address,
@@ -167,8 +172,8 @@ static void call_off(struct sherd_conn *c)
 
 	c->ended = true;
 	/*
-	 * Unless both sides have said their last, a reset: the kernel keeps nothing of it, and lets go of
-	 * payloads that it reads.
+	 * Unless both sides have said their last, a reset: the kernel keeps nothing of it, and lets
+	 * go of payloads that it reads.
 	 */
 	if (c->sock.fd >= 0 && !(c->finished && !c->queued))
 		setsockopt(c->sock.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
@@ -295,7 +300,9 @@ static void has_finished(struct sherd_conn *c)
 	if (c->tls && c->sock.loop->p.tls_ops->feed(c->tls, NULL, 0, &err))
 		sherd_conn_failf(c, "%s: %s", c->link.address, err.msg);
 	else if (c->state == SHERD_CONN_UP && c->reader.got)
-		sherd_conn_failf(c, "%s: the other side hung up in the middle of a frame (after %zu bytes of %zu)",
+		sherd_conn_failf(c,
+				 "%s: the other side hung up in the middle of a frame (after %zu "
+				 "bytes of %zu)",
 				 c->link.address, c->reader.got,
 				 c->reader.size ? c->reader.size : SHERD_FRAME_HEADER);
 	else
@@ -344,7 +351,8 @@ void sherd_conn_received(struct sherd_conn *c, const void *data, ssize_t n)
 	if (n == 0)
 		has_finished(c);
 	else if (n < 0)
-		sherd_conn_failf(c, "%s: the connection is lost: %s", c->link.address, strerror((int)-n));
+		sherd_conn_failf(c, "%s: the connection is lost: %s", c->link.address,
+				 strerror((int)-n));
 	else if (c->state == SHERD_CONN_UP && !c->tls)
 		take_plain(c, data, n);
 	else if (c->state == SHERD_CONN_UP || c->state == SHERD_CONN_SHAKE)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dial: from an address to a connection. A number is no matter; a name is looked up by a thread of its own,
- * since getaddrinfo() waits for servers, for half a minute if they are gone. The thread outlives whoever
- * asked, should that be so: then nobody is told. Of a name's addresses one after the other is tried, in the time
- * that there is for all of them.
+ * dial: from an address to a connection. A number is no matter; a name is looked up by a thread of
+ * its own, since getaddrinfo() waits for servers, for half a minute if they are gone. The thread
+ * outlives whoever asked, should that be so: then nobody is told. Of a name's addresses one after
+ * the other is tried, in the time that there is for all of them.
  */
 #include <fcntl.h>
 #include <netdb.h>
@@ -80,7 +80,8 @@ void sherd_dial_forget(struct sherd_conn *c)
 	pthread_mutex_unlock(&k->lock);
 }
 
-static int start_lookup(struct sherd_conn *c, const char *host, const char *port, struct sherd_error *err)
+static int start_lookup(struct sherd_conn *c, const char *host, const char *port,
+			struct sherd_error *err)
 {
 	struct sherd_lookup *k = sherd_calloc(1, sizeof(*k));
 	pthread_attr_t attr;
@@ -100,7 +101,8 @@ static int start_lookup(struct sherd_conn *c, const char *host, const char *port
 	pthread_attr_destroy(&attr);
 	if (rc) {
 		free_lookup(k);
-		return sherd_fail(err, -rc, "%s: no thread to look the name up: %s", host, strerror(rc));
+		return sherd_fail(err, -rc, "%s: no thread to look the name up: %s", host,
+				  strerror(rc));
 	}
 	c->lookup = k;
 	c->state = SHERD_CONN_LOOKUP;
@@ -115,8 +117,10 @@ static int find(struct sherd_conn *c, const char *address, struct sherd_error *e
 	if (rc)
 		return rc;
 	if (!*host || !atoi(port))
-		return sherd_fail(err, -EINVAL, "\"%s\": nobody can be called there: a host and a port "
-				  "are needed", address);
+		return sherd_fail(err, -EINVAL,
+				  "\"%s\": nobody can be called there: a host and a port "
+				  "are needed",
+				  address);
 	c->n_to = sherd_address_find(host, port, AI_NUMERICHOST, c->to, NULL);
 	if (c->n_to < 0)
 		return start_lookup(c, host, port, err);
@@ -137,7 +141,8 @@ int sherd_dial(struct sherd_net *n, const char *address, const char *name,
 	if (l->ending)
 		return sherd_fail(err, -ESHUTDOWN, "%s: this side ends", address);
 	if (l->pub.n_links >= l->p.max_links)
-		return sherd_fail(err, -EMFILE, "%s: there are %u links already, and no more are allowed",
+		return sherd_fail(err, -EMFILE,
+				  "%s: there are %u links already, and no more are allowed",
 				  address, l->pub.n_links);
 	c = sherd_conn_new(l, -1, err);
 	if (!c)

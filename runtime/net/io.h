@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * io: the loop from within. conn.c has a link's life, out.c what it sends, address.c whom it dials,
- * listen.c who comes; below them a rung (io_epoll.c, io_uring.c) waits for sockets. A rung is asked for one thing at a
- * time and reports it by the sherd_conn_*() functions, from its wait() only.
+ * listen.c who comes; below them a rung (io_epoll.c, io_uring.c) waits for sockets. A rung is asked
+ * for one thing at a time and reports it by the sherd_conn_*() functions, from its wait() only.
  *
- * Nothing is ended or sent from within a user's call: such a call marks the link, and sherd_io_settle(),
- * which runs after each report, does what is to be done.
+ * Nothing is ended or sent from within a user's call: such a call marks the link, and
+ * sherd_io_settle(), which runs after each report, does what is to be done.
  */
 #ifndef SHERD_IO_H
 #define SHERD_IO_H
@@ -50,15 +50,21 @@ struct sherd_io_ops {
 	void (*close)(struct sherd_io_loop *l);
 	/* Begins something; it is reported when it has happened. */
 	void (*want)(struct sherd_sock *s, unsigned what);
-	/* Calls everything off: armed becomes 0, now or later (then sherd_conn_settle() is told). */
+	/*
+	 * Calls everything off: armed becomes 0, now or later (then sherd_conn_settle() is told).
+	 */
 	void (*cancel)(struct sherd_sock *s);
 	/* The socket goes away, armed is 0. */
 	void (*forget)(struct sherd_sock *s);
-	/* Reports what has happened; waits for that @us at most, for ever if negative. Events, or -errno. */
+	/*
+	 * Reports what has happened; waits for that @us at most, for ever if negative. Events, or
+	 * -errno.
+	 */
 	int (*wait)(struct sherd_io_loop *l, int64_t us);
 };
 
-extern const struct sherd_io_ops sherd_io_epoll, sherd_io_uring_zc, sherd_io_uring_519, sherd_io_uring;
+extern const struct sherd_io_ops sherd_io_epoll, sherd_io_uring_zc, sherd_io_uring_519,
+	sherd_io_uring;
 
 /* A frame on its way out. */
 struct sherd_out {
@@ -87,7 +93,7 @@ enum sherd_conn_state {
 	SHERD_CONN_SHAKE, /* TLS's handshake */
 	SHERD_CONN_UP,
 	SHERD_CONN_FLUSH, /* hung up; sends what is queued */
-	SHERD_CONN_DRAIN, /* has sent it all and waits for the other side's end, so that no reset overtakes it */
+	SHERD_CONN_DRAIN, /* has sent it all, and waits for the other side's end */
 	SHERD_CONN_END, /* goes away as soon as the rung has let go of it */
 };
 
@@ -159,10 +165,8 @@ struct sherd_io_loop {
 };
 
 /* ---------------------------------------------------------------- loop.c */
-extern const struct sherd_net_ops sherd_loop_net_ops;
 /* Does what calls have asked for, until there is nothing more to do. */
 void sherd_io_settle(struct sherd_io_loop *l);
-void sherd_io_timer(struct sherd_net *n, struct sherd_timer *t);
 
 static inline struct sherd_io_loop *sherd_io_of(struct sherd_net *n)
 {
@@ -190,7 +194,8 @@ void sherd_conn_received(struct sherd_conn *c, const void *data, ssize_t n);
 void sherd_conn_writable(struct sherd_conn *c);
 
 /* ---------------------------------------------------------------- out.c */
-void sherd_out_send(struct sherd_link *l, const struct sherd_frame *f, const struct sherd_payload *p);
+void sherd_out_send(struct sherd_link *l, const struct sherd_frame *f,
+		    const struct sherd_payload *p);
 size_t sherd_out_queued(const struct sherd_link *l);
 /* Gives the kernel what it takes. */
 void sherd_out_flush(struct sherd_conn *c);
@@ -200,7 +205,10 @@ void sherd_out_drop_all(struct sherd_conn *c);
 bool sherd_out_release(struct sherd_io_loop *l);
 /* For a rung: the rest of the first frame's payload, which it now sends without a copy. */
 struct sherd_out *sherd_out_zc_begin(struct sherd_conn *c, const uint8_t **data, size_t *n);
-/* A rung's reports: @res bytes went out, or -errno; @more: the kernel reads the payload still, until _let_go(). */
+/*
+ * A rung's reports: @res bytes went out, or -errno; @more: the kernel reads the payload still,
+ * until _let_go().
+ */
 void sherd_out_zc_sent(struct sherd_out *o, int res, bool more);
 void sherd_out_let_go(struct sherd_out *o, bool copied);
 

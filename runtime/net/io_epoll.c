@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_epoll: the lowest rung, which is always there. Sockets are told to be level-triggered, so nothing
- * need be remembered of what was not read. One buffer serves all: it is read into and handed on at once.
+ * io_epoll: the lowest rung, which is always there. Sockets are told to be level-triggered, so
+ * nothing need be remembered of what was not read. One buffer serves all: it is read into and
+ * handed on at once.
  */
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -37,7 +38,11 @@ static int watch(struct sherd_sock *s, unsigned armed)
 		s->armed = armed;
 		return 0;
 	}
-	if (epoll_ctl(e->fd, !armed ? EPOLL_CTL_DEL : s->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, s->fd, &ev))
+	if (epoll_ctl(e->fd,
+		      !armed	 ? EPOLL_CTL_DEL
+		      : s->armed ? EPOLL_CTL_MOD
+				 : EPOLL_CTL_ADD,
+		      s->fd, &ev))
 		return -errno;
 	s->armed = armed;
 	return 0;
@@ -52,7 +57,8 @@ static void epoll_want(struct sherd_sock *s, unsigned what)
 		s->next = e->connecting;
 		e->connecting = s;
 	} else if (watch(s, s->armed | what) && !s->listens) {
-		sherd_conn_failf(sherd_conn_of(s), "a socket can't be waited for: %s", strerror(errno));
+		sherd_conn_failf(sherd_conn_of(s), "a socket can't be waited for: %s",
+				 strerror(errno));
 	}
 }
 
@@ -94,8 +100,10 @@ static bool connect_all(struct sherd_io_loop *l)
 
 		e->connecting = s->next;
 		s->wanted = 0;
-		rc = connect(s->fd, (struct sockaddr *)&c->to[c->at], sherd_address_size(&c->to[c->at])) ?
-			     -errno : 0;
+		rc = connect(s->fd, (struct sockaddr *)&c->to[c->at],
+			     sherd_address_size(&c->to[c->at]))
+			     ? -errno
+			     : 0;
 		if (rc == -EINPROGRESS)
 			rc = watch(s, SHERD_IO_CONNECT);
 		else

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring: what sockets want is put on a list, becomes requests just before waiting, and one system call
- * submits them and waits. A full submission queue, or a kernel that takes nothing before its overflowing
- * results have been fetched (-EBUSY, before 5.19), leaves the rest on the list for the next time.
+ * io_uring: what sockets want is put on a list, becomes requests just before waiting, and one
+ * system call submits them and waits. A full submission queue, or a kernel that takes nothing
+ * before its overflowing results have been fetched (-EBUSY, before 5.19), leaves the rest on the
+ * list for the next time.
  *
  * A request's user_data is the address of whom it is for, and in the lowest bits what it is.
  */
@@ -157,7 +158,10 @@ static void prepare_cancel(struct io_uring_sqe *sqe, struct sherd_sock *s, unsig
 	sqe->user_data = TAG_NONE;
 }
 
-/* Whether all that @s wants has become a request. What is in flight is not asked for once more before it has come. */
+/*
+ * Whether all that @s wants has become a request. What is in flight is not asked for once more
+ * before it has come.
+ */
 static bool request(struct uring *u, struct sherd_sock *s)
 {
 	unsigned todo, bit;
@@ -209,7 +213,9 @@ static void request_all(struct sherd_io_loop *l)
 
 /* --------------------------------------------------------------- reporting */
 
-/* A socket's request has ended, unless more results are to come; what waited for that has its turn. */
+/*
+ * A socket's request has ended, unless more results are to come; what waited for that has its turn.
+ */
 static void disarm(struct sherd_sock *s, unsigned what, unsigned cqe_flags)
 {
 	if (cqe_flags & IORING_CQE_F_MORE)
@@ -227,9 +233,13 @@ static void received(struct uring *u, struct sherd_sock *s, int res, unsigned fl
 	bool shared = flags & IORING_CQE_F_BUFFER;
 
 	disarm(s, SHERD_IO_RECV, flags);
-	/* No buffers: they are back by now. A ring's overflow ends a multishot receive, too, without an error. */
+	/*
+	 * No buffers: they are back by now. A ring's overflow ends a multishot receive, too,
+	 * without an error.
+	 */
 	if (res != -ENOBUFS && res != -EINTR && res != -EAGAIN && res != -ECANCELED)
-		sherd_conn_received(c, shared ? u->room + (size_t)i * u->buffer_size : s->room, res);
+		sherd_conn_received(c, shared ? u->room + (size_t)i * u->buffer_size : s->room,
+				    res);
 	if (shared)
 		sherd_uring_give(u, i);
 	if (res && !(s->armed & SHERD_IO_RECV) && !c->ended)
@@ -306,7 +316,8 @@ int sherd_uring_wait(struct sherd_io_loop *l, int64_t us)
 
 	if (!u->enabled) {
 		/* By hand: Debian 12's liburing has a function for it and does not export it. */
-		if (syscall(__NR_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0))
+		if (syscall(__NR_io_uring_register, u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS,
+			    NULL, 0))
 			return -errno;
 		u->enabled = true;
 	}

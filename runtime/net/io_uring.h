@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring: what the three rungs share. They differ in what they may use (struct uring): a rung is opened by
- * trying it out on a ring of its own (io_uring_open.c), and then runs the same code (io_uring.c).
+ * io_uring: what the three rungs share. They differ in what they may use (struct uring): a rung is
+ * opened by trying it out on a ring of its own (io_uring_open.c), and then runs the same code
+ * (io_uring.c).
  */
 #ifndef SHERD_IO_URING_H
 #define SHERD_IO_URING_H

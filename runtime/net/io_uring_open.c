@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * io_uring_open: whether a rung can be had is found out by trying: on a ring of its own something is received over a
- * pair of sockets in the way that the rung would, and a send without a copy is asked for. Kernels' versions say
- * nothing: vendors port features back, containers forbid others.
+ * io_uring_open: whether a rung can be had is found out by trying: on a ring of its own something
+ * is received over a pair of sockets in the way that the rung would, and a send without a copy is
+ * asked for. Kernels' versions say nothing: vendors port features back, containers forbid others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,8 @@
 #include "region/region.h"
 
 #define TRY_ENTRIES 8
+#define N_TIMES     20
+#define TRY_AGAIN_US 1000
 #define TRY_BUFFERS 2
 #define TRY_SIZE    64
 
@@ -76,7 +78,8 @@ static int open_ring(struct uring *u, unsigned entries, bool disabled, struct sh
 	struct io_uring_params p;
 
 	for (int i = 0; i < n && rc == -EINVAL; i++) {
-		p = (struct io_uring_params){ .flags = ways[i] | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE,
+		p = (struct io_uring_params){ .flags = ways[i] | IORING_SETUP_CLAMP |
+						       IORING_SETUP_CQSIZE,
 					      .cq_entries = 2 * entries };
 		if (disabled)
 			p.flags |= IORING_SETUP_R_DISABLED;
@@ -86,7 +89,8 @@ static int open_ring(struct uring *u, unsigned entries, bool disabled, struct sh
 		return fail_setup(rc, err);
 	if (!(p.features & IORING_FEAT_NODROP) || !(p.features & IORING_FEAT_FAST_POLL)) {
 		io_uring_queue_exit(&u->ring);
-		return sherd_fail(err, -EOPNOTSUPP, "io_uring is too old: it loses results, or uses threads "
+		return sherd_fail(err, -EOPNOTSUPP,
+				  "io_uring is too old: it loses results, or uses threads "
 				  "for sockets");
 	}
 	rc = u->buffers ? open_buffers(u, err) : 0;
@@ -129,9 +133,11 @@ static int try_recv(struct uring *u, const int pair[2], struct sherd_error *err)
 	rc = send(pair[1], "x", 1, MSG_NOSIGNAL) == 1 ? first_result(u, &flags) : -errno;
 	if (rc == 1 && (!u->multi_recv || flags & IORING_CQE_F_MORE))
 		return 0;
-	return sherd_fail(err, rc < 0 ? rc : -EOPNOTSUPP, "%s over a pair of sockets does not work: %s",
-			  u->multi_recv ? "a multishot receive" :
-			  u->buffers ? "a receive into shared buffers" : "a receive",
+	return sherd_fail(err, rc < 0 ? rc : -EOPNOTSUPP,
+			  "%s over a pair of sockets does not work: %s",
+			  u->multi_recv ? "a multishot receive"
+			  : u->buffers	? "a receive into shared buffers"
+					: "a receive",
 			  rc < 0 ? strerror(-rc) : "it ended");
 }
 
@@ -188,14 +194,23 @@ int sherd_uring_open(struct sherd_io_loop *l, const struct uring *wish, struct s
 	u->end = &u->listed;
 	u->n_buffers = l->p.n_buffers;
 	u->buffer_size = l->p.buffer_size;
-	rc = open_ring(u, l->p.entries, true, err);
+	/* What was tried out gives its memory back a little later, and the limit may be low. */
+	for (int i = 0; i < N_TIMES; i++) {
+		rc = open_ring(u, l->p.entries, true, err);
+		if (rc != -ENOMEM)
+			break;
+		usleep(TRY_AGAIN_US);
+	}
 	if (rc) {
 		free(u);
 		return rc;
 	}
 	l->io = u;
 	l->zc = u->zc;
-	/* Fixed buffers are for sends without a copy. The limit on pinned memory is no reason to do without those. */
+	/*
+	 * Fixed buffers are for sends without a copy. The limit on pinned memory is no reason to do
+	 * without those.
+	 */
 	if (u->zc && l->p.ring)
 		l->fixed = !sherd_region_register(l->p.ring, &u->ring, &l->pub.note);
 	return 0;
@@ -235,10 +250,11 @@ static int open_plain(struct sherd_io_loop *l, struct sherd_error *err)
 	return sherd_uring_open(l, &wish, err);
 }
 
-#define RUNG(opener)                                                                              \
-	{                                                                                         \
-		.open = (opener), .close = sherd_uring_close, .want = sherd_uring_want,           \
-		.cancel = sherd_uring_cancel, .forget = sherd_uring_forget, .wait = sherd_uring_wait \
+#define RUNG(opener)                                                                    \
+	{                                                                               \
+		.open = (opener), .close = sherd_uring_close, .want = sherd_uring_want, \
+		.cancel = sherd_uring_cancel, .forget = sherd_uring_forget,             \
+		.wait = sherd_uring_wait                                                \
 	}
 
 const struct sherd_io_ops sherd_io_uring_zc = RUNG(open_zc);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listen: who comes. Anybody can connect, so what a stranger costs is bounded: there are so many links in
- * all, so many that have not sent a frame yet, and those have some seconds. When strangers are too many, the
- * oldest of them goes: who means it greets at once, and is not kept out by those who do not.
+ * listen: who comes. Anybody can connect, so what a stranger costs is bounded: there are so many
+ * links in all, so many that have not sent a frame yet, and those have some seconds. When strangers
+ * are too many, the oldest of them goes: who means it greets at once, and is not kept out by those
+ * who do not.
  */
 #include <netdb.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ static void go_on(void *ctx)
 static int make_socket(const struct sockaddr_storage *a, bool nonblock)
 {
 	int one = 1, rc;
-	int fd = socket(a->ss_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblock ? SOCK_NONBLOCK : 0), 0);
+	int fd = socket(a->ss_family, SOCK_STREAM | SOCK_CLOEXEC | (nonblock ? SOCK_NONBLOCK : 0),
+			0);
 
 	if (fd < 0)
 		return -errno;
@@ -52,7 +54,8 @@ static int open_listener(struct sherd_io_loop *l, const struct sockaddr_storage 
 	return 0;
 }
 
-int sherd_loop_listen(struct sherd_loop *pub, const char *address, char bound[64], struct sherd_error *err)
+int sherd_loop_listen(struct sherd_loop *pub, const char *address, char bound[64],
+		      struct sherd_error *err)
 {
 	struct sherd_io_loop *l = (struct sherd_io_loop *)pub;
 	struct sockaddr_storage to[SHERD_MAX_ADDRESSES] = { 0 };
@@ -109,8 +112,9 @@ static void make_room(struct sherd_io_loop *l)
 			l->pub.n_turned_away++;
 			c->stranger = false;
 			l->n_strangers--;
-			sherd_conn_failf(c, "%s: made room for a newer link: %u had not sent a frame yet",
-					 c->link.address, l->p.max_strangers);
+			sherd_conn_failf(
+				c, "%s: made room for a newer link: %u had not sent a frame yet",
+				c->link.address, l->p.max_strangers);
 		}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop: the ladder, the round of waiting and doing, timers, and what other threads post. Timers are a list in
- * order of time: there are a few for each link, and most are set for later than all others.
+ * loop: the ladder, the round of waiting and doing, timers, and what other threads post. Timers are
+ * a list in order of time: there are a few for each link, and most are set for later than all
+ * others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ static bool unlist(struct sherd_timer **at, struct sherd_timer *t)
 	return false;
 }
 
-void sherd_io_timer(struct sherd_net *n, struct sherd_timer *t)
+static void set_timer(struct sherd_net *n, struct sherd_timer *t)
 {
 	struct sherd_io_loop *l = sherd_io_of(n);
 	struct sherd_timer **at = &l->timers;
@@ -94,18 +95,20 @@ static uint64_t net_now(struct sherd_net *n)
 	return (uint64_t)(sherd_now() * 1e6);
 }
 
-const struct sherd_net_ops sherd_loop_net_ops = {
+static const struct sherd_net_ops net_ops = {
 	.now = net_now,
 	.dial = sherd_dial,
 	.send = sherd_out_send,
 	.queued = sherd_out_queued,
 	.hang_up = sherd_conn_hang_up,
-	.timer = sherd_io_timer,
+	.timer = set_timer,
 };
 
 /* ----------------------------------------------------------- other threads */
 
-/* Sleeping is announced before the last look for work, work is left before the look for a sleeper. */
+/*
+ * Sleeping is announced before the last look for work, work is left before the look for a sleeper.
+ */
 static void wake(struct sherd_io_loop *l)
 {
 	uint64_t one = 1;
@@ -293,7 +296,7 @@ int sherd_loop_create(struct sherd_loop **out, const struct sherd_loop_params *p
 		return sherd_fail_oom(caller_err, sizeof(*l), "a network loop");
 	l->p = *params;
 	set_defaults(&l->p);
-	l->pub.net.ops = &sherd_loop_net_ops;
+	l->pub.net.ops = &net_ops;
 	l->dirty_end = &l->dirty;
 	sherd_outs_init(&l->released);
 	sherd_outs_init(&l->kernels);
@@ -315,8 +318,8 @@ int sherd_loop_create(struct sherd_loop **out, const struct sherd_loop_params *p
 }
 
 /*
- * What the kernel will not let go of: nothing of it goes out any more, since its sockets are closed. And
- * what is posted by what was posted, without end.
+ * What the kernel will not let go of: nothing of it goes out any more, since its sockets are
+ * closed. And what is posted by what was posted, without end.
  */
 static void release_all(struct sherd_io_loop *l)
 {

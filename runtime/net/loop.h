@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop: links over TCP, as net.h promises them. One thread runs it; every callback is made there. Sockets
- * are driven by the best *rung* of a ladder that this machine grants, tried from the top, and what uses
- * the loop cannot tell which:
+ * loop: links over TCP, as net.h promises them. One thread runs it; every callback is made there.
+ * Sockets are driven by the best *rung* of a ladder that this machine grants, tried from the top,
+ * and what uses the loop cannot tell which:
  *
- *   uring-zc     Linux 6.0: recv and accept once for many results, large payloads are sent without a
- *                copy, from fixed buffers where they lie in a slot of the ring.
+ *   uring-zc     Linux 6.0: recv and accept once for many results; large payloads are sent without
+ *                a copy, from fixed buffers where they lie in a slot of the ring.
  *   uring-5.19   buffers that all links share; sends are copied.
  *   uring        what Linux 5.10 has: a recv and a buffer for each link.
  *   epoll        where io_uring is forbidden (containers) or missing.
  *
- * On all of them what fits into the socket is sent by a system call at once, because that is the shortest
- * way to the wire; the rung is about waiting, receiving, and large payloads.
+ * On all of them what fits into the socket is sent by a system call at once, because that is the
+ * shortest way to the wire; the rung is about waiting, receiving, and large payloads.
  *
  *	struct sherd_loop_params params = { .io = "auto" };
  *	struct sherd_loop *loop;
@@ -24,8 +24,8 @@
  *	sherd_loop_run(loop, &err);
  *	sherd_loop_free(loop);
  *
- * done() of a payload that was sent without a copy comes when the network card has let go of it, which can be
- * after the link's down(); every other done() comes before.
+ * done() of a payload that was sent without a copy comes when the network card has let go of it,
+ * which can be after the link's down(); every other done() comes before.
  */
 #ifndef SHERD_LOOP_H
 #define SHERD_LOOP_H
@@ -46,11 +46,14 @@ enum sherd_io {
 /* 0 and NULL mean what is said in brackets. */
 struct sherd_loop_params {
 	const char *io; /* a rung's name; ["auto"] */
-	/* Its slots are fixed buffers, and sherd_payload.slot is their number. It must outlive the loop. */
+	/*
+	 * Its slots are fixed buffers, and sherd_payload.slot is their number. It must outlive the
+	 * loop.
+	 */
 	const struct sherd_region *ring;
 	struct sherd_tls_ctx *tls; /* [no TLS] */
 	const struct sherd_tls_ops *tls_ops;
-	uint32_t spin_us; /* looks for work that long before it sleeps; costs the CPU that time [never] */
+	uint32_t spin_us; /* looks for work that long before it sleeps, at the CPU's cost [0] */
 	uint32_t zc_bytes; /* payloads from this size on go without a copy [32 KiB] */
 	uint32_t max_links; /* [256] */
 	uint32_t max_strangers; /* accepted links that have not sent a frame yet [32] */
@@ -80,8 +83,8 @@ bool sherd_io_known(const char *name);
 int sherd_loop_create(struct sherd_loop **l, const struct sherd_loop_params *params,
 		      struct sherd_error *err);
 /*
- * Ends all links (down() and done() are called; a second at most is waited for the kernel), runs what was
- * posted. On the thread that called sherd_loop_run().
+ * Ends all links (down() and done() are called; a second at most is waited for the kernel), runs
+ * what was posted. On the thread that called sherd_loop_run().
  */
 void sherd_loop_free(struct sherd_loop *l);
 
@@ -93,9 +96,10 @@ void sherd_loop_stop(struct sherd_loop *l);
 int sherd_loop_post(struct sherd_loop *l, void (*fn)(void *arg), void *arg);
 
 /*
- * Accepts links at "host:port", "[v6]:port" or ":port" (any address); port 0: one that is free. Says in
- * @bound (may be NULL) what it has got. A host name is looked up here and now.
+ * Accepts links at "host:port", "[v6]:port" or ":port" (any address); port 0: one that is free.
+ * Says in @bound (may be NULL) what it has got. A host name is looked up here and now.
  */
-int sherd_loop_listen(struct sherd_loop *l, const char *address, char bound[64], struct sherd_error *err);
+int sherd_loop_listen(struct sherd_loop *l, const char *address, char bound[64],
+		      struct sherd_error *err);
 
 #endif

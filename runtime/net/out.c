@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * out: a link's frames on their way to the kernel. What fits into the socket goes by one sendmsg() for all
- * that is queued; when the socket is full, the rung says when it is not. That costs one system call, and no
- * event to be waited for: through io_uring a send is an event more. A large payload is left to the rung, if
- * it can send without a copy; nothing overtakes it.
+ * out: a link's frames on their way to the kernel. What fits into the socket goes by one sendmsg()
+ * for all that is queued; when the socket is full, the rung says when it is not. That costs one
+ * system call, and no event to be waited for: through io_uring a send is an event more. A large
+ * payload is left to the rung, if it can send without a copy; nothing overtakes it.
  */
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -118,14 +118,16 @@ static void fail_send(struct sherd_conn *c, const struct sherd_payload *p)
 		p->done(p->arg);
 }
 
-void sherd_out_send(struct sherd_link *link, const struct sherd_frame *f, const struct sherd_payload *p)
+void sherd_out_send(struct sherd_link *link, const struct sherd_frame *f,
+		    const struct sherd_payload *p)
 {
 	struct sherd_conn *c = (struct sherd_conn *)link;
 	struct sherd_out *o;
 
 	if (p->size > SHERD_FRAME_MAX_PAYLOAD)
-		sherd_conn_failf(c, "%s: a frame's payload of %u bytes was to be sent, and %u are the most",
-				 link->address, p->size, SHERD_FRAME_MAX_PAYLOAD);
+		sherd_conn_failf(
+			c, "%s: a frame's payload of %u bytes was to be sent, and %u are the most",
+			link->address, p->size, SHERD_FRAME_MAX_PAYLOAD);
 	if (c->state >= SHERD_CONN_FLUSH && !p->done)
 		return;
 	o = make(c, f, p);
@@ -172,8 +174,9 @@ static size_t segment(const struct sherd_out *o, size_t at, const uint8_t **from
 /* Byte @at of @o begins, or goes on with, a payload that goes without a copy. */
 static bool is_zc(const struct sherd_conn *c, const struct sherd_out *o, size_t at)
 {
-	return c->sock.loop->zc && !c->zc_off && !c->tls && o->payload >= c->sock.loop->p.zc_bytes &&
-	       at >= SHERD_FRAME_HEADER && at < SHERD_FRAME_HEADER + o->payload;
+	return c->sock.loop->zc && !c->zc_off && !c->tls &&
+	       o->payload >= c->sock.loop->p.zc_bytes && at >= SHERD_FRAME_HEADER &&
+	       at < SHERD_FRAME_HEADER + o->payload;
 }
 
 /* Counts what the kernel has taken. */
@@ -240,7 +243,8 @@ static size_t push(struct sherd_conn *c, struct iovec *io, int n, bool more)
 		c->blocked = true;
 		c->sock.loop->ops->want(&c->sock, SHERD_IO_WRITABLE);
 	} else {
-		sherd_conn_failf(c, "%s: the connection is lost: %s", c->link.address, strerror(errno));
+		sherd_conn_failf(c, "%s: the connection is lost: %s", c->link.address,
+				 strerror(errno));
 	}
 	return 0;
 }
@@ -274,7 +278,8 @@ static bool encrypt(struct sherd_conn *c)
 	size_t n = 0, len;
 
 	while (c->queue.first && n < sizeof(l->plain)) {
-		len = MIN(segment(c->queue.first, c->queue.first->sent, &from), sizeof(l->plain) - n);
+		len = MIN(segment(c->queue.first, c->queue.first->sent, &from),
+			  sizeof(l->plain) - n);
 		memcpy(l->plain + n, from, len);
 		n += len;
 		advance(c, len);
@@ -363,7 +368,8 @@ void sherd_out_zc_sent(struct sherd_out *o, int res, bool more)
 		if (res > 0)
 			advance(c, res);
 		else if (res == -EINVAL || res == -EOPNOTSUPP || res == -ENOMEM || res == -ENOBUFS)
-			c->zc_off = true; /* this socket can't, or too much is pinned: copies, then */
+			c->zc_off =
+				true; /* this socket can't, or too much is pinned: copies, then */
 		else if (res != -EINTR && res != -EAGAIN)
 			sherd_conn_failf(c, "%s: the connection is lost: %s", c->link.address,
 					 strerror(-res));

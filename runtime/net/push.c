@@ -10,12 +10,13 @@
 
 #define PATIENCE_US 30000000u
 #define REDIAL_US   500000u
+#define FIRST_US    8000000u /* a node that has never been there is not waited for long */
 #define SILENCE_US  10000000u
 
 struct sherd_push {
 	struct sherd_push_params p;
 	struct sherd_link *link;
-	bool greeted, ended;
+	bool greeted, ever_greeted, ended;
 	int file; /* the one that is under way */
 	bool answered; /* the offer has been: bytes may go */
 	uint64_t at, have; /* bytes of it: sent, written */
@@ -146,7 +147,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	if (f->type == SHERD_FRAME_PONG)
 		return;
 	if (f->type == SHERD_FRAME_WELCOME) {
-		p->greeted = true;
+		p->greeted = p->ever_greeted = true;
 		offer(p);
 	} else if (f->type == SHERD_FRAME_REFUSE) {
 		snprintf(why, sizeof(why), "refuses: %.*s", (int)MIN(f->payload, 400u), (const char *)payload);
@@ -179,7 +180,7 @@ static void beat(struct sherd_push *p)
 {
 	const struct sherd_frame ping = { .type = SHERD_FRAME_PING };
 
-	if (sherd_net_now(p->p.net) - p->heard > SILENCE_US)
+	if (sherd_net_now(p->p.net) - p->heard > (p->greeted ? SILENCE_US : SHERD_GREETING_US))
 		sherd_link_hang_up(p->link, "nothing comes over the link");
 	else if (p->greeted)
 		sherd_link_send(p->link, &ping, NULL, 0);
@@ -192,7 +193,7 @@ static void tick(void *ctx)
 	struct sherd_push *p = ctx;
 	struct sherd_net *net = p->p.net;
 
-	if (sherd_net_now(net) - p->progress_at > p->p.patience_us) {
+	if (sherd_net_now(net) - p->progress_at > (p->ever_greeted ? p->p.patience_us : FIRST_US)) {
 		if (p->link)
 			sherd_fail(&p->why, -ETIMEDOUT, "nothing has moved for %.0f s",
 				   (double)p->p.patience_us * 1e-6);

@@ -61,7 +61,7 @@ int sherd_tls_new(struct sherd_tls **out, struct sherd_tls_ctx *ctx, bool server
 	t->ssl = SSL_new(ctx->ssl);
 	t->in = BIO_new(BIO_s_mem());
 	to = sherd_tls_queue_bio(&t->out, ctx->queue);
-	if (!t->ssl || !t->in || !to) {
+	if (!t->ssl || !t->in || !to || !SSL_set_app_data(t->ssl, t)) {
 		rc = sherd_fail(err, -ENOMEM, "TLS: no memory for a connection");
 		BIO_free(t->in);
 		BIO_free(to);
@@ -69,7 +69,6 @@ int sherd_tls_new(struct sherd_tls **out, struct sherd_tls_ctx *ctx, bool server
 	}
 	BIO_set_mem_eof_return(t->in, -1); /* empty is not over */
 	SSL_set_bio(t->ssl, t->in, to);
-	SSL_set_app_data(t->ssl, t);
 	if (server)
 		SSL_set_accept_state(t->ssl);
 	else

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tls_ops: what the loop asks of whatever encrypts a link: a filter between bytes of the stream and bytes
- * of the socket, which itself knows no sockets. A table, so that the loop can be tested above a filter
- * that is seen through, and is built where there is no TLS.
+ * tls_ops: what the loop asks of whatever encrypts a link: a filter between bytes of the stream and
+ * bytes of the socket, which itself knows no sockets. A table, so that the loop can be tested above
+ * a filter that is seen through, and is built where there is no TLS.
  */
 #ifndef SHERD_TLS_OPS_H
 #define SHERD_TLS_OPS_H
@@ -18,8 +18,8 @@ struct sherd_tls_ops {
 	int (*open)(struct sherd_tls **t, struct sherd_tls_ctx *ctx, bool server, const char *name,
 		    struct sherd_error *err);
 	/*
-	 * Bytes from the socket; the handshake goes on by itself. 0 bytes: their end; not 0, if that was
-	 * not to be expected.
+	 * Bytes from the socket; the handshake goes on by itself. 0 bytes: their end; not 0, if
+	 * that was not to be expected.
 	 */
 	int (*feed)(struct sherd_tls *t, const void *cipher, size_t n, struct sherd_error *err);
 	/* Bytes of the stream; 0: none now; -EPIPE: the other side has closed it cleanly. */

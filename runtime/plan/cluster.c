@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cluster: reads cluster.json. It is written by hand, so each fault is said with its place and what would
- * be right; nothing is guessed but links that nobody gave, and those are marked.
+ * cluster: reads cluster.json. It is written by hand, so each fault is said with its place and what
+ * would be right; nothing is guessed but links that nobody gave, and those are marked.
  */
 #include "plan/cluster.h"
 
@@ -182,7 +182,8 @@ static void read_speed(const struct sherd_json_at *at, struct sherd_cluster_link
 	l->rtt_us = sherd_json_num(&v, 0, MAX_RTT_US);
 }
 
-static int read_end(const struct sherd_json_at *link, const char *key, const struct sherd_cluster *c)
+static int read_end(const struct sherd_json_at *link, const char *key,
+		    const struct sherd_cluster *c)
 {
 	struct sherd_json_at at = sherd_json_key(link, key);
 	char name[SHERD_NAME_MAX];
@@ -216,7 +217,8 @@ static void read_link(const struct sherd_json_at *at, struct sherd_cluster *c, b
 }
 
 /* What was not given: the other way's, else the default. */
-static void fill_links(struct sherd_cluster *c, const bool *given, const struct sherd_cluster_link *def)
+static void fill_links(struct sherd_cluster *c, const bool *given,
+		       const struct sherd_cluster_link *def)
 {
 	int n = c->n_nodes + 1;
 

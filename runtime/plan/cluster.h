@@ -9,8 +9,8 @@
  *	  "links": [ { "from": "kitchen", "to": "hall", "mbit": 940, "rtt_us": 180 } ],
  *	  "default_link": { "mbit": 1000, "rtt_us": 200 } }
  *
- * A link holds both ways, unless the other way is given too. "head" is where the pipeline is run from.
- * A node may be "slower": 4 times as slow as its profile, say, since that is another board's.
+ * A link holds both ways, unless the other way is given too. "head" is where the pipeline is run
+ * from. A node may be "slower": 4 times as slow as its profile, say, since that is another board's.
  */
 #ifndef SHERD_CLUSTER_H
 #define SHERD_CLUSTER_H
@@ -35,7 +35,8 @@ struct sherd_cluster_link {
 struct sherd_cluster {
 	struct sherd_cluster_node *nodes; /* [n_nodes] */
 	int n_nodes;
-	struct sherd_cluster_link *links; /* [n_nodes + 1][n_nodes + 1]: from, to; the last is the head */
+	struct sherd_cluster_link
+		*links; /* [n_nodes + 1][n_nodes + 1]: from, to; the last is the head */
 };
 
 /* Free with sherd_cluster_free(). Profiles' paths are relative to the file's folder. */
@@ -46,8 +47,8 @@ int sherd_cluster_parse(struct sherd_cluster **c, const char *text, size_t size,
 void sherd_cluster_free(struct sherd_cluster *c);
 
 /* @c->n_nodes stands for the head. */
-static inline const struct sherd_cluster_link *sherd_cluster_link(const struct sherd_cluster *c, int from,
-								  int to)
+static inline const struct sherd_cluster_link *sherd_cluster_link(const struct sherd_cluster *c,
+								  int from, int to)
 {
 	return &c->links[from * (c->n_nodes + 1) + to];
 }

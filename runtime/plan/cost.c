@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cost: the sums of cost.h. Everything is looked up in what nodes measured or follows from a frame's and
- * a page's layout; there are no constants of a device here.
+ * cost: the sums of cost.h. Everything is looked up in what nodes measured or follows from a
+ * frame's and a page's layout; there are no constants of a device here.
  */
 #include "plan/cost.h"
 
@@ -52,8 +52,8 @@ double sherd_cost_output_us(const struct sherd_problem *p, int node, int wanted)
 	return wanted ? slower(p, node) * sherd_curve_at(&width(p, node)->output, wanted) : 0;
 }
 
-double sherd_cost_stage_us(const struct sherd_problem *p, const struct sherd_stage_span *s, int tokens,
-			   int wanted)
+double sherd_cost_stage_us(const struct sherd_problem *p, const struct sherd_stage_span *s,
+			   int tokens, int wanted)
 {
 	double us = sherd_cost_step_us(p, s->node, tokens);
 
@@ -86,7 +86,8 @@ uint64_t sherd_cost_frame(const struct sherd_problem *p, int tokens, bool ids)
 {
 	uint64_t n = (uint64_t)tokens, head = ROUND_UP(n * TOKEN_BYTES, FRAME_ALIGN);
 
-	return FRAME_HEADER + ROUND_UP(ids ? n * TOKEN_BYTES : head + n * row_bytes(p), FRAME_ALIGN);
+	return FRAME_HEADER +
+	       ROUND_UP(ids ? n * TOKEN_BYTES : head + n * row_bytes(p), FRAME_ALIGN);
 }
 
 double sherd_cost_link_us(const struct sherd_problem *p, int from, int to, int tokens)
@@ -121,7 +122,8 @@ static uint64_t layers_bytes(const struct sherd_problem *p, int first, int end)
 	return bytes + z->output - (first ? 0 : z->shared);
 }
 
-void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk, struct sherd_need *n)
+void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk,
+		     struct sherd_need *n)
 {
 	const struct sherd_sizes *z = p->sizes;
 	uint64_t sessions = (uint64_t)p->n_sessions, rows = (uint64_t)MAX(chunk, p->n_sessions);

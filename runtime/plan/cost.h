@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cost: what a pipeline costs - time of a stage for a chunk, time of a link for a frame, bytes of a node's
- * memory - and, from these, how long a given pipeline takes. Documentation/planner.rst is the model
- * in words. partition.h looks for the best pipeline; it takes its numbers from here.
+ * cost: what a pipeline costs - time of a stage for a chunk, time of a link for a frame, bytes of a
+ * node's memory - and, from these, how long a given pipeline takes. Documentation/planner.rst is
+ * the model in words. partition.h looks for the best pipeline; it takes its numbers from here.
  *
- * Times are microseconds. A prompt goes through in M chunks of equal size, but for the last, which has
- * what is left, and after which a token is wanted. Stages and links are machines that take one
+ * Times are microseconds. A prompt goes through in M chunks of equal size, but for the last, which
+ * has what is left, and after which a token is wanted. Stages and links are machines that take one
  * chunk after the other; half a round trip is a delay, in which a link can take the next frame.
  */
 #ifndef SHERD_COST_H
@@ -47,18 +47,19 @@ struct sherd_need {
 
 struct sherd_stage_time {
 	double chunk_us, token_us; /* a full chunk; a decoding step of @group sessions */
-	double link_chunk_us, link_token_us; /* of the link to the next stage (or head): until it has arrived */
+	/* Of the link to the next stage (or head): until it has arrived. */
+	double link_chunk_us, link_token_us;
 	double busy; /* share of first_us in which the stage computes */
 };
 
 struct sherd_prediction {
 	double first_us; /* prompt in to first token out */
 	double token_us; /* between two tokens of one session alone */
-	double bound_us; /* the slowest machine's time for the whole prompt: no order of things beats it */
-	double bubble; /* share of the stages' time in which they wait, while the prompt goes through */
+	double bound_us; /* the slowest machine's time for the prompt: nothing beats it */
+	double bubble; /* share of the prompt's time in which stages wait, on average */
 	double request_us; /* between two requests' ends, n_sessions at a time */
 	double tokens_per_s; /* decoding: one session for latency, all of them for throughput */
-	/* Machines whose work bounds the prompt, and the request: the link to stage n is 2n, the stage 2n + 1. */
+	/* Machines whose work bounds prompt and request: stage n is 2n + 1, the link to it 2n. */
 	int slowest, busiest;
 	struct sherd_stage_time stage[SHERD_CLUSTER_NODES];
 };
@@ -74,8 +75,8 @@ uint64_t sherd_cost_layer_bytes(const struct sherd_problem *p, int layer);
 double sherd_cost_step_us(const struct sherd_problem *p, int node, int tokens);
 double sherd_cost_embed_us(const struct sherd_problem *p, int node, int tokens);
 double sherd_cost_output_us(const struct sherd_problem *p, int node, int wanted);
-double sherd_cost_stage_us(const struct sherd_problem *p, const struct sherd_stage_span *s, int tokens,
-			   int wanted);
+double sherd_cost_stage_us(const struct sherd_problem *p, const struct sherd_stage_span *s,
+			   int tokens, int wanted);
 
 /* Bytes of a frame with @tokens rows; ids only where @ids. */
 uint64_t sherd_cost_frame(const struct sherd_problem *p, int tokens, bool ids);
@@ -83,7 +84,8 @@ uint64_t sherd_cost_frame(const struct sherd_problem *p, int tokens, bool ids);
 double sherd_cost_link_us(const struct sherd_problem *p, int from, int to, int tokens);
 double sherd_cost_delay_us(const struct sherd_problem *p, int from, int to);
 
-void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk, struct sherd_need *need);
+void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk,
+		     struct sherd_need *need);
 /* Whether layers [first, end) fit the node. */
 bool sherd_cost_fits(const struct sherd_problem *p, int node, int first, int end, int chunk);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json: the checks of json.h. jansson reads, refuses duplicate keys and bounds the nesting; what a value
- * may be is said here once for all files of this folder.
+ * json: the checks of json.h. jansson reads, refuses duplicate keys and bounds the nesting; what a
+ * value may be is said here once for all files of this folder.
  */
 #include "plan/json.h"
 
@@ -50,7 +50,8 @@ struct sherd_json_at sherd_json_root(struct sherd_json *f)
 }
 
 /* A name that is too long for the place is cut: it is for a person to find it. */
-static struct sherd_json_at below(const struct sherd_json_at *at, const json_t *j, const char *fmt, ...)
+static struct sherd_json_at below(const struct sherd_json_at *at, const json_t *j, const char *fmt,
+				  ...)
 {
 	struct sherd_json_at b = { .file = at->file, .j = j };
 	size_t n = strlen(at->where);
@@ -152,7 +153,8 @@ bool sherd_json_keys(const struct sherd_json_at *at, const char *const *keys)
 			continue;
 		near = nearest(key, keys);
 		if (near)
-			sherd_json_fail(at, "there is no key \"%s\"; did you mean \"%s\"?", key, near);
+			sherd_json_fail(at, "there is no key \"%s\"; did you mean \"%s\"?", key,
+					near);
 		else
 			sherd_json_fail(at, "there is no key \"%s\"", key);
 	}
@@ -229,8 +231,8 @@ int sherd_json_pick(const struct sherd_json_at *at, const char *const *names, in
 		if (!strcmp(s, names[i]))
 			return i;
 		if (len < sizeof(list))
-			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
-						names[i]);
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+						i ? ", " : "", names[i]);
 	}
 	if (s)
 		sherd_json_fail(at, "\"%s\" is none of %s", s, list);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json: files that people write by hand or other machines send, read with checks. A value is known by
- * its place, "nodes[2].memory", which every complaint begins with. The first fault is kept and makes
- * all that follows do nothing, so that a reader is a list of what it reads and looks once at the end.
+ * json: files that people write by hand or other machines send, read with checks. A value is known
+ * by its place, "nodes[2].memory", which every complaint begins with. The first fault is kept and
+ * makes all that follows do nothing, so that a reader is a list of what it reads and looks once at
+ * the end.
  *
  *	struct sherd_json f;
  *	struct sherd_json_at root, node;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * partition: runs the search (search.c) for every chunk that is worth a look, first narrow and then wider
- * until nothing is cut: a narrow search finds a good pipeline soon, and the wider one after it then
- * drops at once whatever can't beat that. Where nothing fits, it says how far the nodes' memory reaches.
+ * partition: runs the search (search.c) for every chunk that is worth a look, first narrow and then
+ * wider until nothing is cut: a narrow search finds a good pipeline soon, and the wider one after
+ * it then drops at once whatever can't beat that. Where nothing fits, it says how far the nodes'
+ * memory reaches.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +15,10 @@
 
 int sherd_partition_chunks(const struct sherd_problem *p, int chunks[SHERD_MAX_CHUNK])
 {
-	/* What nodes measure: between these a kernel's steps may hide, so that few others are tried. */
+	/*
+	 * What nodes measure: between these a kernel's steps may hide, so that few others are
+	 * tried.
+	 */
 	static const int measured[] = { 1, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256 };
 	bool wanted[SHERD_MAX_CHUNK + 1] = { false };
 	int n = 0;
@@ -64,11 +68,13 @@ static int reach(const struct sherd_search *s, int from, uint64_t mask)
 
 		if (!s->nodes[n].usable || (mask >> n & 1))
 			continue;
-		while (end > from && s->need[(size_t)from * (s->n_layers + 1) + end] > s->nodes[n].memory)
+		while (end > from &&
+		       s->need[(size_t)from * (s->n_layers + 1) + end] > s->nodes[n].memory)
 			end--;
 		if (end > from)
-			best = MAX(best, end == s->n_layers ? end :
-							      reach(s, end, mask | (uint64_t)1 << n));
+			best = MAX(best, end == s->n_layers
+						 ? end
+						 : reach(s, end, mask | (uint64_t)1 << n));
 		if (best == s->n_layers)
 			break;
 	}
@@ -118,13 +124,13 @@ static int nothing_fits(const struct sherd_search *s, struct sherd_error *err)
 	if (at)
 		snprintf(held, sizeof(held), "layers 0 to %d at most", at - 1);
 	sherd_cost_need(p, at, s->n_layers, s->chunk, &n);
-	return sherd_fail(err, -ENOSPC,
-			  "the nodes' memory holds %s: layers %d to %d take %.1f MiB more (weights %.1f, "
-			  "KV cache %.1f for %d x %d tokens, the rest %.1f); another node, a shorter "
-			  "context, fewer sessions or fewer bits would help",
-			  held, at, last, (double)n.total / mib, (double)n.weights / mib,
-			  (double)n.kv / mib, p->n_sessions, p->n_ctx,
-			  (double)(n.total - n.weights - n.kv) / mib);
+	return sherd_fail(
+		err, -ENOSPC,
+		"the nodes' memory holds %s: layers %d to %d take %.1f MiB more (weights %.1f, "
+		"KV cache %.1f for %d x %d tokens, the rest %.1f); another node, a shorter "
+		"context, fewer sessions or fewer bits would help",
+		held, at, last, (double)n.total / mib, (double)n.weights / mib, (double)n.kv / mib,
+		p->n_sessions, p->n_ctx, (double)(n.total - n.weights - n.kv) / mib);
 }
 
 /* --------------------------------------------------------------------- all */
@@ -134,8 +140,9 @@ static int check(const struct sherd_problem *p, struct sherd_error *err)
 	int usable = 0;
 
 	if (p->n_prompt < 1 || p->n_predict < 0 || p->n_ctx < 1 || p->n_sessions < 1)
-		return sherd_fail(err, -EINVAL, "a request of %d and %d tokens, a context of %d or %d "
-						"sessions: there is nothing to plan for",
+		return sherd_fail(err, -EINVAL,
+				  "a request of %d and %d tokens, a context of %d or %d "
+				  "sessions: there is nothing to plan for",
 				  p->n_prompt, p->n_predict, p->n_ctx, p->n_sessions);
 	for (int n = 0; n < p->cluster->n_nodes; n++)
 		usable += sherd_cost_usable(p, n);
@@ -162,8 +169,8 @@ static int search_all(struct sherd_search *s, size_t width)
 	return rc;
 }
 
-int sherd_partition(const struct sherd_problem *p, int must, size_t width, struct sherd_pipeline *best,
-		    bool *exact, struct sherd_error *err)
+int sherd_partition(const struct sherd_problem *p, int must, size_t width,
+		    struct sherd_pipeline *best, bool *exact, struct sherd_error *err)
 {
 	struct sherd_search s;
 	int rc = check(p, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * partition: the best pipeline for a problem - which nodes, in which order, which layers on each, and how
- * large a prompt's chunks are.
+ * partition: the best pipeline for a problem - which nodes, in which order, which layers on each,
+ * and how large a prompt's chunks are.
  */
 #ifndef SHERD_PARTITION_H
 #define SHERD_PARTITION_H
@@ -17,7 +17,9 @@
 #define SHERD_SEARCH_WIDE   ((size_t)1 << 17)
 #define SHERD_SEARCH_NARROW ((size_t)64)
 
-/* The chunks that are considered, rising; returns how many. Measured sizes, and prompts cut evenly. */
+/*
+ * The chunks that are considered, rising; returns how many. Measured sizes, and prompts cut evenly.
+ */
 int sherd_partition_chunks(const struct sherd_problem *p, int chunks[SHERD_MAX_CHUNK]);
 /* The same for how many sessions decode together. */
 int sherd_partition_groups(const struct sherd_problem *p, int groups[SHERD_CLUSTER_NODES + 1]);
@@ -26,7 +28,7 @@ int sherd_partition_groups(const struct sherd_problem *p, int groups[SHERD_CLUST
  * *exact: nothing was left out of the search. @must: a node that has to be among the stages, or -1.
  * -ENOSPC: the nodes have too little memory; the sentence says for which layers.
  */
-int sherd_partition(const struct sherd_problem *p, int must, size_t width, struct sherd_pipeline *best,
-		    bool *exact, struct sherd_error *err);
+int sherd_partition(const struct sherd_problem *p, int must, size_t width,
+		    struct sherd_pipeline *best, bool *exact, struct sherd_error *err);
 
 #endif

@@ -111,13 +111,17 @@ static void read_stage(const struct sherd_json_at *at, struct sherd_plan *p)
 	v = sherd_json_key(at, "first");
 	s->first = (int)sherd_json_int(&v, 0, p->n_layers);
 	if (s->first != from)
-		sherd_json_fail(&v, "is %d where layer %d is next: stages have all layers, each once and "
-				    "in order", s->first, from);
+		sherd_json_fail(
+			&v,
+			"is %d where layer %d is next: stages have all layers, each once and "
+			"in order",
+			s->first, from);
 	v = sherd_json_key(at, "end");
 	s->end = (int)sherd_json_int(&v, s->first + 1, p->n_layers);
 	for (int i = 0; i < p->n_stages; i++)
 		if (p->stages[i].node == s->node)
-			sherd_json_fail(at, "node \"%s\" has stage %d already", p->nodes[s->node].name, i);
+			sherd_json_fail(at, "node \"%s\" has stage %d already",
+					p->nodes[s->node].name, i);
 	p->n_stages++;
 }
 
@@ -163,7 +167,8 @@ static void read_spare(const struct sherd_json_at *at, struct sherd_plan *p)
 	s->node = read_node_ref(at, p);
 	for (int i = 0; i < p->n_spares; i++)
 		if (p->spares[i].node == s->node)
-			sherd_json_fail(at, "node \"%s\" is a spare already", p->nodes[s->node].name);
+			sherd_json_fail(at, "node \"%s\" is a spare already",
+					p->nodes[s->node].name);
 	spans = sherd_json_key(at, "spans");
 	n = sherd_json_array(&spans, 1, (size_t)p->n_stages);
 	for (size_t i = 0; i < n; i++) {
@@ -326,9 +331,9 @@ static json_t *write_stages(const struct sherd_plan *p)
 	json_t *j = json_array();
 
 	for (int i = 0; i < p->n_stages; i++)
-		json_array_append_new(j, json_pack("{ss si si}", "node", p->nodes[p->stages[i].node].name,
-						   "first", p->stages[i].first, "end",
-						   p->stages[i].end));
+		json_array_append_new(j, json_pack("{ss si si}", "node",
+						   p->nodes[p->stages[i].node].name, "first",
+						   p->stages[i].first, "end", p->stages[i].end));
 	return j;
 }
 
@@ -343,8 +348,9 @@ static json_t *write_spares(const struct sherd_plan *p)
 			if (p->spares[i].stages >> k & 1)
 				json_array_append_new(spans, json_pack("[ii]", p->stages[k].first,
 								       p->stages[k].end));
-		json_array_append_new(j, json_pack("{ss so}", "node", p->nodes[p->spares[i].node].name,
-						   "spans", spans));
+		json_array_append_new(j,
+				      json_pack("{ss so}", "node", p->nodes[p->spares[i].node].name,
+						"spans", spans));
 	}
 	return j;
 }
@@ -355,9 +361,10 @@ static json_t *write_predicted(const struct sherd_plan *p)
 	json_t *stages = json_array();
 
 	for (int i = 0; i < p->n_stages; i++)
-		json_array_append_new(stages, json_pack("{sf sf sf sf}", "chunk_ms", d->stage[i].chunk_ms,
-							"token_ms", d->stage[i].token_ms, "link_ms",
-							d->stage[i].link_ms, "busy", d->stage[i].busy));
+		json_array_append_new(stages,
+				      json_pack("{sf sf sf sf}", "chunk_ms", d->stage[i].chunk_ms,
+						"token_ms", d->stage[i].token_ms, "link_ms",
+						d->stage[i].link_ms, "busy", d->stage[i].busy));
 	return json_pack("{ss si sf sf so}", "objective", sherd_objective_names[d->objective],
 			 "prompt_tokens", d->n_prompt, "first_token_ms", d->first_token_ms,
 			 "tokens_per_s", d->tokens_per_s, "per_stage", stages);
@@ -365,8 +372,9 @@ static json_t *write_predicted(const struct sherd_plan *p)
 
 static json_t *write_model(const struct sherd_plan *p)
 {
-	return json_pack("{ss* ss* ss ss si si ss}", "name", p->model_name[0] ? p->model_name : NULL,
-			 "path", p->model_path[0] ? p->model_path : NULL, "hash", p->model_hash, "arch",
+	return json_pack("{ss* ss* ss ss si si ss}", "name",
+			 p->model_name[0] ? p->model_name : NULL, "path",
+			 p->model_path[0] ? p->model_path : NULL, "hash", p->model_hash, "arch",
 			 p->arch, "n_layers", p->n_layers, "hidden", p->hidden, "bits",
 			 sherd_bits_name(p->bits));
 }
@@ -374,9 +382,10 @@ static json_t *write_model(const struct sherd_plan *p)
 json_t *sherd_plan_to_json(const struct sherd_plan *p)
 {
 	return json_pack("{si so ss ss si si si so so so so*}", "sherd_plan", VERSION, "model",
-			 write_model(p), "wire", sherd_wire_names[p->wire], "kv", sherd_kv_names[p->kv],
-			 "n_ctx", p->n_ctx, "n_sessions", p->n_sessions, "chunk", p->chunk, "nodes",
-			 write_nodes(p), "stages", write_stages(p), "spares", write_spares(p), "predicted",
+			 write_model(p), "wire", sherd_wire_names[p->wire], "kv",
+			 sherd_kv_names[p->kv], "n_ctx", p->n_ctx, "n_sessions", p->n_sessions,
+			 "chunk", p->chunk, "nodes", write_nodes(p), "stages", write_stages(p),
+			 "spares", write_spares(p), "predicted",
 			 p->predicted.known ? write_predicted(p) : NULL);
 }
 

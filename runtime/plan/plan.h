@@ -5,7 +5,8 @@
  * order, on nodes that are named, a node once.
  *
  *	{ "sherd_plan": 1,
- *	  "model": { "name", "path", "hash", "arch", "n_layers", "hidden", "bits": "file" | "4" | "8" },
+ *	  "model": { "name", "path", "hash", "arch", "n_layers", "hidden",
+ *	             "bits": "file" | "4" | "8" },
  *	  "wire": "int8", "kv": "f16", "n_ctx": 4096, "n_sessions": 1, "chunk": 16,
  *	  "nodes": { "kitchen": { "address": "10.0.0.2:7433", "memory_bytes": 1234 }, ... },
  *	  "stages": [ { "node": "kitchen", "first": 0, "end": 12 }, ... ],

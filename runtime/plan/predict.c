@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * predict: how long a given pipeline takes. The prompt's time is the flow shop's recurrence itself, chunk by
- * chunk: a machine begins a chunk when it has ended the one before it and the machine before it has
- * ended this one. A request's time under load is the nearer of a closed system's two bounds: the slowest
- * machine, and that each of the sessions has to go all the way round.
+ * predict: how long a given pipeline takes. The prompt's time is the flow shop's recurrence itself,
+ * chunk by chunk: a machine begins a chunk when it has ended the one before it and the machine
+ * before it has ended this one. A request's time under load is the nearer of a closed system's two
+ * bounds: the slowest machine, and that each of the sessions has to go all the way round.
  */
 #include "plan/cost.h"
 
 #include <math.h>
 
-/* What the i-th machine's times are: stages are the odd ones, the links before them the even ones. */
+/*
+ * What the i-th machine's times are: stages are the odd ones, the links before them the even ones.
+ */
 struct machine {
 	double full, last, token; /* a full chunk, the last one, a decoding step */
 	double delay; /* after it, before the next machine may begin */
@@ -17,8 +19,8 @@ struct machine {
 
 #define MAX_MACHINES (2 * SHERD_CLUSTER_NODES + 1)
 
-static struct machine link_machine(const struct sherd_problem *p, int from, int to, int chunk, int last,
-				   int group)
+static struct machine link_machine(const struct sherd_problem *p, int from, int to, int chunk,
+				   int last, int group)
 {
 	return (struct machine){ .full = sherd_cost_link_us(p, from, to, chunk),
 				 .last = sherd_cost_link_us(p, from, to, last),
@@ -26,9 +28,11 @@ static struct machine link_machine(const struct sherd_problem *p, int from, int 
 				 .delay = sherd_cost_delay_us(p, from, to) };
 }
 
-/* The head's link, then a stage and the link to it in turn; the last is the link back to the head. */
-static int make_machines(const struct sherd_problem *p, const struct sherd_pipeline *pipe, int group,
-			 struct machine *m)
+/*
+ * The head's link, then a stage and the link to it in turn; the last is the link back to the head.
+ */
+static int make_machines(const struct sherd_problem *p, const struct sherd_pipeline *pipe,
+			 int group, struct machine *m)
 {
 	int head = p->cluster->n_nodes, from = head, n = 0, last;
 
@@ -78,13 +82,14 @@ static double prompt_work(const struct machine *m, int chunks)
 }
 
 /* A machine's work for one request, when decoding steps are shared by a group. */
-static double request_work(const struct sherd_problem *p, const struct machine *m, int chunks, int group)
+static double request_work(const struct sherd_problem *p, const struct machine *m, int chunks,
+			   int group)
 {
 	return prompt_work(m, chunks) + (double)p->n_predict / group * m->token;
 }
 
-static void predict_request(const struct sherd_problem *p, const struct machine *m, int n, int chunks,
-			    int group, struct sherd_prediction *out)
+static void predict_request(const struct sherd_problem *p, const struct machine *m, int n,
+			    int chunks, int group, struct sherd_prediction *out)
 {
 	double alone = 0, slowest = 0, step = 0;
 
@@ -103,7 +108,8 @@ static void predict_request(const struct sherd_problem *p, const struct machine 
 	out->tokens_per_s = 1e6 / MAX(step / group, round_trip(m, n) / p->n_sessions);
 }
 
-static void predict_stages(const struct machine *m, int n_stages, int chunks, struct sherd_prediction *out)
+static void predict_stages(const struct machine *m, int n_stages, int chunks,
+			   struct sherd_prediction *out)
 {
 	double busy = 0;
 
@@ -113,8 +119,9 @@ static void predict_stages(const struct machine *m, int n_stages, int chunks, st
 		out->stage[i] = (struct sherd_stage_time){
 			.chunk_us = chunks > 1 ? stage->full : stage->last,
 			.token_us = stage->token,
-			.link_chunk_us = (chunks > 1 && i < n_stages - 1 ? next->full : next->last) +
-					 next->delay,
+			.link_chunk_us =
+				(chunks > 1 && i < n_stages - 1 ? next->full : next->last) +
+				next->delay,
 			.link_token_us = next->token + next->delay,
 			.busy = prompt_work(stage, chunks) / out->first_us,
 		};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profile: reads and writes what a node measured, and looks times up in it. A profile comes from another
- * machine: what would make the planner's sums meaningless (times that are no numbers, layers
- * without a time) is refused here.
+ * profile: reads and writes what a node measured, and looks times up in it. A profile comes from
+ * another machine: what would make the planner's sums meaningless (times that are no numbers,
+ * layers without a time) is refused here.
  */
 #include "plan/profile.h"
 
@@ -52,8 +52,10 @@ void sherd_json_node_name(const struct sherd_json_at *at, char name[SHERD_NAME_M
 {
 	sherd_json_str(at, name, SHERD_NAME_MAX);
 	if (!at->file->rc && !sherd_node_name_ok(name))
-		sherd_json_fail(at, "\"%s\" can't be a node's name: letters, digits, '.', '_' and '-', "
-				    "beginning with a letter or digit, and not \"head\"", name);
+		sherd_json_fail(at,
+				"\"%s\" can't be a node's name: letters, digits, '.', '_' and '-', "
+				"beginning with a letter or digit, and not \"head\"",
+				name);
 }
 
 const char *sherd_bits_name(int bits)
@@ -231,8 +233,8 @@ static void read_memory(const struct sherd_json_at *at, struct sherd_profile *p)
 
 static void read_profile(const struct sherd_json_at *at, struct sherd_profile *p)
 {
-	static const char *const keys[] = { "sherd_profile", "node", "device", "bit_profile", "model",
-					    "memory", "bits", NULL };
+	static const char *const keys[] = { "sherd_profile", "node",   "device", "bit_profile",
+					    "model",	     "memory", "bits",	 NULL };
 	struct sherd_json_at v, part;
 
 	if (!sherd_json_keys(at, keys))

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profile: how long a node takes for each part of a model, as it measured itself, and what memory it
- * has. Nothing in it is fitted: a curve is measured points, and between two of them a line.
+ * profile: how long a node takes for each part of a model, as it measured itself, and what memory
+ * it has. Nothing in it is fitted: a curve is measured points, and between two of them a line.
  *
  * What a stage takes for a chunk of so many tokens is
  *
  *	step + its layers + embed (the first stage) + output (the last, where a row is wanted)
  *
  * each of them a curve over tokens; output's is over wanted rows. Layers of one kind, that is with
- * matrices of the same shapes and formats, share a curve. A profile may know several widths: the same
- * model with its weights as the file has them, and requantized to 4 or 8 bits.
+ * matrices of the same shapes and formats, share a curve. A profile may know several widths: the
+ * same model with its weights as the file has them, and requantized to 4 or 8 bits.
  */
 #ifndef SHERD_PROFILE_H
 #define SHERD_PROFILE_H
@@ -27,7 +27,7 @@ struct sherd_curve {
 	double us[SHERD_CURVE_POINTS];
 };
 
-/* Between points a line; below the first its time; beyond the last at the last two points' slope. */
+/* Between points a line; before the first its time; beyond the last the last slope. */
 double sherd_curve_at(const struct sherd_curve *c, int tokens);
 /* Points come in rising order. */
 void sherd_curve_add(struct sherd_curve *c, int tokens, double us);
@@ -66,7 +66,7 @@ void sherd_profile_free(struct sherd_profile *p);
 /* NULL: not measured. */
 const struct sherd_profile_width *sherd_profile_width(const struct sherd_profile *p, int bits);
 
-/* A node's name: letters, digits, '.', '_' and '-', and not "head", which is who runs the pipeline. */
+/* Letters, digits, '.', '_' and '-'; not "head", which is who runs the pipeline. */
 bool sherd_node_name_ok(const char *name);
 /* Reads one, with a fault where it is none. */
 void sherd_json_node_name(const struct sherd_json_at *at, char name[SHERD_NAME_MAX]);

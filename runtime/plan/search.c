@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * search: the best pipeline for one chunk size, by dynamic programming over beginnings of pipelines. A
- * beginning is (nodes that it has, the last of them, layers that are placed), and of two with the same
- * three only one that is worse in nothing matters. What can be better or worse about one:
+ * search: the best pipeline for one chunk size, by dynamic programming over beginnings of
+ * pipelines. A beginning is (nodes that it has, the last of them, layers that are placed), and of
+ * two with the same three only one that is worse in nothing matters. What can be better or worse
+ * about one:
  *
  *	latency		sum	one full chunk through all machines so far, alone
  *			max	the slowest machine's full chunk
@@ -11,13 +12,14 @@
  *	throughput	sum	a request through all machines so far, alone
  *			max	the slowest machine's work for a request
  *
- * For with M equal chunks before the last the k-th machine ends them at sum_k + (M - 1) max_k - the flow shop's
- * recurrence, where all jobs are alike - and the last chunk at chain_k = max(chain_k-1, that) + its own
- * time. Both grow with each of the three, so that what is worse stays worse: the answer is exact.
+ * For with M equal chunks before the last the k-th machine ends them at sum_k + (M - 1) max_k - the
+ * flow shop's recurrence, where all jobs are alike - and the last chunk at chain_k = max(chain_k-1,
+ * that) + its own time. Both grow with each of the three, so that what is worse stays worse: the
+ * answer is exact.
  *
- * Beginnings of equal length are kept in one array, the most promising first; those that can't beat the
- * best pipeline known are dropped, by a lower bound of what the remaining layers take. Should more
- * than s->width remain, the least promising go too, and s->cut says so.
+ * Beginnings of equal length are kept in one array, the most promising first; those that can't beat
+ * the best pipeline known are dropped, by a lower bound of what the remaining layers take. Should
+ * more than s->width remain, the least promising go too, and s->cut says so.
  */
 #include "plan/search.h"
 
@@ -178,7 +180,8 @@ static void take_best(struct sherd_search *s, const struct sherd_label *last)
 	s->pipe.chunk = s->chunk;
 	s->pipe.group = s->group;
 	for (l = last; l->end; l = &s->pool[l->parent])
-		s->pipe.stages[--n] = (struct sherd_stage_span){ l->node, s->pool[l->parent].end, l->end };
+		s->pipe.stages[--n] =
+			(struct sherd_stage_span){ l->node, s->pool[l->parent].end, l->end };
 }
 
 static void complete(struct sherd_search *s, const struct sherd_label *l)

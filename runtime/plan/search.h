@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * search: what partition.c (which chunks to try, what to say when nothing fits) and search.c (the dynamic
- * program for one chunk) share.
+ * search: what partition.c (which chunks to try, what to say when nothing fits) and search.c (the
+ * dynamic program for one chunk) share.
  */
 #ifndef SHERD_PLAN_SEARCH_H
 #define SHERD_PLAN_SEARCH_H
@@ -11,9 +11,9 @@
 #define SHERD_SEARCH_BUCKETS ((size_t)1 << 16)
 
 /*
- * Of a stage or a link, what the sums are made of. Latency: its time for a full chunk, for the last one,
- * and for a token. Throughput: its work for a request, and the time that a request spends in it alone.
- * All are linear in a stage's layers, so that prefix sums do.
+ * Of a stage or a link, what the sums are made of. Latency: its time for a full chunk, for the last
+ * one, and for a token. Throughput: its work for a request, and the time that a request spends in
+ * it alone. All are linear in a stage's layers, so that prefix sums do.
  */
 enum { SHERD_FULL, SHERD_LAST, SHERD_TOKEN, SHERD_N_PARTS };
 struct sherd_parts {
@@ -86,7 +86,7 @@ static inline double sherd_search_tokens(const struct sherd_search *s)
 {
 	return s->p->n_predict ? s->p->n_predict : SHERD_TIE_BREAK;
 }
-/* Looks for something better than s->best with this chunk and group; -ENOMEM is the only failure. */
+/* Looks for something better than s->best; -ENOMEM is the only failure. */
 int sherd_search_run(struct sherd_search *s, int chunk, int group);
 
 #endif

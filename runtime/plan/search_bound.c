@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * search_bound: the least that a beginning of a pipeline can come to, so that the search can drop what has
- * no chance. The remaining layers are a sum of work that may be cut anywhere, layers in any order, and
- * shared among the nodes that are left: a linear program whose optimum is seen at once.
+ * search_bound: the least that a beginning of a pipeline can come to, so that the search can drop
+ * what has no chance. The remaining layers are a sum of work that may be cut anywhere, layers in
+ * any order, and shared among the nodes that are left: a linear program whose optimum is seen at
+ * once.
  *
- * A unit of work is what an average layer takes on an average node; a layer that takes everybody twice
- * as long has two. A node does at most per_us units in a microsecond, whichever layers it gets, and a unit
- * takes it at least its price. So the slowest stage takes at least what even sharing gives; and since no
- * stage may take longer than what would already be worse than the best known pipeline, the cheapest node
- * can't have everything either.
+ * A unit of work is what an average layer takes on an average node; a layer that takes everybody
+ * twice as long has two. A node does at most per_us units in a microsecond, whichever layers it
+ * gets, and a unit takes it at least its price. So the slowest stage takes at least what even
+ * sharing gives; and since no stage may take longer than what would already be worse than the best
+ * known pipeline, the cheapest node can't have everything either.
  */
 #include <math.h>
 #include "plan/search.h"
@@ -18,9 +19,12 @@ static bool has(const struct sherd_label *l, int node)
 	return l->mask >> node & 1;
 }
 
-/* The price of @work units, shared by nodes that each take @limit microseconds of a full chunk at most. */
-static double share(const struct sherd_search *s, const struct sherd_label *l, int part, double work,
-		    double limit)
+/*
+ * The price of @work units, shared by nodes that each take @limit microseconds of a full chunk at
+ * most.
+ */
+static double share(const struct sherd_search *s, const struct sherd_label *l, int part,
+		    double work, double limit)
 {
 	double us = 0;
 
@@ -38,12 +42,15 @@ static double share(const struct sherd_search *s, const struct sherd_label *l, i
 }
 
 /* The rest by the better of two bounds: each layer on its fastest node, or shared. */
-static double rest(const struct sherd_search *s, const struct sherd_label *l, int part, double limit)
+static double rest(const struct sherd_search *s, const struct sherd_label *l, int part,
+		   double limit)
 {
-	return MAX(s->rest[l->end].v[part], share(s, l, part, s->work[l->end], limit)) + s->end.v[part];
+	return MAX(s->rest[l->end].v[part], share(s, l, part, s->work[l->end], limit)) +
+	       s->end.v[part];
 }
 
-static double throughput_bound(const struct sherd_search *s, const struct sherd_label *l, double max)
+static double throughput_bound(const struct sherd_search *s, const struct sherd_label *l,
+			       double max)
 {
 	double limit = s->best;
 
@@ -107,7 +114,8 @@ static void measure_work(struct sherd_search *s)
 			double all = n->layers[s->n_layers].v[SHERD_FULL];
 
 			if (all > 0)
-				units += (n->layers[l + 1].v[SHERD_FULL] - n->layers[l].v[SHERD_FULL]) /
+				units += (n->layers[l + 1].v[SHERD_FULL] -
+					  n->layers[l].v[SHERD_FULL]) /
 					 all * s->n_layers / s->n_usable;
 		}
 		s->work[l] = s->work[l + 1] + MAX(units, 1e-9);
@@ -124,7 +132,8 @@ static void find_price(struct sherd_search *s, struct sherd_search_node *n)
 		for (int i = 0; i < SHERD_N_PARTS; i++)
 			n->price.v[i] = MIN(n->price.v[i],
 					    (n->layers[l + 1].v[i] - n->layers[l].v[i]) / units);
-		n->least = MIN(n->least, n->layers[l + 1].v[SHERD_LAST] - n->layers[l].v[SHERD_LAST]);
+		n->least =
+			MIN(n->least, n->layers[l + 1].v[SHERD_LAST] - n->layers[l].v[SHERD_LAST]);
 	}
 	for (int i = 0; i < SHERD_N_PARTS; i++)
 		n->price.v[i] = MAX(n->price.v[i] * (1 - 1e-9), 0); /* sums' rounding */

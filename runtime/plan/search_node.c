@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * search_node: what the search looks up, made once for a chunk size: prefix sums of layers' times, bytes of
- * all stages, and which nodes are equal.
+ * search_node: what the search looks up, made once for a chunk size: prefix sums of layers' times,
+ * bytes of all stages, and which nodes are equal.
  */
 #include "plan/search.h"
 
@@ -33,7 +33,8 @@ static bool same_speed(const struct sherd_problem *p, int a, int b)
 
 static bool same_link(const struct sherd_cluster *c, int a, int b, int x, int y)
 {
-	const struct sherd_cluster_link *l = sherd_cluster_link(c, a, b), *m = sherd_cluster_link(c, x, y);
+	const struct sherd_cluster_link *l = sherd_cluster_link(c, a, b),
+					*m = sherd_cluster_link(c, x, y);
 
 	return l->mbit == m->mbit && l->rtt_us == m->rtt_us;
 }
@@ -88,7 +89,8 @@ static void find_equals(struct sherd_search *s)
 
 /* -------------------------------------------------------------------- times */
 
-static struct sherd_parts parts(const struct sherd_search *s, double full, double last, double token)
+static struct sherd_parts parts(const struct sherd_search *s, double full, double last,
+				double token)
 {
 	double prompt = (s->chunks - 1) * full + last;
 	const struct sherd_problem *p = s->p;
@@ -115,7 +117,8 @@ static void prepare_node(struct sherd_search *s, int i)
 			sherd_cost_step_us(p, i, s->group));
 	n->embed = parts(s, sherd_cost_embed_us(p, i, s->chunk), sherd_cost_embed_us(p, i, s->last),
 			 sherd_cost_embed_us(p, i, s->group));
-	n->output = parts(s, 0, sherd_cost_output_us(p, i, 1), sherd_cost_output_us(p, i, s->group));
+	n->output =
+		parts(s, 0, sherd_cost_output_us(p, i, 1), sherd_cost_output_us(p, i, s->group));
 	for (int l = 0; l < s->n_layers; l++) {
 		struct sherd_parts x = sherd_search_layer(s, i, l);
 
@@ -133,8 +136,8 @@ static void prepare_links(struct sherd_search *s)
 			double full = to == head ? 0 : sherd_cost_link_us(s->p, from, to, s->chunk);
 			double last = sherd_cost_link_us(s->p, from, to, to == head ? 1 : s->last);
 
-			s->link[from * n + to] = parts(s, full, last,
-						       sherd_cost_link_us(s->p, from, to, s->group));
+			s->link[from * n + to] =
+				parts(s, full, last, sherd_cost_link_us(s->p, from, to, s->group));
 			/* what goes back to the head is no machine that anything waits for */
 			if (to == head)
 				s->link[from * n + to].v[SHERD_FULL] = 0;
@@ -178,8 +181,12 @@ int sherd_search_init(struct sherd_search *s, const struct sherd_problem *p, uin
 	size_t n = (size_t)p->cluster->n_nodes, layers = (size_t)p->sizes->n_layers;
 	bool ok;
 
-	*s = (struct sherd_search){ .p = p, .n_nodes = (int)n, .n_layers = (int)layers, .must = must,
-				    .best = INFINITY, .room = 1024 };
+	*s = (struct sherd_search){ .p = p,
+				    .n_nodes = (int)n,
+				    .n_layers = (int)layers,
+				    .must = must,
+				    .best = INFINITY,
+				    .room = 1024 };
 	s->nodes = sherd_calloc(n, sizeof(*s->nodes));
 	s->link = sherd_calloc((n + 1) * (n + 1), sizeof(*s->link));
 	s->rest = sherd_calloc(layers + 1, sizeof(*s->rest));
@@ -199,7 +206,8 @@ int sherd_search_init(struct sherd_search *s, const struct sherd_problem *p, uin
 		ok = s->nodes[i].layers;
 	}
 	if (!ok)
-		return sherd_fail_oom(err, layers * (layers + 1) * sizeof(*s->need), "the search for a plan");
+		return sherd_fail_oom(err, layers * (layers + 1) * sizeof(*s->need),
+				      "the search for a plan");
 	find_equals(s);
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sizes: adds up what lies in a shard. Two layers are of one kind when their matrices have the same formats
- * and shapes, slot by slot: then they take the same time on any device. Files with mixed formats
- * (Q4_K_M and its like) have two or three kinds.
+ * sizes: adds up what lies in a shard. Two layers are of one kind when their matrices have the same
+ * formats and shapes, slot by slot: then they take the same time on any device. Files with mixed
+ * formats (Q4_K_M and its like) have two or three kinds.
  */
 #include "plan/sizes.h"
 
@@ -116,9 +116,10 @@ int sherd_sizes_of(struct sherd_sizes **sizes, const struct sherd_shard *s, int 
 	if (!z->layer || !z->kind_of || !z->format)
 		rc = sherd_fail_oom(err, (size_t)n * sizeof(*z->layer), "a model's sizes");
 	else if (s->first_layer || s->end_layer != n || n > SHERD_PLAN_LAYERS)
-		rc = sherd_fail(err, -EINVAL, "%s: holds layers %d to %d of %d; a plan is made from "
-					      "the whole model", s->gguf->path, s->first_layer,
-				s->end_layer - 1, n);
+		rc = sherd_fail(err, -EINVAL,
+				"%s: holds layers %d to %d of %d; a plan is made from "
+				"the whole model",
+				s->gguf->path, s->first_layer, s->end_layer - 1, n);
 	else
 		rc = 0;
 	if (rc)

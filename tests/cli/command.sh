@@ -6,7 +6,7 @@
 sh_run --version
 ok "--version prints name and version" grep -qxE 'sherd [0-9]+\.[0-9]+\.[0-9]+' "$out"
 sh_run --help
-ok "--help lists every command" test "$(grep -cE '^  (run|bench|info|tokenize|pack|eval|doctor) ' "$out")" = 7
+ok "--help lists every command" test "$(grep -cE '^  (run|bench|info|tokenize|pack|eval|plan|doctor) ' "$out")" = 8
 ok "--help does not list what is not for people" bash -c "! grep -q device-test '$out'"
 ok "--help fits 80 columns" bash -c "! grep -qE '.{81}' '$out'"
 sh_run
@@ -16,7 +16,7 @@ refuses "a mistyped command is answered with the nearest" 2 "did you mean 'run'"
 refuses "an unknown command is named" 2 "no command 'frobnicate'" frobnicate
 refuses "a hostile command name is no trouble" 2 "no command" "$(printf 'x%.0s' {1..5000})"
 
-for c in run bench info tokenize pack eval doctor; do
+for c in run bench info tokenize pack eval plan doctor; do
 	sh_run $c --help
 	ok "$c --help gives usage and examples, and succeeds" \
 		bash -c "test $rc = 0 && grep -q '^Usage: sherd $c' '$out' && grep -q '^  sherd $c' '$out'"

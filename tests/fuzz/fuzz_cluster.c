@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_cluster: any bytes as cluster.json, with profiles in it. What is taken has a speed for every link and a
- * time for every layer.
+ * fuzz_cluster: any bytes as cluster.json, with profiles in it. What is taken has a speed for every
+ * link and a time for every layer.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(c->n_nodes >= 1 && c->n_nodes <= SHERD_CLUSTER_NODES);
 	for (int i = 0; i <= c->n_nodes; i++)
 		for (int k = 0; k <= c->n_nodes; k++)
-			CHECK(sherd_cluster_link(c, i, k)->mbit > 0 && sherd_cluster_link(c, i, k)->rtt_us >= 0);
+			CHECK(sherd_cluster_link(c, i, k)->mbit > 0 &&
+			      sherd_cluster_link(c, i, k)->rtt_us >= 0);
 	for (int i = 0; i < c->n_nodes; i++)
 		if (c->nodes[i].profile)
 			check_profile(c->nodes[i].profile);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_plan: any bytes as plan.json. What is taken is sound - all layers, each once and in order, on nodes
- * that are there - and is the same plan when it was written and read again.
+ * fuzz_plan: any bytes as plan.json. What is taken is sound - all layers, each once and in order,
+ * on nodes that are there - and is the same plan when it was written and read again.
  */
 #include <stdlib.h>
 #include "plan/plan.h"

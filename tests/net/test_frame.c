@@ -116,7 +116,7 @@ static void what_no_header_may_say_is_refused_by_its_sentence(void **state)
 		{ 5, 0, "unknown type 0" },
 		{ 5, SHERD_N_FRAME_TYPES, "unknown type 16" },
 		{ 5, 255, "unknown type 255" },
-		{ 6, 2, "a PING frame has flags 0x0002" },
+		{ 6, 4, "a PING frame has flags 0x0004" },
 		{ 7, 0x80, "a PING frame has flags 0x8000" },
 		{ 48, 1, "a PING frame has a field that must be zero" },
 		{ 55, 0x80, "a PING frame has a field that must be zero" },

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* What other threads want of the loop, and timers. */
+#include <pthread.h>
+#include <unistd.h>
+#include "rig.h"
+
+#define N_THREADS 4
+#define N_POSTS 500
+
+struct poster {
+	pthread_t thread;
+	struct rig *r;
+	int posted, ran;
+	bool late;
+};
+
+static struct poster posters[N_THREADS];
+struct posted {
+	struct poster *p;
+	int number;
+};
+
+static void run_posted(void *arg)
+{
+	struct posted *job = arg;
+
+	assert_int_equal(job->number, job->p->ran++);
+	free(job);
+}
+
+static void *post(void *arg)
+{
+	struct poster *p = arg;
+
+	for (; p->posted < N_POSTS; p->posted++) {
+		struct posted *job = malloc(sizeof(*job));
+
+		*job = (struct posted){ p, p->posted };
+		while (sherd_loop_post(p->r->loop, run_posted, job))
+			;
+		if (p->posted % 100 == 0)
+			usleep(1000); /* lets the loop fall asleep */
+	}
+	return NULL;
+}
+
+static bool all_ran(struct rig *r)
+{
+	(void)r;
+	for (int i = 0; i < N_THREADS; i++)
+		if (posters[i].ran < N_POSTS)
+			return false;
+	return true;
+}
+
+static void post_from_threads(struct rig *r)
+{
+	rig_start(r);
+	for (int i = 0; i < N_THREADS; i++) {
+		posters[i] = (struct poster){ .r = r };
+		pthread_create(&posters[i].thread, NULL, post, &posters[i]);
+	}
+	rig_run(r, all_ran);
+	for (int i = 0; i < N_THREADS; i++)
+		pthread_join(posters[i].thread, NULL);
+	rig_end(r);
+}
+
+static void what_threads_post_runs_once_and_in_order(struct rig *r)
+{
+	post_from_threads(r);
+}
+
+static void so_it_does_while_the_loop_spins(struct rig *r)
+{
+	r->params.spin_us = 200;
+	post_from_threads(r);
+}
+
+static void *stop_soon(void *loop)
+{
+	usleep(20000);
+	sherd_loop_stop(loop);
+	return NULL;
+}
+
+static void another_thread_can_stop_a_loop_that_sleeps(struct rig *r)
+{
+	pthread_t thread;
+
+	rig_start(r);
+	for (int i = 0; i < 2; i++) {
+		pthread_create(&thread, NULL, stop_soon, r->loop);
+		assert_int_equal(sherd_loop_run(r->loop, &r->err), 0);
+		pthread_join(thread, NULL);
+	}
+	sherd_loop_stop(r->loop); /* before it runs */
+	assert_int_equal(sherd_loop_run(r->loop, &r->err), 0);
+	rig_end(r);
+}
+
+#define N_TIMERS 50
+static struct alarm {
+	struct sherd_timer t;
+	struct rig *r;
+	uint64_t when;
+	int fired, again;
+} alarms[N_TIMERS];
+static uint64_t last_fired;
+static int n_fired;
+
+static void fire(void *ctx)
+{
+	struct alarm *m = ctx;
+
+	assert_int_equal(m->t.when, 0);
+	assert_true(sherd_net_now(m->r->net) >= m->when);
+	if (!m->fired) {
+		assert_true(m->when >= last_fired);
+		last_fired = m->when;
+	}
+	n_fired++;
+	if (m->fired++ < m->again) {
+		m->when = m->t.when = m->fired % 2 ? 1 : sherd_net_now(m->r->net) + 300;
+		m->r->net->ops->timer(m->r->net, &m->t);
+	}
+	if (m == &alarms[0])
+		sherd_timer_stop(m->r->net, &alarms[1].t);
+}
+
+static void timers_fire_in_order_and_once_unless_set_again(struct rig *r)
+{
+	uint64_t now;
+	int expected = 0;
+
+	memset(alarms, 0, sizeof(alarms));
+	n_fired = 0;
+	last_fired = 0;
+	rig_start(r);
+	now = sherd_net_now(r->net);
+	for (int i = 0; i < N_TIMERS; i++) {
+		alarms[i] = (struct alarm){ .r = r,
+					    .when = now + 1000 + rand() % 20000,
+					    .again = rand() % 4 };
+		if (i < 2) /* both due in the same round, and the first stops the second */
+			alarms[i].when = now + 500 + i, alarms[i].again = 0;
+		alarms[i].t =
+			(struct sherd_timer){ .when = now + 7, .fire = fire, .ctx = &alarms[i] };
+		r->net->ops->timer(r->net, &alarms[i].t);
+		alarms[i].t.when = alarms[i].when; /* set to another time */
+		r->net->ops->timer(r->net, &alarms[i].t);
+		expected += i == 1 ? 0 : 1 + alarms[i].again;
+	}
+	usleep(600);
+	rig_run_ms(r, 60);
+	assert_int_equal(n_fired, expected);
+	assert_int_equal(alarms[1].fired, 0);
+	rig_end(r);
+}
+
+static const struct rig_case cases[] = {
+	CASE(what_threads_post_runs_once_and_in_order),
+	CASE(so_it_does_while_the_loop_spins),
+	CASE(another_thread_can_stop_a_loop_that_sleeps),
+	CASE(timers_fire_in_order_and_once_unless_set_again),
+};
+
+int main(int argc, char **argv)
+{
+	return rig_run_cases(argc, argv, cases, ARRAY_SIZE(cases));
+}
