@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include "stage_trace.h"
 #include "stage_work.h"
 
 struct jobs {
@@ -36,6 +37,7 @@ struct stage {
 	pthread_cond_t more;
 	struct jobs queue;
 	bool stop;
+	int n_steps; /* counted where it hangs after some */
 	atomic_bool wanted; /* there is a job, or it is over: for a look without the lock */
 };
 
@@ -104,12 +106,17 @@ static void empty_mailbox(void *arg)
 static void deliver(struct stage *s, struct sherd_job *job)
 {
 	struct mailbox *m = s->mail;
+	struct stage_trace_step step = { 0 };
 
+	if (s->p.trace)
+		stage_trace_take(&step, job);
 	pthread_mutex_lock(&m->lock);
 	add(&m->done, job);
 	m->refs++;
 	pthread_mutex_unlock(&m->lock);
 	s->p.post(s->p.loop, empty_mailbox, m);
+	if (step.rows)
+		stage_trace_write(s->p.trace, &s->base.info, &step);
 }
 
 /* ------------------------------------------------------------------ thread */
@@ -148,6 +155,18 @@ static struct sherd_job *next_job(struct stage *s)
 	return job;
 }
 
+/* True: the job is not done, and the stage has been put in the meantime. */
+static bool hangs(struct stage *s, const struct sherd_job *job)
+{
+	if (!s->p.hang_after || job->kind != SHERD_JOB_STEP || s->n_steps++ < s->p.hang_after)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop)
+		pthread_cond_wait(&s->more, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+	return true;
+}
+
 static void *stage_main(void *arg)
 {
 	struct stage *s = arg;
@@ -155,7 +174,7 @@ static void *stage_main(void *arg)
 
 	if (s->p.dilate > 1) /* its sleeps are to end when they should */
 		prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-	while ((job = next_job(s))) {
+	while ((job = next_job(s)) && !hangs(s, job)) {
 		stage_work(&s->work, job);
 		deliver(s, job);
 	}

@@ -6,6 +6,7 @@
 #ifndef SHERD_TOOL_STAGE_H
 #define SHERD_TOOL_STAGE_H
 
+#include <stdio.h>
 #include "net/stage.h"
 
 /* How long an idle stage looks for work before it sleeps: waking up costs about as much. */
@@ -22,6 +23,8 @@ struct stage_params {
 	struct sherd_model_params base;
 	int spin_us; /* 0: sleeps at once */
 	float dilate; /* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
+	int hang_after; /* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
+	FILE *trace; /* a line for each step; NULL: none */
 	/* Has @fn(@arg) called on the loop's thread; may be called from any. */
 	void (*post)(void *loop, void (*fn)(void *), void *arg);
 	void *loop;

@@ -12,7 +12,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include "dilate.h"
 #include "stage_work.h"
 
 static uint64_t now_us(void)
@@ -305,26 +305,20 @@ static int finish_item(struct stage_work *w, int i, const float *rows)
 	return n;
 }
 
-static void sleep_us(double us)
-{
-	struct timespec t = { (time_t)(us / 1e6), (long)(us - (time_t)(us / 1e6) * 1e6) * 1000 };
-
-	while (nanosleep(&t, &t) && errno == EINTR)
-		;
-}
-
-/* Items [first, first + n) in one step; it takes as long as on a slower board, if so asked. */
+/* Items [first, first + n) in one step. */
 static int compute(struct stage_work *w, struct sherd_job *job, int first, int n,
 		   struct sherd_error *err)
 {
-	double start = sherd_now();
+	struct dilation slow = { .factor = w->p->dilate, .one_thread = w->p->base.n_threads == 1 };
 	struct sherd_rows rows;
-	int rc = sherd_step(w->model, w->items + first, n, 0, 0, &rows, err), i;
-	const float *data = rows.data;
+	const float *data;
+	int rc, i;
 
-	if (w->p->dilate > 1)
-		sleep_us((w->p->dilate - 1) * (sherd_now() - start) * 1e6);
+	dilate_begin(&slow);
+	rc = sherd_step(w->model, w->items + first, n, 0, 0, &rows, err);
+	dilate_end(&slow);
 	job->ended_us = now_us();
+	data = rows.data;
 	for (i = first; i < first + n && !rc; i++) {
 		int n_rows = finish_item(w, i, data);
 
