@@ -462,7 +462,7 @@ char *sherd_open_text(const struct sherd_stage_session *s)
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES])
 {
 	const uint64_t v[] = { p->stage, p->steps, p->rows, p->busy_us, p->due_us, p->sessions, p->queued,
-			       p->step_us, p->cut_off_us };
+			       p->step_us, p->work_us, p->cut_off_us };
 
 	_Static_assert(sizeof(v) == SHERD_PROGRESS_BYTES, "a PONG's part");
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
@@ -473,7 +473,8 @@ void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROG
 void sherd_progress_read(struct sherd_progress *p, const uint8_t in[SHERD_PROGRESS_BYTES])
 {
 	uint64_t *const to[] = { &p->stage,  &p->steps,	   &p->rows,   &p->busy_us,
-				 &p->due_us, &p->sessions, &p->queued, &p->step_us, &p->cut_off_us };
+				 &p->due_us, &p->sessions, &p->queued, &p->step_us, &p->work_us,
+				 &p->cut_off_us };
 
 	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
 		*to[i] = 0;

@@ -108,9 +108,10 @@ struct sherd_progress {
 	uint64_t due_us; /* it is overdue then, by what earlier steps took; 0: idle */
 	uint64_t sessions, queued; /* open ones; rows that wait */
 	uint64_t step_us; /* median of the last ones of a single row */
+	uint64_t work_us; /* computing, since the stage was loaded */
 	uint64_t cut_off_us; /* so long the next stage has not been reached; 0: it is, or there is none */
 };
-#define SHERD_PROGRESS_BYTES 72u
+#define SHERD_PROGRESS_BYTES 80u
 #define SHERD_MAX_POSTS	     16u /* stages of one run on one node */
 
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES]);
