@@ -433,10 +433,11 @@ static void work(void *arg, struct sherd_job *job)
 		close_session(st, job->id);
 		break;
 	case SHERD_JOB_STEP:
-		step(st, job); /* knows better when it began and ended */
-		return;
+		step(st, job);
+		break;
 	}
-	job->ended_us = now_us();
+	if (job->kind != SHERD_JOB_STEP) /* which knows better when it ended */
+		job->ended_us = now_us();
 	if (st->p.trace)
 		stage_trace_take(&st->traced, job);
 }
