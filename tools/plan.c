@@ -112,6 +112,8 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		  "measure this machine with the model, and write its profile" },
 		{ 0, "seconds", OPT_FLOAT, &p->seconds, 0.1, 3600, "S",
 		  "how long to measure, about (default: 10)" },
+		{ 0, "dilate", OPT_FLOAT, &p->dilate, 1, 1000, "K",
+		  "for benchmarks: measure a board that is K times as slow, as sherd node --dilate is" },
 		{ 0 }
 	};
 	int rc = opt_parse(&tool_plan, opts, &argc, argv);
@@ -128,7 +130,7 @@ static int measure(const struct plan *p)
 {
 	struct sherd_profile *profile;
 	struct sherd_error err;
-	int rc = profile_measure(&profile, p->model, &p->params, (double)p->seconds, &err);
+	int rc = profile_measure(&profile, p->model, &p->params, (double)p->seconds, p->dilate, &err);
 
 	tool_progress_end();
 	if (rc)

@@ -25,7 +25,7 @@ struct plan {
 	struct sherd_model_params params;
 	struct sherd_problem problem;
 	int reserve_mib;
-	float seconds;
+	float seconds, dilate;
 	bool json, no_spares, all, measure;
 	plan_fetch_fn fetch;
 	void *fetch_ctx;

@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <unistd.h>
+#include "dilate.h"
 #include "infer/exec.h"
 
 #define MAX_REPS   15
@@ -31,6 +32,7 @@ struct measure {
 	const char *name;
 	bool *known; /* [n_kinds]: has been measured */
 	double seconds, deadline;
+	float dilate;
 
 	/* a window of layers */
 	struct sherd_model *model;
@@ -102,9 +104,13 @@ static int run_step(struct measure *m, int n, int first, int end, enum sherd_wan
 	struct sherd_item item = { .session = m->session, .tokens = m->tokens,
 				   .hidden = first ? m->rows[0] : NULL, .n = n, .want = want };
 	struct sherd_rows rows;
+	struct dilation slow = { .factor = m->dilate, .one_thread = m->params.n_threads == 1 };
 	double start = sherd_now();
-	int rc = sherd_step(m->model, &item, 1, first, end, &rows, err);
+	int rc;
 
+	dilate_begin(&slow);
+	rc = sherd_step(m->model, &item, 1, first, end, &rows, err);
+	dilate_end(&slow);
 	*us = (sherd_now() - start) * 1e6;
 	if (!rc && rows.row_len == m->z->hidden && end < m->z->n_layers)
 		memcpy(m->rows[1], rows.data,
@@ -408,10 +414,11 @@ static int make_profile(struct measure *m, struct sherd_error *err)
 }
 
 int profile_measure(struct sherd_profile **profile, const char *model,
-		    const struct sherd_model_params *params, double seconds,
+		    const struct sherd_model_params *params, double seconds, float dilate,
 		    struct sherd_error *err)
 {
-	struct measure m = { .name = model, .params = *params, .seconds = seconds };
+	struct measure m = { .name = model, .params = *params, .seconds = seconds,
+			     .dilate = dilate };
 	struct sherd_sizes *z = NULL;
 	int n_ctx, rc;
 

@@ -22,9 +22,10 @@ int model_sizes(struct sherd_sizes **sizes, const char *model,
 /*
  * Opens the model - as many layers at a time as fit - and measures for about @seconds. The profile
  * has one width, @params->bits. Free with sherd_profile_free().
+ * @dilate: of a board that is so many times as slow (dilate.h).
  */
 int profile_measure(struct sherd_profile **profile, const char *model,
-		    const struct sherd_model_params *params, double seconds,
+		    const struct sherd_model_params *params, double seconds, float dilate,
 		    struct sherd_error *err);
 
 #endif
