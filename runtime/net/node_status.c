@@ -65,3 +65,14 @@ struct json_t *sherd_node_status(const struct sherd_node *n)
 	}
 	return json_pack("{s:s, s:s, s:o}", "name", n->p.name, "version", SHERD_VERSION, "runs", runs);
 }
+
+int sherd_node_sessions(const struct sherd_node *n)
+{
+	int count = 0;
+
+	for (const struct run *r = n->runs; r; r = r->next)
+		for (const struct post *p = r->posts; p; p = p->next)
+			for (const struct flow *f = p->flows; f; f = f->next)
+				count++;
+	return count;
+}
