@@ -124,6 +124,8 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		{ 0, "json", OPT_FLAG, &p->json, 0, 0, NULL, "the plan and its reasons as JSON" },
 		{ 0, "measure", OPT_FLAG, &p->measure, 0, 0, NULL,
 		  "measure this machine with the model, and write its profile" },
+		{ 0, "offline", OPT_FLAG, &p->offline, 0, 0, NULL,
+		  "ask no node: those without a profile are left out" },
 		{ 0, "seconds", OPT_FLOAT, &p->seconds, 0.1, 3600, "S",
 		  "how long to measure a board, about (default: 10)" },
 		TOOL_NET_OPTS(p->net),
@@ -164,10 +166,18 @@ static int get_profiles(struct plan *p)
 					 .sizes = p->sizes, .params = &p->params, .cluster = p->cluster,
 					 .seconds = (double)p->seconds, .again = p->again };
 
+	int known = 0;
+
 	for (int i = 0; i < p->cluster->n_nodes; i++)
-		if (!p->cluster->nodes[i].profile)
-			return survey(&q);
-	return TOOL_OK;
+		known += !!p->cluster->nodes[i].profile;
+	if (known < p->cluster->n_nodes && !p->offline)
+		return survey(&q);
+	if (known)
+		return TOOL_OK;
+	return tool_failf(&tool_plan,
+			  "%s: no node has a profile: run sherd plan --measure -m MODEL -o FILE on each, and "
+			  "name the files here; or do without --offline",
+			  p->cluster_file);
 }
 
 static int check_profile(const struct plan *p, const struct sherd_cluster_node *n,
@@ -260,6 +270,10 @@ static void explain(struct plan *p, struct plan_left_out *o)
 	struct sherd_pipeline pipe;
 	bool exact;
 
+	if (!n->profile) {
+		snprintf(o->why, sizeof(o->why), "has no profile, and was not asked (--offline)");
+		return;
+	}
 	if (sherd_partition(&p->problem, (uint64_t)1 << o->node, SHERD_SEARCH_NARROW, &pipe, &exact,
 			    NULL)) {
 		snprintf(o->why, sizeof(o->why),

@@ -23,7 +23,7 @@ struct plan {
 	int reserve_mib;
 	float seconds, dilate;
 	int repetitions;
-	bool json, no_spares, all, measure, again;
+	bool json, no_spares, all, measure, again, offline;
 
 	char *path; /* of the model */
 	struct sherd_sizes *sizes;
