@@ -52,7 +52,7 @@ static bool measure_limits(struct bench *b, struct sherd_limits *l)
 		argv[n++] = threads;
 	}
 	tool_progress(NULL, "measuring the machine", 0, 0);
-	if (sherd_device_child_text(argv, LIMITS_TIMEOUT_S, &text, &err)) {
+	if (sherd_device_child_text(argv, LIMITS_TIMEOUT_S, -1, &text, &err)) {
 		tool_note(NULL, err.msg);
 		return false;
 	}

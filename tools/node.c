@@ -12,6 +12,7 @@
 #include "net/node.h"
 #include "netopt.h"
 #include "notify.h"
+#include "profiler.h"
 #include "stage.h"
 #include "stage_trace.h"
 #include "store.h"
@@ -37,6 +38,7 @@ struct node {
 	struct netopt net;
 	struct sherd_node *node;
 	struct store *store;
+	struct profiler *profiler;
 	struct metrics *metrics;
 	struct sherd_timer watchdog;
 	uint64_t watchdog_us;
@@ -160,6 +162,8 @@ static int start(struct node *n)
 {
 	const char *listen = n->listen;
 	struct sherd_node_params p = { .name = n->name, .source = { get_stage, n }, .note = note, .ctx = n };
+	struct profiler_params measures = { .name = n->name, .shards = n->shards, .base = &n->params,
+					    .dilate = n->dilate, .post = netopt_post };
 	struct sherd_error err;
 	char bound[64];
 
@@ -168,10 +172,14 @@ static int start(struct node *n)
 	if (netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1))
 		return TOOL_FAILED;
 	n->params.note = note;
+	measures.loop = n->net.loop;
 	p.net = &n->net.loop->net;
 	if (store_open(&n->store, n->shards, netopt_post, n->net.loop, &err))
 		return tool_fail(&tool_node, &err);
 	p.store = store_of(n->store);
+	if (profiler_new(&n->profiler, &measures, &err))
+		return tool_fail(&tool_node, &err);
+	p.profiler = profiler_of(n->profiler);
 	p.slots = n->net.slots;
 	if (sherd_node_new(&n->node, &p, &err) || listen_soon(n, bound, &err))
 		return tool_fail(&tool_node, &err);
@@ -225,6 +233,7 @@ static int node_main(int argc, char **argv)
 	/* The loop's threads first; then who is called by it; the loop itself, which links need, last. */
 	metrics_close(n.metrics);
 	store_close(n.store);
+	profiler_close(n.profiler);
 	sherd_node_free(n.node);
 	netopt_close(&n.net);
 	if (n.trace)

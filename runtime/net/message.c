@@ -9,8 +9,9 @@
 #include "net/message.h"
 #include "net/push.h"
 
-static const char *const roles[] = { "head", "data", "status", "push" };
-static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer" };
+static const char *const roles[] = { "head", "data", "status", "push", "measure", "probe" };
+static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer",
+					"profile", "probe-link" };
 
 static json_t *parse(const uint8_t *payload, size_t size, const char *what, struct sherd_error *err)
 {
@@ -261,6 +262,10 @@ int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t s
 		rc = read_route(c, more, err);
 	if (!rc && c->kind == SHERD_COMMAND_OFFER)
 		rc = read_offer(&c->offer, more, err);
+	if (!rc && c->kind >= SHERD_COMMAND_PROFILE && !json_is_object(more))
+		rc = sherd_fail(err, -EPROTO, "a command does not say what it is about");
+	if (!rc && c->kind >= SHERD_COMMAND_PROFILE)
+		c->with = json_incref(more);
 	json_decref(j);
 	return rc;
 }
@@ -283,6 +288,7 @@ void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
 {
 	json_t *more = c->kind == SHERD_COMMAND_LOAD  ? spec_json(&c->spec) :
 		       c->kind == SHERD_COMMAND_ROUTE ? route_json(c) :
+		       c->with			      ? json_incref(c->with) :
 							json_object();
 
 	sherd_message_send(l, SHERD_FRAME_COMMAND,
