@@ -88,8 +88,8 @@ bool sherd_memlock_bounds(void);
 
 /* "sherd", "udmabuf", "locked", "plain"; NULL beyond. */
 const char *sherd_rung_name(int rung);
-/* Whether @name is "auto" or a rung's name; NULL is "auto". */
-bool sherd_rung_known(const char *name);
+/* 0 if @name is "auto" or a rung's name, or NULL, which is "auto"; else the sentence that says which there are. */
+int sherd_rung_check(const char *name, struct sherd_error *err);
 
 /*
  * The pages of @map, which must outlive the region: a file, or a memfd. @rung: NULL or "auto" takes the

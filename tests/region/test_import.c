@@ -16,6 +16,7 @@
 #include "device/import_look.h"
 #include "fake_cl.h"
 #include "fake_kernel.h"
+#include "fds.h"
 #include "unit/fake_sherd.h"
 
 #define N_PARTS 24
@@ -28,15 +29,6 @@ static uint32_t rnd(void)
 {
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
 	return (uint32_t)(seed >> 33);
-}
-
-static int fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 /* Random planes in a file, each at a multiple of 4096, and some with a gap before. */
