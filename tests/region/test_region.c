@@ -720,9 +720,9 @@ static int move_page(struct io_uring *uring, const struct sherd_window *slot, in
 	return rc;
 }
 
-/* What leaves through io_uring as slot @from of @a, fixed buffer @i, arrives in slot @to of @b, fixed buffer @j. */
-static void send_slot(struct io_uring *uring, struct sherd_region *a, int from, int i, struct sherd_region *b, int to,
-		      int j)
+/* What leaves as slot @from of @a, fixed buffer @i, arrives in slot @to of @b, fixed buffer @j. */
+static void send_slot(struct io_uring *uring, struct sherd_region *a, int from, int i,
+		      struct sherd_region *b, int to, int j)
 {
 	static int value;
 	int ends[2];
@@ -829,8 +829,8 @@ static int registers_nothing(void)
 	if (sherd_region_register(r, &uring, &err) != -ENOMEM)
 		return 3;
 	print_message("%s\n", err.msg);
-	snprintf(numbers, sizeof(numbers), "%zu KiB are needed, and RLIMIT_MEMLOCK allows %zu KiB", 256 * page >> 10,
-		 16 * page >> 10);
+	snprintf(numbers, sizeof(numbers), "%zu KiB are needed, and RLIMIT_MEMLOCK allows %zu KiB",
+		 256 * page >> 10, 16 * page >> 10);
 	return strstr(err.msg, numbers) ? 0 : 4;
 }
 
