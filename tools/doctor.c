@@ -130,8 +130,8 @@ static void try_io_uring(struct doctor *d, const struct sherd_region *ring)
 static void try_ring(struct doctor *d)
 {
 	static const char *const pages[] = {
-		[SHERD_PAGES_SMALL] = "small pages: no huge page is free (vm.nr_hugepages), and "
-				      "/sys/kernel/mm/transparent_hugepage/shmem_enabled gives none",
+		[SHERD_PAGES_SMALL] = ("small pages: no huge page is free (vm.nr_hugepages), and "
+				       "/sys/kernel/mm/transparent_hugepage/shmem_enabled gives none"),
 		[SHERD_PAGES_TRANSPARENT] = "transparent huge pages",
 		[SHERD_PAGES_HUGETLB] = "reserved huge pages",
 	};
