@@ -47,7 +47,7 @@ static int check_parts(struct sherd_device *dev, const struct sherd_part *parts,
 	return rc;
 }
 
-/* The device's own stores of @seen's bytes, which the CPU finds in the part afterwards. */
+/* The device stores @bytes, by its own stores, and the CPU finds them there afterwards. */
 static int check_stores(struct sherd_import *im, struct sherd_look *look, struct sherd_window *slot, int i,
 			uint8_t *bytes, struct sherd_error *err)
 {
