@@ -106,6 +106,7 @@ static void print_memory(const struct bench *b)
 	printf("\nload: %.3f s, first token after %.3f s%s\n", b->load_s, b->first_token_s,
 	       b->info->packed_in_memory ? " (packed in memory: there is no room in the cache)"
 					 : "");
+	printf("weights: %s; the device reads them: %s\n", b->info->region, b->info->weights);
 	printf("energy: %s\n", b->energy ? sherd_energy_name(b->energy)
 					 : "no sensor (RAPL, INA3221, hwmon) that may be read");
 }
@@ -283,6 +284,8 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 	json_object_update(o, own);
 	json_decref(own);
 	add_samples(o, t);
+	json_object_set_new(o, "region", json_string(i->region));
+	json_object_set_new(o, "weights", json_string(i->weights));
 	json_object_set_new(o, "token_bytes", json_integer((json_int_t)i->token_bytes));
 	json_object_set_new(o, "energy_sensor",
 			    b->energy ? json_string(sherd_energy_name(b->energy)) : json_null());
