@@ -123,8 +123,11 @@ char *sherd_device_verdict_path(const char *key); /* the file, malloc'd; NULL: t
  */
 #define SHERD_DEVICE_TEST_FAILS 3 /* exit code */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);
-/* The same; *text: what it printed on stdout, malloc'd. */
-int sherd_device_child_text(const char *const *argv_tail, double timeout_s, char **text,
+/*
+ * The same; *text: what it printed on stdout, malloc'd. As soon as the descriptor @stop (-1: none) has
+ * something to read, the child is ended: -ECANCELED.
+ */
+int sherd_device_child_text(const char *const *argv_tail, double timeout_s, int stop, char **text,
 			    struct sherd_error *err);
 
 /* CL_OUT_OF_RESOURCES as "CL_OUT_OF_RESOURCES", and as an errno. */

@@ -391,6 +391,7 @@ void sherd_head_stage_status(const struct sherd_head *h, int stage, struct sherd
 		return;
 	s->node = h->stages[stage].node->plan->name;
 	s->progress = seat->progress;
+	s->at = seat->progress_at;
 }
 
 int sherd_head_recoveries(const struct sherd_head *h)

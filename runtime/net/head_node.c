@@ -118,8 +118,10 @@ static void ponged(struct head_node *n, const struct sherd_frame *f, const uint8
 
 	for (at = 0; at < f->payload; at += SHERD_PROGRESS_BYTES) {
 		sherd_progress_read(&p, payload + at);
-		if (p.stage >= 1 && p.stage <= (uint64_t)h->p.n_stages)
-			n->seats[p.stage - 1].progress = p;
+		if (p.stage < 1 || p.stage > (uint64_t)h->p.n_stages)
+			continue;
+		n->seats[p.stage - 1].progress = p;
+		n->seats[p.stage - 1].progress_at = sherd_net_now(h->net);
 	}
 	for (k = 0; k < h->p.n_stages; k++)
 		if (seat_of(h, k))

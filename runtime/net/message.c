@@ -10,8 +10,9 @@
 #include "net/message.h"
 #include "net/push.h"
 
-static const char *const roles[] = { "head", "data", "status", "push" };
-static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer" };
+static const char *const roles[] = { "head", "data", "status", "push", "measure", "probe" };
+static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer",
+					"profile", "probe-link" };
 
 static json_t *parse(const uint8_t *payload, size_t size, const char *what, struct sherd_error *err)
 {
@@ -285,6 +286,10 @@ int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t s
 		rc = read_route(c, more, err);
 	if (!rc && c->kind == SHERD_COMMAND_OFFER)
 		rc = read_offer(&c->offer, more, err);
+	if (!rc && c->kind >= SHERD_COMMAND_PROFILE && !json_is_object(more))
+		rc = sherd_fail(err, -EPROTO, "a command does not say what it is about");
+	if (!rc && c->kind >= SHERD_COMMAND_PROFILE)
+		c->with = json_incref(more);
 	json_decref(j);
 	return rc;
 }
@@ -307,6 +312,7 @@ void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
 {
 	json_t *more = c->kind == SHERD_COMMAND_LOAD  ? spec_json(&c->spec) :
 		       c->kind == SHERD_COMMAND_ROUTE ? route_json(c) :
+		       c->with			      ? json_incref(c->with) :
 							json_object();
 
 	sherd_message_send(l, SHERD_FRAME_COMMAND,
@@ -489,7 +495,7 @@ char *sherd_open_text(const struct sherd_stage_session *s)
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES])
 {
 	const uint64_t v[] = { p->stage, p->steps, p->rows, p->busy_us, p->due_us, p->sessions, p->queued,
-			       p->step_us, p->cut_off_us };
+			       p->step_us, p->work_us, p->cut_off_us };
 
 	_Static_assert(sizeof(v) == SHERD_PROGRESS_BYTES, "a PONG's part");
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
@@ -500,7 +506,8 @@ void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROG
 void sherd_progress_read(struct sherd_progress *p, const uint8_t in[SHERD_PROGRESS_BYTES])
 {
 	uint64_t *const to[] = { &p->stage,  &p->steps,	   &p->rows,   &p->busy_us,
-				 &p->due_us, &p->sessions, &p->queued, &p->step_us, &p->cut_off_us };
+				 &p->due_us, &p->sessions, &p->queued, &p->step_us, &p->work_us,
+				 &p->cut_off_us };
 
 	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
 		*to[i] = 0;

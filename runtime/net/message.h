@@ -25,6 +25,8 @@ enum sherd_role {
 	SHERD_ROLE_DATA, /* the stage before, with its rows */
 	SHERD_ROLE_STATUS, /* asks how things are */
 	SHERD_ROLE_PUSH, /* brings shards */
+	SHERD_ROLE_MEASURE, /* the head: asks what the node and its links can do */
+	SHERD_ROLE_PROBE, /* measures the link itself */
 };
 
 struct sherd_hello {
@@ -47,6 +49,8 @@ enum sherd_command_kind {
 	SHERD_COMMAND_END, /* the run is over: all its stages go */
 	SHERD_COMMAND_STATUS,
 	SHERD_COMMAND_OFFER, /* a file */
+	SHERD_COMMAND_PROFILE, /* measure yourself; how is the profiler's to know */
+	SHERD_COMMAND_PROBE_LINK, /* measure the link to that node */
 };
 
 struct sherd_command {
@@ -61,6 +65,7 @@ struct sherd_command {
 	char next[SHERD_NAME_MAX]; /* "": this is the last stage */
 	char next_address[SHERD_NAME_MAX];
 	struct sherd_offer offer; /* OFFER */
+	struct json_t *with; /* PROFILE, PROBE_LINK: a reference that the reader has to drop */
 };
 
 int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
@@ -113,9 +118,10 @@ struct sherd_progress {
 	uint64_t due_us; /* it is overdue then, by what earlier steps took; 0: idle */
 	uint64_t sessions, queued; /* open ones; rows that wait */
 	uint64_t step_us; /* median of the last ones of a single row */
+	uint64_t work_us; /* computing, since the stage was loaded */
 	uint64_t cut_off_us; /* so long the next stage has not been reached; 0: it is, or there is none */
 };
-#define SHERD_PROGRESS_BYTES 72u
+#define SHERD_PROGRESS_BYTES 80u
 #define SHERD_MAX_POSTS	     16u /* stages of one run on one node */
 
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES]);

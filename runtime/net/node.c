@@ -41,6 +41,8 @@ static void detach(struct peer *p)
 		p->run->control = NULL;
 	if (p->push)
 		sherd_node_push_down(p);
+	if (p->kind == PEER_MEASURE)
+		sherd_node_measure_down(p);
 	if (p->post && p->post->up == p)
 		p->post->up = NULL;
 	if (p->post && p->post->down == p) {
@@ -120,7 +122,7 @@ static struct run *new_run(struct sherd_node *n, const char *id)
 	return r;
 }
 
-/* With TLS a name decides who may command, and who may bring shards. */
+/* With TLS a name decides who may command, bring shards, and have others measured. */
 static bool is_head(struct peer *p)
 {
 	const struct sherd_node *n = p->node;
@@ -173,8 +175,13 @@ static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *pa
 		p->kind = PEER_STATUS;
 		p->greeted = true;
 		sherd_welcome_send(p->link, p->node->p.name);
+	} else if (h.role == SHERD_ROLE_PROBE) {
+		sherd_node_probe_greet(p);
 	} else if (is_head(p)) {
-		sherd_node_push_greet(p);
+		if (h.role == SHERD_ROLE_PUSH)
+			sherd_node_push_greet(p);
+		else
+			sherd_node_measure_greet(p);
 	}
 }
 
@@ -259,6 +266,7 @@ static void do_load(struct peer *peer, const struct sherd_command *c)
 		sherd_post_free(p);
 		p = NULL;
 	}
+	sherd_node_measure_yield(peer->run->node);
 	if (!p)
 		p = new_post(peer->run, c, &err);
 	if (!p) {
@@ -314,8 +322,14 @@ static void command(struct peer *peer, const struct sherd_frame *f, const uint8_
 		do_status(peer);
 		return;
 	}
-	if (peer->kind != PEER_CONTROL) {
-		sherd_node_refuse(peer, "who asks for the status commands nothing");
+	if (peer->kind == PEER_MEASURE && c.kind >= SHERD_COMMAND_PROFILE) {
+		sherd_node_measure(peer, &c);
+		json_decref(c.with);
+		return;
+	}
+	json_decref(c.with);
+	if (peer->kind != PEER_CONTROL || c.kind >= SHERD_COMMAND_OFFER) {
+		sherd_node_refuse(peer, "over this link nobody may command that");
 		return;
 	}
 	switch (c.kind) {
@@ -397,6 +411,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		return sherd_post_expect(p, f, err);
 	if (p->kind == PEER_PUSH)
 		return sherd_node_push_expect(p, f, err);
+	if (p->kind == PEER_MEASURE || p->kind == PEER_PROBE)
+		return sherd_node_probe_expect(p, f, err);
 	if (f->type == SHERD_FRAME_COMMAND && f->payload <= SHERD_MESSAGE_MAX)
 		return 0;
 	if (f->type == SHERD_FRAME_PING && !f->payload && p->kind == PEER_CONTROL)
@@ -420,6 +436,8 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		sherd_node_push_frame(p, f, payload);
 	else if (f->type == SHERD_FRAME_COMMAND)
 		command(p, f, payload);
+	else if (p->kind == PEER_MEASURE || p->kind == PEER_PROBE)
+		sherd_node_probe_frame(p, f, payload);
 	else
 		pinged(p->run);
 }
@@ -445,6 +463,8 @@ static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
 		sherd_post_down(p, why);
 	else if (p->push)
 		sherd_node_push_down(p);
+	else if (p->kind == PEER_MEASURE)
+		sherd_node_measure_down(p);
 	sherd_node_forget(p);
 }
 
@@ -492,25 +512,15 @@ void sherd_node_free(struct sherd_node *n)
 		free_run(n->runs);
 	while (n->workers)
 		sherd_worker_destroy(n->workers);
+	n->profiling.peer = NULL; /* its profiler is gone */
 	/* Links may outlive the node by a second; what they say is heard by nobody. */
 	while ((p = n->peers)) {
-		if (p->push)
-			sherd_node_push_down(p);
+		detach(p);
 		p->link->user = &sherd_deaf;
 		sherd_link_hang_up(p->link, "the node stops");
 		sherd_node_forget(p);
 	}
 	n->net->accepted = NULL;
+	free(n->profiling.ask);
 	free(n);
-}
-
-int sherd_node_sessions(const struct sherd_node *n)
-{
-	int count = 0;
-
-	for (const struct run *r = n->runs; r; r = r->next)
-		for (const struct post *p = r->posts; p; p = p->next)
-			for (const struct flow *f = p->flows; f; f = f->next)
-				count++;
-	return count;
 }

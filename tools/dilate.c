@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dilate: with one thread it is the processor time that counts, not the time on the wall. Where two boards'
+ * computing falls together on one core, each is held up by the other, as boards never are; the sleep is
+ * shorter by that much, and the sum is right again.
+ */
+#include <errno.h>
+#include <time.h>
+#include "base/base.h"
+#include "dilate.h"
+
+static double seconds(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void dilate_begin(struct dilation *d)
+{
+	if (d->factor <= 1)
+		return;
+	d->start = sherd_now();
+	d->cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+void dilate_end(const struct dilation *d)
+{
+	struct timespec until;
+	double took, end;
+
+	if (d->factor <= 1)
+		return;
+	took = sherd_now() - d->start;
+	if (d->one_thread)
+		took = MIN(took, seconds(CLOCK_PROCESS_CPUTIME_ID) - d->cpu);
+	end = d->start + (double)d->factor * took;
+	until.tv_sec = (time_t)end;
+	until.tv_nsec = (long)((end - (double)until.tv_sec) * 1e9);
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+}
