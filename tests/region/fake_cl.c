@@ -139,8 +139,8 @@ static void CL_CALLBACK forget(cl_mem mem, void *data)
 		munmap(gone->data, gone->size);
 	if (gone->fd >= 0 && close(gone->fd))
 		broken("a descriptor that was taken over is nobody else's to close");
-	fake_cl.live--;
 	free(gone);
+	__atomic_sub_fetch(&fake_cl.live, 1, __ATOMIC_RELEASE);
 }
 
 static bool refuses(void)
@@ -165,7 +165,7 @@ static struct imported *keep(cl_context context, cl_mem_flags flags, void *data,
 	imports = i;
 	clSetMemObjectDestructorCallback(i->mem, forget, i);
 	fake_cl.imports++;
-	fake_cl.live++;
+	__atomic_add_fetch(&fake_cl.live, 1, __ATOMIC_RELEASE);
 	return i;
 }
 
@@ -432,4 +432,10 @@ CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue queue, cl_mem
 		return NULL;
 	}
 	return REAL(clEnqueueMapBuffer)(queue, mem, blocking, flags, at, n, n_events, events, event, code);
+}
+
+void fake_cl_settle(void)
+{
+	for (int i = 0; i < 200 && __atomic_load_n(&fake_cl.live, __ATOMIC_ACQUIRE); i++)
+		usleep(10000);
 }

@@ -36,6 +36,8 @@ extern struct fake_cl fake_cl;
 /* How a dma-buf's pages are had; NULL: by mmap(). */
 extern void *(*fake_cl_map)(int fd, size_t size, int prot);
 
+/* What was released is gone: the platform beneath may say so later, from a thread of its own. */
+void fake_cl_settle(void);
 /* Nothing fails, everything counted is 0. */
 void fake_cl_reset(unsigned announce);
 

@@ -101,6 +101,7 @@ static enum sherd_import_way import_planes(const char *rung, struct sherd_error 
 	clFinish(dev->queue);
 	sherd_region_close(r);
 	sherd_map_close(&p.map);
+	fake_cl_settle();
 	assert_int_equal(fds(), before);
 	assert_int_equal(fake_cl.live, 0);
 	assert_int_equal(fake_cl.acquired, 0);
@@ -238,6 +239,7 @@ static void close_slots(struct slots *s)
 	sherd_region_close(s->ring);
 	clFinish(dev->queue);
 	dev->info.is_cpu = false;
+	fake_cl_settle();
 	assert_int_equal(fake_cl.live, 0);
 	assert_int_equal(fake_cl.acquired, 0);
 	assert_int_equal(fake_cl.wrong, 0);
@@ -422,6 +424,7 @@ static void a_ring_is_never_a_copy_and_nothing_else_than_it_is(void **state)
 	assert_int_equal(*r->data, 0);
 	sherd_region_close(r);
 	clFinish(dev->queue);
+	fake_cl_settle();
 	assert_int_equal(fake_cl.live, 0);
 }
 
@@ -583,6 +586,7 @@ static void a_sample_goes_to_the_device_and_a_rings_comes_back(void **state)
 			assert_int_equal(sherd_import_selftest(dev, &t, &cost, &err), 0);
 		}
 		clFinish(dev->queue);
+		fake_cl_settle();
 		assert_int_equal(fake_cl.live, 0);
 		assert_int_equal(fake_cl.acquired, 0);
 		assert_int_equal(fake_cl.wrong, 0);
@@ -660,6 +664,7 @@ static void a_model_computes_the_same_bits_on_imported_weights(void **state)
 			compute(models[m], "gpu", cases[i].rung, cases[i].way, got);
 			assert_memory_equal(got, want, sizeof(want));
 			assert_int_equal(fake_cl.wrong, 0);
+			fake_cl_settle();
 			assert_int_equal(fake_cl.live, 0);
 		}
 	}
