@@ -472,7 +472,7 @@ static int plan_main(int argc, char **argv)
 
 const struct tool tool_plan = {
 	.name = "plan",
-	.synopsis = "-m MODEL (--cluster FILE [-o PLAN] | --measure -o PROFILE) | --verify PLAN  [options]",
+	.synopsis = "-m MODEL (--cluster FILE [-o PLAN] | --measure -o FILE) | --verify PLAN [options]",
 	.summary = "cut a model into stages for several boards",
 	.about = about,
 	.main = plan_main,
