@@ -33,7 +33,7 @@ struct board {
 	sem_t there, leave;
 	bool lives;
 	const char *io;
-	char name[16], address[64];
+	char name[24], address[64];
 	struct sherd_loop *loop;
 	struct fake_control control;
 	struct sherd_error err;
