@@ -82,7 +82,8 @@ static int begin(struct run *r, int32_t *id)
 	if (!all)
 		return tool_failf(&tool_run, "out of memory");
 	memcpy(all, r->ids, (size_t)r->n_ids * sizeof(*all));
-	memcpy(all + r->n_ids, r->made, (size_t)r->n_replay * sizeof(*all));
+	if (r->n_replay)
+		memcpy(all + r->n_ids, r->made, (size_t)r->n_replay * sizeof(*all));
 	rc = r->source->next(r, all, n, r->n_predict ? id : NULL);
 	free(all);
 	return rc;

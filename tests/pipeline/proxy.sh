@@ -4,40 +4,11 @@
 # cut and reset, again and again. The text is that of an undisturbed run.
 . "$(dirname "$0")/lib"
 
-proxy=$SHERD_BUILD/tests/net/bin/proxy
 if [[ ! -x $proxy ]]; then
 	echo "skipped: tests/net/bin/proxy is not built"
 	exit 77
 fi
-at_exit()
-{
-	local pid
-
-	for pid in "$tmp"/*.proxy; do
-		[[ ! -e $pid ]] || kill -KILL "$(<"$pid")" 2>/dev/null
-	done
-}
-
-# Boards a and b are dialled at their proxies, spare c at home.
-address()
-{
-	case $1 in
-	[ab]) echo "$net.$(($(number_of "$1") + 100)):7433" ;;
-	*) home "$1" ;;
-	esac
-}
-go_between() # NAME FAULT...: from now on
-{
-	local name=$1
-
-	shift
-	[[ ! -e $tmp/$name.proxy ]] || kill -KILL "$(<"$tmp/$name.proxy")" 2>/dev/null
-	(
-		"$proxy" "$(address "$name")" "$(home "$name")" "$@" >"$tmp/$name.bound" 2>&1 </dev/null &
-		echo $! >"$tmp/$name.proxy"
-	)
-	wait_until 5 test -s "$tmp/$name.bound"
-}
+proxied='a b' # and spare c is dialled at home
 
 shards 0-3 $half
 slow=$(slowly 10)

@@ -76,11 +76,11 @@ boards_remember
 want int8 3 -p "The lock" -n 200 --temp 0
 
 # begin_text: a long one, in the background, until some of it has come. timeout is no leader's here: signals go straight.
-begin_text()
+begin_text() # ARG...
 {
 	rm -f "$tmp/begun"
 	env --default-signal=INT "$sherd" run --plan "$tmp/one" --insecure --ignore-eos -p "The lock" -n 200 \
-		--temp 0 >"$tmp/begun" 2>"$tmp/begun.err" </dev/null &
+		--temp 0 "$@" >"$tmp/begun" 2>"$tmp/begun.err" </dev/null &
 	leader=$!
 	wait_until 30 test -s "$tmp/begun"
 }
@@ -115,6 +115,25 @@ took=$(((${EPOCHREALTIME/./} - ended) / 1000))
 ok "then its lease of 10 s is over, and both boards are free (after $took ms)" \
 	eval "all_rest && test $took -gt 7000 -a $took -lt 16000"
 ok "which the boards say" grep -q "a run's head has not come back: its sessions are dropped" "$tmp/b.log"
+
+want int8 3 -p "The lock" -n 60 --temp 0.8 -s 4
+begin_text -n 60 --temp 0.8 -s 4 --journal "$tmp/journal"
+kill -KILL $leader
+wait $leader 2>/dev/null
+"$sherd" run --plan "$tmp/one" --insecure --resume "$tmp/journal" >"$out" 2>"$err" </dev/null
+rc=$?
+ok "a head that was killed is followed by one that goes on from its journal: the same text" is_wanted
+
+want int8 3 -p "The lock" -n 200 --temp 0
+begin_text
+kill -STOP $leader
+sleep 2
+kill -CONT $leader
+wait $leader
+rc=$?
+cp "$tmp/begun" "$out"
+cp "$tmp/begun.err" "$err"
+ok "a head that stands still for 2 s has its text all the same" is_wanted
 boards_rest "nothing is left of any of them"
 lead one -p "The lock" -n 60 --temp 0
 want int8 3 -p "The lock" -n 60 --temp 0
