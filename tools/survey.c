@@ -15,8 +15,9 @@
 
 #define PROFILE_US 1000000000u /* beside the measuring itself: opening, and compiling kernels for the first time */
 #define LINK_US	   20000000u
+#define STATUS_US  10000000u
 
-enum state { SKIPPED, WAITING, PUSHING, ASKING, DONE };
+enum state { SKIPPED, WAITING, GREETING, PUSHING, ASKING, DONE };
 
 struct surveyed {
 	struct survey *survey;
@@ -52,7 +53,7 @@ static void fail(struct survey *s, int node, const struct sherd_error *why, cons
 		return;
 	s->over = s->failed = true;
 	sherd_loop_stop(s->net.loop);
-	sherd_fail(&s->err, -EIO, "node \"%s\" at %s: %s%s", n->name, n->address, why->msg, hint);
+	sherd_fail(&s->err, -EIO, "node \"%s\": %s%s", n->name, why->msg, hint);
 }
 
 /* -------------------------------------------------------------- profiles */
@@ -70,7 +71,7 @@ static bool host_is_busy(const struct survey *s, const struct surveyed *x)
 	for (int i = 0; i < s->n_nodes; i++) {
 		const struct surveyed *o = &s->nodes[i];
 
-		if ((o->state == PUSHING || o->state == ASKING) &&
+		if (o->state > WAITING && o->state < DONE &&
 		    same_host(o->node->address, x->node->address))
 			return true;
 	}
@@ -82,8 +83,6 @@ static void show(const struct survey *s)
 	tool_progress(NULL, "the nodes measure", (uint64_t)(s->n_done + s->n_links_done),
 		      (uint64_t)(s->n_asked + s->n_links));
 }
-
-static const char unreachable[] = "; is `sherd node` running there? Or name a profile of it in the cluster's file";
 
 static int number(const struct surveyed *x)
 {
@@ -136,6 +135,34 @@ static void take_link(struct survey *s, json_t *answer)
 	next_link(s);
 }
 
+static void pushed(void *ctx, const struct sherd_error *why, uint64_t sent)
+{
+	struct surveyed *x = ctx;
+	struct survey *s = x->survey;
+
+	(void)sent;
+	if (why) {
+		fail(s, number(x), why, "");
+		return;
+	}
+	x->state = ASKING;
+	sherd_ask(x->ask, SHERD_COMMAND_PROFILE, probe_to_json(&s->probe, false),
+		  PROFILE_US + (uint64_t)(4e6 * s->p->seconds));
+}
+
+static void push(struct surveyed *x)
+{
+	struct survey *s = x->survey;
+	const struct sherd_push_params p = { .net = &s->net.loop->net, .name = x->node->name,
+					     .address = x->node->address, .files = s->files,
+					     .n_files = s->probe.n_windows, .ended = pushed, .ctx = x };
+	struct sherd_error err;
+
+	x->state = PUSHING;
+	if (sherd_push_new(&x->push, &p, &err))
+		fail(s, number(x), &err, "");
+}
+
 static void answered(void *ctx, json_t *answer)
 {
 	struct surveyed *x = ctx;
@@ -145,6 +172,8 @@ static void answered(void *ctx, json_t *answer)
 	if (why) {
 		sherd_fail(&err, -EIO, "%s", why);
 		fail(x->survey, number(x), &err, "");
+	} else if (x->state == GREETING) {
+		push(x);
 	} else if (x->state == ASKING) {
 		take_profile(x, answer);
 	} else if (x->survey->from == number(x)) {
@@ -157,43 +186,25 @@ static void ask_ended(void *ctx, const struct sherd_error *why)
 {
 	struct surveyed *x = ctx;
 
-	fail(x->survey, number(x), why, "");
+	fail(x->survey, number(x), why,
+	     x->state == GREETING ? "; is `sherd node` running there? Or name a profile of it in the "
+				    "cluster's file" : "");
 }
 
-static void pushed(void *ctx, const struct sherd_error *why, uint64_t sent)
+/* Whether it is there at all comes first: a transfer would wait for it. */
+static void start(struct surveyed *x)
 {
-	struct surveyed *x = ctx;
 	struct survey *s = x->survey;
 	const struct sherd_ask_params p = { .net = &s->net.loop->net, .name = x->node->name,
 					    .address = x->node->address, .answered = answered,
 					    .ended = ask_ended, .ctx = x };
 	struct sherd_error err;
 
-	(void)sent;
-	if (why) {
-		fail(s, number(x), why, unreachable);
-		return;
-	}
-	x->state = ASKING;
-	if (sherd_ask_new(&x->ask, &p, &err)) {
+	x->state = GREETING;
+	if (sherd_ask_new(&x->ask, &p, &err))
 		fail(s, number(x), &err, "");
-		return;
-	}
-	sherd_ask(x->ask, SHERD_COMMAND_PROFILE, probe_to_json(&s->probe, false),
-		  PROFILE_US + (uint64_t)(4e6 * s->p->seconds));
-}
-
-static void start(struct surveyed *x)
-{
-	struct survey *s = x->survey;
-	const struct sherd_push_params p = { .net = &s->net.loop->net, .name = x->node->name,
-					     .address = x->node->address, .files = s->files,
-					     .n_files = s->probe.n_windows, .ended = pushed, .ctx = x };
-	struct sherd_error err;
-
-	x->state = PUSHING;
-	if (sherd_push_new(&x->push, &p, &err))
-		fail(s, number(x), &err, "");
+	else
+		sherd_ask(x->ask, SHERD_COMMAND_STATUS, NULL, STATUS_US);
 }
 
 static void start_next(struct survey *s)

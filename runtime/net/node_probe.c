@@ -135,7 +135,7 @@ static void probed(void *ctx, const struct sherd_error *why, const struct sherd_
 
 	if (why) {
 		err = *why;
-		sherd_fail_prefix(&err, -EIO, "%s at %s", b->name, b->address);
+		sherd_fail_prefix(&err, -EIO, "%s", b->name);
 	}
 	free_probe(b);
 	if (why)

@@ -37,8 +37,8 @@ cluster() # [MORE]: a file of both
 	{ "nodes": [ { "name": "a", "address": "$a" }, { "name": "b", "address": "$b" } ] $* }
 	JSON
 }
-plan=(plan -m "$model" --cluster "$tmp/cluster.json" --tls "$tmp/certs" --seconds 0.1
-	--prompt-tokens 24)
+large=$model model=tests/golden/llama-q4_0.gguf # two layers of 64
+plan=(plan --all -m $model --cluster "$tmp/cluster.json" --tls "$tmp/certs" --seconds 0.1 --prompt-tokens 200)
 profiles() # what the nodes keep, and since when
 {
 	stat -c '%n %Y %i' "$tmp"/[ab]/.profile-*.json 2>/dev/null
@@ -83,7 +83,7 @@ sh_run "${plan[@]}"
 ok "nor any where it has a default" test $rc = 0 -a "$(grep -c '^link:' "$out")" = 0
 cluster
 
-"$sherd" push "$tmp/plan.json" -m "$model" --tls "$tmp/certs" >/dev/null 2>"$err"
+"$sherd" push "$tmp/plan.json" -m $model --tls "$tmp/certs" >/dev/null 2>"$err"
 rc=$?
 ok "the plan's shards are pushed" test $rc = 0
 verify=(plan --verify "$tmp/plan.json" --tls "$tmp/certs")
@@ -96,22 +96,30 @@ numbers=$(for k in first_token_ms.{predicted,low,measured,high} stages.{0.chunk_
 ok "--json says what was predicted, measured, and how far that spreads" awk -v n="$numbers" 'BEGIN {
 	exit !(split(n, v) == 6 && v[1] > 0 && v[2] > 0 && v[2] <= v[3] && v[3] <= v[4] && v[5] > 0 && v[6] > 0) }'
 sh_run "${plan[@]}" --objective throughput --sessions 3 -n 8 -o "$tmp/three.json"
-"$sherd" push "$tmp/three.json" -m "$model" --tls "$tmp/certs" >/dev/null 2>"$err"
+"$sherd" push "$tmp/three.json" -m $model --tls "$tmp/certs" >/dev/null 2>"$err"
 sh_run plan --verify "$tmp/three.json" --tls "$tmp/certs" --repetitions 1 --json
 ok "a plan for many sessions is verified with that many" test $rc = 0 -a "$(json sessions)" = 3
 tr -d '\n' <"$tmp/plan.json" | sed 's/, *"predicted": *{.*/}/' >"$tmp/mute.json"
 refuses "a plan that predicts nothing cannot be verified" 1 "does not say what it predicts" \
 	plan --verify "$tmp/mute.json" --tls "$tmp/certs"
-refuses "--verify takes no model" 2 "model and nodes are in it" "${verify[@]}" -m "$model"
+refuses "--verify takes no model" 2 "model and nodes are in it" "${verify[@]}" -m $model
+
+# A node's certificate is not the head's, whatever the file is called.
+mkdir "$tmp/false"
+cp "$tmp/certs/ca.pem" "$tmp/false/"
+cp "$tmp/certs/a.pem" "$tmp/false/head.pem"
+cp "$tmp/certs/a-key.pem" "$tmp/false/head-key.pem"
+refuses "who is not the head has nothing measured" 1 "the certificate is that of 'a', and only 'head' may command" \
+	"${plan[@]}" --tls "$tmp/false"
 
 # Who measures, measures one thing.
-"$sherd" "${plan[@]}" --remeasure --seconds 60 >/dev/null 2>&1 &
+"$sherd" "${plan[@]}" -m $large --remeasure --seconds 60 >/dev/null 2>&1 &
 pid=$!
 sleep 2
-refuses "a second profile is refused while one is measured" 1 'node "[ab]" at .* measuring itself for .* ask again' \
+refuses "a second profile is refused while one is measured" 1 'node "[ab]": [ab] has been measuring itself for .* ask again' \
 	"${plan[@]}" --remeasure
-kill -INT $pid
-wait $pid
+kill $pid
+wait $pid 2>/dev/null
 sleep 0.5
 sh_run "${plan[@]}"
 ok "who is gone needs no profile: the node is free again" test $rc = 0
@@ -138,7 +146,7 @@ wait "${pids[1]}" 2>/dev/null
 rc=$?
 ok "a node that is told to ends" test $rc = 0
 unset 'pids[1]'
-refuses "a node that is not running is named" 1 'node "b" at 127.0.0.1:[0-9]*: .*; is .sherd node. running there' \
+refuses "a node that is not running is named" 1 'node "b": 127.0.0.1:[0-9]*: .*; is .sherd node. running there' \
 	"${plan[@]}" -o "$tmp/none.json"
 ok "and there is no plan" test ! -e "$tmp/none.json"
 ok "no node has complained of memory" not grep -qE 'Sanitizer|runtime error' "$tmp"/[ab].log
