@@ -22,7 +22,7 @@
 /* Of the memory that can be had, what a window of layers may take. */
 #define MAX_SHARE  0.6
 
-static const int chunks[] = { 1, 4, 8, 12, 16, 32, 64, 128, 256 };
+static const int chunks[] = { 1, 4, 8, 12, 16, 18, 24, 32, 64, 128, 256 };
 
 struct measure {
 	const struct sherd_sizes *z;
