@@ -95,6 +95,9 @@ int sherd_buffer_pin(struct sherd_buffer *buffer, unsigned long addr, unsigned l
 			return -EINTR;
 		pages = buffer->pages + buffer->nr_pinned;
 		got = pin_user_pages_fast(addr, min_t(unsigned long, BATCH, nr), gup, pages);
+		/* A file whose pages are the device's own (DAX) is no source. */
+		if (got == -EOPNOTSUPP)
+			return -EINVAL;
 		if (got <= 0)
 			return got ?: -EFAULT;
 		buffer->nr_pinned += got;
@@ -157,6 +160,7 @@ struct sherd_buffer *sherd_buffer_alloc(unsigned long nr_pages)
 		goto uncharge;
 	kref_init(&buffer->refs);
 	mutex_init(&buffer->lock);
+	INIT_LIST_HEAD(&buffer->mapped);
 	return buffer;
 
 uncharge:

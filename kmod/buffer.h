@@ -28,7 +28,8 @@ struct seq_file;
  * @charged_mm: whose pinned_vm has @nr_pages
  * @source: file that is kept from being written while the buffer lives, or NULL
  * @source_inode: its inode, beneath any overlay
- * @lock: guards what follows, windows' lists of mappings, and the order of mapping and syncing
+ * @lock: guards what follows, and the order of mapping and syncing
+ * @mapped: windows' mappings, whichever window they are of
  * @exports: windows that exist
  * @mappings: DMA mappings that exist
  * @bounced: their segments that are bounce buffers
@@ -48,6 +49,7 @@ struct sherd_buffer {
 
 	/* Below dma_resv; nothing but the DMA API is called under it. */
 	struct mutex lock;
+	struct list_head mapped;
 	u32 exports;
 	u32 mappings;
 	u32 bounced;

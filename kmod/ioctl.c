@@ -39,13 +39,16 @@ static int copy_argument(void *arg, size_t size, const void __user *from)
 	return copy_struct_from_user(arg, size, from, their_size);
 }
 
+/* On 32 bits it is what an unsigned long has, which is all that vm_mmap() reaches of a file. */
+#define RANGE_END min_t(u64, MAX_LFS_FILESIZE, round_down(ULONG_MAX, PMD_SIZE))
+
 /* Page-aligned, not empty, and does not wrap, not even when rounded up to huge pages. */
 static bool is_range(u64 start, u64 length)
 {
 	u64 end;
 
 	return length && PAGE_ALIGNED(start) && PAGE_ALIGNED(length) &&
-	       !check_add_overflow(start, length, &end) && end <= MAX_LFS_FILESIZE;
+	       !check_add_overflow(start, length, &end) && end <= RANGE_END;
 }
 
 /*

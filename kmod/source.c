@@ -169,7 +169,8 @@ static bool is_sealable(struct file *file)
 
 /*
  * What deny_write_access() does, but to the inode beneath an overlay. It is a way to get at other
- * people's writers, so it is for those who could write the file themselves, or where nobody can.
+ * people's writers, so it is for those who could write the file themselves, or where nobody can: on
+ * a read-only file system, or by chattr +i. Should that end, writers are denied all the same.
  */
 static int deny_writers(struct sherd_buffer *buffer, struct file *file, struct inode *inode)
 {
@@ -184,7 +185,7 @@ static int deny_writers(struct sherd_buffer *buffer, struct file *file, struct i
 		return 0;
 	}
 	err = file_permission(file, MAY_WRITE);
-	if (err && err != -EROFS)
+	if (err && err != -EROFS && !IS_IMMUTABLE(inode))
 		return -EACCES;
 	if (!atomic_dec_unless_positive(&inode->i_writecount))
 		return -ETXTBSY;

@@ -21,26 +21,28 @@
  * @buffer: whose pages these are
  * @first: its first page
  * @nr_pages: how many
- * @mappings: list of struct mapping, under buffer->lock
  */
 struct window {
 	struct sherd_buffer *buffer;
 	unsigned long first;
 	unsigned long nr_pages;
-	struct list_head mappings;
 };
 
 /**
  * struct mapping - a window as one device sees it
- * @sgt: what the importer gets
- * @node: in window->mappings
+ * @shown: what the importer gets
+ * @sgt: the same for syncing: DMABUF_DEBUG scrambles the importer's, and IOMMUs sync by its pages
+ * @node: in buffer->mapped
+ * @window: what it is a mapping of
  * @dev: the device
  * @dir: how it is mapped, whatever the importer asked for
  * @bounced: segments that are bounce buffers
  */
 struct mapping {
+	struct sg_table shown;
 	struct sg_table sgt;
 	struct list_head node;
+	struct window *window;
 	struct device *dev;
 	enum dma_data_direction dir;
 	u32 bounced;
@@ -84,7 +86,9 @@ static int fill_table(struct sg_table *sgt, const struct window *window, unsigne
 
 /*
  * Whether DMA to this address ends up elsewhere than in that memory. An address means physical
- * memory either directly or through an IOMMU; a bounce buffer is at neither.
+ * memory either directly or through an IOMMU; a bounce buffer is at neither. There is no question
+ * to the DMA API that has this answer: <linux/dma-direct.h> is meant for those who implement it,
+ * and where DMA goes a third way (Xen's grants, an IOMMU without a domain), all looks bounced.
  */
 static bool is_bounced(struct device *dev, dma_addr_t addr, phys_addr_t phys)
 {
@@ -114,12 +118,37 @@ static u32 count_bounced(struct device *dev, struct sg_table *sgt)
 	return bounced;
 }
 
+static bool overlap(const struct window *a, const struct window *b)
+{
+	return a->first < b->first + b->nr_pages && b->first < a->first + a->nr_pages;
+}
+
+/*
+ * A bounce buffer that its device may write is copied over the pages whenever the CPU is to see
+ * them, whether the device has written it or not. What another device wrote there would be lost, so
+ * there is none: who writes through a bounce buffer is the only device that writes those pages.
+ */
+static bool loses_writes(const struct mapping *mapping)
+{
+	const struct mapping *other;
+
+	if (mapping->dir == DMA_TO_DEVICE)
+		return false;
+	list_for_each_entry(other, &mapping->window->buffer->mapped, node) {
+		if (other->dir != DMA_TO_DEVICE && (mapping->bounced || other->bounced) &&
+		    overlap(mapping->window, other->window))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Mapping does not sync, that is done here: a page may be mapped several times, by importers of a
  * window and of others that overlap it, which the DMA API lets those do who sync for themselves.
  */
-static int map_table(struct mapping *mapping, bool allow_bounce)
+static int map_table(struct mapping *mapping)
 {
+	bool allow_bounce = mapping->window->buffer->state & SHERD_STATE_ALLOW_BOUNCE;
 	struct sg_table *sgt = &mapping->sgt;
 	int err;
 
@@ -127,7 +156,7 @@ static int map_table(struct mapping *mapping, bool allow_bounce)
 	if (err)
 		return err;
 	mapping->bounced = count_bounced(mapping->dev, sgt);
-	if (mapping->bounced && !allow_bounce) {
+	if ((mapping->bounced && !allow_bounce) || loses_writes(mapping)) {
 		dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 		return -ENXIO;
 	}
@@ -143,12 +172,61 @@ static void unmap_table(struct mapping *mapping)
 	dma_unmap_sgtable(mapping->dev, sgt, mapping->dir, DMA_ATTR_SKIP_CPU_SYNC);
 }
 
+/* The importer's table: the same pages at the same addresses. */
+static void show_table(struct mapping *mapping)
+{
+	struct scatterlist *to = mapping->shown.sgl, *from;
+	unsigned int i;
+
+	for_each_sgtable_sg(&mapping->sgt, from, i) {
+		sg_set_page(to, sg_page(from), from->length, 0);
+		sg_dma_address(to) = sg_dma_address(from);
+		sg_dma_len(to) = sg_dma_len(from);
+		to = sg_next(to);
+		cond_resched();
+	}
+	mapping->shown.nents = mapping->sgt.nents;
+}
+
+static struct mapping *alloc_mapping(struct window *window, struct device *dev,
+				     enum dma_data_direction dir)
+{
+	struct mapping *mapping;
+	int err;
+
+	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+	mapping->window = window;
+	mapping->dev = dev;
+	mapping->dir = dir;
+	err = fill_table(&mapping->sgt, window, segment_limit(dev));
+	if (err)
+		goto free_mapping;
+	err = sg_alloc_table(&mapping->shown, mapping->sgt.orig_nents, GFP_KERNEL);
+	if (err)
+		goto free_table;
+	return mapping;
+
+free_table:
+	sg_free_table(&mapping->sgt);
+free_mapping:
+	kfree(mapping);
+	return ERR_PTR(err);
+}
+
+static void free_mapping(struct mapping *mapping)
+{
+	sg_free_table(&mapping->shown);
+	sg_free_table(&mapping->sgt);
+	kfree(mapping);
+}
+
 static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 				   enum dma_data_direction dir)
 {
 	struct window *window = attachment->dmabuf->priv;
 	struct sherd_buffer *buffer = window->buffer;
-	struct device *dev = attachment->dev;
 	ktime_t start = ktime_get();
 	struct mapping *mapping;
 	int err;
@@ -158,43 +236,37 @@ static struct sg_table *window_map(struct dma_buf_attachment *attachment,
 		if (dir == DMA_FROM_DEVICE)
 			return ERR_PTR(-EACCES);
 		dir = DMA_TO_DEVICE;
+	} else if (dir == DMA_FROM_DEVICE) {
+		/* The CPU writes, too: END would not hand that to such a mapping, START undo it. */
+		dir = DMA_BIDIRECTIONAL;
 	}
-	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
-	if (!mapping)
-		return ERR_PTR(-ENOMEM);
-	mapping->dev = dev;
-	mapping->dir = dir;
-	err = fill_table(&mapping->sgt, window, segment_limit(dev));
-	if (err)
-		goto free_mapping;
+	mapping = alloc_mapping(window, attachment->dev, dir);
+	if (IS_ERR(mapping))
+		return ERR_CAST(mapping);
 
 	/* Mapped and listed in one step, lest a sync on its way misses what it wrote. */
 	mutex_lock(&buffer->lock);
-	err = map_table(mapping, buffer->state & SHERD_STATE_ALLOW_BOUNCE);
+	err = map_table(mapping);
 	if (!err) {
-		list_add(&mapping->node, &window->mappings);
+		list_add(&mapping->node, &buffer->mapped);
 		buffer->mappings++;
 		buffer->bounced += mapping->bounced;
 	}
 	mutex_unlock(&buffer->lock);
-	if (err)
-		goto free_table;
+	if (err) {
+		free_mapping(mapping);
+		return ERR_PTR(err);
+	}
+	show_table(mapping);
 	trace_sherd_map(window_bytes(window), mapping->sgt.orig_nents, start);
-	return &mapping->sgt;
-
-free_table:
-	sg_free_table(&mapping->sgt);
-free_mapping:
-	kfree(mapping);
-	return ERR_PTR(err);
+	return &mapping->shown;
 }
 
-static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
+static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table *shown,
 			 enum dma_data_direction dir)
 {
-	struct mapping *mapping = container_of(sgt, struct mapping, sgt);
-	struct window *window = attachment->dmabuf->priv;
-	struct sherd_buffer *buffer = window->buffer;
+	struct mapping *mapping = container_of(shown, struct mapping, shown);
+	struct sherd_buffer *buffer = mapping->window->buffer;
 
 	mutex_lock(&buffer->lock);
 	list_del(&mapping->node);
@@ -202,15 +274,14 @@ static void window_unmap(struct dma_buf_attachment *attachment, struct sg_table 
 	buffer->bounced -= mapping->bounced;
 	unmap_table(mapping);
 	mutex_unlock(&buffer->lock);
-	sg_free_table(sgt);
-	kfree(mapping);
+	free_mapping(mapping);
 }
 
 /*
  * Every mapping is synced in the direction that it was mapped with: that is the DMA API's rule, and
  * it does whatever the CPU's access needs.
  */
-static void sync(struct window *window,
+static void sync(const struct window *window,
 		 void (*sync_table)(struct device *dev, struct sg_table *sgt,
 				    enum dma_data_direction dir))
 {
@@ -220,10 +291,13 @@ static void sync(struct window *window,
 	u64 bytes = 0;
 
 	mutex_lock(&window->buffer->lock);
-	list_for_each_entry(mapping, &window->mappings, node) {
+	list_for_each_entry(mapping, &window->buffer->mapped, node) {
+		if (mapping->window != window)
+			continue;
 		sync_table(mapping->dev, &mapping->sgt, mapping->dir);
 		segments += mapping->sgt.orig_nents;
 		bytes += window_bytes(window);
+		cond_resched();
 	}
 	mutex_unlock(&window->buffer->lock);
 	trace_sherd_sync(bytes, segments, start);
@@ -246,27 +320,36 @@ static int window_end_cpu_access(struct dma_buf *dmabuf, enum dma_data_direction
  * found mapped when the file is truncated or goes away, which the kernel takes for a bug; and huge
  * pages cannot be mapped in pieces otherwise.
  */
+static vm_fault_t window_fault(struct vm_fault *vmf)
+{
+	struct window *window = vmf->vma->vm_private_data;
+	struct page *page;
+
+	if (vmf->pgoff >= window->nr_pages)
+		return VM_FAULT_SIGBUS;
+	page = window->buffer->pages[window->first + vmf->pgoff];
+	return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
+}
+
+static const struct vm_operations_struct window_vm_ops = {
+	.fault = window_fault,
+};
+
 static int window_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct window *window = dmabuf->priv;
-	struct sherd_buffer *buffer = window->buffer;
-	unsigned long page = window->first + vma->vm_pgoff;
-	unsigned long at, run;
-	int err;
 
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	/* A mapping through another driver's writable file comes here too. */
-	if (buffer->state & SHERD_STATE_READ_ONLY && vma->vm_flags & (VM_WRITE | VM_MAYWRITE))
+	if (window->buffer->state & SHERD_STATE_READ_ONLY &&
+	    vma->vm_flags & (VM_WRITE | VM_MAYWRITE))
 		return -EACCES;
-	for (at = vma->vm_start; at < vma->vm_end; at += run << PAGE_SHIFT, page += run) {
-		run = sherd_buffer_run(buffer, page, (vma->vm_end - at) >> PAGE_SHIFT);
-		err = remap_pfn_range(vma, at, page_to_pfn(buffer->pages[page]),
-				      run << PAGE_SHIFT, vma->vm_page_prot);
-		if (err)
-			return err;
-		cond_resched();
-	}
+	if (vma->vm_flags & VM_EXEC)
+		return -EPERM;
+	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
+	vma->vm_ops = &window_vm_ops;
+	vma->vm_private_data = window;
 	return 0;
 }
 
@@ -305,7 +388,6 @@ struct dma_buf *sherd_window_export(struct sherd_buffer *buffer, unsigned long f
 	window->buffer = buffer;
 	window->first = first;
 	window->nr_pages = nr_pages;
-	INIT_LIST_HEAD(&window->mappings);
 
 	info.ops = &window_ops;
 	info.size = nr_pages << PAGE_SHIFT;

@@ -52,7 +52,7 @@ static bool measure_limits(struct bench *b, struct sherd_limits *l)
 		argv[n++] = threads;
 	}
 	tool_progress(NULL, "measuring the machine", 0, 0);
-	if (sherd_device_child_text(argv, LIMITS_TIMEOUT_S, &text, &err)) {
+	if (sherd_device_child_text(argv, LIMITS_TIMEOUT_S, -1, &text, &err)) {
 		tool_note(NULL, err.msg);
 		return false;
 	}
@@ -120,7 +120,9 @@ static void set_limit(const struct bench *b, struct bench_test *t)
 
 static void on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
 {
-	((struct bench *)ctx)->prepared = true;
+	/* what is done at every start is none that is done once */
+	if (strcmp(what, "reading the weights"))
+		((struct bench *)ctx)->prepared = true;
 	tool_progress(NULL, what, done, total);
 }
 

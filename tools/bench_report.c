@@ -125,6 +125,7 @@ static void print_memory(const struct bench *b)
 	printf("\nload: %.3f s, first token after %.3f s%s\n", b->load_s, b->first_token_s,
 	       b->info->packed_in_memory ? " (packed in memory: there is no room in the cache)"
 					 : "");
+	printf("weights: %s; the device reads them: %s\n", b->info->region, b->info->weights);
 	printf("energy: %s\n", b->energy ? sherd_energy_name(b->energy)
 					 : "no sensor (RAPL, INA3221, hwmon) that may be read");
 }
@@ -300,6 +301,8 @@ static json_t *model_json(const struct bench *b)
 
 static void add_model_results(const struct bench *b, json_t *o)
 {
+	json_object_set_new(o, "region", json_string(b->info->region));
+	json_object_set_new(o, "weights", json_string(b->info->weights));
 	json_object_set_new(o, "token_bytes", json_integer((json_int_t)b->info->token_bytes));
 	json_object_set_new(o, "energy_sensor",
 			    b->energy ? json_string(sherd_energy_name(b->energy)) : json_null());

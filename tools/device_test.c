@@ -3,7 +3,8 @@
  * device-test: tries out a device, in a process that may crash or hang: runtime/device/child.c
  * starts it and reads its exit code and its last word. It compiles every kernel, compares it with
  * the C reference bit for bit, and leaves the binaries in the cache. With --limits it measures
- * the device's roofs instead, for `sherd bench`.
+ * the device's roofs instead, for `sherd bench`; with --profile a model's layers, for a node that is
+ * asked what it can do.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -13,13 +14,15 @@
 #include "device/limits.h"
 #include "device/memory.h"
 #include "infer/cl/cl.h"
+#include "profile.h"
 #include "tool.h"
 
 struct device_test {
-	const char *device, *programs, *import, *region;
+	const char *device, *programs, *import, *region, *profile, *shards;
 	uint64_t seed, bytes;
 	int n_threads;
-	bool limits;
+	float dilate;
+	bool limits, ring;
 };
 
 static int selftest(const struct device_test *t)
@@ -37,6 +40,10 @@ static int selftest(const struct device_test *t)
 
 static int import(const struct device_test *t)
 {
+	const struct sherd_import_trial trial = { .way = t->import,
+						  .rung = t->region,
+						  .ring = t->ring,
+						  .bytes = (size_t)t->bytes };
 	struct sherd_import_cost cost;
 	struct sherd_error err;
 	struct sherd_cl cl;
@@ -44,13 +51,14 @@ static int import(const struct device_test *t)
 
 	if (rc)
 		return tool_fail(&tool_device_test, &err);
-	rc = sherd_import_selftest(cl.dev, t->import, t->region, (size_t)t->bytes, &cost, &err);
+	rc = sherd_import_selftest(cl.dev, &trial, &cost, &err);
 	sherd_cl_close(&cl);
 	if (rc) {
 		tool_fail(&tool_device_test, &err);
 		return rc == -EBADE ? SHERD_DEVICE_TEST_FAILS : TOOL_FAILED;
 	}
-	printf("the device sees what it imported: %s held in %.1f ms, imported in %.1f ms, %s of its own\n",
+	printf("the device %s: %s held in %.1f ms, imported in %.1f ms, %s of its own\n",
+	       t->ring ? "sees what it imported, and writes to it" : "sees what it imported",
 	       tool_bytes(cost.bytes), 1e3 * cost.hold_s, 1e3 * cost.import_s, tool_bytes(cost.anon));
 	return TOOL_OK;
 }
@@ -76,6 +84,32 @@ static int limits(const struct device_test *t)
 	return ret ? tool_fail(&tool_device_test, &err) : TOOL_OK;
 }
 
+/* JSON, as sherd plan --measure writes it. */
+static int profile(const struct device_test *t)
+{
+	struct sherd_model_params params = SHERD_MODEL_PARAMS_INIT;
+	struct sherd_profile *profile;
+	struct sherd_error err;
+	struct probe probe;
+	json_t *j;
+	int rc = probe_parse(&probe, t->profile, &err);
+
+	if (rc)
+		return tool_fail(&tool_device_test, &err);
+	params.device = t->device;
+	params.n_threads = t->n_threads;
+	params.region = t->region;
+	rc = profile_measure_probe(&profile, &probe, t->shards, &params, t->dilate, &err);
+	sherd_sizes_free(probe.sizes);
+	if (rc)
+		return tool_fail(&tool_device_test, &err);
+	j = sherd_profile_to_json(profile);
+	rc = !j || json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	json_decref(j);
+	sherd_profile_free(profile);
+	return rc ? TOOL_FAILED : TOOL_OK;
+}
+
 static int main_device_test(int argc, char **argv)
 {
 	struct device_test t = { .seed = 1 };
@@ -95,7 +129,13 @@ static int main_device_test(int argc, char **argv)
 		  "have it import a sample: in-place, khr, arm-dma-buf, arm-host or copy" },
 		{ 0, "region", OPT_STR, &t.region, 0, 0, "NAME",
 		  "what holds the sample: auto, sherd, udmabuf, locked or plain" },
-		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N", "how large the sample is (default: 4 MiB)" },
+		{ 0, "profile", OPT_STR, &t.profile, 0, 0, "JSON",
+		  "measure layers as a node is asked to, print their times" },
+		{ 0, "shards", OPT_STR, &t.shards, 0, 0, "DIR", "where these layers are" },
+		{ 0, "dilate", OPT_FLOAT, &t.dilate, 1, 1000, "K", "as sherd node has it" },
+		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N", "how large the sample is (default: 256 KiB)" },
+		{ 0, "ring", OPT_FLAG, &t.ring, 0, 0, NULL,
+		  "the sample is a ring, whose slots the device writes, too" },
 		{ 0 }
 	};
 	int ret = opt_parse(&tool_device_test, opts, &argc, argv);
@@ -106,7 +146,12 @@ static int main_device_test(int argc, char **argv)
 		return tool_usage(&tool_device_test, "'%s' is one argument too many", argv[0]);
 	/* Nobody waits for the result of a parent that died. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	ret = t.limits ? limits(&t) : t.import ? import(&t) : selftest(&t);
+	if (t.profile && !t.shards)
+		return tool_usage(&tool_device_test, "--shards DIR says where the layers are");
+	ret = t.limits	? limits(&t) :
+	      t.import	? import(&t) :
+	      t.profile ? profile(&t) :
+			  selftest(&t);
 	return tool_flush(&tool_device_test) ? ret : TOOL_FAILED;
 }
 

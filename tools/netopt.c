@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/base.h"
+#include "net/slots.h"
 #include "net/tls.h"
 #include "netopt.h"
 
@@ -81,6 +82,23 @@ static int read_certificate(struct netopt *n, const struct tool *t, const struct
 	return rc;
 }
 
+/* Rows can be sent without it, too. */
+static void make_ring(struct netopt *n, const struct net_opts *o)
+{
+	struct sherd_error err;
+
+	if (!o->n_slots)
+		return;
+	if (sherd_ring_create(&n->ring, o->n_slots, o->slot_bytes, NULL, &err)) {
+		fprintf(stderr, "sherd: rows are sent from ordinary memory: %s\n", err.msg);
+		return;
+	}
+	if (!sherd_slots_new(&n->slots, n->ring, &err))
+		return;
+	sherd_region_close(n->ring);
+	n->ring = NULL;
+}
+
 int netopt_open(struct netopt *n, const struct tool *t, const struct net_opts *o, const char *name,
 		const char *const *addresses, int n_addresses)
 {
@@ -100,8 +118,9 @@ int netopt_open(struct netopt *n, const struct tool *t, const struct net_opts *o
 		if (rc)
 			return rc;
 		p.tls = n->tls;
-		p.tls_ops = &sherd_tls_ops;
 	}
+	make_ring(n, o);
+	p.ring = n->ring;
 	if (!sherd_loop_create(&n->loop, &p, &err))
 		return TOOL_OK;
 	netopt_close(n);
@@ -110,7 +129,10 @@ int netopt_open(struct netopt *n, const struct tool *t, const struct net_opts *o
 
 void netopt_close(struct netopt *n)
 {
-	sherd_loop_free(n->loop);
+	sherd_loop_free(n->loop); /* gives back what is on its way */
+	sherd_slots_free(n->slots);
+	if (n->ring)
+		sherd_region_close(n->ring);
 	sherd_tls_ctx_free(n->tls);
 	*n = (struct netopt){ 0 };
 }

@@ -12,6 +12,8 @@ struct net_opts {
 	const char *tls; /* folder of certificates; NULL: NETOPT_TLS */
 	const char *io; /* the loop's rung */
 	bool insecure;
+	int n_slots; /* of a ring to send rows from; 0: none */
+	size_t slot_bytes;
 };
 
 #define NETOPT_TLS "/etc/sherd"
@@ -29,6 +31,8 @@ struct net_opts {
 struct netopt {
 	struct sherd_loop *loop;
 	struct sherd_tls_ctx *tls; /* NULL: insecure */
+	struct sherd_region *ring; /* NULL: none, or it could not be had */
+	struct sherd_slots *slots; /* of the ring */
 };
 
 /*

@@ -2,6 +2,7 @@
 /*
  * node: a board's part of a pipeline. It keeps shards in a folder, and serves the stages that a head assigns to it.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +12,14 @@
 #include "net/node.h"
 #include "netopt.h"
 #include "notify.h"
+#include "profiler.h"
 #include "stage.h"
 #include "stage_trace.h"
 #include "store.h"
+
+/* A chunk of 32 rows of 4096 values fits; all of it is less than what RLIMIT_MEMLOCK mostly allows. */
+#define RING_SLOTS 8
+#define SLOT_BYTES ((size_t)192 << 10)
 
 #define DEFAULT_LISTEN "0.0.0.0:7433"
 
@@ -32,6 +38,7 @@ struct node {
 	struct netopt net;
 	struct sherd_node *node;
 	struct store *store;
+	struct profiler *profiler;
 	struct metrics *metrics;
 	struct sherd_timer watchdog;
 	uint64_t watchdog_us;
@@ -101,21 +108,14 @@ static void note(void *ctx, const char *sentence)
 
 /* --------------------------------------------------------------- stages */
 
-static void post(void *loop, void (*fn)(void *), void *arg)
-{
-	/* There is no memory for a list's element: nothing that follows could go well either. */
-	if (sherd_loop_post(loop, fn, arg))
-		abort();
-}
-
 static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stage **stage,
 		     struct sherd_error *err)
 {
 	struct node *n = ctx;
 	char *path = store_find(n->shards, spec, err);
 	struct stage_params p = { .model = path, .spec = *spec, .base = n->params, .spin_us = n->spin_us,
-				  .dilate = n->dilate, .hang_after = n->hang_after,
-				  .trace = n->trace, .post = post, .loop = n->net.loop };
+				  .dilate = n->dilate, .hang_after = n->hang_after, .trace = n->trace,
+				  .post = netopt_post, .loop = n->net.loop };
 	int rc;
 
 	if (!path)
@@ -142,10 +142,28 @@ static void alive(void *ctx)
 	sherd_timer_after(&n->net.loop->net, &n->watchdog, n->watchdog_us / 3);
 }
 
+/*
+ * The kernel takes down a killed process's io_uring, and the sockets that it holds, some time after the process: who
+ * takes its place at once finds the address still in use.
+ */
+static int listen_soon(struct node *n, char bound[64], struct sherd_error *err)
+{
+	int rc = -EADDRINUSE;
+
+	for (int i = 0; rc == -EADDRINUSE && i < 30; i++) {
+		if (i)
+			usleep(100000);
+		rc = sherd_loop_listen(n->net.loop, n->listen, bound, err);
+	}
+	return rc;
+}
+
 static int start(struct node *n)
 {
 	const char *listen = n->listen;
 	struct sherd_node_params p = { .name = n->name, .source = { get_stage, n }, .note = note, .ctx = n };
+	struct profiler_params measures = { .name = n->name, .shards = n->shards, .base = &n->params,
+					    .dilate = n->dilate, .post = netopt_post };
 	struct sherd_error err;
 	char bound[64];
 
@@ -154,17 +172,25 @@ static int start(struct node *n)
 	if (netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1))
 		return TOOL_FAILED;
 	n->params.note = note;
+	measures.loop = n->net.loop;
 	p.net = &n->net.loop->net;
 	if (store_open(&n->store, n->shards, netopt_post, n->net.loop, &err))
 		return tool_fail(&tool_node, &err);
 	p.store = store_of(n->store);
-	if (sherd_node_new(&n->node, &p, &err) || sherd_loop_listen(n->net.loop, listen, bound, &err))
+	if (profiler_new(&n->profiler, &measures, &err))
+		return tool_fail(&tool_node, &err);
+	p.profiler = profiler_of(n->profiler);
+	p.slots = n->net.slots;
+	if (sherd_node_new(&n->node, &p, &err) || listen_soon(n, bound, &err))
 		return tool_fail(&tool_node, &err);
 	if (n->metrics_at &&
 	    metrics_open(&n->metrics, n->metrics_at, status, n, netopt_post, n->net.loop, &err))
 		return tool_fail(&tool_node, &err);
 	fprintf(stderr, "sherd: %s listens at %s, %s, over %s\n", n->name, bound,
 		n->net.tls ? "with TLS" : "without TLS", sherd_io_name(n->net.loop->io));
+	if (n->verbose && n->net.ring)
+		fprintf(stderr, "sherd: rows are sent from a ring: %s%s%s\n", n->net.ring->how,
+			n->net.loop->note.msg[0] ? "; " : "", n->net.loop->note.msg);
 	for (int i = 0; n->verbose && i < (int)n->net.loop->io; i++)
 		fprintf(stderr, "sherd: not taken: %s: %s\n", sherd_io_name(i), n->net.loop->refused[i].msg);
 	return TOOL_OK;
@@ -194,7 +220,8 @@ static int serve(struct node *n)
 static int node_main(int argc, char **argv)
 {
 	struct node n = { .listen = DEFAULT_LISTEN, .params = SHERD_MODEL_PARAMS_INIT,
-			  .spin_us = STAGE_SPIN_US };
+			  .spin_us = STAGE_SPIN_US,
+			  .net_opts = { .n_slots = RING_SLOTS, .slot_bytes = SLOT_BYTES } };
 	bool done;
 	int rc = parse(&n, argc, argv, &done);
 
@@ -206,6 +233,7 @@ static int node_main(int argc, char **argv)
 	/* The loop's threads first; then who is called by it; the loop itself, which links need, last. */
 	metrics_close(n.metrics);
 	store_close(n.store);
+	profiler_close(n.profiler);
 	sherd_node_free(n.node);
 	netopt_close(&n.net);
 	if (n.trace)

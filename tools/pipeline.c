@@ -29,6 +29,7 @@ struct pipeline {
 	int seats[SHERD_CLUSTER_NODES][SHERD_CLUSTER_NODES];
 	int cuts[SHERD_CLUSTER_NODES];
 	struct event *first, *last;
+	char run[SHERD_RUN_ID];
 	bool ready, dead, idle;
 	struct sherd_timer idling;
 	struct sherd_error why; /* dead */
@@ -108,6 +109,17 @@ static void fill_seats(struct pipeline *p)
 	sherd_plan_cuts(plan, p->cuts);
 }
 
+static int draw_run(struct pipeline *p, struct sherd_error *err)
+{
+	uint8_t run[16];
+
+	if (getrandom(run, sizeof(run), 0) != sizeof(run))
+		return sherd_fail(err, -EIO, "no random numbers can be had");
+	for (size_t i = 0; i < sizeof(run); i++)
+		snprintf(p->run + 2 * i, 3, "%02x", run[i]);
+	return 0;
+}
+
 static int new_head(struct pipeline *p, struct sherd_error *err)
 {
 	const struct sherd_plan *plan = p->plan;
@@ -123,6 +135,7 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 		.kv = plan->kv,
 		.chunk = p->p.chunk ? p->p.chunk : plan->chunk,
 		.inexact = p->p.inexact,
+		.request_us = (uint64_t)p->p.limit_s * 1000000,
 		.lease_us = LEASE_US,
 		.deadline_us = (uint64_t)p->p.deadline_s * 1000000,
 		.ready = ready,
@@ -131,12 +144,12 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 		.note = p->p.note,
 		.ctx = p,
 	};
-	uint8_t run[16];
 
-	if (getrandom(run, sizeof(run), 0) != sizeof(run))
-		return sherd_fail(err, -EIO, "no random numbers can be had");
-	for (size_t i = 0; i < sizeof(run); i++)
-		snprintf(h.run + 2 * i, 3, "%02x", run[i]);
+	if (p->p.run)
+		snprintf(p->run, sizeof(p->run), "%s", p->p.run);
+	else if (draw_run(p, err))
+		return -EIO;
+	memcpy(h.run, p->run, sizeof(h.run));
 	memcpy(h.model, plan->model_hash, sizeof(h.model));
 	/* Room for a prompt's chunk beside a token of every other session. */
 	h.n_batch = MIN(MAX(h.chunk + h.n_sessions, 2 * h.chunk), 4096);
@@ -247,6 +260,11 @@ const struct sherd_plan *pipeline_plan(const struct pipeline *p)
 const struct sherd_head *pipeline_head(const struct pipeline *p)
 {
 	return p->head;
+}
+
+const char *pipeline_run(const struct pipeline *p)
+{
+	return p->run;
 }
 
 const char *pipeline_io(const struct pipeline *p)

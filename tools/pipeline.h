@@ -19,6 +19,8 @@ struct pipeline_params {
 	int chunk; /* 0: the plan's */
 	int n_sessions; /* 0: the plan's */
 	int deadline_s; /* without progress; 0: 30 */
+	int limit_s; /* of a session; 0: none */
+	const char *run; /* of a head that has died, to take its place; NULL: a new one */
 	bool inexact; /* go on with a node of another bit profile */
 	sherd_note_fn note;
 };
@@ -28,6 +30,8 @@ struct pipeline_params {
 	  "run on the nodes of a plan that `sherd plan` made; -m then only names the tokenizer" },  \
 	{ 0, "deadline", OPT_INT, &(p).deadline_s, 1, 86400, "SECONDS",                            \
 	  "with --plan: how long to wait for lost nodes before giving up (default: 30)" },          \
+	{ 0, "time-limit", OPT_INT, &(p).limit_s, 1, 1 << 24, "SECONDS",                               \
+	  "with --plan: stop computing after so long a time (default: none)" },                     \
 	{ 0, "inexact", OPT_FLAG, &(p).inexact, 0, 0, NULL,                                        \
 	  "with --plan: let a node take over whose arithmetic may differ; other tokens may come" }, \
 	TOOL_NET_OPTS((p).net)
@@ -40,6 +44,7 @@ void pipeline_interrupt(struct pipeline *p);
 
 const struct sherd_plan *pipeline_plan(const struct pipeline *p);
 const struct sherd_head *pipeline_head(const struct pipeline *p);
+const char *pipeline_run(const struct pipeline *p);
 const char *pipeline_io(const struct pipeline *p);
 /* Runs the loop for so long: what the nodes say of themselves is new then. */
 int pipeline_idle(struct pipeline *p, uint64_t us, struct sherd_error *err);

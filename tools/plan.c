@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan: cuts a model into stages for the boards of a cluster. Reads what boards there are and what
- * they measured, lets runtime/plan/ find the best pipeline, and says of every board why it has the
+ * plan: cuts a model into stages for the boards of a cluster. Reads what boards there are, asks them
+ * what they can do (survey.c), lets runtime/plan/ find the best pipeline, and says of every board why it has the
  * layers that it has, or none. With --measure it is the board that measures itself.
  */
 #include "plan.h"
@@ -9,27 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include "profile.h"
+#include "survey.h"
 
 static const char about[] =
-	"Decides which layers of a model go to which board, from what each board measured of "
-	"itself, so that "
-	"a prompt's first token comes as soon as possible (--objective latency), or as many "
-	"requests as "
+	"Decides which layers of a model go to which board, from what each board can do, so that a "
+	"prompt's first token comes as soon as possible (--objective latency), or as many requests as "
 	"possible are served at a time (throughput). Boards that would only slow things down are "
-	"left out, "
-	"and become spares.\n"
+	"left out, and become spares.\n"
 	"\n"
-	"On each board, once:\n"
-	"  sherd plan --measure -m model.gguf -o kitchen.json\n"
-	"Then, where all the profiles are, with a cluster.json such as\n"
-	"  { \"nodes\": [ { \"name\": \"kitchen\", \"address\": \"10.0.0.2:7433\", \"memory\": "
-	"\"2GiB\",\n"
-	"                 \"profile\": \"kitchen.json\" }, ... ],\n"
-	"    \"links\": [ { \"from\": \"kitchen\", \"to\": \"hall\", \"mbit\": 940, \"rtt_us\": "
-	"180 } ],\n"
-	"    \"default_link\": { \"mbit\": 1000, \"rtt_us\": 200 } }\n"
+	"Where `sherd node` runs on the boards, they measure themselves and the links between them:\n"
 	"  sherd plan -m model.gguf --cluster cluster.json -o plan.json\n"
-	"  sherd plan -m model.gguf --cluster cluster.json --objective throughput --sessions 8";
+	"  sherd push plan.json && sherd plan --verify plan.json\n"
+	"with a cluster.json such as\n"
+	"  { \"nodes\": [ { \"name\": \"kitchen\", \"address\": \"10.0.0.2:7433\", \"memory\": \"2GiB\" },\n"
+	"               { \"name\": \"hall\", \"address\": \"10.0.0.3:7433\" } ] }\n"
+	"What the file says is not measured: a node may have \"profile\": \"kitchen.json\", which\n"
+	"  sherd plan --measure -m model.gguf -o kitchen.json\n"
+	"made on the board, or \"slower\"; the file may have \"links\" and a \"default_link\".";
 
 /* ------------------------------------------------------------ command line */
 
@@ -61,8 +57,20 @@ static int check_names(struct plan *p)
 	return rc;
 }
 
+static int check_verify(const struct plan *p, int argc, char **argv)
+{
+	if (argc)
+		return tool_usage(&tool_plan, "'%s' is one argument too many", argv[0]);
+	if (p->model || p->cluster_file || p->measure || p->out)
+		return tool_usage(&tool_plan, "--verify PLAN is about a plan that is made; model and nodes "
+					      "are in it");
+	return TOOL_OK;
+}
+
 static int check_line(struct plan *p, int argc, char **argv)
 {
+	if (p->verify)
+		return check_verify(p, argc, argv);
 	if (argc > 0 && !p->model)
 		p->model = argv[0], argc--, argv++;
 	if (argc)
@@ -71,9 +79,9 @@ static int check_line(struct plan *p, int argc, char **argv)
 		return tool_usage(&tool_plan, "which model? Give a file with -m MODEL");
 	if (p->params.bits && p->params.bits != 4 && p->params.bits != 8)
 		return tool_usage(&tool_plan, "--bits: %d is neither 4 nor 8", p->params.bits);
-	if (p->measure)
-		return check_measure(p);
-	if (!p->cluster_file)
+	if (p->measure && check_measure(p))
+		return TOOL_USAGE;
+	if (!p->measure && !p->cluster_file)
 		return tool_usage(&tool_plan,
 				  "which boards? --cluster FILE, or --measure for this one");
 	return check_names(p);
@@ -84,7 +92,13 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 	const struct opt opts[] = {
 		TOOL_MODEL_OPTS(p->model, p->params),
 		{ 0, "cluster", OPT_STR, &p->cluster_file, 0, 0, "FILE",
-		  "the boards, their links and profiles (JSON)" },
+		  "the boards (JSON); what it does not say, running nodes are asked" },
+		{ 0, "verify", OPT_STR, &p->verify, 0, 0, "PLAN",
+		  "run a plan on its nodes, and compare with what it predicts" },
+		{ 0, "repetitions", OPT_INT, &p->repetitions, 1, 1000, "N",
+		  "with --verify: how often (default: 7)" },
+		{ 0, "remeasure", OPT_FLAG, &p->again, 0, 0, NULL,
+		  "nodes are to measure themselves, though they remember" },
 		{ 0, "objective", OPT_STR, &p->objective_name, 0, 0, "NAME",
 		  "latency: the first token soon; throughput: many requests a second (default: "
 		  "latency)" },
@@ -103,13 +117,18 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		  "256)" },
 		{ 'o', "output", OPT_STR, &p->out, 0, 0, "FILE",
 		  "write the plan, or the profile, there" },
+		{ 0, "all", OPT_FLAG, &p->all, 0, 0, NULL,
+		  "give every board a stage, also where that slows things down" },
 		{ 0, "no-spares", OPT_FLAG, &p->no_spares, 0, 0, NULL,
 		  "boards without a stage are not to stand in for one that fails" },
 		{ 0, "json", OPT_FLAG, &p->json, 0, 0, NULL, "the plan and its reasons as JSON" },
 		{ 0, "measure", OPT_FLAG, &p->measure, 0, 0, NULL,
 		  "measure this machine with the model, and write its profile" },
+		{ 0, "offline", OPT_FLAG, &p->offline, 0, 0, NULL,
+		  "ask no node: those without a profile are left out" },
 		{ 0, "seconds", OPT_FLOAT, &p->seconds, 0.1, 3600, "S",
-		  "how long to measure, about (default: 10)" },
+		  "how long to measure a board, about (default: 10)" },
+		TOOL_NET_OPTS(p->net),
 		{ 0, "dilate", OPT_FLOAT, &p->dilate, 1, 1000, "K",
 		  "for benchmarks: measure a board that is K times as slow, as sherd node --dilate is" },
 		{ 0 }
@@ -140,24 +159,24 @@ static int measure(const struct plan *p)
 
 /* ---------------------------------------------------------------- planning */
 
-/* Nodes whose profile is nowhere are not planned with; the table says so too. */
-static int get_profiles(struct plan *p, struct sherd_error *err)
+/* What the file does not say, running nodes are asked. */
+static int get_profiles(struct plan *p)
 {
+	const struct survey_params q = { .tool = &tool_plan, .net = &p->net, .model = p->path,
+					 .sizes = p->sizes, .params = &p->params, .cluster = p->cluster,
+					 .seconds = (double)p->seconds, .again = p->again };
+
 	int known = 0;
 
-	for (int i = 0; i < p->cluster->n_nodes; i++) {
-		struct sherd_cluster_node *n = &p->cluster->nodes[i];
-
-		if (!n->profile && p->fetch &&
-		    p->fetch(p->fetch_ctx, n, p->sizes, &n->profile, err))
-			return sherd_fail_prefix(err, -EIO, "%s", n->name);
-		known += !!n->profile;
-	}
+	for (int i = 0; i < p->cluster->n_nodes; i++)
+		known += !!p->cluster->nodes[i].profile;
+	if (known < p->cluster->n_nodes && !p->offline)
+		return survey(&q);
 	if (known)
-		return 0;
-	return sherd_fail(err, -ENODATA,
-			  "%s: no node has a profile: run sherd plan --measure -m MODEL -o "
-			  "FILE on each, and name the files here",
+		return TOOL_OK;
+	return tool_failf(&tool_plan,
+			  "%s: no node has a profile: run sherd plan --measure -m MODEL -o FILE on each, and "
+			  "name the files here; or do without --offline",
 			  p->cluster_file);
 }
 
@@ -185,29 +204,41 @@ static int check_profile(const struct plan *p, const struct sherd_cluster_node *
 	return 0;
 }
 
-static int open_all(struct plan *p, struct sherd_error *err)
+static int check_request(const struct plan *p, struct sherd_error *err)
+{
+	const struct sherd_problem *q = &p->problem;
+
+	if (q->n_prompt <= q->n_ctx - q->n_predict)
+		return 0;
+	return sherd_fail(err, -EINVAL,
+			  "a request of %d and %d tokens is more than the context of %d (-c, at most %d here)",
+			  q->n_prompt, q->n_predict, q->n_ctx, p->sizes->n_ctx_train);
+}
+
+static int open_all(struct plan *p)
 {
 	struct sherd_problem *q = &p->problem;
-	int rc = sherd_cluster_read(&p->cluster, p->cluster_file, err);
+	struct sherd_error err;
+	int rc = sherd_cluster_read(&p->cluster, p->cluster_file, &err);
 
 	if (!rc)
-		rc = model_sizes(&p->sizes, p->model, &p->params, &q->n_ctx, &p->path, err);
-	tool_progress_end();
+		rc = model_sizes(&p->sizes, p->model, &p->params, &q->n_ctx, &p->path, &err);
 	if (!rc)
-		rc = get_profiles(p, err);
-	for (int i = 0; !rc && i < p->cluster->n_nodes; i++)
-		rc = check_profile(p, &p->cluster->nodes[i], err);
+		rc = check_request(p, &err);
+	tool_progress_end();
+	if (rc)
+		return tool_fail(&tool_plan, &err);
+	rc = get_profiles(p);
 	if (rc)
 		return rc;
+	for (int i = 0; !rc && i < p->cluster->n_nodes; i++)
+		rc = check_profile(p, &p->cluster->nodes[i], &err);
+	if (rc)
+		return tool_fail(&tool_plan, &err);
 	q->sizes = p->sizes;
 	q->cluster = p->cluster;
 	q->reserve = (uint64_t)p->reserve_mib << 20;
-	if (q->n_prompt > q->n_ctx - q->n_predict)
-		return sherd_fail(err, -EINVAL,
-				  "a request of %d and %d tokens is more than the context of "
-				  "%d (-c, at most %d here)",
-				  q->n_prompt, q->n_predict, q->n_ctx, p->sizes->n_ctx_train);
-	return 0;
+	return TOOL_OK;
 }
 
 static bool has_stage(const struct plan *p, int node)
@@ -240,13 +271,11 @@ static void explain(struct plan *p, struct plan_left_out *o)
 	bool exact;
 
 	if (!n->profile) {
-		snprintf(o->why, sizeof(o->why),
-			 "has no profile: run sherd plan --measure -m MODEL -o FILE "
-			 "there, and name the file in %s",
-			 p->cluster_file);
+		snprintf(o->why, sizeof(o->why), "has no profile, and was not asked (--offline)");
 		return;
 	}
-	if (sherd_partition(&p->problem, o->node, SHERD_SEARCH_NARROW, &pipe, &exact, NULL)) {
+	if (sherd_partition(&p->problem, (uint64_t)1 << o->node, SHERD_SEARCH_NARROW, &pipe, &exact,
+			    NULL)) {
 		snprintf(o->why, sizeof(o->why),
 			 "its %s are too little for one layer, which takes %s",
 			 tool_bytes(sherd_cluster_memory(n)), tool_bytes(smallest_stage(p)));
@@ -404,9 +433,14 @@ static int report(const struct plan *p)
 static int make_plan(struct plan *p)
 {
 	struct sherd_error err;
+	int rc = open_all(p);
+	uint64_t all = 0;
 
-	if (open_all(p, &err) ||
-	    sherd_partition(&p->problem, -1, SHERD_SEARCH_WIDE, &p->pipe, &p->exact, &err))
+	if (rc)
+		return rc;
+	if (p->all)
+		all = UINT64_MAX >> (64 - p->cluster->n_nodes);
+	if (sherd_partition(&p->problem, all, SHERD_SEARCH_WIDE, &p->pipe, &p->exact, &err))
 		return tool_fail(&tool_plan, &err);
 	sherd_cost_predict(&p->problem, &p->pipe, &p->predicted);
 	for (int i = 0; i < p->pipe.n_stages; i++)
@@ -420,7 +454,7 @@ static int make_plan(struct plan *p)
 static int plan_main(int argc, char **argv)
 {
 	struct plan p = { .params = SHERD_MODEL_PARAMS_INIT, .objective_name = "latency",
-			  .wire_name = "int8", .kv_name = "f16", .reserve_mib = 256, .seconds = 10,
+			  .wire_name = "int8", .kv_name = "f16", .reserve_mib = 256, .seconds = 10, .repetitions = 7,
 			  .problem = { .n_prompt = 128, .n_predict = -1, .n_sessions = 1 } };
 	bool done = false;
 	int rc;
@@ -429,7 +463,7 @@ static int plan_main(int argc, char **argv)
 	p.params.note = tool_note;
 	rc = parse(&p, argc, argv, &done);
 	if (!rc && !done)
-		rc = p.measure ? measure(&p) : make_plan(&p);
+		rc = p.measure ? measure(&p) : p.verify ? plan_verify(&p) : make_plan(&p);
 	sherd_cluster_free(p.cluster);
 	sherd_sizes_free(p.sizes);
 	free(p.path);
@@ -438,8 +472,8 @@ static int plan_main(int argc, char **argv)
 
 const struct tool tool_plan = {
 	.name = "plan",
-	.synopsis = "-m MODEL (--cluster FILE [-o PLAN] | --measure -o PROFILE) [options]",
-	.summary = "cut a model into stages for several boards, or measure this one",
+	.synopsis = "-m MODEL (--cluster FILE [-o PLAN] | --measure -o PROFILE) | --verify PLAN  [options]",
+	.summary = "cut a model into stages for several boards",
 	.about = about,
 	.main = plan_main,
 };

@@ -3,14 +3,9 @@
 #ifndef SHERD_TOOL_PLAN_H
 #define SHERD_TOOL_PLAN_H
 
+#include "netopt.h"
 #include "plan/partition.h"
 #include "plan/plan.h"
-#include "tool.h"
-
-/* How a profile that the cluster's file lacks may be had: NULL where nodes can't be asked. */
-typedef int (*plan_fetch_fn)(void *ctx, const struct sherd_cluster_node *node,
-			     const struct sherd_sizes *sizes, struct sherd_profile **profile,
-			     struct sherd_error *err);
 
 /* A node without a stage. */
 struct plan_left_out {
@@ -20,15 +15,15 @@ struct plan_left_out {
 };
 
 struct plan {
-	const char *model, *cluster_file, *out;
+	const char *model, *cluster_file, *out, *verify;
+	struct net_opts net;
 	const char *objective_name, *wire_name, *kv_name;
 	struct sherd_model_params params;
 	struct sherd_problem problem;
 	int reserve_mib;
 	float seconds, dilate;
-	bool json, no_spares, measure;
-	plan_fetch_fn fetch;
-	void *fetch_ctx;
+	int repetitions;
+	bool json, no_spares, all, measure, again, offline;
 
 	char *path; /* of the model */
 	struct sherd_sizes *sizes;
@@ -44,5 +39,8 @@ struct plan {
 
 void plan_print_table(const struct plan *p);
 int plan_print_json(const struct plan *p);
+
+/* Runs the plan p->verify on its nodes, and compares with what it predicted (plan_verify.c). */
+int plan_verify(const struct plan *p);
 
 #endif

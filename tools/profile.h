@@ -8,6 +8,9 @@
 
 #include "plan/profile.h"
 #include "plan/sizes.h"
+#include "probe.h"
+
+#define PROFILE_CTX 320 /* positions that are measured with, where the model has them */
 
 /*
  * The sizes of a model, packed into the cache first if need be, with what an executor takes at this
@@ -27,5 +30,12 @@ int model_sizes(struct sherd_sizes **sizes, const char *model,
 int profile_measure(struct sherd_profile **profile, const char *model,
 		    const struct sherd_model_params *params, double seconds, float dilate,
 		    struct sherd_error *err);
+
+/* The same of shards in @dir, as @p says; of @params device, threads and region are taken. */
+int profile_measure_probe(struct sherd_profile **profile, const struct probe *p, const char *dir,
+			  const struct sherd_model_params *params, float dilate, struct sherd_error *err);
+
+/* What memory this machine has, and has left now. */
+void profile_set_memory(struct sherd_profile *p);
 
 #endif

@@ -28,6 +28,10 @@ static int take_positionals(struct run *r, int argc, char **argv)
 	r->source = r->pipe_params.plan ? &run_source_plan : &run_source_model;
 	if (!r->model_name && !r->pipe_params.plan)
 		return tool_usage(&tool_run, "which model? Give a file with -m MODEL");
+	if (r->pipe_params.plan && (r->cuts.n || r->wire))
+		return tool_usage(&tool_run, "--cuts and --wire are the plan's");
+	if (r->resume && (r->journal || r->prompt_arg || r->file || r->from_stdin))
+		return tool_usage(&tool_run, "--resume has its prompt, and goes on writing there");
 	if (!!r->prompt_arg + !!r->file + r->from_stdin > 1)
 		return tool_usage(&tool_run, "one prompt, please: -p, -f or -");
 	return 0;
@@ -87,6 +91,10 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		  "the KV cache's type: f16 (default), int8, f32" },
 		TOOL_CUT_OPTS(r->cuts, r->wire),
 		TOOL_PIPELINE_OPTS(r->pipe_params),
+		{ 0, "journal", OPT_STR, &r->journal, 0, 0, "FILE",
+		  "keep prompt, options and tokens there, to be gone on with if this process dies" },
+		{ 0, "resume", OPT_STR, &r->resume, 0, 0, "FILE",
+		  "go on with the text of a journal: its prompt, options and tokens so far" },
 		{ 'v', "verbose", OPT_FLAG, &r->verbose, 0, 0, NULL, "say more about the model" },
 		{ 0 }
 	};
@@ -163,6 +171,7 @@ static int run_main(int argc, char **argv)
 		.params = SHERD_MODEL_PARAMS_INIT,
 		.sampler = SHERD_SAMPLER_PARAMS_INIT,
 		.n_predict = -1,
+		.log_fd = -1,
 		.stream = { .out = stdout, .stops = &r.stops },
 	};
 	struct sherd_error err = { "out of memory" };
@@ -173,11 +182,17 @@ static int run_main(int argc, char **argv)
 	if (rc || done)
 		goto out;
 	r.start_s = sherd_now();
-	rc = read_prompt(&r, &err) ? tool_fail(&tool_run, &err) : TOOL_OK;
+	if (r.resume)
+		rc = run_log_resume(&r);
+	else
+		rc = read_prompt(&r, &err) ? tool_fail(&tool_run, &err) : TOOL_OK;
 	if (!rc)
 		rc = r.source->open(&r);
-	if (!rc)
+	if (!rc && !r.resume)
 		rc = tokenize_prompt(&r);
+	if (!rc && r.n_ids + r.n_replay > r.n_ctx)
+		rc = tool_failf(&tool_run, "the text has %d tokens and the context holds %d", r.n_ids + r.n_replay,
+				r.n_ctx);
 	if (rc)
 		goto out;
 	r.source->say(&r);
@@ -185,8 +200,11 @@ static int run_main(int argc, char **argv)
 		draw_seed(&r);
 	rc = r.source->start(&r);
 	if (!rc)
+		rc = run_log_start(&r);
+	if (!rc)
 		rc = run_text(&r);
 out:
+	run_log_close(&r);
 	pipeline_close(r.pipe);
 	sherd_tokenizer_free(r.own_tok);
 	sherd_session_free(r.session);

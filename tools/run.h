@@ -7,6 +7,7 @@
 #define SHERD_RUN_H
 
 #include <signal.h>
+#include <sys/types.h>
 #include "ends.h"
 #include "pipeline.h"
 #include "stream.h"
@@ -26,7 +27,7 @@ extern const struct run_source run_source_model, run_source_plan;
 
 struct run {
 	/* the command line */
-	const char *model_name, *prompt_arg, *file, *wire, *kv;
+	const char *model_name, *prompt_arg, *file, *wire, *kv, *journal, *resume;
 	struct sherd_model_params params;
 	struct sherd_sampler_params sampler;
 	struct pipeline_params pipe_params;
@@ -45,6 +46,13 @@ struct run {
 	int32_t *ids; /* of the prompt */
 	int n_ids;
 	struct stream stream;
+	/* a journal's */
+	int log_fd; /* -1: there is none */
+	char *log_text;
+	off_t log_end; /* of its whole lines */
+	struct json_t *log_json;
+	int32_t *made; /* [n_replay]: tokens that were made before */
+	int n_replay;
 	/* a model's */
 	struct sherd_model *model;
 	struct sherd_session *session;
@@ -60,6 +68,13 @@ struct run {
 };
 
 extern volatile sig_atomic_t run_interrupted; /* the signal */
+
+/* Journals; TOOL_OK, or an exit code. Without one they do nothing. */
+int run_log_start(struct run *r);
+int run_log_token(struct run *r, int32_t token);
+/* Everything that decides the tokens comes from there, and the tokens so far. */
+int run_log_resume(struct run *r);
+void run_log_close(struct run *r);
 
 /* The prompt, and what follows it, to standard output. */
 int run_text(struct run *r);

@@ -2,6 +2,7 @@
 /*
  * run_plan: tokens from the stages of a plan. Of the model only the tokenizer is needed here.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "run.h"
 
@@ -52,12 +53,42 @@ static void say(const struct run *r)
 	}
 }
 
+/* The cuts of a text are those that it began with. */
+static int check_cuts(const struct run *r)
+{
+	const struct sherd_plan *plan = pipeline_plan(r->pipe);
+	bool same = r->cuts.n == plan->n_stages - 1 && (r->wire_type == plan->wire || !r->cuts.n);
+
+	for (int k = 0; same && k < r->cuts.n; k++)
+		same = r->cuts.v[k] == plan->stages[k + 1].first;
+	return same ? TOOL_OK :
+		      tool_failf(&tool_run, "%s: its text was begun with other cuts, or another wire format, than "
+					    "this plan has; other tokens would follow", r->resume);
+}
+
+/* What a journal has to know. */
+static int take_cuts(struct run *r)
+{
+	const struct sherd_plan *plan = pipeline_plan(r->pipe);
+
+	r->wire_type = plan->wire;
+	r->cuts.v = calloc((size_t)plan->n_stages, sizeof(*r->cuts.v));
+	if (!r->cuts.v)
+		return tool_failf(&tool_run, "out of memory");
+	for (int k = 1; k < plan->n_stages; k++)
+		r->cuts.v[r->cuts.n++] = plan->stages[k].first;
+	return TOOL_OK;
+}
+
 static int start(struct run *r)
 {
 	int max = r->n_predict < 0 || r->n_predict > r->n_ctx - r->n_ids ? r->n_ctx : r->n_ids + r->n_predict;
 	struct sherd_sampler_params sampler = r->sampler;
 	struct sherd_error err;
+	int rc = r->resume ? check_cuts(r) : take_cuts(r);
 
+	if (rc)
+		return rc;
 	sampler.seed = r->seed.v;
 	if (pipeline_session(r->pipe, &sampler, max, r->ignore_eos, &r->pipe_session, &err))
 		return tool_fail(&tool_run, &err);

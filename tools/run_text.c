@@ -58,7 +58,7 @@ static bool put_token(struct run *r, int32_t id)
 /* What follows a token: false, if nothing does. */
 static bool take(struct run *r, int32_t id)
 {
-	if (!r->n_made++)
+	if (r->n_made++ == r->n_replay)
 		r->first = sherd_now();
 	if (!r->ignore_eos && sherd_tokenizer_is_end(r->tok, id))
 		return false;
@@ -73,15 +73,38 @@ static bool take(struct run *r, int32_t id)
 	return true;
 }
 
+/* Tokens that a journal has are said again, and not computed one by one. */
+static int begin(struct run *r, int32_t *id)
+{
+	int n = r->n_ids + r->n_replay, rc;
+	int32_t *all = sherd_calloc((size_t)n, sizeof(*all));
+
+	if (!all)
+		return tool_failf(&tool_run, "out of memory");
+	memcpy(all, r->ids, (size_t)r->n_ids * sizeof(*all));
+	memcpy(all + r->n_ids, r->made, (size_t)r->n_replay * sizeof(*all));
+	rc = r->source->next(r, all, n, r->n_predict ? id : NULL);
+	free(all);
+	return rc;
+}
+
 static int generate(struct run *r)
 {
 	int32_t id = -1;
-	int rc = r->source->next(r, r->ids, r->n_ids, r->n_predict ? &id : NULL);
+	int rc;
 
+	for (int i = 0; i < r->n_replay; i++)
+		if (!take(r, r->made[i]))
+			return TOOL_OK;
+	rc = begin(r, &id);
 	if (!rc && !run_interrupted)
 		r->prefilled = sherd_now();
-	while (!rc && !run_interrupted && r->n_predict && take(r, id))
+	while (!rc && !run_interrupted && r->n_predict) {
+		rc = run_log_token(r, id);
+		if (rc || !take(r, id))
+			break;
 		rc = r->source->next(r, &id, 1, &id);
+	}
 	return rc;
 }
 
@@ -96,11 +119,11 @@ static void say_speed(const struct run *r)
 		fprintf(stderr, "sherd: interrupted\n");
 	if (!r->prefilled)
 		return;
-	fprintf(stderr, "sherd: prompt %d tokens, %.1f t/s", r->n_ids, r->n_ids / in);
+	fprintf(stderr, "sherd: prompt %d tokens, %.1f t/s", r->n_ids + r->n_replay, (r->n_ids + r->n_replay) / in);
 	/* The first token comes out of the prompt's last step; decoding is what follows it. */
-	if (r->n_made > 1 && out > 0)
-		fprintf(stderr, "; generated %d tokens, %.1f t/s", r->n_made,
-			(r->n_made - 1) / out);
+	if (r->n_made - r->n_replay > 1 && out > 0)
+		fprintf(stderr, "; generated %d tokens, %.1f t/s", r->n_made - r->n_replay,
+			(r->n_made - r->n_replay - 1) / out);
 	if (r->n_made)
 		fprintf(stderr, "; first token %.3f s after the start (loading %.3f s)",
 			r->first - r->start_s, r->opened - r->start_s);

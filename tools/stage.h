@@ -7,9 +7,9 @@
 #define SHERD_TOOL_STAGE_H
 
 #include <stdio.h>
-#include "net/stage.h"
+#include "stage_queue.h"
 
-/* How long an idle stage looks for work before it sleeps: waking up costs about as much. */
+/* How long an idle stage looks for work before it sleeps. */
 #define STAGE_SPIN_US 50
 
 struct stage_params {
@@ -25,8 +25,7 @@ struct stage_params {
 	float dilate; /* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
 	int hang_after; /* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
 	FILE *trace; /* a line for each step; NULL: none */
-	/* Has @fn(@arg) called on the loop's thread; may be called from any. */
-	void (*post)(void *loop, void (*fn)(void *), void *arg);
+	stage_post_fn post;
 	void *loop;
 };
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * alloc: allocation with checked sizes, so that callers multiply nothing themselves; how much memory
- * is left; and the clock.
+ * alloc: allocation with checked sizes, so that callers multiply nothing themselves; and the clock.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,22 +38,6 @@ char *sherd_asprintf(const char *fmt, ...)
 	n = vasprintf(&s, fmt, ap);
 	va_end(ap);
 	return n < 0 ? NULL : s;
-}
-
-uint64_t sherd_memory_available(void)
-{
-	static const char field[] = "MemAvailable:";
-	uint64_t kib = UINT64_MAX >> 10;
-	char *text, *at;
-	size_t size;
-
-	if (sherd_read_file("/proc/meminfo", 1 << 16, &text, &size, NULL))
-		return UINT64_MAX;
-	at = strstr(text, field);
-	if (at)
-		kib = strtoull(at + strlen(field), NULL, 10);
-	free(text);
-	return kib << 10;
 }
 
 double sherd_now(void)

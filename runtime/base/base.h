@@ -36,11 +36,6 @@ int sherd_fail_oom(struct sherd_error *err, size_t bytes, const char *what);
 void *sherd_calloc(size_t n, size_t size);
 /* @n * @size bytes aligned to @align (a power of two), not zeroed; NULL on overflow. Free with free(). */
 void *sherd_alloc_aligned(size_t align, size_t n, size_t size);
-/*
- * Bytes that can be had without swapping, as the kernel estimates them: with what the page cache
- * would give back, which free memory lacks. Unknown: (nearly) UINT64_MAX.
- */
-uint64_t sherd_memory_available(void);
 /* asprintf that returns the string, or NULL. Free with free(). */
 char *sherd_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -53,6 +48,27 @@ static inline bool sherd_add_ok(size_t a, size_t b, size_t *out)
 {
 	return !__builtin_add_overflow(a, b, out);
 }
+
+/* Where /proc and /sys are: "", but in tests. */
+extern const char *sherd_root;
+/* The number in a line "Key:  12 kB" or "key 12", in bytes where the line says kB. */
+bool sherd_line_value(const char *line, const char *key, uint64_t *value);
+/* The same of the first line in the file @path that has @key. */
+bool sherd_proc_value(const char *path, const char *key, uint64_t *value);
+/*
+ * Bytes that can be had without swapping, as the kernel estimates them: with what the page cache would give
+ * back, which free memory lacks. No more than the control groups leave. Unknown: UINT64_MAX.
+ */
+uint64_t sherd_memory_available(void);
+
+/*
+ * Calls @visit with the folder of every control group that bounds this process, as far as @controller goes ("cpu",
+ * "memory"), of version 2 or 1.
+ */
+typedef void (*sherd_cgroup_fn)(void *ctx, const char *group);
+void sherd_cgroup_each(const char *controller, sherd_cgroup_fn visit, void *ctx);
+/* How many numbers a group's file begins with, at most two; 0 where there is none, or "max". */
+int sherd_cgroup_numbers(const char *group, const char *file, long long n[2]);
 
 /* How many letters to change, add or drop between two words: for "did you mean". */
 size_t sherd_distance(const char *a, const char *b);

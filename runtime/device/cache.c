@@ -26,9 +26,14 @@ char *sherd_device_cache_path(const char *key, const char *suffix)
 	return path;
 }
 
+char *sherd_device_verdict_path(const char *key)
+{
+	return sherd_device_cache_path(key, ".txt");
+}
+
 char *sherd_device_verdict_get(const char *key)
 {
-	char *path = sherd_device_cache_path(key, ".txt");
+	char *path = sherd_device_verdict_path(key);
 	char *text = NULL;
 	size_t size;
 
@@ -40,7 +45,7 @@ char *sherd_device_verdict_get(const char *key)
 
 int sherd_device_verdict_put(const char *key, const char *text, struct sherd_error *err)
 {
-	char *path = sherd_device_cache_path(key, ".txt");
+	char *path = sherd_device_verdict_path(key);
 	struct sherd_outfile out;
 	int ret;
 

@@ -80,6 +80,7 @@ static const char *tail_end(struct tail *t)
 struct child {
 	pid_t pid;
 	int fd[2]; /* read ends: stderr, stdout; -1 when closed */
+	int stop; /* readable: the child is to end; -1: nobody says so */
 	struct tail tail;
 	char *text;
 	size_t len;
@@ -103,19 +104,22 @@ static void end_pipe(struct child *c, int which)
 	c->fd[which] = -1;
 }
 
-/* Reads until the child closes its ends; false when the time is up. */
-static bool read_child(struct child *c, double deadline)
+/* Reads until the child closes its ends, or until the time is up or it is to stop. */
+static int read_child(struct child *c, double deadline)
 {
 	char buf[4096];
 
 	while (c->fd[0] >= 0 || c->fd[1] >= 0) {
-		struct pollfd p[2] = { { c->fd[0], POLLIN, 0 }, { c->fd[1], POLLIN, 0 } };
+		struct pollfd p[3] = { { c->fd[0], POLLIN, 0 }, { c->fd[1], POLLIN, 0 },
+				       { c->stop, POLLIN, 0 } };
 		double left = deadline - sherd_now();
 
 		if (left <= 0)
-			return false;
-		if (poll(p, 2, (int)MIN(left * 1000 + 1, 3600e3)) < 0 && errno != EINTR)
-			return true;
+			return -ETIMEDOUT;
+		if (poll(p, 3, (int)MIN(left * 1000 + 1, 3600e3)) < 0 && errno != EINTR)
+			return 0;
+		if (p[2].revents)
+			return -ECANCELED;
 		for (int i = 0; i < 2; i++) {
 			ssize_t n;
 
@@ -128,7 +132,7 @@ static bool read_child(struct child *c, double deadline)
 				end_pipe(c, i);
 		}
 	}
-	return true;
+	return 0;
 }
 
 /*
@@ -226,19 +230,23 @@ static int judge(int status, const struct tail *tail, struct sherd_error *err)
 static int finish(struct child *c, double timeout_s, double deadline, struct sherd_error *err)
 {
 	int status = 0;
-	int ret = read_child(c, deadline) ? wait_child(c->pid, deadline, &status) : -ETIMEDOUT;
+	int ret = read_child(c, deadline);
 
+	if (!ret)
+		ret = wait_child(c->pid, deadline, &status);
 	if (!ret) {
 		tail_end(&c->tail);
 		return judge(status, &c->tail, err);
 	}
-	if (ret != -ETIMEDOUT)
+	if (ret != -ETIMEDOUT && ret != -ECANCELED)
 		return sherd_fail(err, -EIO,
 				  "the device's test has ended, nobody knows how (%s): this process "
 				  "must not ignore SIGCHLD", strerror(-ret));
 	kill(-c->pid, SIGKILL);
 	waitpid(c->pid, &status, 0);
 	tail_end(&c->tail);
+	if (ret == -ECANCELED)
+		return sherd_fail(err, ret, "the device's test was called off");
 	return sherd_fail(err, -ETIMEDOUT, "the device's test hung: ended after %g s%s%s",
 			  timeout_s, c->tail.last[0] ? ": " : "", c->tail.last);
 }
@@ -288,15 +296,15 @@ static int run_child(struct child *c, const char *const *argv_tail, double timeo
 
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err)
 {
-	struct child c = { .text = NULL };
+	struct child c = { .stop = -1 };
 
 	return run_child(&c, argv_tail, timeout_s, err);
 }
 
-int sherd_device_child_text(const char *const *argv_tail, double timeout_s, char **text,
+int sherd_device_child_text(const char *const *argv_tail, double timeout_s, int stop, char **text,
 			    struct sherd_error *err)
 {
-	struct child c = { .text = sherd_calloc(TEXT_MAX, 1) };
+	struct child c = { .text = sherd_calloc(TEXT_MAX, 1), .stop = stop };
 	int ret;
 
 	*text = NULL;

@@ -113,6 +113,7 @@ void sherd_device_key(const struct sherd_device *dev, const char *text, char hex
 /* Small texts under a key in <cache>/device/: what was found out about a device. */
 char *sherd_device_verdict_get(const char *key); /* malloc'd; NULL: none */
 int sherd_device_verdict_put(const char *key, const char *text, struct sherd_error *err);
+char *sherd_device_verdict_path(const char *key); /* the file, malloc'd; NULL: there is no cache */
 
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s
@@ -122,8 +123,11 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
  */
 #define SHERD_DEVICE_TEST_FAILS 3 /* exit code */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);
-/* The same; *text: what it printed on stdout, malloc'd. */
-int sherd_device_child_text(const char *const *argv_tail, double timeout_s, char **text,
+/*
+ * The same; *text: what it printed on stdout, malloc'd. As soon as the descriptor @stop (-1: none) has
+ * something to read, the child is ended: -ECANCELED.
+ */
+int sherd_device_child_text(const char *const *argv_tail, double timeout_s, int stop, char **text,
 			    struct sherd_error *err);
 
 /* CL_OUT_OF_RESOURCES as "CL_OUT_OF_RESOURCES", and as an errno. */

@@ -5,17 +5,10 @@
 #include <CL/cl.h>
 #include <CL/cl_ext.h>
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include "device/import.h"
 #include "device/import_look.h"
-
-/* Pages, their buffer, and the parts [first, end) that are sub-buffers of it. */
-struct sherd_import_window {
-	struct sherd_window window; /* its fd is ours until a driver takes it over */
-	cl_mem mem;
-	int first, end;
-	bool acquired;
-};
+#include "device/import_window.h"
 
 #define MAX_WINDOW ((size_t)256 << 20)
 #define END_BYTES  64 /* of a part's two ends that are looked at */
@@ -55,6 +48,14 @@ int sherd_import_find(const char *word)
 const char *sherd_import_name(enum sherd_import_way way)
 {
 	return ways[way].name;
+}
+
+const char *sherd_import_caveat(const struct sherd_import *im)
+{
+	if (im->way != SHERD_IMPORT_HOST_ARM || !im->writable)
+		return NULL;
+	return "Arm's extension does not answer for host memory that another device reads or writes, too, where "
+	       "caches are not coherent: such slots are copied to and from a network card, not sent in place";
 }
 
 static bool is_dma_buf(enum sherd_import_way way)
@@ -163,50 +164,6 @@ static cl_mem import_pages(const struct sherd_import *im, struct sherd_window *w
 	return import_arm(im->dev)(im->dev->context, access_flags(im), host, w->data, w->length, code);
 }
 
-/* Between the two the device owns a window; only the Khronos extension has this. */
-static int hand_over(struct sherd_import *im, struct sherd_import_window *w, bool acquire,
-		     struct sherd_error *err)
-{
-	clEnqueueAcquireExternalMemObjectsKHR_fn enqueue;
-	cl_int code;
-
-	if (im->way != SHERD_IMPORT_DMA_BUF_KHR || w->acquired == acquire)
-		return 0;
-	/* both functions have one type */
-	enqueue = (clEnqueueAcquireExternalMemObjectsKHR_fn)extension_function(
-		im->dev, acquire ? "clEnqueueAcquireExternalMemObjectsKHR" :
-				   "clEnqueueReleaseExternalMemObjectsKHR");
-	code = enqueue(im->dev->queue, 1, &w->mem, 0, NULL, NULL);
-	if (code)
-		return sherd_fail_cl(err, code, "%s does not %s a dma-buf", im->dev->info.name,
-				     acquire ? "acquire" : "release");
-	w->acquired = acquire;
-	return 0;
-}
-
-int sherd_import_acquire(struct sherd_import *im, struct sherd_error *err)
-{
-	int rc = 0;
-
-	for (int i = 0; i < im->n_windows && !rc; i++)
-		rc = hand_over(im, &im->windows[i], true, err);
-	return rc;
-}
-
-int sherd_import_release(struct sherd_import *im, struct sherd_error *err)
-{
-	bool any = false;
-	int rc = 0;
-
-	for (int i = 0; i < im->n_windows && !rc; i++) {
-		any |= im->windows[i].acquired;
-		rc = hand_over(im, &im->windows[i], false, err);
-	}
-	if (any && !rc && clFinish(im->dev->queue))
-		return sherd_fail(err, -EIO, "%s does not finish", im->dev->info.name);
-	return rc;
-}
-
 /* The device's view of a part's two ends is the mapping's. */
 static int check_part(struct sherd_import *im, struct sherd_look *look, const struct sherd_part *p,
 		      struct sherd_error *err)
@@ -225,13 +182,11 @@ static int check_part(struct sherd_import *im, struct sherd_look *look, const st
 	return rc;
 }
 
-static int cut_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
-		      struct sherd_error *err)
+static int cut_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err)
 {
 	cl_int code;
-	int i, rc = 0;
 
-	for (i = w->first; i < w->end && !rc; i++) {
+	for (int i = w->first; i < w->end; i++) {
 		struct sherd_part *p = &im->parts[i];
 		cl_buffer_region r = { (size_t)((const uint8_t *)p->data - (uint8_t *)w->window.data),
 				       p->size };
@@ -243,10 +198,52 @@ static int cut_window(struct sherd_import *im, struct sherd_import_window *w, st
 			return sherd_fail_cl(err, code, "%s does not cut an import at byte %zu",
 					     im->dev->info.name, r.origin);
 		}
-		if (i == w->first || i == w->end - 1)
-			rc = check_part(im, look, p, err);
 	}
+	return 0;
+}
+
+/* The device has it from now on. */
+static int check_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
+			struct sherd_error *err)
+{
+	int rc = sherd_turn_take(im, w, err);
+
+	if (!rc)
+		rc = check_part(im, look, &im->parts[w->first], err);
+	if (!rc && w->end - 1 > w->first)
+		rc = check_part(im, look, &im->parts[w->end - 1], err);
 	return rc;
+}
+
+/* The CPU changes what check_part() looks at; doing it twice undoes it. */
+static int invert_ends(struct sherd_import_window *w, const struct sherd_part *p, struct sherd_error *err)
+{
+	unsigned access = SHERD_ACCESS_READ | SHERD_ACCESS_WRITE;
+	uint8_t *data = (uint8_t *)p->data;
+	int rc = sherd_window_begin(w->slot, access, err);
+
+	for (size_t i = 0; i < p->size && !rc; i++)
+		if (i < END_BYTES || i >= p->size - MIN(p->size, END_BYTES))
+			data[i] = (uint8_t)~data[i];
+	return rc ? rc : sherd_window_end(w->slot, access, err);
+}
+
+/* A new ring is all zeros, which any other new memory is, too. */
+static int check_slot(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
+		      struct sherd_error *err)
+{
+	const struct sherd_part *p = &im->parts[w->first];
+	int rc = invert_ends(w, p, err), undone;
+
+	if (rc)
+		return rc;
+	rc = check_window(im, w, look, err);
+	if (!rc)
+		rc = sherd_turn_give_back(im, w, err);
+	if (!rc)
+		rc = sherd_turn_wait(im, w, err);
+	undone = invert_ends(w, p, rc ? NULL : err);
+	return rc ? rc : undone;
 }
 
 static int import_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
@@ -261,8 +258,10 @@ static int import_window(struct sherd_import *im, struct sherd_import_window *w,
 		return sherd_fail_cl(err, code, "%s does not import %.1f MiB", im->dev->info.name,
 				     w->window.length / 1048576.0);
 	}
-	rc = hand_over(im, w, true, err);
-	return rc ? rc : cut_window(im, w, look, err);
+	rc = cut_window(im, w, err);
+	if (rc)
+		return rc;
+	return im->writable ? check_slot(im, w, look, err) : check_window(im, w, look, err);
 }
 
 static size_t offset_of(const struct sherd_region *region, const struct sherd_part *p)
@@ -290,6 +289,20 @@ static void plan_window(const struct sherd_import *im, const struct sherd_region
 	*end = i;
 }
 
+/*
+ * A slot has one dma-buf: what is said of it around the CPU's accesses (sherd_window_begin()) reaches who
+ * imported that, and nobody who imported another one of the same pages.
+ */
+static int open_slot(struct sherd_import *im, struct sherd_import_window *w, struct sherd_region *region,
+		     int part, struct sherd_error *err)
+{
+	w->slot = sherd_ring_slot(region, (int)(offset_of(region, &im->parts[part]) / region->slot_size));
+	w->end = part + 1;
+	w->window = *w->slot;
+	w->window.fd = is_dma_buf(im->way) ? sherd_window_share(w->slot, err) : -1;
+	return is_dma_buf(im->way) && w->window.fd < 0 ? w->window.fd : 0;
+}
+
 /* With a dma-buf, if that is the way. */
 static int open_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_region *region,
 		       int first, struct sherd_error *err)
@@ -297,6 +310,8 @@ static int open_window(struct sherd_import *im, struct sherd_import_window *w, s
 	size_t offset, length;
 
 	w->first = first;
+	if (im->writable)
+		return open_slot(im, w, region, first, err);
 	plan_window(im, region, first, &w->end, &offset, &length);
 	if (is_dma_buf(im->way))
 		return sherd_window_open(&w->window, region, offset, length, err);
@@ -308,8 +323,10 @@ static void release_windows(struct sherd_import *im)
 {
 	struct sherd_import_window *w;
 
-	sherd_import_release(im, NULL);
+	for (w = im->windows; w < im->windows + im->n_windows; w++)
+		sherd_turn_give_back(im, w, NULL);
 	for (w = im->windows; w < im->windows + im->n_windows; w++) {
+		sherd_turn_wait(im, w, NULL);
 		release_parts(im, w->first, w->end);
 		if (w->mem)
 			clReleaseMemObject(w->mem);
@@ -339,15 +356,45 @@ static int import_windows(struct sherd_import *im, struct sherd_region *region, 
 		if (!rc)
 			rc = import_window(im, w, &look, err);
 	}
-	if (!rc && im->writable) /* a ring's slots go to and fro */
-		rc = sherd_import_release(im, err);
 	if (rc)
 		release_windows(im);
 	sherd_look_close(&look);
 	return rc;
 }
 
+/* A ring's parts, each a buffer by itself, have turns all the same. */
+static int make_turns(struct sherd_import *im, struct sherd_region *region, struct sherd_error *err)
+{
+	im->windows = sherd_calloc(im->n_parts, sizeof(*im->windows));
+	if (!im->windows) {
+		release_parts(im, 0, im->n_parts);
+		return sherd_fail_oom(err, im->n_parts * sizeof(*im->windows), "imports");
+	}
+	for (int i = 0; i < im->n_parts; i++) {
+		im->windows[i].first = i;
+		open_slot(im, &im->windows[i], region, i, err);
+	}
+	im->n_windows = im->n_parts;
+	return 0;
+}
+
 /* --------------------------------------------------------------------- all */
+
+/* Each part of a ring lies in a slot that it has to itself. */
+static int check_slots(const struct sherd_import *im, const struct sherd_region *region, struct sherd_error *err)
+{
+	size_t size = region->slot_size, at, next = 0;
+
+	for (int i = 0; i < im->n_parts; i++) {
+		at = offset_of(region, &im->parts[i]);
+		if (!im->parts[i].size || at < next || at / size >= (size_t)region->n_slots ||
+		    at % size + im->parts[i].size > size)
+			return sherd_fail(err, -EINVAL, "part %d of a ring is no slot, or not all that is "
+							"imported of it", i);
+		next = (at / size + 1) * size;
+	}
+	return 0;
+}
 
 /* What can be said without the driver. */
 static int check_way(const struct sherd_import *im, enum sherd_import_way way,
@@ -359,6 +406,8 @@ static int check_way(const struct sherd_import *im, enum sherd_import_way way,
 		return sherd_fail(err, -EOPNOTSUPP, "%s: %s", im->dev->info.name, lacks);
 	if (way == SHERD_IMPORT_COPY && im->writable)
 		return sherd_fail(err, -EOPNOTSUPP, "a copy is nothing that two sides could write");
+	if (im->writable && check_slots(im, region, err))
+		return -EINVAL;
 	if (!ways[way].extension)
 		return 0;
 	if (!region)
@@ -371,8 +420,13 @@ static int check_way(const struct sherd_import *im, enum sherd_import_way way,
 static int take_way(struct sherd_import *im, enum sherd_import_way way, struct sherd_region *region,
 		    struct sherd_error *err)
 {
+	int rc;
+
 	im->way = way;
-	return ways[way].extension ? import_windows(im, region, err) : make_buffers(im, err);
+	if (ways[way].extension)
+		return import_windows(im, region, err);
+	rc = make_buffers(im, err);
+	return !rc && im->writable ? make_turns(im, region, err) : rc;
 }
 
 static void start(struct sherd_import *im, struct sherd_device *dev, const struct sherd_region *region,
@@ -403,6 +457,19 @@ static int try_proven(struct sherd_import *im, const char *device, enum sherd_im
 	return rc ? rc : take_way(im, way, region, err);
 }
 
+/* That a copy is no way says nothing about why the others aren't. */
+static void fail_ring(const struct sherd_import *im, struct sherd_error *err)
+{
+	size_t len;
+
+	sherd_fail(err, 0, "%s can't share a ring", im->dev->info.name);
+	for (int i = 0; i < SHERD_IMPORT_COPY && err; i++) {
+		len = strlen(err->msg);
+		snprintf(err->msg + len, sizeof(err->msg) - len, "%s %s: %s", i ? ";" : ":", ways[i].name,
+			 im->refused[i].msg);
+	}
+}
+
 int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const char *device,
 		      struct sherd_region *region, struct sherd_part *parts, int n_parts,
 		      struct sherd_error *err)
@@ -415,9 +482,12 @@ int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const c
 	while (rc && ++way < SHERD_N_IMPORTS);
 	if (!rc)
 		return 0;
-	if (err)
+	if (im->writable)
+		fail_ring(im, err);
+	else if (err)
 		*err = im->refused[SHERD_IMPORT_COPY];
-	*im = (struct sherd_import){ .way = SHERD_IMPORT_COPY };
+	im->parts = NULL;
+	im->n_parts = 0;
 	return rc;
 }
 

@@ -37,7 +37,7 @@ void sherd_look_close(struct sherd_look *l)
 cl_int sherd_look_copy(struct sherd_look *l, cl_mem from, cl_ulong at, cl_mem to, cl_ulong n)
 {
 	/* one local size: PoCL compiles the kernel for each anew */
-	size_t local = MIN(l->dev->info.max_wg, 64), global = ROUND_UP(n, local);
+	size_t local = MIN(MAX(l->dev->info.max_wg, 1), 64), global = ROUND_UP(n, local);
 	cl_int code = clSetKernelArg(l->kernel, 0, sizeof(from), &from);
 
 	if (!code)

@@ -8,29 +8,12 @@
 #include <sys/resource.h>
 #include "device/memory.h"
 
-/* The value of a "Key:  123 kB" line, in bytes. */
-static bool line_value(const char *line, const char *key, uint64_t *bytes)
-{
-	size_t len = strlen(key);
-	unsigned long long kib;
-
-	if (strncmp(line, key, len) || sscanf(line + len, ": %llu kB", &kib) != 1)
-		return false;
-	*bytes = kib << 10;
-	return true;
-}
-
 /* A line of /proc/self/status. */
 static uint64_t status_value(const char *key)
 {
-	FILE *f = fopen("/proc/self/status", "re");
 	uint64_t v = 0;
-	char line[256];
 
-	while (f && fgets(line, sizeof(line), f) && !line_value(line, key, &v))
-		;
-	if (f)
-		fclose(f);
+	sherd_proc_value("/proc/self/status", key, &v);
 	return v;
 }
 
@@ -72,7 +55,7 @@ void sherd_memory_read(struct sherd_memory *m, const char *const *weights, int n
 
 		if (path)
 			counts = begins_with_any(path, weights, n_weights);
-		else if (line_value(line, "Pss", &v)) {
+		else if (sherd_line_value(line, "Pss", &v)) {
 			m->pss += v;
 			m->weights += counts ? v : 0;
 		}

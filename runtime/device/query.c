@@ -38,7 +38,7 @@ static int quota; /* is asked for often, and changes no more than the threads, o
 
 static void read_quota(void)
 {
-	quota = sherd_cgroup_cpus("");
+	quota = sherd_cgroup_cpus();
 }
 
 int sherd_device_host_cpus(void)

@@ -31,8 +31,8 @@ char *sherd_device_cache_path(const char *key, const char *suffix);
 
 /*
  * CPUs that the quota of this process's control groups pays for (cgroup v2's cpu.max, v1's
- * cpu.cfs_quota_us), rounded up; INT_MAX: there is none. @root: "", or where /proc and /sys are.
+ * cpu.cfs_quota_us), rounded up; INT_MAX: there is none.
  */
-int sherd_cgroup_cpus(const char *root);
+int sherd_cgroup_cpus(void);
 
 #endif

@@ -41,6 +41,7 @@ struct sherd_head_params {
 	uint64_t lost_us; /* silence after which a node is lost: 1,000,000 */
 	uint64_t deadline_us; /* without progress: 30,000,000 */
 	uint64_t lease_us; /* so long nodes keep the sessions of a head that is gone: as the nodes like */
+	uint64_t request_us; /* a session's whole time, from its first tokens on: no limit */
 	uint64_t load_us; /* for loading weights: 600,000,000 */
 	/* From the loop, never from within a call. */
 	void (*ready)(void *ctx); /* all stages are there; called once */
@@ -63,7 +64,8 @@ void sherd_head_free(struct sherd_head *h);
  */
 int sherd_head_open(struct sherd_head *h, const struct sherd_stage_session *s, uint64_t *id,
 		    struct sherd_error *err);
-/* Tokens behind those so far; the one after the last of them is wanted. -ENOSPC beyond the session's maximum. */
+/* Tokens behind those so far; the one after the last of them is wanted. -ENOSPC beyond the session's maximum, -ETIME after its
+ * time. */
 int sherd_head_feed(struct sherd_head *h, uint64_t id, const int32_t *tokens, int n, struct sherd_error *err);
 void sherd_head_close(struct sherd_head *h, uint64_t id);
 

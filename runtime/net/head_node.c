@@ -65,8 +65,10 @@ static void welcomed(struct head_node *n)
 
 static void refused(struct head_node *n, const uint8_t *payload, size_t size)
 {
-	sherd_fail(&n->why, -EACCES, "%s refuses: %.*s", n->plan->name, (int)MIN(size, 384u),
-		   (const char *)payload);
+	char why[384];
+
+	sherd_sentence_read(why, sizeof(why), payload, size);
+	sherd_fail(&n->why, -EACCES, "%s refuses: %s", n->plan->name, why);
 	sherd_head_fail(n->head, n->why.msg);
 }
 
@@ -76,6 +78,7 @@ static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 
 	seat->reply = *r;
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
+	n->head->epoch = MAX(n->head->epoch, r->epoch);
 	memcpy(seat->bit_profile, r->bit_profile, sizeof(seat->bit_profile));
 }
 
@@ -141,7 +144,7 @@ static void failed(struct head_node *n, const struct sherd_frame *f, const uint8
 {
 	char why[SHERD_SENTENCE_MAX];
 
-	snprintf(why, sizeof(why), "%.*s", (int)f->payload, (const char *)payload);
+	sherd_sentence_read(why, sizeof(why), payload, f->payload);
 	if (is_current(n, f))
 		sherd_head_session_failed(n->head, f->session, n->plan->name, why);
 }

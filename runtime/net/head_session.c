@@ -71,9 +71,10 @@ static void welcomed(struct sherd_head *h)
 
 static void refused(struct sherd_head *h, const struct sherd_frame *f, const uint8_t *payload)
 {
-	char why[SHERD_SENTENCE_MAX + 64];
+	char said[SHERD_SENTENCE_MAX], why[SHERD_SENTENCE_MAX + 64];
 
-	snprintf(why, sizeof(why), "the first stage refuses: %.*s", (int)f->payload, (const char *)payload);
+	sherd_sentence_read(said, sizeof(said), payload, f->payload);
+	snprintf(why, sizeof(why), "the first stage refuses: %s", said);
 	sherd_link_hang_up(h->data, why);
 	if (!(f->flags & SHERD_FRAME_AGAIN))
 		sherd_head_fail(h, why);
@@ -194,6 +195,11 @@ int sherd_head_feed(struct sherd_head *h, uint64_t id, const int32_t *tokens, in
 						"not fit", s->out.n, s->out.max, n);
 	if (!sherd_head_waiting(h))
 		h->progress_at = sherd_net_now(h->net);
+	if (s->out.deadline && sherd_net_now(h->net) > s->out.deadline)
+		return sherd_fail(err, -ETIME, "the session's time of %.0f s is over",
+				  (double)h->p.request_us * 1e-6);
+	if (h->p.request_us && !s->out.deadline)
+		s->out.deadline = sherd_net_now(h->net) + h->p.request_us;
 	memcpy(sherd_journal_ids(&s->out), tokens, (size_t)n * sizeof(*tokens));
 	sherd_journal_grow(&s->out, (uint32_t)n, true);
 	s->waiting = true;

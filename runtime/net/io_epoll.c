@@ -28,21 +28,14 @@ static uint32_t watched(unsigned armed)
 	       (armed & (SHERD_IO_WRITABLE | SHERD_IO_CONNECT) ? (uint32_t)EPOLLOUT : 0);
 }
 
-/* room, which this rung has no use for, says whether the kernel knows the socket. */
+/* armed is what is watched for: 0 means that the kernel does not know the socket. */
 static int watch(struct sherd_sock *s, unsigned armed)
 {
-	struct epoll *e = s->loop->io;
+	int op = !armed ? EPOLL_CTL_DEL : s->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 	struct epoll_event ev = { .events = watched(armed), .data.ptr = s };
+	struct epoll *e = s->loop->io;
 
-	if (s->armed && armed && watched(s->armed) == ev.events) {
-		s->armed = armed;
-		return 0;
-	}
-	if (epoll_ctl(e->fd,
-		      !armed	 ? EPOLL_CTL_DEL
-		      : s->armed ? EPOLL_CTL_MOD
-				 : EPOLL_CTL_ADD,
-		      s->fd, &ev))
+	if (epoll_ctl(e->fd, op, s->fd, &ev))
 		return -errno;
 	s->armed = armed;
 	return 0;

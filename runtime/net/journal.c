@@ -86,12 +86,21 @@ static void store_ids(uint8_t *to, const int32_t *ids, uint32_t n)
 			to[4 * i + b] = (uint8_t)((uint32_t)ids[i] >> (8 * b));
 }
 
+/* Milliseconds that are left; 0 would mean that there is no deadline. */
+static uint32_t time_left(const struct sherd_journal *j, const struct sherd_hop *hop)
+{
+	uint64_t now = sherd_net_now(hop->link->net);
+
+	if (!j->deadline)
+		return 0;
+	return j->deadline <= now ? 1 : (uint32_t)MIN(DIV_ROUND_UP(j->deadline - now, 1000), UINT32_MAX);
+}
+
 static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
 {
 	const size_t size = sherd_rows_bytes(n, j->row_bytes), at = sherd_rows_offset(n);
-	uint8_t *payload = sherd_alloc_aligned(SHERD_FRAME_ALIGN, ROUND_UP(size, SHERD_FRAME_ALIGN), 1);
-	const struct sherd_payload p = { .data = payload, .size = (uint32_t)size, .slot = -1,
-					 .done = free, .arg = payload };
+	struct sherd_slot *slot = sherd_slot_take(hop->slots, size);
+	struct sherd_payload p = { .size = (uint32_t)size, .done = sherd_slot_give_back, .arg = slot };
 	const struct sherd_frame f = {
 		.type = SHERD_FRAME_ROWS,
 		.flags = j->want && j->sent + n == j->n ? SHERD_FRAME_WANT : 0,
@@ -100,15 +109,18 @@ static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint3
 		.stage = hop->stage,
 		.position = j->sent,
 		.n_tokens = n,
+		.deadline_ms = time_left(j, hop),
 	};
 
-	if (!payload)
+	if (!slot)
 		return -ENOMEM;
-	store_ids(payload, j->ids + j->sent, n);
+	store_ids(slot->data, j->ids + j->sent, n);
 	if (j->row_bytes) {
-		memset(payload + n * sizeof(int32_t), 0, at - n * sizeof(int32_t));
-		memcpy(payload + at, j->rows + j->sent * j->row_bytes, n * j->row_bytes);
+		memset(slot->data + n * sizeof(int32_t), 0, at - n * sizeof(int32_t));
+		memcpy(slot->data + at, j->rows + j->sent * j->row_bytes, n * j->row_bytes);
 	}
+	p.data = slot->data;
+	p.slot = slot->number;
 	hop->link->net->ops->send(hop->link, &f, &p);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #define SHERD_JOURNAL_H
 
 #include "net/net.h"
+#include "net/slots.h"
 
 struct sherd_journal {
 	uint64_t session;
@@ -22,6 +23,7 @@ struct sherd_journal {
 	uint8_t *rows; /* [max][row_bytes] */
 	uint32_t n; /* positions so far */
 	bool want; /* the token after the last of them is wanted */
+	uint64_t deadline; /* us on the net's clock, after which nobody wants it; 0: none */
 	/* on the present link */
 	bool known; /* the receiver has said how far it has got */
 	uint32_t sent, have; /* positions */
@@ -33,6 +35,7 @@ struct sherd_hop {
 	uint32_t epoch, stage; /* what frames say */
 	uint32_t chunk; /* rows of a frame, at most */
 	uint32_t window; /* rows that are sent and not computed yet, at most */
+	struct sherd_slots *slots; /* to send from; NULL: ordinary memory */
 };
 
 /* Takes a copy of @open. Room is made for @max positions, but no memory is touched before it is needed. */

@@ -249,6 +249,7 @@ int sherd_loop_run(struct sherd_loop *pub, struct sherd_error *err)
 
 static void set_defaults(struct sherd_loop_params *p)
 {
+	p->tls_ops = p->tls_ops ? p->tls_ops : &sherd_tls_filter;
 	p->zc_bytes = p->zc_bytes ? p->zc_bytes : 32u << 10;
 	p->max_links = p->max_links ? p->max_links : 256;
 	p->max_strangers = p->max_strangers ? p->max_strangers : 32;
@@ -303,8 +304,6 @@ int sherd_loop_create(struct sherd_loop **out, const struct sherd_loop_params *p
 	l->wake = eventfd(0, EFD_CLOEXEC);
 	if (l->wake < 0)
 		rc = sherd_fail(&err, -errno, "no event descriptor: %s", strerror(errno));
-	else if (l->p.tls && !l->p.tls_ops)
-		rc = sherd_fail(&err, -EINVAL, "TLS is asked for, and there is none");
 	else
 		rc = open_rung(l, &err);
 	if (!rc) {

@@ -6,11 +6,13 @@
 #include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <utf8proc.h>
 #include "net/message.h"
 #include "net/push.h"
 
-static const char *const roles[] = { "head", "data", "status", "push" };
-static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer" };
+static const char *const roles[] = { "head", "data", "status", "push", "measure", "probe" };
+static const char *const commands[] = { "load", "route", "drop", "end", "status", "offer",
+					"profile", "probe-link" };
 
 static json_t *parse(const uint8_t *payload, size_t size, const char *what, struct sherd_error *err)
 {
@@ -43,6 +45,29 @@ void sherd_message_send(struct sherd_link *l, enum sherd_frame_type type, json_t
 void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence)
 {
 	sherd_link_send(l, f, sentence, (uint32_t)strnlen(sentence, SHERD_SENTENCE_MAX - 1));
+}
+
+void sherd_sentence_read(char *to, size_t room, const void *from, size_t size)
+{
+	const utf8proc_uint8_t *at = from, *end = at + size;
+
+	while (at < end) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t n = utf8proc_iterate(at, end - at, &c);
+		bool fit = n > 0 && c >= ' ' && (c < 0x7f || c > 0x9f);
+		size_t bytes = fit ? (size_t)n : 1;
+
+		if (bytes >= room)
+			break;
+		if (fit)
+			memcpy(to, at, bytes);
+		else
+			*to = '?';
+		to += bytes;
+		room -= bytes;
+		at += n > 0 ? n : 1;
+	}
+	*to = '\0';
 }
 
 /* The index of @word in @words. */
@@ -261,6 +286,10 @@ int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t s
 		rc = read_route(c, more, err);
 	if (!rc && c->kind == SHERD_COMMAND_OFFER)
 		rc = read_offer(&c->offer, more, err);
+	if (!rc && c->kind >= SHERD_COMMAND_PROFILE && !json_is_object(more))
+		rc = sherd_fail(err, -EPROTO, "a command does not say what it is about");
+	if (!rc && c->kind >= SHERD_COMMAND_PROFILE)
+		c->with = json_incref(more);
 	json_decref(j);
 	return rc;
 }
@@ -283,6 +312,7 @@ void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
 {
 	json_t *more = c->kind == SHERD_COMMAND_LOAD  ? spec_json(&c->spec) :
 		       c->kind == SHERD_COMMAND_ROUTE ? route_json(c) :
+		       c->with			      ? json_incref(c->with) :
 							json_object();
 
 	sherd_message_send(l, SHERD_FRAME_COMMAND,
@@ -303,7 +333,7 @@ void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offe
 int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err)
 {
 	json_t *j = parse(payload, size, "a reply", err);
-	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, have = 0;
+	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, epoch = 0, have = 0;
 	int whole = 0;
 	const char *error = "", *profile = "";
 	json_error_t e;
@@ -312,15 +342,17 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	*r = (struct sherd_reply){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?b !}", "id", &id, "error",
+	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?I, s?b !}", "id", &id, "error",
 			   &error, "bit_profile", &profile, "room", &room, "n_batch", &n_batch, "hidden",
-			   &hidden, "n_layers", &n_layers, "have", &have, "whole", &whole))
+			   &hidden, "n_layers", &n_layers, "epoch", &epoch, "have", &have, "whole",
+			   &whole))
 		rc = sherd_fail(err, -EPROTO, "a reply: %s", e.text);
 	rc = rc ? rc : take_u32(&r->id, id, 0, UINT32_MAX, "a reply's number", err);
 	if (!rc)
 		rc = take_hex(r->bit_profile, SHERD_SHA256_HEX - 1, profile, true, "the bit profile", err);
 	rc = rc ? rc : take_u32(&r->room, room, 0, UINT32_MAX, "the room", err);
 	rc = rc ? rc : take_u32(&r->n_batch, n_batch, 0, 4096, "the rows of a step", err);
+	rc = rc ? rc : take_u32(&r->epoch, epoch, 0, UINT32_MAX, "the epoch", err);
 	rc = rc ? rc : take_int(&r->hidden, hidden, 0, 1 << 20, "the width", err);
 	rc = rc ? rc : take_int(&r->n_layers, n_layers, 0, UINT16_MAX, "the number of layers", err);
 	if (!rc && (have < 0 || have > (json_int_t)1 << 44))
@@ -328,21 +360,25 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	r->have = (uint64_t)have;
 	r->whole = whole;
 	if (!rc)
-		snprintf(r->error, sizeof(r->error), "%s", error);
+		sherd_sentence_read(r->error, sizeof(r->error), error, strlen(error));
 	json_decref(j);
 	return rc;
 }
 
 void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r)
 {
+	char error[sizeof(r->error)];
 	json_t *j;
 
-	if (r->error[0])
-		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", r->error);
+	/* It may have a file's name in it, and end in the middle of a letter: JSON takes neither. */
+	sherd_sentence_read(error, sizeof(error), r->error, strlen(r->error));
+	if (error[0])
+		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", error);
 	else
-		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
+		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
 			      r->bit_profile, "room", (json_int_t)r->room, "n_batch",
-			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "have",
+			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "epoch",
+			      (json_int_t)r->epoch, "have",
 			      (json_int_t)r->have, "whole", r->whole);
 	sherd_message_send(l, SHERD_FRAME_REPLY, j);
 }

@@ -25,6 +25,8 @@ enum sherd_role {
 	SHERD_ROLE_DATA, /* the stage before, with its rows */
 	SHERD_ROLE_STATUS, /* asks how things are */
 	SHERD_ROLE_PUSH, /* brings shards */
+	SHERD_ROLE_MEASURE, /* the head: asks what the node and its links can do */
+	SHERD_ROLE_PROBE, /* measures the link itself */
 };
 
 struct sherd_hello {
@@ -47,6 +49,8 @@ enum sherd_command_kind {
 	SHERD_COMMAND_END, /* the run is over: all its stages go */
 	SHERD_COMMAND_STATUS,
 	SHERD_COMMAND_OFFER, /* a file */
+	SHERD_COMMAND_PROFILE, /* measure yourself; how is the profiler's to know */
+	SHERD_COMMAND_PROBE_LINK, /* measure the link to that node */
 };
 
 struct sherd_command {
@@ -61,6 +65,7 @@ struct sherd_command {
 	char next[SHERD_NAME_MAX]; /* "": this is the last stage */
 	char next_address[SHERD_NAME_MAX];
 	struct sherd_offer offer; /* OFFER */
+	struct json_t *with; /* PROFILE, PROBE_LINK: a reference that the reader has to drop */
 };
 
 int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
@@ -73,6 +78,7 @@ struct sherd_reply {
 	char bit_profile[SHERD_SHA256_HEX];
 	uint32_t room, n_batch;
 	int hidden, n_layers;
+	uint32_t epoch; /* that the stage is in: of a head that has come back */
 	/* OFFER */
 	uint64_t have; /* bytes */
 	bool whole;
@@ -94,6 +100,11 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r);
 void sherd_welcome_send(struct sherd_link *l, const char *name);
 /* A sentence: REFUSE, FAILED. */
 void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence);
+/*
+ * One that came, so that it can be shown: whole characters of UTF-8, none that commands a terminal; "?" for what
+ * else there is. @room bytes at most, with the final zero.
+ */
+void sherd_sentence_read(char *to, size_t room, const void *from, size_t size);
 /* The payload of OPEN, to be freed; NULL: no memory. */
 char *sherd_open_text(const struct sherd_stage_session *s);
 

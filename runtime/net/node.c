@@ -41,6 +41,8 @@ static void detach(struct peer *p)
 		p->run->control = NULL;
 	if (p->push)
 		sherd_node_push_down(p);
+	if (p->kind == PEER_MEASURE)
+		sherd_node_measure_down(p);
 	if (p->post && p->post->up == p)
 		p->post->up = NULL;
 	if (p->post && p->post->down == p) {
@@ -120,20 +122,26 @@ static struct run *new_run(struct sherd_node *n, const char *id)
 	return r;
 }
 
+/* With TLS a name decides who may command, bring shards, and have others measured. */
+static bool is_head(struct peer *p)
+{
+	const struct sherd_node *n = p->node;
+	const char *head = n->p.head ? n->p.head : "head", *who = p->link->identity;
+	char why[160];
+
+	if (!who[0] || !strcmp(who, head))
+		return true;
+	snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s", who, head,
+		 n->p.name);
+	sherd_node_refuse(p, why);
+	return false;
+}
+
 static void greet_head(struct peer *p, const struct sherd_hello *h)
 {
 	struct sherd_node *n = p->node;
-	const char *head = n->p.head ? n->p.head : "head", *who = p->link->identity;
 	struct run *r = sherd_node_run(n, h->run);
 
-	if (who[0] && strcmp(who, head)) {
-		char why[160];
-
-		snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s",
-			 who, head, n->p.name);
-		sherd_node_refuse(p, why);
-		return;
-	}
 	if (!r)
 		r = new_run(n, h->run);
 	if (!r) {
@@ -159,15 +167,21 @@ static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *pa
 	if (sherd_hello_read(&h, payload, f->payload, &err)) {
 		sherd_node_refuse(p, err.msg);
 	} else if (h.role == SHERD_ROLE_HEAD) {
-		greet_head(p, &h);
+		if (is_head(p))
+			greet_head(p, &h);
 	} else if (h.role == SHERD_ROLE_DATA) {
 		sherd_post_greet(p->node, p, &h);
 	} else if (h.role == SHERD_ROLE_STATUS) {
 		p->kind = PEER_STATUS;
 		p->greeted = true;
 		sherd_welcome_send(p->link, p->node->p.name);
-	} else {
-		sherd_node_push_greet(p);
+	} else if (h.role == SHERD_ROLE_PROBE) {
+		sherd_node_probe_greet(p);
+	} else if (is_head(p)) {
+		if (h.role == SHERD_ROLE_PUSH)
+			sherd_node_push_greet(p);
+		else
+			sherd_node_measure_greet(p);
 	}
 }
 
@@ -197,6 +211,7 @@ static void reply_loaded(struct post *p)
 	}
 	memcpy(r.bit_profile, info->bit_profile, sizeof(r.bit_profile));
 	r.room = info->room;
+	r.epoch = p->epoch;
 	r.n_batch = (uint32_t)info->n_batch;
 	r.hidden = info->hidden;
 	r.n_layers = info->n_layers;
@@ -251,6 +266,7 @@ static void do_load(struct peer *peer, const struct sherd_command *c)
 		sherd_post_free(p);
 		p = NULL;
 	}
+	sherd_node_measure_yield(peer->run->node);
 	if (!p)
 		p = new_post(peer->run, c, &err);
 	if (!p) {
@@ -306,8 +322,14 @@ static void command(struct peer *peer, const struct sherd_frame *f, const uint8_
 		do_status(peer);
 		return;
 	}
-	if (peer->kind != PEER_CONTROL) {
-		sherd_node_refuse(peer, "who asks for the status commands nothing");
+	if (peer->kind == PEER_MEASURE && c.kind >= SHERD_COMMAND_PROFILE) {
+		sherd_node_measure(peer, &c);
+		json_decref(c.with);
+		return;
+	}
+	json_decref(c.with);
+	if (peer->kind != PEER_CONTROL || c.kind >= SHERD_COMMAND_OFFER) {
+		sherd_node_refuse(peer, "over this link nobody may command that");
 		return;
 	}
 	switch (c.kind) {
@@ -354,6 +376,19 @@ void sherd_node_pong(struct run *r)
 	sherd_link_send(r->control->link, &f, out, n * SHERD_PROGRESS_BYTES);
 }
 
+/* A head that has taken the place of another one may not have heard the last token of a session. */
+static void pinged(struct run *r)
+{
+	struct flow *f;
+	struct post *p;
+
+	sherd_node_pong(r);
+	for (p = r->posts; p; p = p->next)
+		for (f = p->flows; f; f = f->next)
+			if (f->token_position == f->received)
+				sherd_post_tell(f);
+}
+
 /* ------------------------------------------------------ links' callbacks */
 
 static int unexpected(const struct sherd_frame *f, struct sherd_error *err)
@@ -376,6 +411,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		return sherd_post_expect(p, f, err);
 	if (p->kind == PEER_PUSH)
 		return sherd_node_push_expect(p, f, err);
+	if (p->kind == PEER_MEASURE || p->kind == PEER_PROBE)
+		return sherd_node_probe_expect(p, f, err);
 	if (f->type == SHERD_FRAME_COMMAND && f->payload <= SHERD_MESSAGE_MAX)
 		return 0;
 	if (f->type == SHERD_FRAME_PING && !f->payload && p->kind == PEER_CONTROL)
@@ -399,8 +436,10 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		sherd_node_push_frame(p, f, payload);
 	else if (f->type == SHERD_FRAME_COMMAND)
 		command(p, f, payload);
+	else if (p->kind == PEER_MEASURE || p->kind == PEER_PROBE)
+		sherd_node_probe_frame(p, f, payload);
 	else
-		sherd_node_pong(p->run);
+		pinged(p->run);
 }
 
 static void up(void *ctx, struct sherd_link *l)
@@ -424,6 +463,8 @@ static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
 		sherd_post_down(p, why);
 	else if (p->push)
 		sherd_node_push_down(p);
+	else if (p->kind == PEER_MEASURE)
+		sherd_node_measure_down(p);
 	sherd_node_forget(p);
 }
 
@@ -471,25 +512,15 @@ void sherd_node_free(struct sherd_node *n)
 		free_run(n->runs);
 	while (n->workers)
 		sherd_worker_destroy(n->workers);
+	n->profiling.peer = NULL; /* its profiler is gone */
 	/* Links may outlive the node by a second; what they say is heard by nobody. */
 	while ((p = n->peers)) {
-		if (p->push)
-			sherd_node_push_down(p);
+		detach(p);
 		p->link->user = &sherd_deaf;
 		sherd_link_hang_up(p->link, "the node stops");
 		sherd_node_forget(p);
 	}
 	n->net->accepted = NULL;
+	free(n->profiling.ask);
 	free(n);
-}
-
-int sherd_node_sessions(const struct sherd_node *n)
-{
-	int count = 0;
-
-	for (const struct run *r = n->runs; r; r = r->next)
-		for (const struct post *p = r->posts; p; p = p->next)
-			for (const struct flow *f = p->flows; f; f = f->next)
-				count++;
-	return count;
 }

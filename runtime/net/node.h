@@ -8,6 +8,8 @@
 #define SHERD_NODE_H
 
 #include "net/net.h"
+#include "net/profiler.h"
+#include "net/slots.h"
 #include "net/stage.h"
 #include "net/store.h"
 
@@ -20,6 +22,8 @@ struct sherd_node_params {
 	const char *head; /* with TLS: whose certificate may command; NULL: "head" */
 	struct sherd_stage_source source;
 	struct sherd_store *store; /* takes shards; NULL: none are taken */
+	struct sherd_slots *slots; /* to send rows from; NULL: ordinary memory. The ring is the loop's, too. */
+	struct sherd_profiler *profiler; /* measures the node; NULL: it is not measured */
 	uint64_t lease_us; /* so long a run outlives its head; 0: 60 s */
 	int max_runs; /* 0: 16 */
 	/* Remarks for a log; may be NULL. */
@@ -29,7 +33,7 @@ struct sherd_node_params {
 
 /* @p's strings must outlive the node. net->accepted becomes the node's. */
 int sherd_node_new(struct sherd_node **n, const struct sherd_node_params *p, struct sherd_error *err);
-/* Hangs up on everybody. Stages must not call back any more. */
+/* Hangs up on everybody. Stages and profiler must not call back any more. */
 void sherd_node_free(struct sherd_node *n);
 /* Sessions that are open, of all runs. */
 int sherd_node_sessions(const struct sherd_node *n);

@@ -234,6 +234,8 @@ int sherd_flow_rows(struct flow *f, const struct sherd_frame *frame, const uint8
 	struct chunk *c;
 
 	f->received += frame->n_tokens;
+	f->out.deadline = frame->deadline_ms ? sherd_net_now(f->worker->node->net) + frame->deadline_ms * 1000ull :
+					       0;
 	if (f->state == FLOW_FAILED)
 		return 0;
 	c = new_chunk(f, frame, payload);

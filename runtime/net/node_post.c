@@ -108,10 +108,10 @@ static void refused(struct peer *peer, const struct sherd_frame *f, const uint8_
 	struct post *p = peer->post;
 	const struct sherd_frame failed = { .type = SHERD_FRAME_FAILED, .epoch = p->epoch,
 					    .stage = p->number };
-	char why[SHERD_SENTENCE_MAX];
+	char said[SHERD_SENTENCE_MAX - 96], why[SHERD_SENTENCE_MAX];
 
-	snprintf(why, sizeof(why), "%s refuses: %.*s", p->next_name[0] ? p->next_name : "the next stage",
-		 (int)MIN(f->payload, sizeof(why) - 96), (const char *)payload);
+	sherd_sentence_read(said, sizeof(said), payload, f->payload);
+	snprintf(why, sizeof(why), "%s refuses: %s", p->next_name[0] ? p->next_name : "the next stage", said);
 	if (!(f->flags & SHERD_FRAME_AGAIN) && !p->complained && p->run->control) {
 		p->complained = true;
 		sherd_sentence_send(p->run->control->link, &failed, why);
@@ -360,7 +360,7 @@ void sherd_post_route(struct post *p, const struct sherd_command *c)
 	memcpy(p->next_name, c->next, sizeof(p->next_name));
 	memcpy(p->next_address, c->next_address, sizeof(p->next_address));
 	p->hop = (struct sherd_hop){ .epoch = c->epoch, .stage = p->number, .chunk = c->chunk,
-				     .window = c->window };
+				     .window = c->window, .slots = p->run->node->p.slots };
 	p->redial = (struct sherd_timer){ .fire = beat, .ctx = p };
 	p->redial_us = REDIAL_FIRST_US;
 	p->exact = c->exact;

@@ -17,7 +17,8 @@
 struct post;
 struct worker;
 
-enum peer_kind { PEER_STRANGER, PEER_CONTROL, PEER_UP, PEER_DOWN, PEER_STATUS, PEER_PUSH };
+enum peer_kind { PEER_STRANGER, PEER_CONTROL, PEER_UP, PEER_DOWN, PEER_STATUS, PEER_PUSH,
+		 PEER_MEASURE, PEER_PROBE };
 
 /* A link, and what it is for. */
 struct peer {
@@ -30,6 +31,11 @@ struct peer {
 	struct run *run; /* CONTROL */
 	struct post *post; /* UP, DOWN */
 	struct push *push; /* PUSH */
+	/* MEASURE: */
+	bool asked; /* something that is not answered yet */
+	uint32_t ask_id;
+	struct probe *probe; /* NULL: no link is being measured */
+	uint64_t probed; /* PROBE: bytes that have come */
 };
 
 /* Rows that have come and wait. */
@@ -117,12 +123,22 @@ struct run {
 	uint64_t lease_us;
 };
 
+/* Of a node's measuring itself, which one at a time may ask for. */
+struct profiling {
+	struct sherd_profiler_job job;
+	bool under_way;
+	struct peer *peer; /* who asked; NULL: gone */
+	char *ask;
+	uint64_t since;
+};
+
 struct sherd_node {
 	struct sherd_node_params p;
 	struct sherd_net *net;
 	struct peer *peers;
 	struct run *runs;
 	struct worker *workers;
+	struct profiling profiling;
 	uint64_t last_session;
 };
 
@@ -147,6 +163,18 @@ int sherd_node_push_expect(struct peer *p, const struct sherd_frame *f, struct s
 void sherd_node_push_frame(struct peer *p, const struct sherd_frame *f, const uint8_t *payload);
 /* The link is gone, or going. */
 void sherd_node_push_down(struct peer *p);
+
+/* node_probe.c */
+void sherd_node_measure_greet(struct peer *p);
+void sherd_node_probe_greet(struct peer *p);
+int sherd_node_probe_expect(const struct peer *p, const struct sherd_frame *f, struct sherd_error *err);
+void sherd_node_probe_frame(struct peer *p, const struct sherd_frame *f, const uint8_t *payload);
+/* PROFILE or PROBE_LINK, of which c->with is not dropped. */
+void sherd_node_measure(struct peer *p, const struct sherd_command *c);
+/* The link of one who has asked is gone, or going. */
+void sherd_node_measure_down(struct peer *p);
+/* A run begins: it comes first. */
+void sherd_node_measure_yield(struct sherd_node *n);
 
 /* node_post.c */
 struct post *sherd_post_find(struct run *r, uint32_t number);

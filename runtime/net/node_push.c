@@ -3,6 +3,7 @@
  * node_push: a node takes a file. Pieces are written in order by the store, and acknowledged when they are; of
  * the jobs that are under way a link keeps count, so that it ends when the last one is done.
  */
+#include <jansson.h>
 #include <stdlib.h>
 #include "net/node_post.h"
 #include "net/push.h"
@@ -188,6 +189,7 @@ void sherd_node_push_frame(struct peer *p, const struct sherd_frame *f, const ui
 		rc = sherd_command_read(&c, payload, f->payload, &err);
 		if (!rc && c.kind != SHERD_COMMAND_OFFER)
 			rc = sherd_fail(&err, -EPROTO, "who brings shards commands nothing");
+		json_decref(c.with);
 		t->offer = c.offer;
 		t->id = c.id;
 		if (!rc)

@@ -3,6 +3,7 @@
  * node_status: how a node is doing, as JSON, for `sherd status` and for whoever collects numbers.
  */
 #include <jansson.h>
+#include <stdlib.h>
 #include "net/node_post.h"
 
 static json_t *link_json(const struct peer *p)
@@ -33,6 +34,34 @@ static json_t *sessions_json(const struct post *p)
 	return list;
 }
 
+static int by_time(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Of steps of each size how long the last ones took: a tenth less, half, and nine tenths. */
+static json_t *took_json(const struct worker *w)
+{
+	uint32_t us[STEP_HISTORY];
+	json_t *list = json_array();
+
+	for (int b = 0; b < STEP_BUCKETS; b++) {
+		uint32_t n = MIN(w->n_took[b], STEP_HISTORY);
+
+		if (!n)
+			continue;
+		memcpy(us, w->took[b], n * sizeof(*us));
+		qsort(us, n, sizeof(*us), by_time);
+		json_array_append_new(list, json_pack("{s:i, s:I, s:I, s:I, s:I}", "rows", 1 << b, "n",
+						      (json_int_t)n, "low_us", (json_int_t)us[n / 10], "us",
+						      (json_int_t)us[n / 2], "high_us",
+						      (json_int_t)us[9 * n / 10]));
+	}
+	return list;
+}
+
 static json_t *post_json(const struct post *p)
 {
 	static const char *const states[] = { "new", "loading", "ready", "broken" };
@@ -40,13 +69,13 @@ static json_t *post_json(const struct post *p)
 	struct sherd_progress now;
 
 	sherd_worker_progress(w, &now);
-	return json_pack("{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "stage",
+	return json_pack("{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "stage",
 			 (json_int_t)p->number, "epoch", (json_int_t)p->epoch, "state", states[w->state],
 			 "first", w->spec.first, "end", w->spec.end, "steps", (json_int_t)now.steps, "rows",
 			 (json_int_t)now.rows, "busy_us", (json_int_t)now.busy_us, "queued",
 			 (json_int_t)now.queued, "step_us", (json_int_t)now.step_us, "work_us",
 			 (json_int_t)now.work_us, "up", link_json(p->up), "down", link_json(p->down),
-			 "sessions", sessions_json(p));
+			 "sessions", sessions_json(p), "took", took_json(w));
 }
 
 struct json_t *sherd_node_status(const struct sherd_node *n)
@@ -65,4 +94,15 @@ struct json_t *sherd_node_status(const struct sherd_node *n)
 						      "stages", stages));
 	}
 	return json_pack("{s:s, s:s, s:o}", "name", n->p.name, "version", SHERD_VERSION, "runs", runs);
+}
+
+int sherd_node_sessions(const struct sherd_node *n)
+{
+	int count = 0;
+
+	for (const struct run *r = n->runs; r; r = r->next)
+		for (const struct post *p = r->posts; p; p = p->next)
+			for (const struct flow *f = p->flows; f; f = f->next)
+				count++;
+	return count;
 }

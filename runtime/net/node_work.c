@@ -7,6 +7,7 @@
  * It also knows how long a step of its size should take, by those before: a device that hangs is noticed
  * by that, while the process is in the best of health.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include "net/node_post.h"
 
@@ -163,6 +164,20 @@ static struct flow *after(const struct worker *w, const struct flow *f)
 	return f->worker_next ? f->worker_next : w->flows;
 }
 
+/* Nobody waits for it any more: its turn is another session's. */
+static bool is_too_late(const struct worker *w, struct flow *f)
+{
+	uint64_t now = sherd_net_now(w->node->net);
+	char why[96];
+
+	if (!f->out.deadline || now <= f->out.deadline)
+		return false;
+	snprintf(why, sizeof(why), "the request's time was over %.1f s ago",
+		 (double)(now - f->out.deadline) * 1e-6);
+	sherd_post_failed(f, why);
+	return true;
+}
+
 void sherd_worker_kick(struct worker *w)
 {
 	struct flow *f = w->turn ? w->turn : w->flows, *begin = f;
@@ -172,7 +187,7 @@ void sherd_worker_kick(struct worker *w)
 	w->step = (struct sherd_job){ .kind = SHERD_JOB_STEP, .items = w->items, .done = stepped, .ctx = w };
 	do {
 		if (f->first && !f->in_step && f->state == FLOW_OPEN &&
-		    f->first->n <= w->stage->info.n_batch - w->step_rows) {
+		    f->first->n <= w->stage->info.n_batch - w->step_rows && !is_too_late(w, f)) {
 			take(w, f);
 			w->turn = after(w, f);
 		}
@@ -214,7 +229,8 @@ static void free_worker(struct worker *w)
 	struct worker **at = &w->node->workers;
 
 	sherd_timer_stop(w->node->net, &w->overdue);
-	w->stage->ops->put(w->stage);
+	if (w->stage)
+		w->stage->ops->put(w->stage);
 	while (*at != w)
 		at = &(*at)->next;
 	*at = w->next;
@@ -235,6 +251,8 @@ void sherd_worker_destroy(struct worker *w)
 	int i;
 
 	w->refs++;
+	w->stage->ops->put(w->stage); /* first: it may be reading what goes now */
+	w->stage = NULL;
 	for (i = 0; w->step_rows && i < w->step.n_items; i++)
 		sherd_chunk_free(w->item_chunks[i]);
 	while (w->flows)

@@ -2,7 +2,7 @@
 /*
  * tls_ops: what the loop asks of whatever encrypts a link: a filter between bytes of the stream and
  * bytes of the socket, which itself knows no sockets. A table, so that the loop can be tested above
- * a filter that is seen through, and is built where there is no TLS.
+ * a filter that is seen through.
  */
 #ifndef SHERD_TLS_OPS_H
 #define SHERD_TLS_OPS_H
@@ -36,5 +36,8 @@ struct sherd_tls_ops {
 	int (*close)(struct sherd_tls *t);
 	void (*free)(struct sherd_tls *t);
 };
+
+/* tls.h's */
+extern const struct sherd_tls_ops sherd_tls_filter;
 
 #endif

@@ -233,7 +233,7 @@ static void read_links(const struct sherd_json_at *root, struct sherd_cluster *c
 {
 	static const char *const keys[] = { "mbit", "rtt_us", NULL };
 	bool given[(SHERD_CLUSTER_NODES + 1) * (SHERD_CLUSTER_NODES + 1)] = { false };
-	struct sherd_cluster_link def = { ASSUMED_MBIT, ASSUMED_RTT, true };
+	struct sherd_cluster_link def = { ASSUMED_MBIT, ASSUMED_RTT, .assumed = true };
 	struct sherd_json_at links = sherd_json_key(root, "links");
 	struct sherd_json_at at = sherd_json_key(root, "default_link");
 	size_t n = links.j ? sherd_json_array(&links, 0, ARRAY_SIZE(given)) : 0;

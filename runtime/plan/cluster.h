@@ -30,6 +30,7 @@ struct sherd_cluster_node {
 struct sherd_cluster_link {
 	double mbit, rtt_us;
 	bool assumed; /* neither it nor a default was given */
+	bool measured; /* by its nodes, just now */
 };
 
 struct sherd_cluster {

@@ -120,7 +120,7 @@ static int nothing_fits(const struct sherd_search *s, struct sherd_error *err)
 
 	if (at == s->n_layers)
 		return sherd_fail(err, -ENOSPC, "no pipeline was found%s",
-				  s->must ? " that has this node in it" : "");
+				  s->must ? " that has these nodes in it" : "");
 	if (at)
 		snprintf(held, sizeof(held), "layers 0 to %d at most", at - 1);
 	sherd_cost_need(p, at, s->n_layers, s->chunk, &n);
@@ -169,7 +169,7 @@ static int search_all(struct sherd_search *s, size_t width)
 	return rc;
 }
 
-int sherd_partition(const struct sherd_problem *p, int must, size_t width,
+int sherd_partition(const struct sherd_problem *p, uint64_t must, size_t width,
 		    struct sherd_pipeline *best, bool *exact, struct sherd_error *err)
 {
 	struct sherd_search s;
@@ -177,7 +177,7 @@ int sherd_partition(const struct sherd_problem *p, int must, size_t width,
 
 	if (rc)
 		return rc;
-	rc = sherd_search_init(&s, p, must < 0 ? 0 : (uint64_t)1 << must, err);
+	rc = sherd_search_init(&s, p, must, err);
 	if (rc)
 		goto destroy;
 	for (size_t w = MIN(width, FIRST_WIDTH); !rc; w = MIN(width, w * WIDER)) {

@@ -25,10 +25,10 @@ int sherd_partition_chunks(const struct sherd_problem *p, int chunks[SHERD_MAX_C
 int sherd_partition_groups(const struct sherd_problem *p, int groups[SHERD_CLUSTER_NODES + 1]);
 
 /*
- * *exact: nothing was left out of the search. @must: a node that has to be among the stages, or -1.
+ * *exact: nothing was left out of the search. @must: a bit for each node that has to have a stage.
  * -ENOSPC: the nodes have too little memory; the sentence says for which layers.
  */
-int sherd_partition(const struct sherd_problem *p, int must, size_t width,
+int sherd_partition(const struct sherd_problem *p, uint64_t must, size_t width,
 		    struct sherd_pipeline *best, bool *exact, struct sherd_error *err);
 
 #endif

@@ -18,15 +18,10 @@
 /* What this process has locked; the limit is each process's own. */
 static size_t locked_bytes(void)
 {
-	FILE *f = fopen("/proc/self/status", "re");
-	unsigned long kib = 0;
-	char line[128];
+	uint64_t n = 0;
 
-	while (f && fgets(line, sizeof(line), f) && sscanf(line, "VmLck: %lu", &kib) != 1)
-		;
-	if (f)
-		fclose(f);
-	return kib << 10;
+	sherd_proc_value("/proc/self/status", "VmLck", &n);
+	return (size_t)n;
 }
 
 /* mlock's ENOMEM may also mean that there is no memory, or too many mappings. */
@@ -35,8 +30,7 @@ static int fail_lock(const struct sherd_region *r, int code, struct sherd_error 
 	size_t taken = locked_bytes();
 	struct rlimit limit;
 
-	if (!getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY &&
-	    r->size + taken > limit.rlim_cur)
+	if (sherd_memlock_bounds() && !getrlimit(RLIMIT_MEMLOCK, &limit) && r->size + taken > limit.rlim_cur)
 		return sherd_fail_memlock(err, "mlock", r->size, taken);
 	return sherd_fail(err, -code, "mlock: %zu KiB can't be locked: %s", r->size >> 10,
 			  strerror(code));

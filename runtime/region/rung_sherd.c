@@ -5,10 +5,18 @@
  * memfd. The descriptor that comes back is the pin.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <linux/sherd.h>
 #include "region/rung.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; older headers */
+#endif
+
+#define PIECE ((size_t)1 << 20) /* a twentieth of a second from a card that reads 20 MB a second */
 
 const char *sherd_rung_sherd_path = "/dev/sherd";
 
@@ -37,6 +45,44 @@ static int pin(int node, struct sherd_pin *arg, unsigned flags)
 	return 0;
 }
 
+/* A kernel before 5.14 has no such advice; reading copies what it brings. */
+static int bring_piece(const struct sherd_region *r, size_t at, size_t n)
+{
+	char *copy;
+	ssize_t got;
+
+	if (!madvise(r->data + at, n, MADV_POPULATE_READ))
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+	copy = malloc(n);
+	got = copy ? pread(r->fd, copy, n, (off_t)at) : -1;
+	free(copy);
+	return got < 0 ? -EIO : 0;
+}
+
+/*
+ * The pin reads what is not in memory yet, which takes minutes from a slow card, and heeds no signal on the way
+ * but one that kills: a handler, as of Ctrl-C, would wait for it. So all is brought in before, piece by piece. The
+ * pages are mapped, too, which the pin would have to do otherwise: nothing is done twice. What fails, fails there
+ * again.
+ */
+static void bring(const struct sherd_region *r)
+{
+	const struct sherd_map map = { .data = r->data, .size = r->size };
+	size_t at, n;
+
+	if (sherd_region_foresee(&map, SHERD_RUNG_SHERD, NULL) == -ENOBUFS)
+		return; /* the pin will be refused */
+	for (at = 0; at < r->size; at += n) {
+		n = MIN(r->size - at, PIECE);
+		if (bring_piece(r, at, n))
+			return;
+		if (r->progress)
+			r->progress(r->ctx, "reading the weights", at + n, r->size);
+	}
+}
+
 static int pin_shard(int node, struct sherd_pin *arg)
 {
 	int code = pin(node, arg, SHERD_PIN_IMMUTABLE);
@@ -61,13 +107,14 @@ static const char *state_text(unsigned state)
 static int hold(struct sherd_region *r, struct sherd_error *err)
 {
 	struct sherd_pin arg = { .size = sizeof(arg), .fd = r->fd, .length = r->size };
-	int node = sherd_rung_open_node(sherd_rung_sherd_path,
+	int node = sherd_rung_open_node(sherd_rung_sherd_path, "/sys/module/sherd",
 					"its kernel module is not loaded (modprobe sherd)", err);
 	int code;
 
 	if (node < 0)
 		return node;
 	if (r->read_only) {
+		bring(r);
 		arg.addr = (uintptr_t)r->data;
 		code = pin_shard(node, &arg);
 	} else {

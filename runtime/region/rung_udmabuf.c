@@ -15,6 +15,7 @@
 const char *sherd_rung_udmabuf_path = "/dev/udmabuf";
 
 #define LIMIT "/sys/module/udmabuf/parameters/size_limit_mb"
+#define MORE  "root can write more into " LIMIT
 
 /* Its default, where the parameter can't be read. */
 static size_t size_limit(void)
@@ -53,9 +54,32 @@ static int probe(struct sherd_region *r, struct sherd_error *err)
 	return 0;
 }
 
+/*
+ * Many kernels' udmabuf takes no reserved huge pages. That a slot is a dma-buf is worth more than how large its
+ * pages are: the ring gets other memory, if that is taken.
+ */
+static int probe_unreserved(struct sherd_region *r, struct sherd_error *err)
+{
+	struct sherd_region old = *r;
+	int rc = sherd_ring_make_unreserved(r, err);
+
+	if (!rc) {
+		rc = probe(r, err);
+		sherd_ring_free_memory(rc ? r : &old);
+	}
+	if (rc) {
+		r->data = old.data;
+		r->size = old.size;
+		r->fd = old.fd;
+		r->pages = old.pages;
+	}
+	return rc;
+}
+
 static int hold(struct sherd_region *r, struct sherd_error *err)
 {
 	int seals = fcntl(r->fd, F_GET_SEALS), rc;
+	bool refused;
 
 	if (seals < 0 || seals == F_SEAL_SEAL) /* tmpfs, too, knows seals */
 		return sherd_fail(err, -EINVAL, "/dev/udmabuf takes memfds only, and this is a file");
@@ -63,20 +87,23 @@ static int hold(struct sherd_region *r, struct sherd_error *err)
 		return sherd_fail(err, -EINVAL, "/dev/udmabuf takes memfds that can't shrink only");
 	if (r->slot_size > size_limit())
 		return sherd_fail(err, -EFBIG, "/dev/udmabuf: a slot of %zu KiB is more than the %zu MiB "
-					       "that it allows; root can write more into " LIMIT,
+					       "that it allows; " MORE,
 				  r->slot_size >> 10, size_limit() >> 20);
-	r->held = sherd_rung_open_node(sherd_rung_udmabuf_path,
+	r->held = sherd_rung_open_node(sherd_rung_udmabuf_path, "/sys/class/misc/udmabuf",
 				       "the kernel is built without CONFIG_UDMABUF", err);
 	if (r->held < 0)
 		return r->held;
 	rc = probe(r, err);
+	refused = rc && rc != -ENODEV && r->n_slots && r->pages == SHERD_PAGES_HUGETLB;
+	if (refused)
+		rc = probe_unreserved(r, err);
 	if (rc) {
 		close(r->held);
 		return rc;
 	}
 	r->max_window = MIN(size_limit(), r->size);
-	snprintf(r->how, sizeof(r->how), "shared by /dev/udmabuf, dma-bufs of %zu MiB at most",
-		 size_limit() >> 20);
+	snprintf(r->how, sizeof(r->how), "shared by /dev/udmabuf, dma-bufs of %zu MiB at most%s",
+		 size_limit() >> 20, refused ? "; it takes no reserved huge pages" : "");
 	return 0;
 }
 
@@ -99,4 +126,5 @@ const struct sherd_rung_ops sherd_rung_udmabuf = {
 	.hold = hold,
 	.window = window,
 	.release = release,
+	.more = MORE,
 };

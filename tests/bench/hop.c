@@ -15,11 +15,15 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "net/ca.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 #define N_PINGS	   2000
 #define MAX_ROUNDS 64
 #define BARE	   SHERD_N_IOS
+#define TLS	   (SHERD_N_IOS + 1) /* on the best rung */
+#define N_KINDS	   (SHERD_N_IOS + 2)
 
 struct bench {
 	uint32_t payload, spin;
@@ -201,9 +205,9 @@ static void *loop_echo(void *arg)
 	return NULL;
 }
 
-static bool run_loops(struct bench *b, const char *io)
+static bool run_loops(struct bench *b, const char *io, struct sherd_tls_ctx *tls)
 {
-	struct sherd_loop_params params = { .io = io, .spin_us = b->spin };
+	struct sherd_loop_params params = { .io = io, .spin_us = b->spin, .tls = tls };
 	struct sherd_error err;
 	struct sherd_link *l;
 	pthread_t thread;
@@ -225,11 +229,46 @@ static bool run_loops(struct bench *b, const char *io)
 	return b->n == N_PINGS;
 }
 
+/* Certificates of a cluster that lives as long as the program. */
+static struct sherd_tls_ctx *make_tls(void)
+{
+	static const char *const names[] = { "here" };
+	static const char *const files[] = { "ca.pem", "here.pem", "here-key.pem", "ca-key.pem" };
+	char dir[] = "/tmp/sherd-hop-XXXXXX", cluster[64], path[4][96];
+	struct sherd_tls_ctx *ctx;
+	struct sherd_error err;
+
+	if (!mkdtemp(dir))
+		die("no folder for certificates");
+	snprintf(cluster, sizeof(cluster), "%s/cluster", dir);
+	for (int i = 0; i < 4; i++)
+		snprintf(path[i], sizeof(path[i]), "%s/%s", cluster, files[i]);
+	if (sherd_ca_init(cluster, names, 1, 1, &err) ||
+	    sherd_tls_ctx_new(&ctx, path[0], path[1], path[2], &err))
+		die(err.msg);
+	for (int i = 0; i < 4; i++)
+		unlink(path[i]);
+	rmdir(cluster);
+	rmdir(dir);
+	return ctx;
+}
+
+static bool run(struct bench *b, int kind, struct sherd_tls_ctx *tls)
+{
+	if (kind == TLS)
+		return run_loops(b, NULL, tls);
+	if (kind != BARE)
+		return run_loops(b, sherd_io_name(kind), NULL);
+	run_bare(b);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	static struct bench b;
-	static double median[BARE + 1][MAX_ROUNDS], p99[BARE + 1][MAX_ROUNDS];
-	int rounds = argc > 1 ? atoi(argv[1]) : 7, n[BARE + 1] = { 0 };
+	static double median[N_KINDS][MAX_ROUNDS], p99[N_KINDS][MAX_ROUNDS];
+	int rounds = argc > 1 ? atoi(argv[1]) : 7, n[N_KINDS] = { 0 };
+	struct sherd_tls_ctx *tls = make_tls();
 
 	b.payload = argc > 2 ? (uint32_t)atoi(argv[2]) : 4416;
 	b.spin = argc > 3 ? (uint32_t)atoi(argv[3]) : 0;
@@ -239,26 +278,24 @@ int main(int argc, char **argv)
 	sched_getaffinity(0, sizeof(b.cores), &b.cores);
 	pin(&b.cores, 0);
 	for (int r = 0; r < rounds; r++)
-		for (int k = 0; k <= BARE; k++) {
-			int which = r % 2 ? BARE - k : k;
+		for (int i = 0; i < N_KINDS; i++) {
+			int kind = r % 2 ? N_KINDS - 1 - i : i;
 
-			if (which == BARE)
-				run_bare(&b);
-			else if (!run_loops(&b, sherd_io_name(which)))
+			if (!run(&b, kind, tls))
 				continue;
-			median[which][n[which]] = quantile(b.us, N_PINGS, 0.5) / 2;
-			p99[which][n[which]++] = quantile(b.us, N_PINGS, 0.99) / 2;
+			median[kind][n[kind]] = quantile(b.us, N_PINGS, 0.5) / 2;
+			p99[kind][n[kind]++] = quantile(b.us, N_PINGS, 0.99) / 2;
 		}
 	printf("%u bytes of payload, one way, us; median of %d rounds' (from - to)\n", b.payload,
 	       rounds);
-	for (int k = BARE; k >= 0; k--) {
+	for (int k = 0; k < N_KINDS; k++) {
 		double middle = n[k] ? quantile(median[k], n[k], 0.5) : 0;
 
-		if (!n[k])
-			continue;
-		printf("%-12s median %6.1f  p99 %7.1f  (%.1f - %.1f)\n",
-		       k == BARE ? "bare socket" : sherd_io_name(k), middle,
-		       quantile(p99[k], n[k], 0.5), median[k][0], median[k][n[k] - 1]);
+		if (n[k])
+			printf("%-12s median %6.1f  p99 %7.1f  (%.1f - %.1f)\n",
+			       k == BARE ? "bare socket" : k == TLS ? "TLS" : sherd_io_name(k), middle,
+			       quantile(p99[k], n[k], 0.5), median[k][0], median[k][n[k] - 1]);
 	}
+	sherd_tls_ctx_free(tls);
 	return 0;
 }

@@ -15,11 +15,29 @@ ok "doctor --json is JSON" test "$(json weights.3.name)" = plain
 for part in weights ring limits opencl drm; do
 	ok "and has lists of names and texts: $part" test -n "$(json $part.0.name)" -a -n "$(json $part.0.text)"
 done
+ok "a device has a name in JSON, and what it reads" test -n "$(json opencl.0.device)" -a "$(json opencl.0.of)" = weights
+refuses "a model that is not there is named" 1 "nowhere.gguf" doctor -m /nowhere.gguf
+sh_run doctor -m "$model"
+ok "with a model that fits doctor says the same" bash -c "test $rc = 0 && grep -qE '^  yes  plain ' '$out'"
 refuses "doctor takes no argument" 2 "one argument too many" doctor now
 "$sherd" doctor >/dev/full 2>"$err"
 rc=$?
 ok "a report that cannot be written is a failure" test $rc = 1 -a "$(wc -l <"$err")" = 1
 ok "doctor leaves nothing behind" bash -c "! ls '$XDG_CACHE_HOME'/sherd/sample-* 2>/dev/null"
+
+# A GPU that imports, played by the CPU's device; it is preloaded, before which no sanitizer may stand.
+fake=${SHERD_BUILD_PLAIN:-build}/tests/region/libfakecl.so
+if [[ -e $fake && -x ${SHERD_PLAIN:-$sherd} ]]; then
+	LD_PRELOAD=$fake SHERD_FAKE_CL=khr,arm-host "${SHERD_PLAIN:-$sherd}" doctor >"$out" 2>"$err" </dev/null
+	ok "a GPU that imports reads weights and shares a ring, tried in a child process" \
+		test "$(grep -cE '^  yes  (dma-buf|host pointer) .* Fake GPU takes this' "$out")" -ge 2
+	[[ -e /dev/sherd || -e /dev/udmabuf ]] ||
+		ok "without dma-bufs the host's pages are imported, and the better way is refused with the reason" \
+			test "$(grep -c '^  yes  host pointer (cl_arm_import_memory)  Fake GPU takes this' "$out") $(
+			)$(grep -c '^  no   dma-buf (cl_khr_external_memory_dma_buf)  there are no dma-bufs' "$out")" = "2 2"
+else
+	skip "a GPU that imports reads weights and shares a ring" "no $fake"
+fi
 
 sh_run run -m "$model" -n 8 --temp 0 -v --device reference
 cp "$out" "$tmp/want"

@@ -5,33 +5,38 @@
 here=tests/cli/plan
 cluster=$here/cluster.json
 
+plan() # ARG...: of a cluster in which nobody is asked
+{
+	sh_run plan --offline "$@"
+}
+
 # The profile in here is of this very model, which its hash says.
 for objective in latency throughput; do
 	sessions=1
 	[[ $objective == latency ]] || sessions=6
-	sh_run plan -m "$model" --cluster $cluster --objective $objective --sessions $sessions \
+	plan -m "$model" --cluster $cluster --objective $objective --sessions $sessions \
 		-o "$tmp/$objective.json"
 	diff $here/$objective.txt "$out" | sed 's/^/# /'
 	ok "the table for $objective is the one that is expected" same "$out" $here/$objective.txt
 	ok "nothing is remarked, since all links are described" test ! -s "$err"
 done
-sh_run plan -m "$model" --cluster $cluster --json
+plan -m "$model" --cluster $cluster --json
 ok "--json has the plan, and of each board without a stage why" test \
 	"$(json plan.stages.0.first) $(json exact) $(json left_out.2.node)" = "0 true shed"
 ok "and what memory is spent on" test "$(json memory.0.allowed)" -ge "$(json memory.0.memory)"
 cp "$out" "$tmp/latency"
-sh_run plan "$model" --cluster $cluster --json
+plan "$model" --cluster $cluster --json
 ok "the model may be an argument" same "$out" "$tmp/latency"
 "$SHERD_BUILD/tests/cli/json" stages.1.end <"$tmp/latency.json" >"$out"
 ok "-o writes a plan, whose stages end with the last layer" grep -qx 6 "$out"
-sh_run plan -m "$model" --cluster $cluster --no-spares
+plan -m "$model" --cluster $cluster --no-spares
 ok "--no-spares makes no spares" bash -c "test $rc = 0 && ! grep -q ^spare: '$out'"
-sh_run plan -m "$model" --cluster $cluster --objective latency -n 200 -c 256 --prompt-tokens 8
+plan -m "$model" --cluster $cluster --objective latency -n 200 -c 256 --prompt-tokens 8
 ok "for many tokens of one session, one board is best" bash -c "grep -qE '^kitchen +0-5 ' '$out'"
 
 sed '/default_link/d; s/400 } \],/400 } ]/' $cluster >"$tmp/nolink.json"
 sed -i "s|board.json|$PWD/$here/board.json|" "$tmp/nolink.json"
-sh_run plan -m "$model" --cluster "$tmp/nolink.json"
+plan -m "$model" --cluster "$tmp/nolink.json"
 ok "links that nobody described are remarked" \
 	bash -c "test $rc = 0 && grep -q 'does not describe 2 of the links' '$err'"
 
@@ -44,7 +49,7 @@ edit() # SED-EXPRESSION: a cluster with it, its profile beside it
 bad() # SENTENCE PATTERN SED-EXPRESSION
 {
 	edit "$3"
-	refuses "$1" 1 "$2" plan -m "$model" --cluster "$tmp/edit/cluster.json" -o "$tmp/bad.json"
+	refuses "$1" 1 "$2" plan --offline -m "$model" --cluster "$tmp/edit/cluster.json" -o "$tmp/bad.json"
 }
 bad "a node that is there twice is refused" 'nodes\[1\]: there is a node "kitchen" already' 's/"hall", "a/"kitchen", "a/'
 bad "so is an address that two have" 'has the address 10.0.0.2:7433 of node "kitchen"' 's/0.3:/0.2:/'
@@ -62,23 +67,24 @@ edit ''
 sed -i 's/8a2973d1/01234567/' "$tmp/edit/board.json"
 refuses "a profile of another model is refused with both" 1 \
 	'node "kitchen": its profile is of another model \(kdoc-5m, 01234567, not 8a2973d1\)' \
-	plan -m "$model" --cluster "$tmp/edit/cluster.json"
+	plan --offline -m "$model" --cluster "$tmp/edit/cluster.json"
 refuses "a width that was not measured is asked for" 1 'no measurement at "4" bits.*--bits 4' \
-	plan -m "$model" --cluster $cluster --bits 4
+	plan --offline -m "$model" --cluster $cluster --bits 4
 refuses "boards that are too small are refused with layers and numbers" 1 \
 	"the nodes' memory holds none of the layers: layers 0 to 5 take .* MiB more" \
-	plan -m "$model" --cluster $cluster --reserve 3000
+	plan --offline -m "$model" --cluster $cluster --reserve 3000
 refuses "a request that the context does not hold is refused" 1 "250 and 50 tokens .* context of 256" \
-	plan -m "$model" --cluster $cluster --prompt-tokens 250 -n 50
+	plan --offline -m "$model" --cluster $cluster --prompt-tokens 250 -n 50
 ok "a refused plan leaves no file" test ! -e "$tmp/bad.json"
 refuses "a plan needs boards" 2 "which boards" plan -m "$model"
 refuses "an unknown objective is answered with those there are" 2 "none of latency, throughput" \
-	plan -m "$model" --cluster $cluster --objective fun
+	plan --offline -m "$model" --cluster $cluster --objective fun
 refuses "an unknown wire is, too" 2 "none of int8, f16, f32" plan -m "$model" --cluster $cluster --wire f64
 refuses "--measure is about one machine" 2 "about this machine" plan -m "$model" --measure --cluster $cluster
 refuses "a profile needs a file" 2 "where to" plan -m "$model" --measure
 refuses "a model that is not there is named" 1 nosuch plan -m "$tmp/nosuch" --cluster $cluster
-refuses "a folder that is not there is named" 1 nowhere plan -m "$model" --cluster $cluster -o "$tmp/nowhere/p"
+refuses "a folder that is not there is named" 1 nowhere plan --offline -m "$model" \
+	--cluster $cluster -o "$tmp/nowhere/p"
 
 sh_run plan --measure -m "$model" -o "$tmp/board.json" --seconds 0.5 --device reference
 ok "a machine measures itself" test $rc = 0 -a -s "$tmp/board.json" -a ! -s "$out"
@@ -94,7 +100,7 @@ cat >"$tmp/own.json" <<'JSON'
 JSON
 sh_run plan -m "$model" --cluster "$tmp/own.json"
 ok "two boards as this one share the model" bash -c "test $rc = 0 && grep -qE '^a +0-[1-4] ' '$out'"
-"$sherd" plan -m "$model" --cluster $cluster >/dev/full 2>"$err"
+"$sherd" plan --offline -m "$model" --cluster $cluster >/dev/full 2>"$err"
 rc=$?
 ok "a table that cannot be written is a failure" bash -c "test $rc = 1 && grep -q 'No space' '$err'"
 finish

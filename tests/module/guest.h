@@ -29,7 +29,7 @@ struct test {
 };
 
 extern const struct test abi_tests[], source_tests[], seal_tests[], life_tests[], charge_tests[],
-	window_tests[], fuzz_tests[];
+	window_tests[], bounce_tests[], fuzz_tests[];
 extern const struct test kill_tests[], net_tests[], race_tests[], cma_tests[], time_tests[];
 extern const struct test thread_tests[], nth_tests[], dma_instrument_tests[], nth_dma_tests[],
 	instrument_tests[];
@@ -85,6 +85,13 @@ int vgem_import(int drm, int dmabuf, uint32_t *handle);
 int vgem_close(int drm, uint32_t handle);
 
 /*
+ * edu's attachment to a window, which lasts until the descriptor is closed, or -errno: dir is IMPORTER_BOTH or
+ * another, bits how far the device reaches. Then 2 KiB at offset by DMA: IMPORTER_READ or IMPORTER_WRITE.
+ */
+int importer(int dmabuf, uint32_t dir, uint32_t bits);
+void device_copy(int device, unsigned long request, size_t offset, void *data);
+
+/*
  * A device that has the buffer's window mapped until the descriptor is closed: vgem's or, where vgem does
  * not map what it imports (since 6.16), edu's. Where there is neither the test is skipped.
  */
@@ -96,6 +103,9 @@ bool instruments_are_quiet(void);
 
 /* In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255. */
 int as_user(uid_t uid, uint64_t memlock, int (*fn)(void));
+
+/* What /init does when a test executes it. */
+int executed(int argc, char **argv);
 
 /* Instead of the tests: the script that the kernel's command line names, on the host's file system. */
 int run_on_host(void);

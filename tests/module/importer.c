@@ -184,6 +184,14 @@ static long importer_ioctl(struct file *file, unsigned int cmd, unsigned long ar
 	return err;
 }
 
+/* As graphics drivers do it: what is mapped through the driver's file is the dma-buf. */
+static int importer_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct attached *a = file->private_data;
+
+	return a->sgt ? dma_buf_mmap(a->dmabuf, vma, vma->vm_pgoff) : -EINVAL;
+}
+
 static int importer_open(struct inode *inode, struct file *file)
 {
 	struct attached *a = kzalloc(sizeof(*a), GFP_KERNEL);
@@ -208,6 +216,7 @@ static const struct file_operations importer_fops = {
 	.open		= importer_open,
 	.release	= importer_release,
 	.unlocked_ioctl	= importer_ioctl,
+	.mmap		= importer_mmap,
 };
 
 static struct miscdevice importer_device = {

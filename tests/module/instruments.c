@@ -50,23 +50,6 @@ static bool is_alarm(const char *line, bool aloud)
 	return false;
 }
 
-/*
- * A warning about a fault that is the kernel's, from its line to the end of its trace: when
- * remap_pfn_range() runs out of memory it undoes the tracking of the mapping twice.
- */
-static bool is_known(const char *line)
-{
-	static bool within;
-	bool known;
-
-	if (strstr(line, "WARNING:") && strstr(line, " at untrack_pfn+"))
-		within = true;
-	known = within;
-	if (strstr(line, "---[ end trace"))
-		within = false;
-	return known;
-}
-
 /* Alarms in the log since the last time; aloud: prints them, and what follows them. */
 static int log_alarms(bool aloud)
 {
@@ -83,8 +66,6 @@ static int log_alarms(bool aloud)
 		record[n] = '\0';
 		text = strchr(record, ';');
 		text = text ? text + 1 : record;
-		if (is_known(text))
-			continue;
 		if (is_alarm(text, aloud)) {
 			alarms++;
 			follow = 60;

@@ -283,12 +283,26 @@ static void close_on_exec(void)
 	CHECK_EQ(fcntl(window(buffer, 0, page), F_GETFD), FD_CLOEXEC);
 }
 
+static void check_fdinfo(int buffer)
+{
+	const struct sherd_info i = info(buffer);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", buffer);
+	CHECK_EQ(number_in(path, "sherd-state:"), i.state);
+	CHECK_EQ(number_in(path, "sherd-exports:"), i.exports);
+	CHECK_EQ(number_in(path, "sherd-pages:"), i.pages);
+	CHECK_EQ(number_in(path, "sherd-longest:"), i.longest);
+	CHECK_EQ(number_in(path, "sherd-segments:"), i.segments);
+	CHECK_EQ(number_in(path, "sherd-mappings:"), i.mappings);
+	CHECK_EQ(number_in(path, "sherd-bounced:"), i.bounced);
+}
+
 static void numbers(void)
 {
 	int fd = memfd(0, 8 * page, F_SEAL_SHRINK), buffer, w, device;
 	struct sherd_pin p = { .size = sizeof(p), .fd = fd, .length = 8 * page };
 	struct sherd_info i;
-	char path[64];
 
 	buffer = pin_arg(&p);
 	CHECK(buffer >= 0);
@@ -303,14 +317,15 @@ static void numbers(void)
 	CHECK_EQ(info(buffer).exports, 1);
 	device = attach(buffer, w);
 	CHECK_EQ(info(buffer).mappings, 1);
+	check_fdinfo(buffer);
 	close(device);
 	CHECK_EQ(info(buffer).mappings, 0);
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", buffer);
-	CHECK_EQ(number_in(path, "sherd-pages:"), 8);
-	CHECK_EQ(number_in(path, "sherd-exports:"), 1);
-	CHECK_EQ(number_in(path, "sherd-segments:"), p.segments);
+	check_fdinfo(buffer);
 	close(w);
 	CHECK_EQ(info(buffer).exports, 0);
+	buffer = pin(fd, 0, page, SHERD_PIN_READ_ONLY | SHERD_PIN_ALLOW_BOUNCE);
+	CHECK_EQ(info(buffer).state, SHERD_STATE_READ_ONLY | SHERD_STATE_ALLOW_BOUNCE);
+	check_fdinfo(buffer);
 }
 
 const struct test abi_tests[] = {

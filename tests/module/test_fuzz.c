@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "guest.h"
+#include "importer.h"
 
 #define SLOTS 16
 #define N 8
@@ -71,6 +72,19 @@ static int new_source(void)
 	return fd;
 }
 
+/* Attached to that for as long as it stays in its slot, if it is a window; sometimes it does DMA. */
+static int new_device(int fd)
+{
+	struct importer_attach a = { .fd = fd, .dir = rnd(4), .bits = rnd(2) ? 64 : 32 };
+	static __thread uint8_t data[2048];
+	struct importer_copy c = { .offset = rnd_range(), .data = (uintptr_t)data };
+	int device = open("/dev/importer", O_RDWR | O_CLOEXEC);
+
+	if (!ioctl(device, IMPORTER_ATTACH, &a) && !rnd(256))
+		ioctl(device, rnd(2) ? IMPORTER_READ : IMPORTER_WRITE, &c);
+	return device;
+}
+
 static void step(int dev)
 {
 	struct sherd_pin p = { .size = rnd(16) ? sizeof(p) : rnd(80),
@@ -81,7 +95,7 @@ static void step(int dev)
 	struct dma_buf_sync s = { .flags = rnd(8) };
 	int m = rnd(SLOTS), fd = any_fd();
 
-	switch (rnd(12)) {
+	switch (rnd(13)) {
 	case 0:
 		put(new_source());
 		break;
@@ -120,6 +134,9 @@ static void step(int dev)
 			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, rnd(N) * page);
 		break;
 	case 10:
+		put(new_device(fd));
+		break;
+	case 11:
 		fcntl(fd, F_ADD_SEALS, 1 << (1 + rnd(4)));
 		break;
 	default:

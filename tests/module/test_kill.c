@@ -62,7 +62,8 @@ static int by_length(const void *a, const void *b)
 
 /*
  * The tracepoints tell how long the request went on after the signal, and how long it took to undo
- * what was done. What is measured is an emulated machine on a busy one, so the bound is wide.
+ * what was done. What is measured is an emulated machine on a busy one, so the bound on the worst is wide;
+ * half of them keep to what is promised, 100 ms.
  */
 static void killed(size_t bytes, int times)
 {
@@ -91,6 +92,8 @@ static void killed(size_t bytes, int times)
 	       bytes >> 20, whole * 1e3, amid, noticed[amid / 2] * 1e3, noticed[amid - 1] * 1e3,
 	       undone[amid / 2] * 1e3, undone[amid - 1] * 1e3);
 	CHECK(noticed[amid - 1] < 2 && undone[amid - 1] < 5);
+	/* instruments take their time */
+	CHECK(option("sherd.sees=") || noticed[amid / 2] < 0.1);
 	CHECK_EQ(vm_pin(), 0);
 }
 

@@ -131,21 +131,95 @@ static void after_fork(void)
 	CHECK_EQ(status, 0);
 }
 
-static void after_exec(void)
+/* /init OUT IN [BUFFER]: uses the buffer, says that it is there, and waits until nobody holds IN. */
+int executed(int argc, char **argv)
 {
-	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer, status;
-	pid_t pid = fork();
+	int out = atoi(argv[1]), in = argc > 2 ? atoi(argv[2]) : -1;
+	uint8_t *seen, byte = 1;
+	int buffer, w;
 
+	if (argc > 3) {
+		buffer = atoi(argv[3]);
+		w = window(buffer, 0, N * page);
+		seen = map(w, N * page, PROT_READ, MAP_SHARED);
+		CHECK(is_pattern(seen, 0, N * page));
+		CHECK_EQ(info(buffer).exports, 1);
+		/* The charge stays with its user; the process that shows it in VmPin is no more. */
+		CHECK_EQ(vm_pin(), 0);
+		munmap(seen, N * page);
+		close(w);
+	}
+	return write(out, &byte, 1) != 1 || read(in, &byte, 1) != 0;
+}
+
+static int can_pin_n(void)
+{
+	return pin(memfd(0, N * page, F_SEAL_SHRINK), 0, N * page, 0) < 0;
+}
+
+static int can_pin_one(void)
+{
+	return pin(memfd(0, page, F_SEAL_SHRINK), 0, page, 0) < 0;
+}
+
+/* A child that pins, and becomes another program that is there when this returns, until *end is closed. */
+static pid_t execute(bool inherit, int *end)
+{
+	int up[2], down[2], buffer, w;
+	char args[3][16], byte;
+	pid_t pid;
+
+	CHECK(!pipe(up) && !pipe(down));
+	pid = fork();
 	if (!pid) {
-		buffer = pin(fd, 0, N * page, 0);
-		if (buffer < 0 || window(buffer, 0, page) < 0)
-			_exit(1);
-		/* a program that ends at once; the buffer ends with exec */
-		execl("/init", "/init", "--true", NULL);
+		buffer = pin(memfd(0, N * page, F_SEAL_SHRINK), 0, N * page, 0);
+		w = window(buffer, 0, page);
+		CHECK(buffer >= 0 && w >= 0);
+		close(down[1]);
+		if (inherit)
+			CHECK_EQ(fcntl(buffer, F_SETFD, 0), 0);
+		snprintf(args[0], 16, "%d", up[1]);
+		snprintf(args[1], 16, "%d", down[0]);
+		snprintf(args[2], 16, "%d", buffer);
+		execl("/init", "/init", args[0], args[1], inherit ? args[2] : NULL, NULL);
 		_exit(2);
 	}
+	close(up[1]);
+	close(down[0]);
+	CHECK_EQ(read(up[0], &byte, 1), 1);
+	close(up[0]);
+	*end = down[1];
+	return pid;
+}
+
+static void after_exec(void)
+{
+	int end, status;
+	pid_t pid = execute(false, &end);
+
+	/* The process lives, and holds nothing. */
+	CHECK_EQ(number_in("/sys/module/sherd/refcnt", ""), 0);
+	CHECK_EQ(as_user(0, N * page, can_pin_n), 0);
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	close(end);
 	waitpid(pid, &status, 0);
 	CHECK_EQ(status, 0);
+}
+
+static void inherited_over_exec(void)
+{
+	int end, status;
+	pid_t pid = execute(true, &end);
+
+	CHECK_EQ(number_in("/sys/module/sherd/refcnt", ""), 1);
+	CHECK_EQ(as_user(0, N * page, can_pin_one), 1);
+	CHECK_EQ(as_user(0, (N + 1) * page, can_pin_one), 0);
+	CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+	close(end);
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(number_in("/sys/module/sherd/refcnt", ""), 0);
+	CHECK_EQ(as_user(0, N * page, can_pin_n), 0);
 }
 
 static void unload_while_alive(void)
@@ -292,7 +366,9 @@ const struct test life_tests[] = {
 	  source_mapping_gone, 0 },
 	{ "a forked child shares buffer and window, and neither takes them from the other", after_fork,
 	  0 },
-	{ "exec lets go of what was pinned", after_exec, 0 },
+	{ "exec lets go of what was pinned, while the process lives on (invariant 3)", after_exec, 0 },
+	{ "a buffer that exec keeps open works there, charged as before, until it is closed (invariant 3)",
+	  inherited_over_exec, 0 },
 	{ "the module stays while a device, buffer, window or mapping is open (invariant 8)",
 	  unload_while_alive, 0 },
 	{ "the module stays while a driver has a window attached (invariant 8)", unload_while_attached,

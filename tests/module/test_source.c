@@ -243,7 +243,7 @@ static void secret(void)
 	at = map(fd, page, PROT_READ | PROT_WRITE, MAP_SHARED);
 	memset(at, 1, page);
 	CHECK_EQ(pin(fd, 0, page, SHERD_PIN_READ_ONLY), -EINVAL);
-	CHECK(pin_at(fd, at, page, SHERD_PIN_READ_ONLY) < 0);
+	CHECK_EQ(pin_at(fd, at, page, SHERD_PIN_READ_ONLY), -EFAULT);
 }
 
 static void pfn_mapping(void)
@@ -255,12 +255,13 @@ static void pfn_mapping(void)
 
 	CHECK(buffer >= 0);
 	at = map(window(buffer, 0, page), page, PROT_READ | PROT_WRITE, MAP_SHARED);
-	CHECK(pin_at(file, at, page, SHERD_PIN_READ_ONLY) < 0);
+	/* Not even looked at: by its pages it would be another file's mapping, EINVAL. */
+	CHECK_EQ(pin_at(file, at, page, SHERD_PIN_READ_ONLY), -EFAULT);
 	mem = open("/dev/mem", O_RDONLY);
 	if (mem >= 0) {
 		at = mmap(NULL, page, PROT_READ, MAP_SHARED, mem, 0xfee00000);
 		if (at != MAP_FAILED)
-			CHECK(pin_at(file, at, page, SHERD_PIN_READ_ONLY) < 0);
+			CHECK_EQ(pin_at(file, at, page, SHERD_PIN_READ_ONLY), -EFAULT);
 	}
 }
 
@@ -379,6 +380,47 @@ static void truncated_under_window(void)
 	}
 }
 
+/* What is written past the page cache drops its pages, unless they are dirty: as if it were truncated. */
+static void written_past_cache(void)
+{
+	char path[64];
+	uint8_t *at, *seen, *data = map(-1, N * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+	int fd, buffer, rw;
+
+	if (!mounted("/ext4"))
+		test_skip("no ext4 in this guest");
+	fd = file_in("/ext4", N * page, path);
+	at = map(fd, N * page, PROT_READ, MAP_SHARED);
+	buffer = pin_at(fd, at, N * page, SHERD_PIN_READ_ONLY);
+	CHECK(buffer >= 0);
+	seen = map(window(buffer, 0, N * page), N * page, PROT_READ, MAP_SHARED);
+	rw = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	CHECK(rw >= 0);
+	memset(data, 0x5a, N * page);
+	CHECK_EQ(pwrite(rw, data, N * page, 0), N * page);
+	CHECK(is_pattern(seen, 0, N * page));
+	memset(data, 0, N * page);
+	CHECK_EQ(pread(rw, data, N * page, 0), N * page);
+	CHECK_EQ(data[3 * page], 0x5a);
+	unlink(path);
+}
+
+/* The pages of such a file are the device's memory, which has no business being pinned for long. */
+static void dax(void)
+{
+	char path[64];
+	void *at;
+	int fd;
+
+	if (!mounted("/dax"))
+		test_skip("no file system with DAX in this guest");
+	fd = file_in("/dax", page, path);
+	at = map(fd, page, PROT_READ, MAP_SHARED);
+	CHECK_EQ(pin_at(fd, at, page, SHERD_PIN_READ_ONLY), -EINVAL);
+	CHECK_EQ(pin_at(fd, at, page, SHERD_PIN_IMMUTABLE), -EINVAL);
+	CHECK(open(path, O_RDWR) >= 0);
+}
+
 static void punched(void)
 {
 	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), w;
@@ -417,6 +459,9 @@ const struct test source_tests[] = {
 	{ "two buffers of a file are one set of pages (invariant 2)", one_set_of_pages, 0 },
 	{ "a window survives the truncation and the end of its file (invariant 2)",
 	  truncated_under_window, 0 },
+	{ "a window keeps pages of a file that is written past its page cache (invariant 2)",
+	  written_past_cache, 0 },
+	{ "a file whose pages are a device's own (DAX) is refused", dax, 0 },
 	{ "a window keeps pages that were punched out of a memfd (invariant 2)", punched, 0 },
 	{ 0 }
 };

@@ -8,11 +8,13 @@
 #include <time.h>
 
 #include "guest.h"
+#include "importer.h"
 
 #define N 8
 #define THREADS 4
 
 static int buffer, shared;
+static bool vgem_maps; /* what it imports: not since 6.16 */
 static volatile bool stop;
 
 static void export_and_attach(int drm)
@@ -37,8 +39,18 @@ static void attach_shared(int drm)
 	if (drm < 0)
 		return;
 	CHECK_EQ(vgem_import(drm, shared, &handle), 0);
-	CHECK(info(buffer).mappings >= 1);
+	CHECK(!vgem_maps || info(buffer).mappings >= 1);
 	CHECK_EQ(vgem_close(drm, handle), 0);
+}
+
+/* edu's, which maps whatever the kernel; its requests come one after the other. */
+static void attach_device(void)
+{
+	int dev = importer(shared, IMPORTER_BOTH, 64);
+
+	CHECK(dev >= 0);
+	CHECK(info(buffer).mappings >= 1);
+	close(dev);
 }
 
 static void read_and_sync(void)
@@ -62,12 +74,15 @@ static void *ask(void *arg)
 	long i;
 
 	for (i = (long)arg; !stop; i++) {
-		switch (i % 3) {
+		switch (i % 4) {
 		case 0:
 			export_and_attach(drm);
 			break;
 		case 1:
 			attach_shared(drm);
+			break;
+		case 2:
+			attach_device();
 			break;
 		default:
 			read_and_sync();
@@ -80,11 +95,19 @@ static void *ask(void *arg)
 static void threads(void)
 {
 	pthread_t ids[THREADS];
+	uint32_t handle;
+	int drm;
 	long i;
 
 	buffer = pin(memfd(0, N * page, F_SEAL_SHRINK), 0, N * page, 0);
 	CHECK(buffer >= 0);
 	shared = window(buffer, 0, N * page);
+	drm = vgem_open();
+	if (drm >= 0) {
+		CHECK_EQ(vgem_import(drm, shared, &handle), 0);
+		vgem_maps = info(buffer).mappings;
+		close(drm);
+	}
 	for (i = 0; i < THREADS; i++)
 		CHECK_EQ(pthread_create(&ids[i], NULL, ask, (void *)i), 0);
 	sleep(5);

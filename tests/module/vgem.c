@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* vgem, a graphics driver without a device, as a driver that imports dma-bufs. */
+/* The drivers that import: vgem, a graphics driver without a device, and importer.ko with QEMU's edu. */
 #include <linux/dma-buf.h>
 
 #include "guest.h"
@@ -49,9 +49,29 @@ int vgem_close(int drm, uint32_t handle)
 	return ioctl(drm, DRM_IOCTL_GEM_CLOSE, &arg) ? -errno : 0;
 }
 
+int importer(int w, uint32_t dir, uint32_t bits)
+{
+	struct importer_attach arg = { .fd = w, .dir = dir, .bits = bits };
+	int fd = open("/dev/importer", O_RDWR | O_CLOEXEC), err;
+
+	if (fd < 0)
+		test_skip("no edu device or importer.ko in this guest");
+	if (!ioctl(fd, IMPORTER_ATTACH, &arg))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+void device_copy(int fd, unsigned long request, size_t offset, void *data)
+{
+	struct importer_copy arg = { .offset = offset, .data = (uintptr_t)data };
+
+	CHECK_EQ(ioctl(fd, request, &arg), 0);
+}
+
 int attach(int buffer, int dmabuf)
 {
-	struct importer_attach arg = { .fd = dmabuf, .dir = IMPORTER_BOTH, .bits = 64 };
 	uint32_t mappings = info(buffer).mappings, handle;
 	int drm = vgem_open(), edu;
 
@@ -61,10 +81,8 @@ int attach(int buffer, int dmabuf)
 			return drm;
 		close(drm);
 	}
-	edu = open("/dev/importer", O_RDWR | O_CLOEXEC);
-	if (edu < 0)
-		test_skip("no device in this guest that maps windows");
-	CHECK_EQ(ioctl(edu, IMPORTER_ATTACH, &arg), 0);
+	edu = importer(dmabuf, IMPORTER_BOTH, 64);
+	CHECK(edu >= 0);
 	CHECK_EQ(info(buffer).mappings, mappings + 1);
 	return edu;
 }

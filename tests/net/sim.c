@@ -22,6 +22,7 @@ struct sim_event {
 struct packet {
 	struct packet *next;
 	size_t size, at;
+	uint64_t due; /* when its last byte is there */
 	uint8_t bytes[];
 };
 
@@ -329,7 +330,7 @@ static void pump(void *arg)
 		l->blocked_since = 0;
 		deliver(l);
 		if (l->first)
-			pump_later(l, s->now + (s->faults.chop ? sim_random(s, 50) : 0));
+			pump_later(l, MAX(l->first->due, s->now + (s->faults.chop ? sim_random(s, 50) : 0)));
 		else if (l->closing)
 			lose_other(l, "the other side hung up");
 	}
@@ -339,7 +340,6 @@ static void pump(void *arg)
 static void enqueue(struct sim_link *l, struct packet *p)
 {
 	struct sim *s = l->sim;
-	uint64_t when;
 
 	p->next = NULL;
 	if (l->last)
@@ -349,12 +349,13 @@ static void enqueue(struct sim_link *l, struct packet *p)
 	l->last = p;
 	l->queued += p->size;
 	s->n_frames++;
-	when = s->now;
+	p->due = s->now;
 	if (s->faults.bytes_per_ms) {
 		l->line_free = MAX(l->line_free, s->now) + p->size * 1000 / s->faults.bytes_per_ms;
-		when = l->line_free;
+		p->due = l->line_free;
 	}
-	pump_later(l, when + latency(s));
+	p->due += latency(s);
+	pump_later(l, p->due);
 }
 
 static struct packet *copy_packet(const struct packet *p)

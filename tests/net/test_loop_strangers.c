@@ -91,6 +91,37 @@ static void a_name_is_as_good_as_a_number(struct rig *r)
 	assert_string_equal(r->a.why.msg, "no matter");
 }
 
+static void links_go_over_ipv6_as_well(struct rig *r)
+{
+	rig_start(r);
+	if (sherd_loop_listen(r->loop, "[::1]:0", r->at, &r->err)) {
+		rig_end(r);
+		print_message("skipped: %s\n", r->err.msg);
+		skip();
+	}
+	assert_memory_equal(r->at, "[::1]:", 6);
+	rig_dial(r, &r->a, r->at);
+	rig_run(r, rig_both_up);
+	assert_memory_equal(r->ends[0].link->address, "[::1]:", 6);
+	rig_end(r);
+}
+
+static void wants_nobody(struct end *e)
+{
+	e->link->user = NULL;
+	e->down = 1; /* as it will not be told */
+}
+
+static void who_is_wanted_by_nobody_is_let_go(struct rig *r)
+{
+	r->on_accepted = wants_nobody;
+	rig_start(r);
+	rig_dial(r, &r->a, r->at);
+	rig_run(r, rig_none_is_left);
+	assert_int_equal(r->a.down, 1);
+	rig_end(r);
+}
+
 static void an_address_that_is_none_is_refused(struct rig *r)
 {
 	static const struct {
@@ -285,6 +316,8 @@ static const struct rig_case cases[] = {
 	CASE(whom_nobody_answers_for_goes_down_with_a_sentence),
 	CASE(who_does_not_answer_is_given_up_in_time),
 	CASE(a_name_is_as_good_as_a_number),
+	CASE(links_go_over_ipv6_as_well),
+	CASE(who_is_wanted_by_nobody_is_let_go),
 	CASE(an_address_that_is_none_is_refused),
 	CASE(who_dawdles_with_his_first_frame_is_cut_off),
 	CASE(who_has_greeted_may_be_silent),

@@ -188,6 +188,30 @@ static void a_restarted_node_takes_its_own_place(void **state)
 	survive_everywhere(KILL, 3, SECOND, 4 * SECOND);
 }
 
+static void who_is_gone_is_not_for_the_one_before_to_answer_for(void **state)
+{
+	struct sherd_head_status status;
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 8; k++) {
+		memset(&mischief, 0, sizeof(mischief));
+		mischief.what = KILL;
+		mischief.node = 1;
+		mischief.token = 5;
+		mischief.us = (k + 1) * SECOND;
+		begin(&w, base_seed + k, 2, 3);
+		w.plan_stages[1].n_nodes = 1; /* the spare has the first layers alone */
+		w.on_token = at_token;
+		world_add(&w, 20, 30);
+		world_start_head(&w);
+		expect_well(&w, 60 * SECOND);
+		sherd_head_stage_status(w.head, 0, &status);
+		assert_string_equal(status.node, "node0");
+		end(&w);
+	}
+}
+
 static void without_a_spare_a_stopped_stage_is_waited_for(void **state)
 {
 	(void)state;
@@ -198,6 +222,32 @@ static void without_a_spare_a_blackhole_is_waited_for(void **state)
 {
 	(void)state;
 	survive_everywhere(BLOCK, 3, 5 * SECOND, 10 * SECOND);
+}
+
+static void a_head_that_has_died_is_followed_by_another(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t i = 0; i < 40; i++) {
+		begin(&w, base_seed + i, 3, 3);
+		world_add(&w, 1 + (int)sim_random(&w.sim, 100), 30);
+		world_start_head(&w);
+		for (int k = 0; k < 3; k++) {
+			world_run(&w, 20000 + sim_random(&w.sim, 100000));
+			world_kill_head(&w);
+			if (sim_random(&w.sim, 2))
+				world_kill_node(&w, (int)sim_random(&w.sim, 3));
+			for (uint64_t until = w.sim.now + sim_random(&w.sim, SECOND); sim_step(&w.sim, until);)
+				;
+			for (int n = 0; n < 3; n++)
+				if (!w.nodes[n].node)
+					world_start_node(&w, n);
+			world_start_head(&w);
+		}
+		expect_well(&w, 20 * SECOND);
+		end(&w);
+	}
 }
 
 /* ------------------------------------------------------------ random luck */
@@ -347,6 +397,25 @@ static void another_bit_profile_is_no_spare(void **state)
 	end(&w);
 }
 
+static void what_nobody_waits_for_any_more_is_not_computed(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, base_seed, 3, 3);
+	w.params.request_us = SECOND / 10;
+	world_add(&w, 20, 200);
+	world_start_head(&w);
+	assert_true(world_run(&w, 10 * SECOND));
+	assert_string_equal(w.sessions[0].err.msg, "the session's time of 0 s is over");
+	assert_true(w.sessions[0].n > w.sessions[0].n_prompt);
+	world_add(&w, 500, 1);
+	assert_true(world_run(&w, 10 * SECOND));
+	assert_non_null(strstr(w.sessions[1].err.msg, ": the request's time was over 0.0 s ago"));
+	assert_int_equal(w.sessions[1].n, w.sessions[1].n_prompt);
+	end(&w);
+}
+
 static void a_thousand_sessions_come_and_go(void **state)
 {
 	struct world w;
@@ -384,13 +453,16 @@ int main(void)
 		cmocka_unit_test(a_spare_takes_over_from_a_device_that_hangs),
 		cmocka_unit_test(a_stopped_stage_is_a_zombie_when_it_wakes),
 		cmocka_unit_test(a_restarted_node_takes_its_own_place),
+		cmocka_unit_test(who_is_gone_is_not_for_the_one_before_to_answer_for),
 		cmocka_unit_test(without_a_spare_a_stopped_stage_is_waited_for),
 		cmocka_unit_test(without_a_spare_a_blackhole_is_waited_for),
+		cmocka_unit_test(a_head_that_has_died_is_followed_by_another),
 		cmocka_unit_test(any_bad_luck_gives_the_same_tokens),
 		cmocka_unit_test(without_anybody_there_is_a_sentence_in_time),
 		cmocka_unit_test(a_shard_that_is_nowhere_is_said_at_once),
 		cmocka_unit_test(a_session_that_has_no_room_is_refused_alone),
 		cmocka_unit_test(another_bit_profile_is_no_spare),
+		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
 	};
 	const char *seed = getenv("SHERD_SEED");

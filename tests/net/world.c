@@ -22,7 +22,7 @@ static void open_session(struct world *w, struct world_session *s)
 	struct sherd_error err;
 
 	if (sherd_head_open(w->head, &params, &s->id, &err) ||
-	    sherd_head_feed(w->head, s->id, s->tokens, s->n_prompt, &err)) {
+	    sherd_head_feed(w->head, s->id, s->tokens, s->n, &err)) {
 		s->failed = true;
 		s->err = err;
 	}
@@ -165,6 +165,20 @@ void world_start_head(struct world *w)
 	p->ctx = w;
 	if (sherd_head_new(&w->head, p, &err))
 		abort();
+}
+
+static void clean_head(void *arg)
+{
+	struct world *w = arg;
+
+	sherd_head_free(w->head);
+	w->head = NULL;
+	w->ready = false;
+}
+
+void world_kill_head(struct world *w)
+{
+	sim_kill(&w->sim, 0, clean_head, w);
 }
 
 struct world_session *world_add(struct world *w, int n_prompt, int n_tokens)

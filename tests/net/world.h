@@ -52,6 +52,8 @@ void world_start_node(struct world *w, int node);
 void world_kill_node(struct world *w, int node);
 /* Dials; sessions that were added are opened when all is ready. */
 void world_start_head(struct world *w);
+/* Its sessions go on where they were when the next head is ready. */
+void world_kill_head(struct world *w);
 struct world_session *world_add(struct world *w, int n_prompt, int n_tokens);
 /* Until all sessions are done or failed, or @us have passed: true if they have. */
 bool world_run(struct world *w, uint64_t us);

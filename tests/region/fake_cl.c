@@ -13,6 +13,7 @@
 #include "fake_cl.h"
 
 struct fake_cl fake_cl = { .refuse_after = -1 };
+void *(*fake_cl_map)(int fd, size_t size, int prot);
 
 /* An import: what to unmap when its buffer is gone. */
 struct imported {
@@ -25,6 +26,18 @@ struct imported {
 };
 
 static struct imported *imports;
+
+/* Parts of imports, and arguments of kernels that are imports or parts of such. */
+static struct sub_buffer {
+	cl_mem mem, whole;
+	struct sub_buffer *next;
+} *sub_buffers;
+static struct argument {
+	cl_kernel kernel;
+	cl_uint index;
+	cl_mem mem;
+} *arguments;
+static int n_arguments;
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 
@@ -98,7 +111,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info 
 {
 	const cl_device_type gpu = CL_DEVICE_TYPE_GPU;
 
-	if (what == CL_DEVICE_TYPE)
+	if (what == CL_DEVICE_TYPE && !fake_cl.cpu)
 		return give(&gpu, sizeof(gpu), size, to, size_ret);
 	if (what == CL_DEVICE_NAME)
 		return give("Fake GPU", sizeof("Fake GPU"), size, to, size_ret);
@@ -127,7 +140,6 @@ static void CL_CALLBACK forget(cl_mem mem, void *data)
 	if (gone->fd >= 0 && close(gone->fd))
 		broken("a descriptor that was taken over is nobody else's to close");
 	fake_cl.live--;
-	fake_cl.khr_live -= gone->khr;
 	free(gone);
 }
 
@@ -167,6 +179,7 @@ static struct imported *import_fd(cl_context context, cl_mem_flags flags, int fd
 		return NULL;
 	prot = flags & CL_MEM_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE;
 	data = fake_cl.wrong_bytes ? mmap(NULL, size, prot, MAP_SHARED | MAP_ANONYMOUS, -1, 0) :
+	       fake_cl_map	   ? fake_cl_map(fd, size, prot) :
 				     mmap(NULL, size, prot, MAP_SHARED, fd, 0);
 	*code = CL_INVALID_VALUE;
 	return data == MAP_FAILED ? NULL : keep(context, flags, data, size, true, code);
@@ -190,7 +203,6 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreateBufferWithProperties(cl_context context,
 		return NULL;
 	i->khr = true;
 	i->fd = (int)props[1];
-	fake_cl.khr_live++;
 	return i->mem;
 }
 
@@ -218,7 +230,7 @@ static cl_mem CL_API_CALL import_arm(cl_context context, cl_mem_flags flags,
 	return i ? i->mem : NULL;
 }
 
-static cl_int set_acquired(cl_uint n, const cl_mem *mems, bool acquired)
+static void set_acquired(cl_uint n, const cl_mem *mems, bool acquired)
 {
 	struct imported *i;
 
@@ -231,21 +243,29 @@ static cl_int set_acquired(cl_uint n, const cl_mem *mems, bool acquired)
 			i->acquired = acquired;
 		fake_cl.acquired += acquired ? 1 : -1;
 	}
-	return CL_SUCCESS;
+}
+
+static cl_int mark(cl_command_queue q, cl_event *event)
+{
+	return event ? clEnqueueMarkerWithWaitList(q, 0, NULL, event) : CL_SUCCESS;
 }
 
 static cl_int CL_API_CALL acquire(cl_command_queue q, cl_uint n, const cl_mem *mems, cl_uint n_events,
 				  const cl_event *events, cl_event *event)
 {
-	(void)q, (void)n_events, (void)events, (void)event;
-	return set_acquired(n, mems, true);
+	(void)n_events, (void)events;
+	set_acquired(n, mems, true);
+	return mark(q, event);
 }
 
 static cl_int CL_API_CALL release(cl_command_queue q, cl_uint n, const cl_mem *mems, cl_uint n_events,
 				  const cl_event *events, cl_event *event)
 {
-	(void)q, (void)n_events, (void)events, (void)event;
-	return set_acquired(n, mems, false);
+	(void)n_events, (void)events;
+	if (fake_cl.release_error)
+		return fake_cl.release_error;
+	set_acquired(n, mems, false);
+	return mark(q, event);
 }
 
 CL_API_ENTRY void *CL_API_CALL clGetExtensionFunctionAddressForPlatform(cl_platform_id platform,
@@ -265,7 +285,7 @@ CL_API_ENTRY void *CL_API_CALL clGetExtensionFunctionAddressForPlatform(cl_platf
 CL_API_ENTRY cl_mem CL_API_CALL clCreateBuffer(cl_context context, cl_mem_flags flags, size_t size,
 					       void *host, cl_int *code)
 {
-	if (flags & CL_MEM_USE_HOST_PTR)
+	if (flags & CL_MEM_USE_HOST_PTR && !fake_cl.cpu)
 		broken("a GPU's buffers are not the host's memory");
 	if (flags & CL_MEM_COPY_HOST_PTR) {
 		if (fake_cl.no_copies) {
@@ -291,14 +311,76 @@ static const struct imported *find(cl_mem mem)
 	return i;
 }
 
+static void CL_CALLBACK forget_sub_buffer(cl_mem mem, void *data)
+{
+	struct sub_buffer **at = &sub_buffers;
+
+	(void)mem;
+	while (*at && *at != data)
+		at = &(*at)->next;
+	if (*at)
+		*at = (*at)->next;
+	free(data);
+}
+
 CL_API_ENTRY cl_mem CL_API_CALL clCreateSubBuffer(cl_mem mem, cl_mem_flags flags, cl_buffer_create_type type,
 						  const void *info, cl_int *code)
 {
+	struct sub_buffer *s;
+	cl_mem sub;
+
 	if (fake_cl.no_sub_buffers && find(mem)) {
 		*code = CL_INVALID_OPERATION;
 		return NULL;
 	}
-	return REAL(clCreateSubBuffer)(mem, flags, type, info, code);
+	sub = REAL(clCreateSubBuffer)(mem, flags, type, info, code);
+	if (*code || !find(mem))
+		return sub;
+	s = calloc(1, sizeof(*s));
+	*s = (struct sub_buffer){ .mem = sub, .whole = mem, .next = sub_buffers };
+	sub_buffers = s;
+	clSetMemObjectDestructorCallback(sub, forget_sub_buffer, s);
+	return sub;
+}
+
+/* The import that a value is, or is a part of: it may be anything, and is not looked into. */
+static cl_mem import_of(cl_mem value)
+{
+	for (const struct imported *i = imports; i; i = i->next)
+		if (i->mem == value)
+			return value;
+	for (const struct sub_buffer *s = sub_buffers; s; s = s->next)
+		if (s->mem == value)
+			return s->whole;
+	return NULL;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index, size_t size, const void *value)
+{
+	cl_mem mem = NULL;
+	int i = 0;
+
+	if (size == sizeof(mem) && value)
+		memcpy(&mem, value, size);
+	while (i < n_arguments && (arguments[i].kernel != kernel || arguments[i].index != index))
+		i++;
+	if (i == n_arguments)
+		arguments = realloc(arguments, ++n_arguments * sizeof(*arguments));
+	arguments[i] = (struct argument){ kernel, index, import_of(mem) };
+	return REAL(clSetKernelArg)(kernel, index, size, value);
+}
+
+/* What a kernel is given is acquired, where that is needed; all else may be the host's meanwhile. */
+static void check_arguments(cl_kernel kernel)
+{
+	cl_uint n = 0;
+
+	clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof(n), &n, NULL);
+	for (int a = 0; a < n_arguments; a++)
+		for (const struct imported *i = imports; i; i = i->next)
+			if (arguments[a].kernel == kernel && arguments[a].index < n && i->mem == arguments[a].mem &&
+			    i->khr && !i->acquired)
+				broken("no kernel is given an import that is not acquired");
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
@@ -306,8 +388,7 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, c
 						       const size_t *local, cl_uint n_events,
 						       const cl_event *events, cl_event *event)
 {
-	if (fake_cl.acquired != fake_cl.khr_live)
-		broken("nothing runs while an import is not acquired");
+	check_arguments(kernel);
 	return REAL(clEnqueueNDRangeKernel)(queue, kernel, dims, offset, global, local, n_events, events,
 					    event);
 }

@@ -23,14 +23,18 @@ struct fake_cl {
 	bool wrong_bytes; /* what is imported is something else */
 	bool no_sub_buffers; /* of imports */
 	bool no_copies; /* clCreateBuffer() with a host's bytes fails */
+	int release_error; /* the OpenCL error of handing an import back */
+	bool cpu; /* the device says that it is a CPU */
 	int imports, live, acquired; /* imports made; not yet released; acquired and not released */
-	int khr_live; /* of live: that must be acquired before they are used */
 	int host_imports, copies;
 	size_t copied; /* bytes */
 	int wrong; /* rules that were broken */
 };
 
 extern struct fake_cl fake_cl;
+
+/* How a dma-buf's pages are had; NULL: by mmap(). */
+extern void *(*fake_cl_map)(int fd, size_t size, int prot);
 
 /* Nothing fails, everything counted is 0. */
 void fake_cl_reset(unsigned announce);

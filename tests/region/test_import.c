@@ -16,6 +16,7 @@
 #include "device/import_look.h"
 #include "fake_cl.h"
 #include "fake_kernel.h"
+#include "fds.h"
 #include "unit/fake_sherd.h"
 
 #define N_PARTS 24
@@ -28,15 +29,6 @@ static uint32_t rnd(void)
 {
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
 	return (uint32_t)(seed >> 33);
-}
-
-static int fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 /* Random planes in a file, each at a multiple of 4096, and some with a gap before. */
@@ -168,9 +160,15 @@ static void a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left(
 	(void)state;
 	for (int round = 0; round < 4; round++) {
 		announce_everything();
-		fake_cl.refuse_after = (int)(rnd() % 2);
-		if (import_planes("sherd", why) == SHERD_IMPORT_COPY) /* else there was one window only */
+		fake_cl.refuse_after = 0;
+		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_COPY);
+		for (int i = SHERD_IMPORT_DMA_BUF_KHR; i <= SHERD_IMPORT_HOST_ARM; i++)
+			assert_non_null(strstr(why[i].msg, "does not import"));
+		announce_everything();
+		fake_cl.refuse_after = 1; /* what came of the first window goes again, if there is a second */
+		if (import_planes("sherd", why) != SHERD_IMPORT_DMA_BUF_KHR)
 			assert_non_null(strstr(why[SHERD_IMPORT_HOST_ARM].msg, "does not import"));
+		assert_int_equal(fake_cl.imports, 1);
 		announce_everything();
 		fake_cl.wrong_bytes = true;
 		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_HOST_ARM);
@@ -187,39 +185,18 @@ static void a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left(
 	}
 }
 
-/* The device writes a slot, by its own stores. */
-static void device_fills(struct sherd_look *look, cl_mem slot, const uint8_t *bytes, size_t n)
-{
-	cl_int code;
-	cl_mem from = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, n, NULL, &code);
+#define SLOTS	  4
+#define SLOT_SIZE ((size_t)1 << 20)
 
-	assert_int_equal(code, 0);
-	assert_int_equal(clEnqueueWriteBuffer(dev->queue, from, CL_TRUE, 0, n, bytes, 0, NULL, NULL), 0);
-	assert_int_equal(sherd_look_copy(look, from, 0, slot, n), 0);
-	clFinish(dev->queue);
-	clReleaseMemObject(from);
-}
-
-static void take_turns(struct sherd_import *im, uint8_t *slot, cl_mem mem)
-{
-	uint8_t pattern[4096], seen[4096];
+/* A ring, and as much of each slot as a part that begins a little behind the slot's beginning. */
+struct slots {
+	struct sherd_region *ring;
+	struct sherd_import im;
+	struct sherd_part parts[SLOTS];
 	struct sherd_look look;
-
-	assert_int_equal(sherd_look_open(&look, dev, &err), 0);
-	for (int i = 0; i < 3; i++) {
-		memset(slot, 10 * i + 7, sizeof(pattern));
-		memset(pattern, 10 * i + 7, sizeof(pattern));
-		assert_int_equal(fake_cl.acquired, 0);
-		assert_int_equal(sherd_import_acquire(im, &err), 0);
-		assert_int_equal(sherd_look_at(&look, mem, 0, sizeof(seen), seen, &err), 0);
-		assert_memory_equal(seen, pattern, sizeof(pattern));
-		memset(pattern, 10 * i + 8, sizeof(pattern));
-		device_fills(&look, mem, pattern, sizeof(pattern));
-		assert_int_equal(sherd_import_release(im, &err), 0);
-		assert_memory_equal(slot, pattern, sizeof(pattern));
-	}
-	sherd_look_close(&look);
-}
+	cl_mem bytes; /* that the device writes */
+	int fds; /* as many as there were before */
+};
 
 static void announce_only(unsigned what)
 {
@@ -230,34 +207,222 @@ static void announce_only(unsigned what)
 				     what			   ? "cl_arm_import_memory_dma_buf" : "");
 }
 
+/* @announce: 0: in place. */
+static void import_slots(struct slots *s, unsigned announce)
+{
+	cl_int code;
+
+	s->fds = fds();
+	announce_only(announce);
+	fake_cl.cpu = dev->info.is_cpu = !announce;
+	assert_int_equal(sherd_ring_create(&s->ring, SLOTS, SLOT_SIZE, "sherd", &err), 0);
+	for (int i = 0; i < SLOTS; i++) {
+		struct sherd_window *slot = sherd_ring_slot(s->ring, i);
+
+		memset(slot->data, i + 1, SLOT_SIZE);
+		s->parts[i] = (struct sherd_part){ (uint8_t *)slot->data + 4096, SLOT_SIZE - 4096 - 100, NULL };
+	}
+	if (sherd_import_open(&s->im, dev, NULL, s->ring, s->parts, SLOTS, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(fake_cl.acquired, 0);
+	assert_int_equal(sherd_look_open(&s->look, dev, &err), 0);
+	s->bytes = clCreateBuffer(dev->context, CL_MEM_READ_WRITE, SLOT_SIZE, NULL, &code);
+	assert_int_equal(code, 0);
+}
+
+static void close_slots(struct slots *s)
+{
+	clReleaseMemObject(s->bytes);
+	sherd_look_close(&s->look);
+	sherd_import_close(&s->im);
+	sherd_region_close(s->ring);
+	clFinish(dev->queue);
+	dev->info.is_cpu = false;
+	assert_int_equal(fake_cl.live, 0);
+	assert_int_equal(fake_cl.acquired, 0);
+	assert_int_equal(fake_cl.wrong, 0);
+	assert_int_equal(fake_kernel.wrong, 0);
+	assert_int_equal(fds(), s->fds);
+}
+
+/* The device writes a slot, by its own stores, some time after this returns. */
+static void device_fills(struct slots *s, int i, uint8_t byte)
+{
+	assert_int_equal(clEnqueueFillBuffer(dev->queue, s->bytes, &byte, 1, 0, SLOT_SIZE, 0, NULL, NULL), 0);
+	assert_int_equal(sherd_look_copy(&s->look, s->bytes, 0, s->parts[i].mem, s->parts[i].size), 0);
+}
+
+static void device_sees(struct slots *s, int i, uint8_t byte)
+{
+	size_t n = s->parts[i].size;
+	uint8_t *seen = calloc(2, n);
+
+	memset(seen + n, byte, n);
+	assert_int_equal(sherd_look_at(&s->look, s->parts[i].mem, 0, n, seen, &err), 0);
+	assert_memory_equal(seen, seen + n, n);
+	free(seen);
+}
+
+/* Of the whole slot, what the device may write, and what is beside it. */
+static void cpu_sees(struct slots *s, int i, uint8_t byte, uint8_t beside)
+{
+	uint8_t *want = malloc(SLOT_SIZE);
+
+	memset(want, beside, SLOT_SIZE);
+	memset(want + 4096, byte, s->parts[i].size);
+	assert_memory_equal(sherd_ring_slot(s->ring, i)->data, want, SLOT_SIZE);
+	free(want);
+}
+
+static const unsigned all_ways[] = { FAKE_KHR, FAKE_ARM_DMA_BUF, FAKE_ARM_HOST, 0 };
+
+/* Whether or not the way has commands for it: when release returns, the device is done. */
 static void a_rings_slot_is_written_by_both_sides_in_turn(void **state)
 {
-	static const unsigned announce[] = { FAKE_KHR, FAKE_ARM_DMA_BUF, FAKE_ARM_HOST, 0 };
-	struct sherd_import im;
-	struct sherd_region *r;
-	struct sherd_part part;
-	int before = fds();
+	struct slots s;
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(all_ways); k++) {
+		import_slots(&s, all_ways[k]);
+		for (int i = 0; i < SLOTS; i++)
+			cpu_sees(&s, i, i + 1, i + 1); /* importing left it as it was */
+		for (int turn = 0; turn < 3 * SLOTS; turn++) {
+			int i = turn % SLOTS;
+
+			memset(sherd_ring_slot(s.ring, i)->data, turn + 10, SLOT_SIZE);
+			assert_int_equal(sherd_import_acquire(&s.im, i, &err), 0);
+			device_sees(&s, i, turn + 10);
+			device_fills(&s, i, turn + 40);
+			assert_int_equal(sherd_import_release(&s.im, i, &err), 0);
+			cpu_sees(&s, i, turn + 40, turn + 10);
+		}
+		close_slots(&s);
+	}
+}
+
+/* What came of one slot can be read while the device still works at what was enqueued for another. */
+static void each_slot_has_a_turn_of_its_own(void **state)
+{
+	struct slots s;
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(all_ways); k++) {
+		import_slots(&s, all_ways[k]);
+		assert_int_equal(fake_cl.imports, all_ways[k] ? SLOTS : 0);
+		assert_int_equal(sherd_import_acquire(&s.im, 1, &err), 0);
+		assert_int_equal(sherd_import_acquire(&s.im, 2, &err), 0);
+		assert_int_equal(fake_cl.acquired, all_ways[k] == FAKE_KHR ? 2 : 0);
+		device_fills(&s, 2, 77);
+		assert_int_equal(sherd_import_give_back(&s.im, 2, &err), 0);
+		memset(sherd_ring_slot(s.ring, 3)->data, 50, SLOT_SIZE); /* nobody else's */
+		device_fills(&s, 1, 78);
+		assert_int_equal(sherd_import_release(&s.im, 2, &err), 0);
+		cpu_sees(&s, 2, 77, 3);
+		assert_int_equal(fake_cl.acquired, all_ways[k] == FAKE_KHR ? 1 : 0);
+		assert_int_equal(sherd_import_release(&s.im, 2, &err), 0); /* once more is nothing */
+		assert_int_equal(sherd_import_release(&s.im, 1, &err), 0);
+		cpu_sees(&s, 1, 78, 2);
+		cpu_sees(&s, 3, 50, 50);
+		assert_int_equal(sherd_import_acquire(&s.im, SLOTS, &err), -EINVAL);
+		assert_int_equal(sherd_import_release(&s.im, -1, &err), -EINVAL);
+		assert_int_equal(sherd_import_acquire(&s.im, 0, &err), 0); /* and is not given back */
+		close_slots(&s);
+	}
+}
+
+/* A dma-buf for each attachment would do for the bytes, on a machine whose caches are coherent, and only there. */
+static void a_slots_sync_reaches_the_device_that_imported_it(void **state)
+{
+	static const unsigned announce[] = { FAKE_KHR, FAKE_ARM_DMA_BUF };
+	struct slots s;
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(announce); k++) {
-		announce_only(announce[k]);
-		fake_kernel.no_copies = true;
-		assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
-		part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
-		if (announce[k]) {
-			assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), 0);
-			take_turns(&im, sherd_ring_slot(r, 0)->data, part.mem);
-			sherd_import_close(&im);
-		} else {
-			assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), -EOPNOTSUPP);
-			assert_non_null(strstr(err.msg, "a copy is nothing"));
+		import_slots(&s, announce[k]);
+		for (int i = 0; i < SLOTS; i++) {
+			struct sherd_window *slot = sherd_ring_slot(s.ring, i);
+			int before = fake_kernel.reached;
+
+			assert_int_equal(sherd_window_begin(slot, SHERD_ACCESS_READ, &err), 0);
+			assert_int_equal(fake_kernel.reached, before + 1);
+			assert_int_equal(sherd_window_end(slot, SHERD_ACCESS_READ, &err), 0);
+			assert_int_equal(fake_kernel.reached, before + 2);
 		}
-		sherd_region_close(r);
-		clFinish(dev->queue);
-		assert_int_equal(fake_cl.live, 0);
-		assert_int_equal(fake_cl.wrong, 0);
-		assert_int_equal(fds(), before);
+		close_slots(&s);
 	}
+}
+
+/* The device may write still, as far as it says; the other slots go on. */
+static void a_slot_that_is_not_released_is_an_error_and_the_others_go_on(void **state)
+{
+	struct slots s;
+
+	(void)state;
+	import_slots(&s, FAKE_KHR);
+	for (int i = 0; i < SLOTS; i++)
+		assert_int_equal(sherd_import_acquire(&s.im, i, &err), 0);
+	fake_cl.release_error = CL_OUT_OF_RESOURCES;
+	assert_int_not_equal(sherd_import_release(&s.im, 0, &err), 0);
+	assert_non_null(strstr(err.msg, "does not release"));
+	fake_cl.release_error = 0;
+	assert_int_equal(sherd_import_release(&s.im, 1, &err), 0);
+	assert_int_equal(fake_cl.acquired, SLOTS - 1);
+	assert_int_equal(sherd_import_release(&s.im, 0, &err), 0);
+	assert_int_equal(fake_cl.acquired, SLOTS - 2);
+	close_slots(&s);
+}
+
+static void parts_of_a_ring_have_a_slot_each_to_themselves(void **state)
+{
+	static const struct {
+		size_t at[2], size[2];
+	} wrong[] = {
+		{ { 0, 2048 }, { 1024, 1024 } }, /* two in one */
+		{ { 0, 4096 }, { 4097, 4096 } }, /* beyond the end */
+		{ { 4096, 0 }, { 4096, 4096 } }, /* not by rising address */
+		{ { 0, 3 * 4096 }, { 4096, 4096 } }, /* behind the last */
+		{ { 0, 4096 }, { 4096, 0 } },
+	};
+	struct sherd_region *r;
+	struct sherd_import im;
+
+	(void)state;
+	announce_everything();
+	assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct sherd_part parts[2];
+
+		for (int k = 0; k < 2; k++)
+			parts[k] = (struct sherd_part){ r->data + wrong[i].at[k], wrong[i].size[k], NULL };
+		assert_int_equal(sherd_import_try(&im, dev, r, parts, 2, SHERD_IMPORT_DMA_BUF_KHR, &err), -EINVAL);
+	}
+	sherd_region_close(r);
+	assert_int_equal(fake_cl.imports, 0);
+}
+
+static void a_ring_is_never_a_copy_and_nothing_else_than_it_is(void **state)
+{
+	struct sherd_import im;
+	struct sherd_region *r;
+	struct sherd_part part;
+
+	(void)state;
+	announce_only(0);
+	assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
+	part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
+	assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), -EOPNOTSUPP);
+	print_message("%s\n", err.msg);
+	assert_non_null(strstr(err.msg, "it is no CPU; dma-buf (cl_khr_external_memory_dma_buf): "));
+	assert_non_null(strstr(im.refused[SHERD_IMPORT_COPY].msg, "a copy is nothing"));
+	/* other memory, as empty as a new ring is */
+	announce_only(FAKE_KHR);
+	fake_cl.wrong_bytes = true;
+	assert_int_equal(sherd_import_try(&im, dev, r, &part, 1, SHERD_IMPORT_DMA_BUF_KHR, &err), -EBADE);
+	assert_non_null(strstr(err.msg, "shows other bytes"));
+	assert_int_equal(*r->data, 0);
+	sherd_region_close(r);
+	clFinish(dev->queue);
+	assert_int_equal(fake_cl.live, 0);
 }
 
 static void no_room_for_a_copy_is_an_error_and_nothing_is_left(void **state)
@@ -342,6 +507,13 @@ static void a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered(vo
 			      why[SHERD_IMPORT_DMA_BUF_ARM].msg);
 		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_ARM].msg, "other bytes"));
 		assert_int_equal(!!strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "at an earlier start"), round);
+		if (round) {
+			char *file = strdup(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "remove /") + 7);
+
+			file[strcspn(file, ";")] = '\0';
+			assert_int_equal(access(file, F_OK), 0);
+			free(file);
+		}
 		assert_int_equal(fake_cl.imports, fake_cl.host_imports);
 		assert_int_equal(count_children(), 3); /* in the first round */
 	}
@@ -349,6 +521,78 @@ static void a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered(vo
 	strcpy(dev->info.extensions, "cl_arm_import_memory_dma_buf");
 	assert_int_equal(import_proven(why), SHERD_IMPORT_COPY);
 	assert_int_equal(count_children(), 3);
+}
+
+/* A shard is read, and a ring is written: that the one goes says nothing about the other. */
+static void a_ring_is_proven_by_a_ring(void **state)
+{
+	struct sherd_error why[SHERD_N_IMPORTS];
+	struct sherd_region *r;
+	struct sherd_import im;
+	struct sherd_part part;
+
+	(void)state;
+	use_cache("rings");
+	/* the driver shows what it imports, and writes elsewhere */
+	fake_sherd(LOG "case $* in *--ring*) echo 'sherd device-test: what it writes is not there' >&2; exit 3 ;; "
+		   "esac");
+	announce_everything();
+	assert_int_equal(import_proven(why), SHERD_IMPORT_DMA_BUF_KHR);
+	assert_int_equal(count_children(), 1);
+	assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
+	for (int round = 0; round < 2; round++) {
+		part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
+		assert_int_equal(sherd_import_open(&im, dev, "gpu", r, &part, 1, &err), -EOPNOTSUPP);
+		print_message("%s\n", err.msg);
+		assert_non_null(strstr(err.msg, "what it writes is not there"));
+		for (int i = 0; i < SHERD_N_IMPORTS; i++)
+			assert_true(im.refused[i].msg[0]);
+		assert_non_null(strstr(im.refused[SHERD_IMPORT_HOST_ARM].msg, "what it writes is not there"));
+		sherd_import_close(&im);
+		assert_int_equal(count_children(), 4);
+	}
+	sherd_region_close(r);
+}
+
+/* What such a child does, here. */
+static void a_sample_goes_to_the_device_and_a_rings_comes_back(void **state)
+{
+	struct sherd_import_cost cost;
+	int before = fds();
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(all_ways); k++) {
+		static const enum sherd_import_way ways[] = { SHERD_IMPORT_DMA_BUF_KHR, SHERD_IMPORT_DMA_BUF_ARM,
+							      SHERD_IMPORT_HOST_ARM, SHERD_IMPORT_IN_PLACE };
+		struct sherd_import_trial t = { .way = sherd_import_word(ways[k]), .rung = "sherd" };
+
+		announce_only(all_ways[k]);
+		fake_cl.cpu = dev->info.is_cpu = !all_ways[k];
+		for (int ring = 0; ring < 2; ring++) {
+			t.ring = ring;
+			if (sherd_import_selftest(dev, &t, &cost, &err))
+				fail_msg("%s", err.msg);
+			assert_int_equal(cost.bytes, 256 << 10);
+		}
+		fake_kernel.drops_writes = true;
+		if (ways[k] == SHERD_IMPORT_DMA_BUF_KHR || ways[k] == SHERD_IMPORT_DMA_BUF_ARM) {
+			assert_int_equal(sherd_import_selftest(dev, &t, &cost, &err), -EBADE);
+			print_message("%s\n", err.msg);
+			assert_non_null(strstr(err.msg, "is not there"));
+			t.ring = false;
+			assert_int_equal(sherd_import_selftest(dev, &t, &cost, &err), 0);
+		}
+		clFinish(dev->queue);
+		assert_int_equal(fake_cl.live, 0);
+		assert_int_equal(fake_cl.acquired, 0);
+		assert_int_equal(fake_cl.wrong, 0);
+		assert_int_equal(fake_kernel.wrong, 0);
+		assert_int_equal(fds(), before);
+	}
+	dev->info.is_cpu = false;
+	announce_only(FAKE_ARM_HOST);
+	assert_int_equal(sherd_import_selftest(dev, &(struct sherd_import_trial){ .way = "wrong" }, &cost, &err),
+			 -EINVAL);
 }
 
 static void an_import_test_that_could_not_be_done_is_not_remembered(void **state)
@@ -431,6 +675,7 @@ static int set_up(void **state)
 	}
 	seed = getenv("SHERD_SEED") ? strtoull(getenv("SHERD_SEED"), NULL, 0) : (uint64_t)time(NULL);
 	print_message("SHERD_SEED=%llu\n", (unsigned long long)seed);
+	fake_cl_map = fake_kernel_attach;
 	return fake_sherd_set_up(state);
 }
 
@@ -447,9 +692,16 @@ int main(void)
 		cmocka_unit_test(the_best_way_that_the_device_announces_is_taken),
 		cmocka_unit_test(a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left),
 		cmocka_unit_test(a_rings_slot_is_written_by_both_sides_in_turn),
+		cmocka_unit_test(each_slot_has_a_turn_of_its_own),
+		cmocka_unit_test(a_slots_sync_reaches_the_device_that_imported_it),
+		cmocka_unit_test(a_slot_that_is_not_released_is_an_error_and_the_others_go_on),
+		cmocka_unit_test(parts_of_a_ring_have_a_slot_each_to_themselves),
+		cmocka_unit_test(a_ring_is_never_a_copy_and_nothing_else_than_it_is),
 		cmocka_unit_test(no_room_for_a_copy_is_an_error_and_nothing_is_left),
 		cmocka_unit_test(a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered),
 		cmocka_unit_test(an_import_test_that_could_not_be_done_is_not_remembered),
+		cmocka_unit_test(a_ring_is_proven_by_a_ring),
+		cmocka_unit_test(a_sample_goes_to_the_device_and_a_rings_comes_back),
 		cmocka_unit_test(a_model_computes_the_same_bits_on_imported_weights),
 	};
 

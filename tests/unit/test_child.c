@@ -11,7 +11,7 @@ static void a_childs_output_and_arguments_arrive(void **state)
 
 	(void)state;
 	fake_sherd("[ $# = 3 ] && printf '%s|' \"$@\"");
-	assert_int_equal(sherd_device_child_text(args, 20, &text, NULL), 0);
+	assert_int_equal(sherd_device_child_text(args, 20, -1, &text, NULL), 0);
 	assert_string_equal(text, "device-test|a b|--limits|");
 	free(text);
 	assert_int_equal(sherd_device_child(args, 20, NULL), 0);
@@ -66,6 +66,25 @@ static void a_hanging_child_is_ended_when_its_time_is_up(void **state)
 	}
 }
 
+static void a_child_that_is_called_off_ends_at_once(void **state)
+{
+	double start = sherd_now();
+	struct sherd_error err;
+	char *text;
+	int stop[2];
+
+	(void)state;
+	assert_int_equal(pipe(stop), 0);
+	fake_sherd("echo begun; sleep 60");
+	assert_int_equal(write(stop[1], "!", 1), 1);
+	assert_int_equal(sherd_device_child_text(NULL, 50, stop[0], &text, &err), -ECANCELED);
+	assert_true(sherd_now() - start < 20);
+	assert_non_null(strstr(err.msg, "called off"));
+	assert_null(text);
+	close(stop[0]);
+	close(stop[1]);
+}
+
 static void a_chatty_child_neither_blocks_nor_overflows(void **state)
 {
 	char *text;
@@ -73,7 +92,7 @@ static void a_chatty_child_neither_blocks_nor_overflows(void **state)
 	(void)state;
 	fake_sherd(
 		"head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2");
-	assert_int_equal(sherd_device_child_text(NULL, 20, &text, NULL), 0);
+	assert_int_equal(sherd_device_child_text(NULL, 20, -1, &text, NULL), 0);
 	assert_true(strlen(text) < 70000);
 	free(text);
 }
@@ -109,6 +128,7 @@ int main(void)
 		cmocka_unit_test(a_crashing_child_is_named_by_its_signal),
 		cmocka_unit_test(a_child_whose_device_fails_says_so_by_its_exit_code),
 		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
+		cmocka_unit_test(a_child_that_is_called_off_ends_at_once),
 		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
 		cmocka_unit_test(a_child_whose_end_nobody_knows_has_not_passed),
 		cmocka_unit_test(no_sherd_command_is_not_an_error_of_the_device),

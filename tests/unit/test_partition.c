@@ -102,7 +102,8 @@ static void random_node(struct world *w, uint64_t *rng, int i)
 
 static struct sherd_cluster_link random_link(uint64_t *rng)
 {
-	return (struct sherd_cluster_link){ uniform(rng, 10, 1000), uniform(rng, 0, 1000), false };
+	return (struct sherd_cluster_link){ .mbit = uniform(rng, 10, 1000),
+					     .rtt_us = uniform(rng, 0, 1000) };
 }
 
 /* All alike, or not; or alike but for those into one node, or out of it. */
@@ -226,7 +227,7 @@ static double solve(const struct sherd_problem *p, int must, struct sherd_pipeli
 	struct sherd_prediction out;
 	struct sherd_error err = { "" };
 	bool exact;
-	int rc = sherd_partition(p, must, SHERD_SEARCH_WIDE, pipe, &exact, &err);
+	int rc = sherd_partition(p, must < 0 ? 0 : (uint64_t)1 << must, SHERD_SEARCH_WIDE, pipe, &exact, &err);
 
 	if (rc == -ENOSPC) {
 		assert_true(strlen(err.msg) > 20);
@@ -343,7 +344,7 @@ static struct world *even_world(int n_nodes, int n_layers, double us)
 		w->widths[i].step.n = w->widths[i].embed.n = w->widths[i].output.n = 0;
 	}
 	for (int i = 0; i < (n_nodes + 1) * (n_nodes + 1); i++)
-		w->links[i] = (struct sherd_cluster_link){ 1e9, 0, false };
+		w->links[i] = (struct sherd_cluster_link){ .mbit = 1e9 };
 	w->p.objective = SHERD_LATENCY;
 	w->p.n_prompt = 128;
 	w->p.n_predict = 0;
@@ -433,16 +434,16 @@ static void missing_memory_is_said_with_layers_and_numbers(void **state)
 	w->sizes.embed = w->sizes.output = w->sizes.shared = 0;
 	w->nodes[0].memory = 450 * MIB;
 	w->nodes[1].memory = 350 * MIB;
-	assert_int_equal(sherd_partition(&w->p, -1, SHERD_SEARCH_WIDE, &pipe, &exact, &err),
+	assert_int_equal(sherd_partition(&w->p, 0, SHERD_SEARCH_WIDE, &pipe, &exact, &err),
 			 -ENOSPC);
 	assert_non_null(strstr(err.msg, "layers 0 to 6 at most: layers 7 to 11 take"));
 	assert_non_null(strstr(err.msg, "weights 500.0"));
 	w->nodes[0].memory = w->nodes[1].memory = 50 * MIB;
-	assert_int_equal(sherd_partition(&w->p, -1, SHERD_SEARCH_WIDE, &pipe, &exact, &err),
+	assert_int_equal(sherd_partition(&w->p, 0, SHERD_SEARCH_WIDE, &pipe, &exact, &err),
 			 -ENOSPC);
 	assert_non_null(strstr(err.msg, "none of the layers: layers 0 to 11 take"));
 	w->nodes[0].profile = w->nodes[1].profile = NULL;
-	assert_int_equal(sherd_partition(&w->p, -1, SHERD_SEARCH_WIDE, &pipe, &exact, &err),
+	assert_int_equal(sherd_partition(&w->p, 0, SHERD_SEARCH_WIDE, &pipe, &exact, &err),
 			 -ENODATA);
 	free(w);
 }
@@ -478,7 +479,7 @@ a_narrow_search_gives_a_sound_plan_and_says_that_it_is_narrow(void **state)
 	random_links(w, &rng, MAX_NODES, false);
 	w->p.objective = SHERD_LATENCY;
 	w->p.n_prompt = 128;
-	assert_int_equal(sherd_partition(&w->p, -1, 8, &pipe, &exact, NULL), 0);
+	assert_int_equal(sherd_partition(&w->p, 0, 8, &pipe, &exact, NULL), 0);
 	check_sound(&w->p, &pipe);
 	assert_false(exact);
 	free(w);

@@ -2,9 +2,7 @@
 /*
  * Stages in sentences: several of them, each with a part of the layers, draw the tokens of one process
  * with the same cuts, whatever the company; what is wrong with a session's rows is that session's failure.
- * A small loop plays the part of the network's.
  */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "model/shard.h"
+#include "post_loop.h"
 #include "stage.h"
 #include "tiny_model.h"
 
@@ -19,75 +18,10 @@
 #define N_CTX	   192
 #define N_BATCH	   48
 #define MAX_STAGES 3
-#define MAX_POSTS  256
 
 static uint64_t rng;
 static struct tiny_model tiny;
 static char *file;
-
-/* -------------------------------------------------------------------- loop */
-
-static struct loop {
-	pthread_mutex_t lock;
-	pthread_cond_t more;
-	struct {
-		void (*fn)(void *);
-		void *arg;
-	} posts[MAX_POSTS];
-	int n;
-} loop = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
-
-static void post(void *l, void (*fn)(void *), void *arg)
-{
-	assert_ptr_equal(l, &loop);
-	pthread_mutex_lock(&loop.lock);
-	assert_true(loop.n < MAX_POSTS);
-	loop.posts[loop.n].fn = fn;
-	loop.posts[loop.n++].arg = arg;
-	pthread_mutex_unlock(&loop.lock);
-	pthread_cond_signal(&loop.more);
-}
-
-/* The oldest post; @wait: there will be one. False: there is none. */
-static bool run_post(bool wait)
-{
-	void (*fn)(void *) = NULL;
-	void *arg = NULL;
-
-	pthread_mutex_lock(&loop.lock);
-	while (wait && !loop.n)
-		pthread_cond_wait(&loop.more, &loop.lock);
-	if (loop.n) {
-		fn = loop.posts[0].fn;
-		arg = loop.posts[0].arg;
-		memmove(loop.posts, loop.posts + 1, (size_t)--loop.n * sizeof(loop.posts[0]));
-	}
-	pthread_mutex_unlock(&loop.lock);
-	if (fn)
-		fn(arg);
-	return fn;
-}
-
-static void count(void *ctx, struct sherd_job *job)
-{
-	assert_non_null(job);
-	++*(int *)ctx;
-}
-
-/* Submits and waits. */
-static int do_job(struct sherd_stage *s, struct sherd_job *job)
-{
-	int done = 0;
-
-	job->done = count;
-	job->ctx = &done;
-	s->ops->submit(s, job);
-	while (!done)
-		run_post(true);
-	assert_int_equal(done, 1);
-	assert_true(job->ended_us >= job->started_us);
-	return job->rc;
-}
 
 static void says(const struct sherd_error *err, const char *words)
 {
@@ -113,7 +47,7 @@ static struct sherd_stage *new_stage(int first, int end, const struct stage_para
 	p.base.no_cache = true;
 	p.spin_us = tiny_below(&rng, 2) ? STAGE_SPIN_US : 0;
 	p.dilate = (float)tiny_below(&rng, 3);
-	p.post = post;
+	p.post = loop_post;
 	p.loop = &loop;
 	if (stage_new(&s, &p, &err))
 		fail_msg("%s", err.msg);
@@ -125,7 +59,7 @@ static struct sherd_stage *loaded(int first, int end)
 	struct sherd_stage *s = new_stage(first, end, NULL);
 	struct sherd_job job = { .kind = SHERD_JOB_LOAD };
 
-	if (do_job(s, &job))
+	if (stage_do(s, &job))
 		fail_msg("%s", job.err.msg);
 	return s;
 }
@@ -133,7 +67,7 @@ static struct sherd_stage *loaded(int first, int end)
 static void put_stage(struct sherd_stage *s)
 {
 	s->ops->put(s);
-	while (run_post(false))
+	while (loop_run(false))
 		;
 }
 
@@ -142,7 +76,7 @@ static int open_session(struct sherd_stage *s, const struct sherd_stage_session 
 			struct sherd_error *err)
 {
 	struct sherd_job job = { .kind = SHERD_JOB_OPEN, .session = session };
-	int rc = do_job(s, &job);
+	int rc = stage_do(s, &job);
 
 	*err = job.err;
 	return rc;
@@ -152,7 +86,7 @@ static void close_session(struct sherd_stage *s, uint64_t id)
 {
 	struct sherd_job job = { .kind = SHERD_JOB_CLOSE, .id = id };
 
-	assert_int_equal(do_job(s, &job), 0);
+	assert_int_equal(stage_do(s, &job), 0);
 }
 
 /* ------------------------------------------------------------------- chain */
@@ -264,7 +198,7 @@ static void chain_step(struct chain *c, int k, struct sherd_job_item *items, int
 		items[i].out =
 			k == c->n - 1 ? NULL : malloc((size_t)items[i].n * info->row_bytes[wire]);
 	}
-	assert_int_equal(do_job(c->stage[k], &job), 0);
+	assert_int_equal(stage_do(c->stage[k], &job), 0);
 	for (int i = 0; i < n_items; i++)
 		free((void *)items[i].rows);
 }
@@ -356,7 +290,7 @@ static void refuse_load(const char *model, const char *hash, int first, int end,
 
 	snprintf(p.spec.model, sizeof(p.spec.model), "%s", hash);
 	s = new_stage(first, end, &p);
-	assert_int_not_equal(do_job(s, &job), 0);
+	assert_int_not_equal(stage_do(s, &job), 0);
 	says(&job.err, words);
 	assert_int_equal(open_session(s, &session, &err), -ENODEV);
 	says(&err, "has not been loaded");
@@ -393,11 +327,11 @@ static void a_shard_of_other_layers_is_refused(void **state)
 	close(fd);
 	p.model = path;
 	s = new_stage(2, 4, &p);
-	assert_int_equal(do_job(s, &job), 0);
+	assert_int_equal(stage_do(s, &job), 0);
 	memcpy(p.spec.model, s->info.model, sizeof(p.spec.model));
 	put_stage(s);
 	s = new_stage(2, 4, &p);
-	assert_int_equal(do_job(s, &job), 0);
+	assert_int_equal(stage_do(s, &job), 0);
 	put_stage(s);
 	refuse_load(path, "", 2, 5, "holds layers 2 to 3, and 2 to 4 are wanted");
 	unlink(path);
@@ -467,12 +401,75 @@ static void closed_sessions_leave_the_cache_as_it_was(void **state)
 						 .items = &it,
 						 .n_items = 1 };
 
-			assert_int_equal(do_job(s, &job), 0);
+			assert_int_equal(stage_do(s, &job), 0);
 			assert_int_equal(it.rc, 0);
 		}
 		close_session(s, x.id);
 	}
 	put_stage(s);
+}
+
+/* ------------------------------------------------------------- cut by whom */
+
+#define N_SMALL 4
+
+/* What layers 2 and 3 make of the rows, in one process, as bytes of the int8 wire. */
+static void small_rows_alone(const struct sherd_session_params *params, const uint8_t *rows,
+			     bool wired, uint8_t *out)
+{
+	const struct sherd_model_params p = { .device = "reference", .no_cache = true,
+					      .first_layer = 2, .end_layer = 4, .n_ctx = N_CTX };
+	float *x = calloc(N_SMALL * (size_t)tiny.hidden, sizeof(*x));
+	struct sherd_item item = { .hidden = x, .n = N_SMALL, .want = SHERD_WANT_ALL,
+				   .wired = wired };
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_rows got;
+
+	assert_int_equal(sherd_wire_decode(params->wire, rows, N_SMALL, tiny.hidden, x, &err), 0);
+	if (sherd_model_open(&m, file, &p, &err) ||
+	    sherd_session_new(&item.session, m, params, &err) ||
+	    sherd_step(m, &item, 1, 0, 0, &got, &err) ||
+	    sherd_wire_encode(params->wire, got.data, N_SMALL, tiny.hidden, out, &err))
+		fail_msg("%s", err.msg);
+	sherd_session_free(item.session);
+	sherd_model_close(m);
+	free(x);
+}
+
+/* Rows so small that a second cut would change them. */
+static void what_the_sender_has_cut_the_stage_does_not_cut(void **state)
+{
+	static const int cuts[] = { 2, 4 };
+	size_t size = sherd_wire_bytes(SHERD_WIRE_INT8, N_SMALL, tiny.hidden);
+	uint8_t *rows = malloc(size), *out = malloc(size), *want = malloc(size);
+	float *x = calloc(N_SMALL * (size_t)tiny.hidden, sizeof(*x));
+	struct sherd_stage *s = loaded(2, 4);
+	struct sherd_stage_session session = { .id = 1, .max = N_SMALL,
+					       .params = { .cuts = cuts, .n_cuts = 2 } };
+	int32_t tokens[N_SMALL] = { 0 };
+	struct sherd_job_item it = { .session = 1, .n = N_SMALL, .tokens = tokens, .rows = rows,
+				     .out = out };
+	struct sherd_error err;
+
+	(void)state;
+	for (int i = 0; i < N_SMALL * tiny.hidden; i++)
+		x[i] = 1.5001f * 0x1p-24f * 127.0f * (float)(1 + tiny_below(&rng, 32)) / 32.0f;
+	if (sherd_wire_encode(SHERD_WIRE_INT8, x, N_SMALL, tiny.hidden, rows, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(open_session(s, &session, &err), 0);
+	assert_int_equal(stage_do(s, &(struct sherd_job){ .kind = SHERD_JOB_STEP, .items = &it,
+							  .n_items = 1 }), 0);
+	assert_int_equal(it.rc, 0);
+	small_rows_alone(&session.params, rows, false, want);
+	assert_memory_not_equal(out, want, size);
+	small_rows_alone(&session.params, rows, true, want);
+	assert_memory_equal(out, want, size);
+	put_stage(s);
+	free(x);
+	free(rows);
+	free(out);
+	free(want);
 }
 
 /* ------------------------------------------------------- one of many fails */
@@ -484,7 +481,7 @@ static void second_step(struct chain *c, struct sherd_job_item *items, int n_ite
 {
 	struct sherd_job job = { .kind = SHERD_JOB_STEP, .items = items, .n_items = n_items };
 
-	assert_int_equal(do_job(c->stage[1], &job), 0);
+	assert_int_equal(stage_do(c->stage[1], &job), 0);
 }
 
 /* Prompts of two sessions, through the first of two stages. */
@@ -616,11 +613,11 @@ static void rows_beyond_what_a_session_asked_for_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(open_session(s, &x, &err), 0);
-	do_job(s, &job);
+	stage_do(s, &job);
 	assert_int_equal(it.rc, -ENOSPC);
 	says(&it.err, "beyond the 3");
 	it.n = 3;
-	do_job(s, &job);
+	stage_do(s, &job);
 	assert_int_equal(it.rc, 0);
 	put_stage(s);
 }
@@ -651,10 +648,10 @@ static void jobs_are_done_in_order_and_each_once(void **state)
 		if (tiny_below(&rng, 10) == 0)
 			usleep(300); /* time to fall asleep */
 		if (tiny_below(&rng, 10) == 0)
-			run_post(false);
+			loop_run(false);
 	}
 	while (n_order < 100)
-		run_post(true);
+		loop_run(true);
 	for (i = 0; i < 100; i++)
 		assert_int_equal(order[i], i);
 	put_stage(s);
@@ -672,18 +669,18 @@ static void a_stage_that_is_put_says_nothing_more(void **state)
 
 		for (i = done = 0; i < 50; i++) {
 			jobs[i] = (struct sherd_job){ .kind = i ? SHERD_JOB_CLOSE : SHERD_JOB_LOAD,
-						      .done = count,
+						      .done = loop_count,
 						      .ctx = &done };
 			s->ops->submit(s, &jobs[i]);
 		}
 		if (tiny_below(&rng, 2))
 			usleep((useconds_t)tiny_below(&rng, 20000));
 		for (i = tiny_below(&rng, 10); i > 0; i--)
-			run_post(false);
+			loop_run(false);
 		s->ops->put(s);
 		free(jobs);
 		i = done;
-		while (run_post(false))
+		while (loop_run(false))
 			;
 		assert_int_equal(done, i);
 	}
@@ -715,6 +712,7 @@ int main(void)
 		cmocka_unit_test(a_shard_of_other_layers_is_refused),
 		cmocka_unit_test(a_session_that_does_not_fit_is_refused_with_the_numbers),
 		cmocka_unit_test(closed_sessions_leave_the_cache_as_it_was),
+		cmocka_unit_test(what_the_sender_has_cut_the_stage_does_not_cut),
 		cmocka_unit_test(bad_rows_of_one_session_fail_no_other),
 		cmocka_unit_test(an_overflow_of_one_session_fails_no_other),
 		cmocka_unit_test(items_that_do_not_fit_their_session_are_refused),

@@ -15,7 +15,8 @@
  *
  * A *window* is a page-aligned part of a buffer. SHERD_EXPORT on a buffer's descriptor
  * makes one and returns it as an ordinary dma-buf for any driver that imports such.
- * Windows of a buffer are independent of each other, and may overlap.
+ * Windows of a buffer may overlap. Those that do not are independent of each other; those that do
+ * are the same memory, and what invariant 5 says of other devices holds across them.
  *
  * Sources
  * =======
@@ -44,24 +45,31 @@
  *    which another driver gave pages of the file for writing before.
  * 2. The pages reachable through a window are the pages that the source had when it was
  *    pinned, never a copy of them. Punching or truncating the source later detaches them
- *    from it; the buffer keeps them.
+ *    from it; the buffer keeps them. So does writing a file past its page cache (O_DIRECT):
+ *    the file gets new pages with what was written, and the buffer keeps the old.
  * 3. Every page of a buffer is charged once, to the user who pinned it, from SHERD_PIN to
  *    release: to the counter that RLIMIT_MEMLOCK bounds and io_uring's fixed buffers
  *    share. CAP_IPC_LOCK lifts the bound, not the charge. The pages also show in VmPin of
  *    the process that pinned them.
  * 4. After an ioctl that failed nothing is different from before. A new descriptor appears
- *    last, when nothing can fail any more.
+ *    last, when nothing can fail any more. What shows is that holes of a memfd may have become
+ *    pages of zeros, for which pinning fills them one after the other.
  * 5. CPU access between DMA_BUF_IOCTL_SYNC's start and end on a window never sees stale
  *    data of a device to which that window is attached, nor does the device of the CPU's;
  *    or else attaching failed. A device that reaches pages through a bounce buffer is
- *    refused, unless the buffer allows it. SYNC covers its own window, so: a window for
- *    each slot of a ring.
+ *    refused, unless the buffer allows it; and one that writes pages through a bounce buffer
+ *    is refused beside another that writes them, whichever comes first. SYNC covers its own
+ *    window, so: a window for each slot of a ring. START makes what devices wrote visible at
+ *    the price of what the CPU writes meanwhile, and detaching a device includes a START:
+ *    neither may fall into a bracket in which another thread or process writes.
  * 6. READ_ONLY never gives a writable CPU mapping, nor a DMA mapping that a device may
  *    write: windows are O_RDONLY dma-bufs, and DMA_BIDIRECTIONAL is mapped as
  *    DMA_TO_DEVICE.
  * 7. There is one mutex a buffer. It is taken below the reservation lock of a dma-buf, and
- *    nothing but the DMA API is called while it is held.
- * 8. The module can be unloaded exactly when no buffer and no window exists.
+ *    nothing but the DMA API, and the IOMMU's for where an address leads, is called while it
+ *    is held.
+ * 8. The module can be unloaded exactly when no buffer and no window exists, and nobody has
+ *    /dev/sherd open.
  *
  * A window can be mapped with mmap(). That mapping has no struct pages behind it, so
  * io_uring or another driver cannot pin it: register the source's own mapping instead, it
@@ -79,20 +87,22 @@
  *
  * E2BIG        the structure has bytes that this kernel does not know, and they are not zero
  * EACCES       the descriptor is not open for reading, or for writing where that is needed;
- *              IMMUTABLE would keep others from writing a file that the caller may not write either
+ *              IMMUTABLE would keep others from writing a file that the caller may not write
+ *              either, though somebody may
  * EBADF        no such descriptor, or one made with O_PATH
  * EFAULT       the argument, or a page of the range, cannot be accessed or pinned
  * EINTR        a fatal signal came first
  * EINVAL       size too small; reserved field not zero; range empty, not page-aligned,
  *              wrapping or beyond the end; the source is neither a memfd nor a regular file; a
- *              private mapping, or one of another file; a regular file without READ_ONLY; pages
- *              that left the file in the meantime
+ *              private mapping, or one of another file; a file whose pages are a device's own
+ *              (DAX); a regular file without READ_ONLY; pages that left the file in the meantime
  * EMFILE       no free descriptor (ENFILE: in the whole system)
  * ENOBUFS      RLIMIT_MEMLOCK
  * ENOMEM       memory; or pages lie where none may be pinned for long (CMA, ZONE_MOVABLE) and
  *              are too busy to be moved: try again
  * ENOTTY       no such request on this descriptor
- * ENXIO        while attaching: the device reaches these pages through a bounce buffer only
+ * ENXIO        while attaching: the device reaches these pages through a bounce buffer only; or
+ *              one of two devices that write them would
  * EOPNOTSUPP   unknown flag
  * EPERM        a seal is missing (F_SEAL_SHRINK; F_SEAL_WRITE for IMMUTABLE), or is in the way
  *              (F_SEAL_WRITE and F_SEAL_FUTURE_WRITE for a buffer that is not read-only)

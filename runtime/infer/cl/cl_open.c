@@ -19,6 +19,11 @@ cl_mem sherd_clx_buffer(struct cl_exec *x, size_t size, const char *what, struct
 		x->c.rc = CL_INVALID_BUFFER_SIZE;
 		sherd_fail(err, -ENOMEM, "%s: no room for %s, %.1f MiB: a buffer may have %.1f MiB",
 			   info->name, what, size / mib, info->max_alloc / mib);
+	} else if ((info->is_cpu || info->host_unified) && size > sherd_memory_available()) {
+		/* Drivers promise it all the same; who writes there is killed then. */
+		x->c.rc = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+		sherd_fail(err, -ENOMEM, "%s: no room for %s, %.1f MiB: %.1f MiB can be had", info->name, what,
+			   size / mib, sherd_memory_available() / mib);
 	} else {
 		m = clCreateBuffer(x->c.dev->context, CL_MEM_READ_WRITE, MAX(size, 64), NULL,
 				   &x->c.rc);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * tls_table: TLS, as the loop asks for it.
- */
+/* tls_ops: the filter that a loop with a TLS context takes, unless it is given another. */
 #include "net/tls.h"
 #include "net/tls_ops.h"
 
-const struct sherd_tls_ops sherd_tls_ops = {
+const struct sherd_tls_ops sherd_tls_filter = {
 	.open = sherd_tls_new,
 	.feed = sherd_tls_feed,
 	.read = sherd_tls_read,
