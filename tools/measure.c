@@ -20,7 +20,7 @@
 #define FEW_LAYERS 4
 #define FEW_SHARE  0.25
 
-const int measure_sizes[MEASURE_CHUNKS] = { 1, 4, 8, 12, 16, 32, 64, 128, 256 };
+const int measure_sizes[MEASURE_CHUNKS] = { 1, 4, 8, 12, 16, 18, 24, 32, 64, 128, 256 };
 
 /*
  * What a token meets in between where not all layers are here: the others' weights go through the caches, and

@@ -6,7 +6,7 @@
 #include "plan/profile.h"
 #include "plan/sizes.h"
 
-#define MEASURE_CHUNKS 9
+#define MEASURE_CHUNKS 11
 #define MAX_REPS       15
 
 extern const int measure_sizes[MEASURE_CHUNKS]; /* tokens of the chunks that are timed */

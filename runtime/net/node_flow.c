@@ -277,7 +277,7 @@ void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_ite
 	}
 	memcpy(sherd_journal_ids(&f->out), c->ids, c->n * sizeof(*c->ids));
 	sherd_journal_grow(&f->out, (uint32_t)c->n, c->want);
-	tell_have(f, f->out.n);
+	/* Whoever waits for the rows first: links are flushed in this order, and each takes a system call. */
 	if (!sherd_post_is_last(f->post)) {
 		sherd_journal_send(&f->out, &f->post->hop);
 	} else if (c->want) {
@@ -285,5 +285,6 @@ void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_ite
 		f->token_position = f->out.n;
 		sherd_post_tell(f);
 	}
+	tell_have(f, f->out.n);
 	sherd_chunk_free(c);
 }

@@ -19,7 +19,7 @@ int sherd_partition_chunks(const struct sherd_problem *p, int chunks[SHERD_MAX_C
 	 * What nodes measure: between these a kernel's steps may hide, so that few others are
 	 * tried.
 	 */
-	static const int measured[] = { 1, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256 };
+	static const int measured[] = { 1, 4, 8, 12, 16, 18, 24, 32, 48, 64, 96, 128, 192, 256 };
 	bool wanted[SHERD_MAX_CHUNK + 1] = { false };
 	int n = 0;
 

@@ -261,6 +261,7 @@ def parse():
     p.add_argument("--gen", type=int, default=48)
     p.add_argument("--rounds", type=int, default=4)
     p.add_argument("--reps", type=int, default=3)
+    p.add_argument("--profile-seconds", type=float, default=4, help="for each of the planner's profiles")
     p.add_argument("--nice", type=int, default=0, help="of nodes and heads: -10 keeps other work out of the way")
     p.add_argument("--quick", action="store_true", help="one round of everything: tries the scripts out")
     args = p.parse_args()
