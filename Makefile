@@ -213,6 +213,9 @@ golden:
 bench: all
 	@tests/bench/run.sh $(O) $(BENCH)
 
+bench-pipeline: all
+	@tests/bench/pipeline.sh $(O) $(BENCH)
+
 # Compiles for aarch64 with this machine's headers, which are the same there but for C's own and
 # those under a multiarch folder; links too where the arm64 libraries are installed.
 CROSS := aarch64-linux-gnu-
@@ -344,6 +347,7 @@ help:
 	'make check         every check but the long ones (T=PATTERN: only some, e.g. T="unit/*")' \
 	'make check-long    all of them: minutes of fuzzing, whole perplexities, Oclgrind' \
 	'make bench         against llama.cpp, about 20 minutes (BENCH=--quick: a first look)' \
+	'make bench-pipeline   several boards, imitated here by root, about 20 minutes' \
 	'make fuzz          the fuzz targets alone, FUZZ_TIME seconds each (120)' \
 	'make golden        remake the golden values (Python, transformers, torch)' \
 	'make cross-check   compile for aarch64' \
@@ -361,7 +365,7 @@ help:
 
 FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
-.PHONY: FORCE all net-tests tsan-build tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
+.PHONY: FORCE all net-tests tsan-build tests-build fuzzers-build check check-long fuzz-build fuzz golden bench bench-pipeline \
 	cross-check modules modules_install install-udev install-dkms check-module check-module-debug \
 	objects docs demo install \
 	uninstall compile_commands clean help

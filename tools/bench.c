@@ -312,7 +312,7 @@ static int main_bench(int argc, char **argv)
 
 const struct tool tool_bench = {
 	.name = "bench",
-	.synopsis = "-m MODEL [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
+	.synopsis = "-m MODEL | --plan PLAN [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
 	.summary = "measure speed, against what the machine can do",
 	.about = "Measures prompts (pp) and generation (tg) in tokens/s, mean and deviation, and "
 		 "the "
@@ -323,6 +323,7 @@ const struct tool tool_bench = {
 		 "not faster than its multiplications: 'share' is of the nearer of the two "
 		 "limits.\n\n"
 		 "  sherd bench -m model.gguf\n"
-		 "  sherd bench -m model.gguf -p 128,512 -n 64 -d 0,1024 -t 2 --json\n",
+		 "  sherd bench -m model.gguf -p 128,512 -n 64 -d 0,1024 -t 2 --json\n"
+		 "  sherd bench --plan plan.json -p 128 -n 16 --sessions 6   (several boards)\n",
 	.main = main_bench,
 };

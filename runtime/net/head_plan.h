@@ -51,6 +51,8 @@ struct head_session {
 	struct head_session *next;
 	struct sherd_journal out; /* token ids */
 	bool waiting; /* for the token after the last row */
+	uint32_t drawn_at; /* the position of the last token that came; 0: none has */
+	int32_t drawn;
 };
 
 struct sherd_head {

@@ -250,15 +250,18 @@ void sherd_head_session_failed(struct sherd_head *h, uint64_t id, const char *no
 	}
 }
 
-/* A token that is known has been drawn again by a stage that took the place of another: the same one. */
+/*
+ * A token that is known has come again: by a stage that took the place of another, or said once more in case it was
+ * lost. It must be the same; what was fed in its place is no matter.
+ */
 static void compare(struct sherd_head *h, struct head_session *s, uint32_t position, int32_t token)
 {
 	struct sherd_error err;
 
-	if (s->out.ids[position] == token || h->p.inexact)
+	if (position != s->drawn_at || s->drawn == token || h->p.inexact)
 		return;
 	sherd_fail(&err, -EILSEQ, "the stage that took over draws token %d at position %u, where it was %d: "
-				  "its arithmetic is another one", token, position, s->out.ids[position]);
+				  "its arithmetic is another one", token, position, s->drawn);
 	s->waiting = false;
 	h->p.failed(h->p.ctx, s->out.session, &err);
 }
@@ -276,6 +279,8 @@ void sherd_head_token(struct sherd_head *h, const struct sherd_frame *f, const u
 		return;
 	}
 	s->waiting = false;
+	s->drawn_at = f->position;
+	s->drawn = token;
 	h->progress_at = sherd_net_now(h->net);
 	h->p.token(h->p.ctx, f->session, f->position, token);
 }

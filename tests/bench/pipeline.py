@@ -95,7 +95,10 @@ class Cluster:
         return seconds, bounds
 
     def choose(self, chunks):
-        speed = {c: median(self.prompt(c, 2)[0]) for c in chunks}
+        took = {c: [] for c in chunks}
+        for c in [*chunks, *reversed(chunks)]:
+            took[c] += self.prompt(c, 2)[0]
+        speed = {c: median(t) for c, t in took.items()}
         self.chunk = min(speed, key=speed.get)
         say(f"{self.name}: chunks of {self.chunk}, of " + ", ".join(f"{c}: {s:.3f} s" for c, s in speed.items()))
 

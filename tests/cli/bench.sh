@@ -36,6 +36,53 @@ refuses "a context too short for the tests is refused with both numbers" 2 "512.
 	bench -m "$model" -c 64
 refuses "a region that is none is refused" 1 "none of auto" "${quick[@]}" --no-limits --region shred
 refuses "a model that is not there is named" 1 "nosuch" bench -m "$tmp/nosuch" --no-limits
+refuses "a plan and a model are one thing too many" 2 "-m or --plan" bench -m "$model" --plan "$tmp/plan.json"
+refuses "a plan that is not there is named" 1 "nosuch" bench --plan "$tmp/nosuch" --insecure
+refuses "requests want a plan" 2 "--plan" bench -m "$model" --sessions 2
+refuses "requests begin with an empty context" 2 "nothing before it" bench --plan "$tmp/nosuch" --sessions 2 -d 8
+refuses "the kernels of other boards are not to be seen" 2 "nodes" bench --plan "$tmp/nosuch" --kernels
+
+# Two nodes of this machine, which share a folder of shards.
+mkdir "$tmp/shards"
+"$sherd" pack "$model" -o "$tmp/shards/a.gguf" --layers 0-2 >/dev/null 2>&1
+"$sherd" pack "$model" -o "$tmp/shards/b.gguf" --layers 3-5 --json >"$out" 2>/dev/null
+hash=$(json source_sha256)
+nodes=()
+trap 'kill "${nodes[@]}" 2>/dev/null; rm -rf "$tmp"' EXIT
+address=()
+for i in 0 1; do
+	"$sherd" node --insecure --listen 127.0.0.1:0 --name n$i --shards "$tmp/shards" --device reference \
+		--trace "$tmp/trace$i" 2>"$tmp/node$i" &
+	nodes+=($!)
+	for ((k = 0; k < 100; k++)); do
+		address[i]=$(sed -n 's/.*listens at \([^,]*\),.*/\1/p' "$tmp/node$i")
+		[[ ${address[i]} ]] && break
+		sleep 0.1
+	done
+done
+cat >"$tmp/plan.json" <<EOF
+{ "sherd_plan": 1, "model": { "name": "kdoc", "path": "$model", "hash": "$hash", "arch": "llama",
+  "n_layers": 6, "hidden": 256, "bits": "file" }, "wire": "int8", "kv": "f16", "n_ctx": 64, "n_sessions": 2,
+  "chunk": 4, "nodes": { "n0": { "address": "${address[0]}" }, "n1": { "address": "${address[1]}" } },
+  "stages": [ { "node": "n0", "first": 0, "end": 3 }, { "node": "n1", "first": 3, "end": 6 } ] }
+EOF
+plan=(bench --plan "$tmp/plan.json" --insecure -p 16 -n 4 -r 2)
+sh_run "${plan[@]}" --json
+ok "--plan measures the nodes of a plan" test $rc = 0 -a "$(json 0.n_prompt) $(json 1.n_gen)" = "16 4"
+ok "with the speed that they had together" awk "BEGIN { exit !($(json 0.avg_ts) > 0) }"
+ok "and what each did: two prompts of four chunks" test \
+	"$(json 0.stages.0.node) $(json 0.stages.1.node) $(json 0.stages.1.steps) $(json 0.stages.1.rows)" = "n0 n1 8 32"
+ok "a node's --trace has a line for each step, with its rows" grep -q '"rows": 4, "items": 1, "position": 12' \
+	"$tmp/trace1"
+sh_run "${plan[@]}" --sessions 2 --json
+ok "--sessions measures requests, so many at a time" test "$(json 0.n_sessions) $(json 0.n_prompt) $(json 0.n_gen)" = \
+	"2 16 4"
+ok "and how many end in a second" awk "BEGIN { exit !($(json 0.requests_per_s) > 0) }"
+sh_run "${plan[@]}"
+ok "the table has a row for each test, and one for each stage of each" bash -c \
+	"test $rc = 0 && grep -q '| *pp16 |' '$out' && test \$(grep -c '| n[01] ' '$out') = 4"
+refuses "tests that need more context than the plan has are refused with both numbers" 1 "100.*64" \
+	bench --plan "$tmp/plan.json" --insecure -p 100 -n 0
 "$sherd" "${quick[@]}" --no-limits >/dev/full 2>"$err"
 rc=$?
 ok "a table that cannot be written is a failure" bash -c "test $rc = 1 && grep -q 'No space' '$err'"
