@@ -6,16 +6,19 @@
  *
  *	step = (sum of layers alone - all in one) / (n - 1)
  *
- * Layers of one kind are averaged, repetitions give their median, and nothing else is made of the
- * times.
+ * less what of it may be noise. Layers of one kind are averaged, repetitions give their median, and nothing
+ * else is made of the times.
  */
 #include "measure.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include "dilate.h"
 
 #define DEPTH	   64 /* positions that are in the context before what is timed */
 #define MAX_OUTPUT 16 /* rows whose logits are wanted at once */
+#define FEW_LAYERS 4
+#define FEW_SHARE  0.25
 
 const int measure_sizes[MEASURE_CHUNKS] = { 1, 4, 8, 12, 16, 32, 64, 128, 256 };
 
@@ -122,52 +125,99 @@ static double median(double *v, int n)
 /* ------------------------------------------------------- times into curves */
 
 /*
- * Of layers of kind @kind in the window; the first layer of the model, which embeds too, only if
- * alone.
+ * What a step costs by itself. The error of it is multiplied by all layers of a stage, so of what is found only
+ * that is taken which is no noise; and a few layers, which are large (probe.c), tell it so badly that it is
+ * held to the small part of their time that it is.
  */
-static double kind_mean(const struct measure *m, const double *layer, int kind)
+static double step_time(const struct measure *m, int reps, double mean)
 {
-	double sum = 0;
+	double d[MAX_REPS], off[MAX_REPS], us;
+	int n = m->end - m->first;
+
+	if (n < 2)
+		return 0;
+	for (int r = 0; r < reps; r++) {
+		d[r] = -m->all[r];
+		for (int i = 0; i < n; i++)
+			d[r] += m->alone[i][r];
+		d[r] /= n - 1;
+	}
+	us = median(d, reps);
+	for (int r = 0; r < reps; r++)
+		off[r] = fabs(d[r] - us);
+	us = MAX(0, us - 1.5 * median(off, reps) / sqrt(reps));
+	return n < FEW_LAYERS ? MIN(us, mean * FEW_SHARE) : us;
+}
+
+/* Of the window, how many layers of kind @kind there are; the first of the model, which embeds too, is none. */
+static int count_kind(const struct measure *m, int kind)
+{
 	int n = 0;
 
-	for (int l = m->first; l < m->end; l++)
-		if (m->z->kind_of[l] == kind && l > 0) {
+	for (int l = MAX(m->first, 1); l < m->end; l++)
+		n += m->z->kind_of[l] == kind;
+	return n;
+}
+
+/* What they take on average; *n of them. Where there is only the first, that. */
+static double kind_mean(const struct measure *m, const double *layer, int kind, int *n)
+{
+	double sum = 0;
+
+	*n = count_kind(m, kind);
+	for (int l = MAX(m->first, 1); l < m->end; l++)
+		if (m->z->kind_of[l] == kind)
 			sum += layer[l - m->first];
-			n++;
-		}
-	return n ? sum / n : layer[0];
+	return *n ? sum / *n : layer[0];
+}
+
+/* Layers of a kind that other windows have shown, too, are averaged with those. */
+static void add_kind(struct measure *m, int kind, int tokens, const double *layer)
+{
+	struct sherd_curve *c = &m->w->kinds[kind].us;
+	int n, before = m->seen[kind], i = 0;
+	double us = kind_mean(m, layer, kind, &n);
+
+	while (i < c->n && c->tokens[i] < tokens)
+		i++;
+	if (i == c->n)
+		sherd_curve_add(c, tokens, us);
+	else if (c->tokens[i] == tokens && n)
+		c->us[i] = (c->us[i] * before + us * n) / (before + n);
 }
 
 static bool in_window(const struct measure *m, int kind)
 {
-	for (int l = m->first; l < m->end; l++)
-		if (m->z->kind_of[l] == kind)
-			return true;
-	return false;
+	return count_kind(m, kind) || (!m->first && m->z->kind_of[0] == kind);
 }
 
-static int add_times(struct measure *m, int n, int reps, struct sherd_error *err)
+static int add_times(struct measure *m, int tokens, int reps, struct sherd_error *err)
 {
-	int layers = m->end - m->first;
+	int layers = m->end - m->first, n;
 	double *layer = sherd_calloc((size_t)layers, sizeof(*layer)), sum = 0, step;
 
 	if (!layer)
 		return sherd_fail_oom(err, (size_t)layers * sizeof(*layer), "times");
-	for (int i = 0; i < layers; i++)
-		sum += layer[i] = median(m->alone[i], reps);
-	step = layers > 1 ? MAX(0, (sum - median(m->all, reps)) / (layers - 1)) : 0;
+	for (int i = 0; i < layers; i++) {
+		double sorted[MAX_REPS];
+
+		memcpy(sorted, m->alone[i], sizeof(sorted));
+		sum += layer[i] = median(sorted, reps);
+	}
+	step = step_time(m, reps, sum / layers);
 	for (int i = 0; i < layers; i++)
 		layer[i] = MAX(0, layer[i] - step);
 	if (!m->first) {
-		sherd_curve_add(&m->w->step, n, step);
-		sherd_curve_add(&m->w->embed, n,
-				MAX(0, layer[0] - kind_mean(m, layer, m->z->kind_of[0])));
+		double mean = kind_mean(m, layer, m->z->kind_of[0], &n);
+
+		sherd_curve_add(&m->w->step, tokens, step);
+		sherd_curve_add(&m->w->embed, tokens, MAX(0, layer[0] - mean));
 	}
-	if (m->end == m->z->n_layers && n <= MAX_OUTPUT)
-		sherd_curve_add(&m->w->output, n, median(m->output, reps));
+	if (m->end == m->z->n_layers && tokens <= MAX_OUTPUT)
+		sherd_curve_add(&m->w->output, tokens, median(m->output, reps));
 	for (int k = 0; k < m->z->n_kinds; k++)
-		if (!m->known[k] && in_window(m, k))
-			sherd_curve_add(&m->w->kinds[k].us, n, kind_mean(m, layer, k));
+		if (in_window(m, k))
+			add_kind(m, k, tokens, layer);
 	free(layer);
 	return 0;
 }
@@ -305,7 +355,7 @@ int measure_window(struct measure *m, const char *path, int first, int end, stru
 	if (!rc)
 		rc = measure_chunks(m, err);
 	for (int k = 0; k < m->z->n_kinds && !rc; k++)
-		m->known[k] |= in_window(m, k);
+		m->seen[k] += count_kind(m, k);
 close:
 	close_window(m);
 	return rc;

@@ -16,7 +16,7 @@ struct measure {
 	struct sherd_profile *p; /* what the times go into */
 	struct sherd_profile_width *w;
 	struct sherd_model_params params;
-	bool *known; /* [n_kinds]: has been measured */
+	int *seen; /* [n_kinds]: layers that have been measured, but for the first */
 	double seconds; /* for a window, about */
 	float dilate;
 	size_t n_others; /* bytes of other layers, that are read in between */

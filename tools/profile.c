@@ -90,7 +90,7 @@ static int measure_windows(struct measure *m, const char *name, struct sherd_err
 	if (!rc && k < n)
 		rc = measure_window(m, name, n - k, n, err);
 	for (int l = 0; l < n && !rc; l++)
-		if (!m->known[m->z->kind_of[l]])
+		if (l && !m->seen[m->z->kind_of[l]])
 			rc = measure_window(m, name, MIN(l, n - k), MIN(l, n - k) + k, err);
 	return rc;
 }
@@ -123,8 +123,8 @@ static int make_profile(struct measure *m, struct sherd_error *err)
 	m->w->n_kinds = z->n_kinds;
 	m->w->kinds = sherd_calloc((size_t)z->n_kinds, sizeof(*m->w->kinds));
 	m->w->kind_of = sherd_calloc((size_t)z->n_layers, sizeof(*m->w->kind_of));
-	m->known = sherd_calloc((size_t)z->n_kinds, sizeof(*m->known));
-	if (!m->w->kinds || !m->w->kind_of || !m->known)
+	m->seen = sherd_calloc((size_t)z->n_kinds, sizeof(*m->seen));
+	if (!m->w->kinds || !m->w->kind_of || !m->seen)
 		return sherd_fail_oom(err, (size_t)z->n_layers, "a profile");
 	memcpy(m->w->kind_of, z->kind_of, (size_t)z->n_layers);
 	for (int k = 0; k < z->n_kinds; k++)
@@ -139,7 +139,7 @@ static int end_profile(struct measure *m, int rc, struct sherd_profile **profile
 		sherd_profile_free(m->p);
 	else
 		*profile = m->p;
-	free(m->known);
+	free(m->seen);
 	return rc;
 }
 

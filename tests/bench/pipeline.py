@@ -15,8 +15,8 @@ from pathlib import Path
 import pipeline_more as more
 from netlab import Lab, Node, call, flow_shop, hops, median, prompts, say, split, write_plan
 
-CHUNKS = (8, 12, 16, 24)
-ONE_BOARD_CHUNKS = (8, 16, 32, 64, 128)
+CHUNKS = (12, 16, 18, 24)
+ONE_BOARD_CHUNKS = (24, 48, 64, 128)
 SIZE_AT_DECODE = 64 + 64 + 1088  # a frame: header, a token's id padded, a row of the model's
 
 
@@ -28,6 +28,9 @@ class Bench:
         self.out.mkdir(exist_ok=True)
         self.shards.mkdir(exist_ok=True)
         self.priority = ["nice", "-n", str(args.nice)] if args.nice else []
+        if args.nice and Path("/proc/self/autogroup").exists():
+            os.setsid()  # where sessions share the processors evenly, it is the session that is nice
+            Path("/proc/self/autogroup").write_text(str(args.nice))
         self.rows = []  # of the table: (what, measured, goal, reached, remarks)
         self.log = {}
         whole = json.loads(call(self.sherd, "info", "--json", self.model))
