@@ -89,7 +89,9 @@ done
 
 # Without one, the head waits for him.
 for name in a b c; do
-	for how in RESTART:1 STOP:2; do
+	hows=(RESTART:1 STOP:2)
+	[[ -n ${SHERD_LONG:-} ]] || hows=("${hows[RANDOM % 2]}")
+	for how in "${hows[@]}"; do
 		for at in $(moments $RANDOM); do
 			attempt alone $at $name $how
 		done
@@ -98,6 +100,7 @@ done
 
 # Who comes to the rescue dies as well, half a second later, and then another one.
 for name in a b c; do
+	((RANDOM % 2)) || [[ -n ${SHERD_LONG:-} ]] || continue
 	attempt spared $((RANDOM % 20 + 1)) $name "KILL; (sleep 0.$((RANDOM % 10)); strike d KILL) >/dev/null &"
 done
 mend

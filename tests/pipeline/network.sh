@@ -134,6 +134,8 @@ boards_remember
 
 attempt() # NAME PLAN COMMAND
 {
+	# All of them only with SHERD_LONG=1.
+	((RANDOM % 2)) || [[ -n ${SHERD_LONG:-} || $3 == : ]] || return 0
 	struck "$2" $((RANDOM % 30 + 1)) "$3" "${ask[@]}"
 	ok "$1: the text is that of an undisturbed run" is_wanted
 	heal

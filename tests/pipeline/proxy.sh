@@ -45,10 +45,27 @@ few()
 attempt "bytes that come one by one, in both directions" there piece=1 pause_us=20 back piece=1 pause_us=20
 attempt "a reader that is slow" there piece=512 pause_us=5000
 attempt "40 ms there and back" there delay_us=20000 back delay_us=20000
-for way in there back; do
+# Each in one direction, drawn; in both with SHERD_LONG=1.
+ways()
+{
+	local both=(there back)
+
+	if [[ -n ${SHERD_LONG:-} ]]; then
+		echo "${both[@]}"
+	else
+		echo "${both[$1 % 2]}"
+	fi
+}
+for way in $(ways $RANDOM); do
 	attempt "every link is reset after some KiB $way" $way reset="$(few 3000)"
+done
+for way in $(ways $RANDOM); do
 	attempt "every link is cut after some KiB $way" $way cut="$(few 3000)"
+done
+for way in $(ways $RANDOM); do
 	attempt "every link falls silent after some KiB $way" $way stall="$(few 3000)"
+done
+for way in $(ways $RANDOM); do
 	attempt "a bit is flipped in every link after some KiB $way" $way corrupt="$(few 3000)"
 done
 

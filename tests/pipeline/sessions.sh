@@ -75,7 +75,7 @@ lead one -p The -n 2
 boards_remember
 want int8 3 -p "The lock" -n 200 --temp 0
 
-# begin_text: a long one, in the background, until some of it has come. timeout is no leader's here: signals go straight.
+# begin_text: a long one, in the background, until some of it has come; signals go to it, not to timeout.
 begin_text() # ARG...
 {
 	rm -f "$tmp/begun"
