@@ -138,7 +138,8 @@ $(O)/tests/bench/hop: $(O)/tests/bench/hop.o $(O)/libsherd.a
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # What the pipeline's tests take beside the command.
-PIPELINE := $(O)/tests/pipeline/deny $(O)/tests/pipeline/sessions $(O)/tests/pipeline/librounding.so
+PIPELINE := $(O)/tests/pipeline/deny $(O)/tests/pipeline/sessions $(O)/tests/pipeline/librounding.so \
+	$(O)/tests/net/bin/proxy
 $(O)/tests/pipeline/%: $(O)/tests/pipeline/%.o $(O)/tools.a $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -186,7 +187,7 @@ MODULE_KERNELS = for k in debug kcsan clang; do \
 
 check-long:
 	@scripts/deps long
-	$(SUB) all fuzz-build $(O)/tests/region/libfakecl.so
+	$(SUB) all fuzz-build tsan-build net-tests $(O)/tests/region/libfakecl.so
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@$(MODULE_KERNELS)
 	@SHERD_LONG=1 tests/check $(O)/check $(O)
@@ -194,6 +195,12 @@ check-long:
 fuzz-build:
 	$(SUB) O=$(O)/fuzz CC=clang \
 		CFLAGS='$(SANITIZE) -fsanitize=fuzzer-no-link' fuzzers-build
+
+# What the network does with threads. No OpenCL: drivers are not built for this, and reported as broken.
+NET_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/net/test_*.c))
+net-tests: $(NET_TESTS)
+tsan-build:
+	$(SUB) O=$(O)/tsan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread' net-tests
 
 fuzz:
 	@scripts/deps long
@@ -354,7 +361,7 @@ help:
 
 FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
-.PHONY: FORCE all tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
+.PHONY: FORCE all net-tests tsan-build tests-build fuzzers-build check check-long fuzz-build fuzz golden bench \
 	cross-check modules modules_install install-udev install-dkms check-module check-module-debug \
 	objects docs demo install \
 	uninstall compile_commands clean help

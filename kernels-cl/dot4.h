@@ -4,6 +4,7 @@
  *
  *	VI dot4(VI acc, VU w, int x)    acc + sum of 4 (weight byte * activation byte), lane by lane
  *	void prefetch_far(p)            a hint that a weight line will be read soon
+ *	void prefetch_next(p)           the same for one that is read a little later: it leaves the first cache alone
  *	VF load_half(p)                 halves to floats
  *	ushort half_bits(float)         a float rounded to the nearest half, ties to even
  *	fence_release() fence_acquire() order memory between work-groups (CPUs, walk.cl)
@@ -107,7 +108,8 @@ static inline VI dot4(VI acc, VU w, int x)
 #endif
 
 #if defined(SHERD_SHAPE_WIDE) && defined(__x86_64__) && !defined(SHERD_DOT_PLAIN)
-#define prefetch_far(p) __asm__ volatile("prefetcht0 %0" : : "m"(*(p)))
+#define prefetch_far(p)  __asm__ volatile("prefetcht0 %0" : : "m"(*(p)))
+#define prefetch_next(p) __asm__ volatile("prefetcht1 %0" : : "m"(*(p)))
 static inline VF load_half(__global const ushort *p)
 {
 	VF r;
@@ -125,6 +127,7 @@ static inline ushort half_bits(float x)
 }
 #else
 #define prefetch_far(p)
+#define prefetch_next(p)
 static inline ushort half_bits(float x)
 {
 	ushort h;

@@ -244,8 +244,19 @@ INLINED int put_gated(float16 y[4], int token, int g, int rows, int act, QUANT_A
 
 /*
  * A chunk of one row block, unpacked once for TILE_BLOCK tokens. A matrix unit takes bytes whose zero is
- * taken off where there are no minima; dot4() takes them as they are.
+ * taken off where there are no minima; dot4() takes them as they are, and 8-bit ones of these are not unpacked.
  */
+#if BITS == 8 && !DOT4_SIGNED && !defined(DOT_TILE) && !MIN
+#define AS_IT_IS
+struct ready {
+	__global const uint *w;
+	__global const scale_t *scale;
+};
+#define READY_WORDS(r, g, l)    LOAD_LINE((r).w + (g) * (LINES * 16) + 16 * (l))
+#define READY_SCALE(r, g, part) LOAD_SCALE((r).scale + ((g) * PARTS + (part)) * 16)
+#else
+#define READY_WORDS(r, g, l)    (r).w[g][l]
+#define READY_SCALE(r, g, part) (r).scale[g][part]
 struct ready {
 	uint16 w[GROUPS_PER_CHUNK][8];
 	float16 scale[GROUPS_PER_CHUNK][PARTS];
@@ -253,6 +264,7 @@ struct ready {
 	float16 min[GROUPS_PER_CHUNK][PARTS];
 #endif
 };
+#endif
 
 #if defined(DOT_TILE) && !MIN && BITS == 4
 #define READY(w) ((((w) ^ 0x80808080u) - 0x08080808u) ^ 0x80808080u)
@@ -265,6 +277,10 @@ struct ready {
 INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 			__global const scale_t *scale, __global const min_t *minimum)
 {
+#ifdef AS_IT_IS
+	r->w = tile;
+	r->scale = scale;
+#else
 	for (int g = 0; g < n; g++) {
 		uint16 w[8];
 
@@ -280,11 +296,19 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 #endif
 		}
 	}
+#endif
 }
+
+/* What is multiplied next, of one row block. */
+struct coming {
+	__global const uint *tile;
+	__global const scale_t *scale;
+};
 
 #ifdef DOT_TILE
 #define TILE_TOKENS 16
 #define TILE_PAIR   1
+#define TILE_READY  TILE_RB
 /* Where the unit is: groups (or halves) of one row block after the other. */
 struct tile_at {
 	int block, part;
@@ -314,7 +338,8 @@ INLINED struct tile_at tile_ahead(int16 dot[RING][16], int slot, struct tile_at 
 
 INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r, int n_blocks,
 			     int n, __global const int *q, __global const struct act_group *groups,
-			     __global const struct act_half *halves, int stride)
+			     __global const struct act_half *halves, int stride,
+			     const struct coming *next)
 {
 	const int n_parts = n * PARTS, q_stride = stride * 32;
 	int16 dot[RING][16];
@@ -355,15 +380,30 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 }
 #else
 #define TILE_TOKENS 6
+#define TILE_READY  TILE_PAIR
 #define TILE_PAIR   2 /* row blocks at a time: 12 sums and 12 dot products fill AVX-512's registers */
 #define tile_begin()
 #define tile_end()
 
+INLINED void bring(const struct coming *next, int g)
+{
+#pragma unroll
+	for (int i = 0; i < TILE_PAIR; i++) {
+#pragma unroll
+		for (int l = 0; l < LINES / 2; l++)
+			prefetch_next(next[i].tile + g * (LINES * 16) + 16 * l);
+		prefetch_next((__global const uint *)(next[i].scale + g * (PARTS * 16)));
+	}
+}
+
 /* Adds one group of a pair of row blocks to the sums of TILE_TOKENS tokens. */
 INLINED void add_ready(float16 acc[TILE_PAIR][TILE_TOKENS], const struct ready *r, int g,
 		       __global const int *q, __global const struct act_group *groups,
-		       __global const struct act_half *halves, int stride)
+		       __global const struct act_half *halves, int stride,
+		       const struct coming *next)
 {
+	if (next)
+		bring(next, g);
 #pragma unroll
 	for (int part = 0; part < PARTS; part++) {
 		int16 dot[TILE_PAIR][TILE_TOKENS];
@@ -380,13 +420,13 @@ INLINED void add_ready(float16 acc[TILE_PAIR][TILE_TOKENS], const struct ready *
 			for (int t = 0; t < TILE_TOKENS; t++)
 #pragma unroll
 				for (int i = 0; i < TILE_PAIR; i++)
-					dot[i][t] = dot4(dot[i][t], r[i].w[g][l], q[t * stride * 8 + l]);
+					dot[i][t] = dot4(dot[i][t], READY_WORDS(r[i], g, l), q[t * stride * 8 + l]);
 #pragma unroll
 		for (int t = 0; t < TILE_TOKENS; t++)
 #pragma unroll
 			for (int i = 0; i < TILE_PAIR; i++) {
 				acc[i][t] = fma(convert_float16(dot[i][t]),
-						r[i].scale[g][part] * groups[t * stride].d, acc[i][t]);
+						READY_SCALE(r[i], g, part) * groups[t * stride].d, acc[i][t]);
 #if MIN
 				acc[i][t] = fma(r[i].min[g][part],
 						(float16)part_sum(groups + t * stride,
@@ -397,10 +437,14 @@ INLINED void add_ready(float16 acc[TILE_PAIR][TILE_TOKENS], const struct ready *
 	}
 }
 
-/* Adds a chunk's sums of TILE_TOKENS tokens to total [TILE_RB][...]. */
+/*
+ * Adds a chunk's sums of TILE_TOKENS tokens to total [TILE_RB][...]. @next: tiles of each row block that come
+ * from memory in the meantime; or NULL.
+ */
 INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r, int n_blocks,
 			     int n, __global const int *q, __global const struct act_group *groups,
-			     __global const struct act_half *halves, int stride)
+			     __global const struct act_half *halves, int stride,
+			     const struct coming *next)
 {
 	for (int p = 0; p < n_blocks; p += TILE_PAIR) {
 		float16 acc[TILE_PAIR][TILE_TOKENS];
@@ -411,7 +455,8 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 			for (int i = 0; i < TILE_PAIR; i++)
 				acc[i][t] = (float16)(0.0f);
 		for (int g = 0; g < n; g++)
-			add_ready(acc, r + p, g, q + g * 8, groups + g, HALVES(halves, g), stride);
+			add_ready(acc, r + p, g, q + g * 8, groups + g, HALVES(halves, g), stride,
+				  next ? next + p : 0);
 #pragma unroll
 		for (int t = 0; t < TILE_TOKENS; t++)
 #pragma unroll
@@ -422,33 +467,50 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 #endif
 
 /*
- * Sums of row blocks @block, whole pairs of them, for tokens [b, b + tokens). Up to 15 rows of
- * activations behind the last are read, and ignored.
+ * Adds the chunk from group @c on. What is multiplied next comes from memory with the first two tiles of
+ * tokens, half a tile of weights each: there are two from TILE_MIN rows on (cl_kernels.c).
  */
-INLINED void sum_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int b, int tokens,
-		       OPERAND_ARGS)
+INLINED void sum_chunk(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int apart, int b,
+		       int tokens, int c, OPERAND_ARGS)
 {
-	struct ready ready[TILE_RB];
+	const int m = min(GROUPS_PER_CHUNK, n_groups - c);
+	struct ready ready[TILE_READY];
+	struct coming next[TILE_READY];
 
+	for (int i = 0; i < n_blocks; i++) {
+		const size_t first = (size_t)block[i] * n_groups + c;
+		const size_t then = c + m < n_groups ? first + m : (size_t)(block[i] + apart) * n_groups;
+
+		make_ready(ready + i, m, values + first * (LINES * 16), scales + first * (PARTS * 16),
+			   MINS_AT(mins, first * (PARTS * 16)));
+		next[i].tile = values + then * (LINES * 16);
+		next[i].scale = scales + then * (PARTS * 16);
+	}
+	for (int t = 0; t < tokens; t += TILE_TOKENS) {
+		const size_t at = (size_t)(b + t) * n_groups + c;
+
+		add_chunk_tiles((float16(*)[TILE_SUMS])(total[0] + t), ready, n_blocks, m, q + at * 8,
+				groups + at, HALVES(halves, at), n_groups,
+				t < 2 * TILE_TOKENS ? next : 0);
+		for (int i = 0; i < n_blocks; i++)
+			next[i].tile += LINES / 2 * 16;
+	}
+}
+
+/*
+ * Sums of row blocks @block, whole pairs of them, for tokens [b, b + tokens). Up to 15 rows of
+ * activations behind the last are read, and ignored. The next work-item's blocks are @apart further on.
+ */
+INLINED void sum_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int apart, int b,
+		       int tokens, OPERAND_ARGS)
+{
 	for (int i = 0; i < n_blocks; i++)
 		for (int t = 0; t < tokens; t++)
 			total[i][t] = (float16)(0.0f);
-	for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK) {
-		const int m = min(GROUPS_PER_CHUNK, n_groups - c);
-
-		for (int i = 0; i < n_blocks; i++) {
-			const size_t first = (size_t)block[i] * n_groups + c;
-
-			make_ready(ready + i, m, values + first * (LINES * 16),
-				   scales + first * (PARTS * 16), MINS_AT(mins, first * (PARTS * 16)));
-		}
-		for (int t = 0; t < tokens; t += TILE_TOKENS) {
-			const size_t at = (size_t)(b + t) * n_groups + c;
-
-			add_chunk_tiles((float16(*)[TILE_SUMS])(total[0] + t), ready, n_blocks, m,
-					q + at * 8, groups + at, HALVES(halves, at), n_groups);
-		}
-	}
+	for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK)
+		for (int i = 0; i < n_blocks; i += TILE_READY)
+			sum_chunk(total + i, block + i, min(n_blocks - i, TILE_READY), apart, b, tokens, c,
+				  OPERANDS);
 }
 
 INLINED void store_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int b,
@@ -490,7 +552,8 @@ INLINED void matmul_tiles(const int gated, OPERAND_ARGS, RESULT_ARGS, GATED_ARGS
 	for (int b = 0; b < n; b += TILE_BLOCK) {
 		const int tokens = min(n - b, TILE_BLOCK);
 
-		sum_tiles(total, block, n_pairs * TILE_PAIR, b, tokens, OPERANDS);
+		sum_tiles(total, block, n_pairs * TILE_PAIR, gated ? TILE_RB / 2 : TILE_RB, b, tokens,
+			  OPERANDS);
 		if (!gated)
 			store_tiles(total, block, n_blocks, b, tokens, rows, RESULT);
 		else

@@ -12,7 +12,7 @@
 
 void bench_rate(const struct bench_test *t, double *mean, double *deviation)
 {
-	double n = t->n_prompt + t->n_gen, sum = 0, sq = 0;
+	double n = bench_tokens(t), sum = 0, sq = 0;
 
 	for (int i = 0; i < t->n_reps; i++)
 		sum += n / t->seconds[i];
@@ -37,13 +37,18 @@ static void model_type(const struct sherd_model_info *i, char *buf, size_t size)
 
 static const char *backend(const struct bench *b)
 {
-	return b->params.device && !strcmp(b->params.device, "reference") ? "reference" : "OpenCL";
+	return bench_is_reference(b) ? "reference" : "OpenCL";
 }
 
-static void test_name(const struct bench_test *t, char *buf, size_t size)
+void bench_test_name(const struct bench *b, const struct bench_test *t, char *buf, size_t size)
 {
-	int n = snprintf(buf, size, "%s%d", t->n_gen ? "tg" : "pp",
-			 t->n_gen ? t->n_gen : t->n_prompt);
+	int n;
+
+	if (t->n_requests) {
+		snprintf(buf, size, "pp%d+tg%d x%d", t->n_prompt, t->n_gen, b->pipe_params.n_sessions);
+		return;
+	}
+	n = snprintf(buf, size, "%s%d", t->n_gen ? "tg" : "pp", t->n_gen ? t->n_gen : t->n_prompt);
 
 	if (t->n_depth)
 		snprintf(buf + n, size - n, " @ d%d", t->n_depth);
@@ -59,13 +64,29 @@ static uint64_t beyond(const struct bench *b)
 
 /* ------------------------------------------------------------------- table */
 
+/* The columns that are the same for all tests of a model, of which a plan says little. */
+static void print_model(const struct bench *b)
+{
+	const struct sherd_plan *p = b->info ? NULL : pipeline_plan(b->pipe);
+	char model[96];
+
+	if (p) {
+		snprintf(model, sizeof(model), "%s, %d layers", p->arch, p->n_layers);
+		printf("| %-26s | %10s | %10s | %-9s | %7s ", model, "-", "-", "pipeline", "-");
+		return;
+	}
+	model_type(b->info, model, sizeof(model));
+	printf("| %-26s | %10s | %8.2f M | %-9s | %7d ", model, tool_bytes(b->info->weight_bytes),
+	       (double)b->info->n_params / 1e6, backend(b), b->n_threads);
+}
+
 static void print_row(const struct bench *b, const struct bench_test *t)
 {
-	char model[96], test[32], rate[48], limit[32] = "-", share[32] = "-", joules[32] = "-";
+	char test[48], rate[48], limit[32] = "-", share[32] = "-", joules[32] = "-";
 	double mean, deviation;
 
-	model_type(b->info, model, sizeof(model));
-	test_name(t, test, sizeof(test));
+	print_model(b);
+	bench_test_name(b, t, test, sizeof(test));
 	bench_rate(t, &mean, &deviation);
 	snprintf(rate, sizeof(rate), "%.2f ± %.2f", mean, deviation);
 	if (t->bound) {
@@ -75,10 +96,8 @@ static void print_row(const struct bench *b, const struct bench_test *t)
 	if (!isnan(t->joules))
 		snprintf(joules, sizeof(joules), "%.4f", t->joules);
 	/* "±" is two bytes and one column: hence 19 for 18. */
-	printf("| %-26s | %10s | %8.2f M | %-9s | %7d | %14s | %19s | %9s | %13s | %5.0f %% | %8s "
-	       "|\n",
-	       model, tool_bytes(b->info->weight_bytes), (double)b->info->n_params / 1e6,
-	       backend(b), b->n_threads, test, rate, limit, share, 100 * t->cpu, joules);
+	printf("| %14s | %19s | %9s | %13s | %5.0f %% | %8s |\n", test, rate, limit, share, 100 * t->cpu,
+	       joules);
 }
 
 static void print_limits(const struct bench *b)
@@ -106,6 +125,7 @@ static void print_memory(const struct bench *b)
 	printf("\nload: %.3f s, first token after %.3f s%s\n", b->load_s, b->first_token_s,
 	       b->info->packed_in_memory ? " (packed in memory: there is no room in the cache)"
 					 : "");
+	printf("weights: %s; the device reads them: %s\n", b->info->region, b->info->weights);
 	printf("energy: %s\n", b->energy ? sherd_energy_name(b->energy)
 					 : "no sensor (RAPL, INA3221, hwmon) that may be read");
 }
@@ -134,7 +154,7 @@ static void print_kernels(const struct bench *b, const struct bench_test *t)
 		return;
 	for (int i = 0; i < t->n_kernels; i++)
 		total += t->kernels[i].seconds;
-	test_name(t, name, sizeof(name));
+	bench_test_name(b, t, name, sizeof(name));
 	printf("\nkernels of %s, %.3f s in one run:\n\n", name, total);
 	printf("| %-16s | %-28s | %6s | %9s | %6s | %8s | %7s | %8s | %-13s |\n", "kernel", "shape",
 	       "calls", "us/call", "time", "MB/call", "GB/s", "GOP/s", "share");
@@ -154,7 +174,10 @@ static void print_kernels(const struct bench *b, const struct bench_test *t)
 
 void bench_print_table(const struct bench *b)
 {
-	printf("%s (%s)\n\n", b->info->device, b->info->device_why);
+	if (b->pipe)
+		bench_plan_print_head(b);
+	else
+		printf("%s (%s)\n\n", b->info->device, b->info->device_why);
 	printf("| %-26s | %10s | %10s | %-9s | %7s | %14s | %18s | %9s | %13s | %7s | %8s |\n",
 	       "model", "size", "params", "backend", "threads", "test", "t/s", "limit t/s", "share",
 	       "CPU", "J/token");
@@ -164,6 +187,10 @@ void bench_print_table(const struct bench *b)
 	       "|\n");
 	for (int i = 0; i < b->n_tests; i++)
 		print_row(b, &b->tests[i]);
+	if (b->pipe) {
+		bench_plan_print_stages(b);
+		return;
+	}
 	for (int i = 0; i < b->n_tests; i++)
 		print_kernels(b, &b->tests[i]);
 	print_limits(b);
@@ -224,7 +251,7 @@ static json_t *constants_json(void)
 
 static void add_samples(json_t *o, const struct bench_test *t)
 {
-	double n = t->n_prompt + t->n_gen, mean, deviation, sum = 0, sq = 0;
+	double n = bench_tokens(t), mean, deviation, sum = 0, sq = 0;
 	json_t *ns = json_array(), *ts = json_array();
 
 	for (int i = 0; i < t->n_reps; i++) {
@@ -256,25 +283,39 @@ static const char *kv_name(enum sherd_kv_type t)
 	return t == SHERD_KV_INT8 ? "int8" : t == SHERD_KV_F32 ? "f32" : "f16";
 }
 
-static json_t *test_json(const struct bench *b, const struct bench_test *t)
+static json_t *model_json(const struct bench *b)
 {
 	const struct sherd_model_info *i = b->info;
-	char type[96], when[32];
-	json_t *o = constants_json();
-	json_t *own;
+	char type[96];
 
 	model_type(i, type, sizeof(type));
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime(&t->when));
-	own = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s, s:i, s:i, "
-		"s:i, s:s}",
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:I, s:i, s:i, s:i, s:s, s:s}",
 		"build_commit", sherd_version(), "cpu_info", i->device, "gpu_info", "", "devices",
 		i->device, "backends", backend(b), "model_filename", tool_json_path(i->path),
 		"model_type", type, "model_size", (json_int_t)i->weight_bytes, "model_n_params",
 		(json_int_t)i->n_params, "n_batch", i->n_batch, "n_ubatch", i->n_batch, "n_threads",
 		b->n_threads, "type_k", kv_name(b->params.kv_type), "type_v",
-		kv_name(b->params.kv_type), "n_prompt", t->n_prompt, "n_gen", t->n_gen, "n_depth",
-		t->n_depth, "test_time", when);
+		kv_name(b->params.kv_type));
+}
+
+static void add_model_results(const struct bench *b, json_t *o)
+{
+	json_object_set_new(o, "region", json_string(b->info->region));
+	json_object_set_new(o, "weights", json_string(b->info->weights));
+	json_object_set_new(o, "token_bytes", json_integer((json_int_t)b->info->token_bytes));
+	json_object_set_new(o, "energy_sensor",
+			    b->energy ? json_string(sherd_energy_name(b->energy)) : json_null());
+	json_object_set_new(o, "memory", memory_json(b));
+	json_object_set_new(o, "limits_before", limits_json(b, &b->before));
+	json_object_set_new(o, "limits_after", limits_json(b, &b->after));
+}
+
+static json_t *test_json(const struct bench *b, const struct bench_test *t)
+{
+	json_t *o = constants_json(), *own = b->pipe ? bench_plan_json(b, t) : model_json(b);
+	char when[32];
+
 	if (!o || !own) {
 		json_decref(o);
 		json_decref(own);
@@ -282,15 +323,16 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 	}
 	json_object_update(o, own);
 	json_decref(own);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", gmtime(&t->when));
+	json_object_set_new(o, "n_prompt", json_integer(t->n_prompt));
+	json_object_set_new(o, "n_gen", json_integer(t->n_gen));
+	json_object_set_new(o, "n_depth", json_integer(t->n_depth));
+	json_object_set_new(o, "test_time", json_string(when));
 	add_samples(o, t);
-	json_object_set_new(o, "token_bytes", json_integer((json_int_t)i->token_bytes));
-	json_object_set_new(o, "energy_sensor",
-			    b->energy ? json_string(sherd_energy_name(b->energy)) : json_null());
 	set(o, "load_s", b->load_s);
 	set(o, "first_token_s", b->first_token_s);
-	json_object_set_new(o, "memory", memory_json(b));
-	json_object_set_new(o, "limits_before", limits_json(b, &b->before));
-	json_object_set_new(o, "limits_after", limits_json(b, &b->after));
+	if (b->info)
+		add_model_results(b, o);
 	return o;
 }
 

@@ -15,23 +15,20 @@
 
 static const char about[] =
 	"Makes the certificates by which the boards of a cluster know each other: links between "
-	"them are "
-	"mutual TLS 1.3, so each side has to show one of the cluster's own authority.\n"
+	"them are mutual TLS 1.3, so each side has to show one of the cluster's own authority.\n"
 	"\n"
-	"  sherd cluster init -o certs kitchen attic    an authority; certificates for both, and "
-	"for the head\n"
-	"  sherd cluster add -o certs cellar            one more board\n"
-	"  sherd cluster show certs                     who there is, and until when\n"
+	"  sherd cluster init -o certs kitchen attic   an authority; certificates for both, and "
+	"one for the head\n"
+	"  sherd cluster add -o certs cellar           one more board\n"
+	"  sherd cluster show certs                    who there is, and until when\n"
 	"\n"
 	"A board gets three files: ca.pem, its NAME.pem and its NAME-key.pem. The machine where "
-	"you run models "
-	"gets ca.pem, head.pem and head-key.pem. ca-key.pem stays where it was made: who has it "
-	"can "
-	"let anybody in. NAME is the node's name in the cluster's file and in plans.\n"
+	"you run models gets ca.pem, head.pem and head-key.pem. ca-key.pem stays where it was "
+	"made: who has it can let anybody in. NAME is the node's name in the cluster's file and in "
+	"plans.\n"
 	"\n"
 	"Nothing is overwritten. To renew a certificate, move NAME.pem and NAME-key.pem away and "
-	"add NAME "
-	"again.";
+	"add NAME again.";
 
 struct cluster {
 	const char *dir;

@@ -132,8 +132,8 @@ static void try_io_uring(struct doctor *d, const struct sherd_region *ring)
 static void try_ring(struct doctor *d)
 {
 	static const char *const pages[] = {
-		[SHERD_PAGES_SMALL] = "small pages: no huge page is free (vm.nr_hugepages), and "
-				      "/sys/kernel/mm/transparent_hugepage/shmem_enabled gives none",
+		[SHERD_PAGES_SMALL] = ("small pages: no huge page is free (vm.nr_hugepages), and "
+				       "/sys/kernel/mm/transparent_hugepage/shmem_enabled gives none"),
 		[SHERD_PAGES_TRANSPARENT] = "transparent huge pages",
 		[SHERD_PAGES_HUGETLB] = "reserved huge pages",
 	};
@@ -195,6 +195,7 @@ static void add_limit(struct doctor *d, int which, const char *name, const char 
 /* Most distributions leave it so low that no model is within it; a sample of 1 MiB is. */
 static void look_at_memlock(struct doctor *d)
 {
+	static const char what[] = "memory pinned by this user, or locked by a process";
 	const uint64_t need = d->model.data ? d->model.size : SMALL_MODEL;
 	struct rlimit l;
 
@@ -204,11 +205,10 @@ static void look_at_memlock(struct doctor *d)
 		add(d, "limits", true, "RLIMIT_MEMLOCK", "%s, but this user may lock more (CAP_IPC_LOCK)",
 		    tool_bytes(l.rlim_cur));
 	else if (l.rlim_cur >= need)
-		add_limit(d, RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", "memory pinned by this user, or locked by a process",
-			  true);
+		add_limit(d, RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", what, true);
 	else
-		add(d, "limits", false, "RLIMIT_MEMLOCK", "%s of memory pinned by this user, or locked by a process, "
-		    "is less than %s: " SHERD_RAISE_MEMLOCK, tool_bytes(l.rlim_cur),
+		add(d, "limits", false, "RLIMIT_MEMLOCK", "%s of %s, is less than %s: " SHERD_RAISE_MEMLOCK,
+		    tool_bytes(l.rlim_cur), what,
 		    d->model.data ? "this model takes" : "most models take");
 }
 

@@ -14,6 +14,7 @@
 #include "notify.h"
 #include "profiler.h"
 #include "stage.h"
+#include "stage_trace.h"
 #include "store.h"
 
 /* A chunk of 32 rows of 4096 values fits; all of it is less than what RLIMIT_MEMLOCK mostly allows. */
@@ -28,7 +29,9 @@ struct node {
 	const char *listen, *shards, *name, *metrics_at;
 	struct sherd_model_params params;
 	float dilate;
-	int spin_us;
+	int spin_us, hang_after;
+	const char *trace_at;
+	FILE *trace;
 	bool verbose;
 
 	char host[64];
@@ -71,6 +74,10 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		  "how long an idle stage looks for work before it sleeps (default: 50)" },
 		{ 0, "dilate", OPT_FLOAT, &n->dilate, 1, 1000, "K",
 		  "for benchmarks: compute K times as slowly, by sleeping" },
+		{ 0, "trace", OPT_STR, &n->trace_at, 0, 0, "FILE",
+		  "a line for each step into FILE, for chrome://tracing or Perfetto" },
+		{ 0, "hang-after", OPT_INT, &n->hang_after, 1, 1 << 30, "N",
+		  "for benchmarks: compute N steps, and then never come back, as a device does that hangs" },
 		{ 'v', "verbose", OPT_FLAG, &n->verbose, 0, 0, NULL, "say more" },
 		{ 0 }
 	};
@@ -107,7 +114,8 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 	struct node *n = ctx;
 	char *path = store_find(n->shards, spec, err);
 	struct stage_params p = { .model = path, .spec = *spec, .base = n->params, .spin_us = n->spin_us,
-				  .dilate = n->dilate, .post = netopt_post, .loop = n->net.loop };
+				  .dilate = n->dilate, .hang_after = n->hang_after, .trace = n->trace,
+				  .post = netopt_post, .loop = n->net.loop };
 	int rc;
 
 	if (!path)
@@ -159,6 +167,8 @@ static int start(struct node *n)
 	struct sherd_error err;
 	char bound[64];
 
+	if (n->trace_at && stage_trace_open(&n->trace, n->trace_at, &err))
+		return tool_fail(&tool_node, &err);
 	if (netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1))
 		return TOOL_FAILED;
 	n->params.note = note;
@@ -226,6 +236,8 @@ static int node_main(int argc, char **argv)
 	profiler_close(n.profiler);
 	sherd_node_free(n.node);
 	netopt_close(&n.net);
+	if (n.trace)
+		fclose(n.trace);
 	return rc;
 }
 

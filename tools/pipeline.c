@@ -30,7 +30,8 @@ struct pipeline {
 	int cuts[SHERD_CLUSTER_NODES];
 	struct event *first, *last;
 	char run[SHERD_RUN_ID];
-	bool ready, dead;
+	bool ready, dead, idle;
+	struct sherd_timer idling;
 	struct sherd_error why; /* dead */
 	volatile bool interrupted;
 };
@@ -269,6 +270,31 @@ const char *pipeline_run(const struct pipeline *p)
 const char *pipeline_io(const struct pipeline *p)
 {
 	return sherd_io_name((int)p->net.loop->io);
+}
+
+static void idle_over(void *ctx)
+{
+	struct pipeline *p = ctx;
+
+	p->idle = false;
+	sherd_loop_stop(p->net.loop);
+}
+
+static bool is_awake(const struct pipeline *p)
+{
+	return !p->idle;
+}
+
+int pipeline_idle(struct pipeline *p, uint64_t us, struct sherd_error *err)
+{
+	int rc;
+
+	p->idle = true;
+	p->idling = (struct sherd_timer){ .fire = idle_over, .ctx = p };
+	sherd_timer_after(&p->net.loop->net, &p->idling, us);
+	rc = run_loop(p, is_awake, err);
+	sherd_timer_stop(&p->net.loop->net, &p->idling);
+	return rc;
 }
 
 /* -------------------------------------------------------------- sessions */

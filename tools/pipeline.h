@@ -46,6 +46,8 @@ const struct sherd_plan *pipeline_plan(const struct pipeline *p);
 const struct sherd_head *pipeline_head(const struct pipeline *p);
 const char *pipeline_run(const struct pipeline *p);
 const char *pipeline_io(const struct pipeline *p);
+/* Runs the loop for so long: what the nodes say of themselves is new then. */
+int pipeline_idle(struct pipeline *p, uint64_t us, struct sherd_error *err);
 
 /* A session of at most @max positions, with the plan's cuts and wire; @sampler: NULL is greedy. */
 int pipeline_session(struct pipeline *p, const struct sherd_sampler_params *sampler, int max, bool ignore_eos,

@@ -13,9 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <time.h>
+#include "dilate.h"
 #include "ends.h"
 #include "stage.h"
+#include "stage_trace.h"
 
 struct session {
 	struct session *next;
@@ -45,6 +46,7 @@ struct stage {
 	struct sherd_item *items; /* [n_batch] */
 	struct sherd_job_item **from; /* [n_batch]: whose they are */
 	struct session **whose; /* [n_batch] */
+	struct stage_trace_step traced;
 };
 
 static uint64_t now_us(void)
@@ -335,26 +337,20 @@ static int finish_item(struct stage *st, int i, const float *rows)
 	return n;
 }
 
-static void sleep_us(double us)
-{
-	struct timespec t = { (time_t)(us / 1e6), (long)(us - (time_t)(us / 1e6) * 1e6) * 1000 };
-
-	while (nanosleep(&t, &t) && errno == EINTR)
-		;
-}
-
-/* Items [first, first + n) in one step; it takes as long as on a slower board, if so asked. */
+/* Items [first, first + n) in one step. */
 static int compute(struct stage *st, struct sherd_job *job, int first, int n,
 		   struct sherd_error *err)
 {
-	double start = sherd_now();
+	struct dilation slow = { .factor = st->p.dilate, .one_thread = st->p.base.n_threads == 1 };
 	struct sherd_rows rows;
-	int rc = sherd_step(st->model, st->items + first, n, 0, 0, &rows, err), i;
-	const float *data = rows.data;
+	const float *data;
+	int rc, i;
 
-	if (st->p.dilate > 1)
-		sleep_us((st->p.dilate - 1) * (sherd_now() - start) * 1e6);
+	dilate_begin(&slow);
+	rc = sherd_step(st->model, st->items + first, n, 0, 0, &rows, err);
+	dilate_end(&slow);
 	job->ended_us = now_us();
+	data = rows.data;
 	for (i = first; i < first + n && !rc; i++) {
 		int n_rows = finish_item(st, i, data);
 
@@ -437,10 +433,23 @@ static void work(void *arg, struct sherd_job *job)
 		close_session(st, job->id);
 		break;
 	case SHERD_JOB_STEP:
-		step(st, job); /* knows better when it began and ended */
-		return;
+		step(st, job);
+		break;
 	}
-	job->ended_us = now_us();
+	if (job->kind != SHERD_JOB_STEP) /* which knows better when it ended */
+		job->ended_us = now_us();
+	if (st->p.trace)
+		stage_trace_take(&st->traced, job);
+}
+
+/* What is not the step's own waits until it is on its way. */
+static void after(void *arg)
+{
+	struct stage *st = arg;
+
+	if (st->traced.rows)
+		stage_trace_write(st->p.trace, &st->base.info, &st->traced);
+	st->traced.rows = 0;
 }
 
 static void end(void *arg)
@@ -466,8 +475,9 @@ int stage_new(struct sherd_stage **stage, const struct stage_params *p, struct s
 {
 	static const struct sherd_stage_ops ops = { .submit = submit, .put = put };
 	struct stage *st = sherd_calloc(1, sizeof(*st));
-	struct stage_queue_params q = { .work = work, .end = end, .arg = st, .spin_us = p->spin_us,
-					.post = p->post, .loop = p->loop };
+	struct stage_queue_params q = { .work = work, .end = end, .after = p->trace ? after : NULL,
+					.arg = st, .hang_after = p->hang_after,
+					.spin_us = p->spin_us, .post = p->post, .loop = p->loop };
 	int rc;
 
 	*stage = NULL;

@@ -6,6 +6,7 @@
 #ifndef SHERD_TOOL_STAGE_H
 #define SHERD_TOOL_STAGE_H
 
+#include <stdio.h>
 #include "stage_queue.h"
 
 /* How long an idle stage looks for work before it sleeps. */
@@ -22,6 +23,8 @@ struct stage_params {
 	struct sherd_model_params base;
 	int spin_us; /* 0: sleeps at once */
 	float dilate; /* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
+	int hang_after; /* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
+	FILE *trace; /* a line for each step; NULL: none */
 	stage_post_fn post;
 	void *loop;
 };

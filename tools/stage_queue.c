@@ -33,6 +33,7 @@ struct stage_queue {
 	pthread_cond_t more;
 	struct jobs jobs;
 	bool stop;
+	int n_steps; /* counted where it hangs after some */
 	atomic_bool wanted; /* there is a job, or it is over: for a look without the lock */
 };
 
@@ -146,14 +147,28 @@ static struct sherd_job *next_job(struct stage_queue *q)
 	return job;
 }
 
+/* True: the job is not done, and the queue has been freed in the meantime. */
+static bool hangs(struct stage_queue *q, const struct sherd_job *job)
+{
+	if (!q->p.hang_after || job->kind != SHERD_JOB_STEP || q->n_steps++ < q->p.hang_after)
+		return false;
+	pthread_mutex_lock(&q->lock);
+	while (!q->stop)
+		pthread_cond_wait(&q->more, &q->lock);
+	pthread_mutex_unlock(&q->lock);
+	return true;
+}
+
 static void *queue_main(void *arg)
 {
 	struct stage_queue *q = arg;
 	struct sherd_job *job;
 
-	while ((job = next_job(q))) {
+	while ((job = next_job(q)) && !hangs(q, job)) {
 		q->p.work(q->p.arg, job);
 		deliver(q, job);
+		if (q->p.after)
+			q->p.after(q->p.arg);
 	}
 	q->p.end(q->p.arg);
 	return NULL;

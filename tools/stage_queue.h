@@ -15,7 +15,9 @@ struct stage_queue_params {
 	/* On the queue's thread. @end is the last call. */
 	void (*work)(void *arg, struct sherd_job *job);
 	void (*end)(void *arg);
+	void (*after)(void *arg); /* a job has been handed back; NULL: nothing is to be done then */
 	void *arg;
+	int hang_after; /* steps, after which it hangs as a device may; 0: it does not */
 	int spin_us; /* how long an idle thread looks for work before it sleeps */
 	stage_post_fn post;
 	void *loop;

@@ -96,7 +96,7 @@ const char *sherd_import_caveat(const struct sherd_import *im);
 /* What is enqueued after this does not use it: a later release waits for no more than what came before. */
 int sherd_import_give_back(struct sherd_import *im, int part, struct sherd_error *err);
 
-/* What a sample is held by and imported by, and whether it is a shard's or a ring's, whose slots are written, too. */
+/* What a sample is held by and imported by, and whether it is a shard's or a ring's, which is written, too. */
 struct sherd_import_trial {
 	const char *way, *rung;
 	bool ring;

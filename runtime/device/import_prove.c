@@ -47,13 +47,14 @@ static int check_parts(struct sherd_device *dev, const struct sherd_part *parts,
 	return rc;
 }
 
-/* The device's own stores of @seen's bytes, which the CPU finds in the part afterwards. */
+/* The device stores @bytes, by its own stores, and the CPU finds them there afterwards. */
 static int check_stores(struct sherd_import *im, struct sherd_look *look, struct sherd_window *slot, int i,
 			uint8_t *bytes, struct sherd_error *err)
 {
 	const struct sherd_part *p = &im->parts[i];
+	const cl_mem_flags flags = CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
 	cl_int code;
-	cl_mem from = clCreateBuffer(im->dev->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, p->size, bytes, &code);
+	cl_mem from = clCreateBuffer(im->dev->context, flags, p->size, bytes, &code);
 	int rc;
 
 	if (code)
@@ -143,25 +144,30 @@ static bool is_udmabuf(const char *rung)
 }
 
 static int hold_shard(struct sherd_region **r, struct sherd_map *map, struct sherd_part *parts,
-		      const struct sherd_import_trial *t, size_t bytes, struct sherd_error *err)
+		      const struct sherd_import_trial *t, struct sherd_import_cost *cost, struct sherd_error *err)
 {
-	size_t each = bytes / SAMPLE_PARTS;
-	int i, rc = sherd_sample_open(map, bytes, is_udmabuf(t->rung), err);
+	size_t each = cost->bytes / SAMPLE_PARTS;
+	int i, rc = sherd_sample_open(map, cost->bytes, is_udmabuf(t->rung), err);
 
+	cost->hold_s = -sherd_now(); /* without what writing the sample takes */
 	if (!rc)
 		rc = sherd_region_open(r, map, t->rung, err);
+	cost->hold_s += sherd_now();
 	for (i = 0; i < SAMPLE_PARTS && !rc; i++)
 		parts[i] = (struct sherd_part){ .data = (*r)->data + i * each, .size = each - 100 };
 	return rc;
 }
 
 static int hold_ring(struct sherd_region **r, struct sherd_part *parts, const struct sherd_import_trial *t,
-		     size_t bytes, struct sherd_error *err)
+		     struct sherd_import_cost *cost, struct sherd_error *err)
 {
-	int i, rc = sherd_ring_create(r, SAMPLE_PARTS, bytes / SAMPLE_PARTS, t->rung, err);
 	struct sherd_window *slot;
+	int i, rc;
 	size_t k;
 
+	cost->hold_s = -sherd_now();
+	rc = sherd_ring_create(r, SAMPLE_PARTS, cost->bytes / SAMPLE_PARTS, t->rung, err);
+	cost->hold_s += sherd_now();
 	for (i = 0; i < SAMPLE_PARTS && !rc; i++) {
 		slot = sherd_ring_slot(*r, i);
 		parts[i] = (struct sherd_part){ .data = slot->data, .size = slot->length - 100 };
@@ -177,7 +183,6 @@ static int hold_ring(struct sherd_region **r, struct sherd_part *parts, const st
 int sherd_import_selftest(struct sherd_device *dev, const struct sherd_import_trial *t,
 			  struct sherd_import_cost *cost, struct sherd_error *err)
 {
-	size_t bytes = ROUND_UP(t->bytes ? t->bytes : SAMPLE_BYTES, SAMPLE_PARTS * sherd_page_size());
 	struct sherd_part parts[SAMPLE_PARTS] = { 0 };
 	int way = sherd_import_find(t->way), rc;
 	struct sherd_map map = { .fd = -1 };
@@ -185,10 +190,8 @@ int sherd_import_selftest(struct sherd_device *dev, const struct sherd_import_tr
 
 	if (way < 0)
 		return sherd_fail(err, -EINVAL, "no way of importing is called \"%s\"", t->way);
-	cost->bytes = bytes;
-	cost->hold_s = -sherd_now();
-	rc = t->ring ? hold_ring(&r, parts, t, bytes, err) : hold_shard(&r, &map, parts, t, bytes, err);
-	cost->hold_s += sherd_now();
+	cost->bytes = ROUND_UP(t->bytes ? t->bytes : SAMPLE_BYTES, SAMPLE_PARTS * sherd_page_size());
+	rc = t->ring ? hold_ring(&r, parts, t, cost, err) : hold_shard(&r, &map, parts, t, cost, err);
 	if (!rc) {
 		rc = import_parts(dev, (enum sherd_import_way)way, r, parts, cost, err);
 		rc = is_the_devices(rc) ? -EBADE : rc;
@@ -234,8 +237,8 @@ static int fail_again(const char *device, const struct sherd_import_trial *t, co
 	sherd_fail(err, -EBADE,
 		   "%.*s (at an earlier start; to have it tried anew, remove %s; to look closer: sherd device-test "
 		   "--device \"%s\" --import %s --region %s%s)",
-		   (int)strcspn(verdict, "\n"), verdict, file ? file : "what is kept of it", device, t->way, t->rung,
-		   t->ring ? " --ring" : "");
+		   (int)strcspn(verdict, "\n"), verdict, file ? file : "what is kept of it", device, t->way,
+		   t->rung, t->ring ? " --ring" : "");
 	free(file);
 	return -EBADE;
 }

@@ -32,12 +32,9 @@ static int check_params(const struct sherd_model_params *p, struct sherd_error *
 	if (p->bits != 0 && p->bits != 4 && p->bits != 8)
 		return sherd_fail(err, -EINVAL, "weights of %d bits are not there: 4 or 8",
 				  p->bits);
-	if (!sherd_rung_known(p->region))
-		return sherd_fail(err, -EINVAL, "region \"%s\" is none of auto, sherd, udmabuf, locked "
-						"and plain", p->region);
 	if ((unsigned)p->kv_type > SHERD_KV_F32)
 		return sherd_fail(err, -EINVAL, "KV cache type %d is unknown", p->kv_type);
-	return 0;
+	return sherd_rung_check(p->region, err);
 }
 
 static int open_shard(struct sherd_model *m, const char *name, const struct sherd_model_params *p,

@@ -195,12 +195,14 @@ static void look_at_hop(struct sherd_head *h, int k)
 		seat->cut_off = true;
 }
 
+/* Of hops that there should be: whoever is not there himself, or was not until now, is reached by nobody. */
 static void look_for_cuts(struct sherd_head *h)
 {
+	const struct head_stage *s = h->stages;
 	int k;
 
 	for (k = 0; k + 1 < h->p.n_stages; k++)
-		if (seat_of(h, k) && seat_of(h, k + 1) && h->stages[k].routed)
+		if (s[k].node && s[k + 1].node && s[k].routed && s[k + 1].routed && s[k + 1].node->up)
 			look_at_hop(h, k);
 }
 
@@ -389,6 +391,7 @@ void sherd_head_stage_status(const struct sherd_head *h, int stage, struct sherd
 		return;
 	s->node = h->stages[stage].node->plan->name;
 	s->progress = seat->progress;
+	s->at = seat->progress_at;
 }
 
 int sherd_head_recoveries(const struct sherd_head *h)

@@ -73,6 +73,7 @@ void sherd_head_close(struct sherd_head *h, uint64_t id);
 struct sherd_head_status {
 	const char *node; /* that serves it; NULL: none */
 	struct sherd_progress progress;
+	uint64_t at; /* when it came, by the net's clock */
 };
 void sherd_head_stage_status(const struct sherd_head *h, int stage, struct sherd_head_status *s);
 /* Stages that were given to another node, or to the same anew. */

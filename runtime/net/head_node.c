@@ -65,8 +65,10 @@ static void welcomed(struct head_node *n)
 
 static void refused(struct head_node *n, const uint8_t *payload, size_t size)
 {
-	sherd_fail(&n->why, -EACCES, "%s refuses: %.*s", n->plan->name, (int)MIN(size, 384u),
-		   (const char *)payload);
+	char why[384];
+
+	sherd_sentence_read(why, sizeof(why), payload, size);
+	sherd_fail(&n->why, -EACCES, "%s refuses: %s", n->plan->name, why);
 	sherd_head_fail(n->head, n->why.msg);
 }
 
@@ -116,8 +118,10 @@ static void ponged(struct head_node *n, const struct sherd_frame *f, const uint8
 
 	for (at = 0; at < f->payload; at += SHERD_PROGRESS_BYTES) {
 		sherd_progress_read(&p, payload + at);
-		if (p.stage >= 1 && p.stage <= (uint64_t)h->p.n_stages)
-			n->seats[p.stage - 1].progress = p;
+		if (p.stage < 1 || p.stage > (uint64_t)h->p.n_stages)
+			continue;
+		n->seats[p.stage - 1].progress = p;
+		n->seats[p.stage - 1].progress_at = sherd_net_now(h->net);
 	}
 	for (k = 0; k < h->p.n_stages; k++)
 		if (seat_of(h, k))
@@ -140,7 +144,7 @@ static void failed(struct head_node *n, const struct sherd_frame *f, const uint8
 {
 	char why[SHERD_SENTENCE_MAX];
 
-	snprintf(why, sizeof(why), "%.*s", (int)f->payload, (const char *)payload);
+	sherd_sentence_read(why, sizeof(why), payload, f->payload);
 	if (is_current(n, f))
 		sherd_head_session_failed(n->head, f->session, n->plan->name, why);
 }

@@ -23,6 +23,7 @@ struct seat {
 	char bit_profile[SHERD_SHA256_HEX];
 	struct sherd_reply reply;
 	struct sherd_progress progress;
+	uint64_t progress_at; /* when it came */
 };
 
 struct head_node {

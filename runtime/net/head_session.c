@@ -71,9 +71,10 @@ static void welcomed(struct sherd_head *h)
 
 static void refused(struct sherd_head *h, const struct sherd_frame *f, const uint8_t *payload)
 {
-	char why[SHERD_SENTENCE_MAX + 64];
+	char said[SHERD_SENTENCE_MAX], why[SHERD_SENTENCE_MAX + 64];
 
-	snprintf(why, sizeof(why), "the first stage refuses: %.*s", (int)f->payload, (const char *)payload);
+	sherd_sentence_read(said, sizeof(said), payload, f->payload);
+	snprintf(why, sizeof(why), "the first stage refuses: %s", said);
 	sherd_link_hang_up(h->data, why);
 	if (!(f->flags & SHERD_FRAME_AGAIN))
 		sherd_head_fail(h, why);

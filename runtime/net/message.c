@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <utf8proc.h>
 #include "net/message.h"
 #include "net/push.h"
 
@@ -44,6 +45,29 @@ void sherd_message_send(struct sherd_link *l, enum sherd_frame_type type, json_t
 void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence)
 {
 	sherd_link_send(l, f, sentence, (uint32_t)strnlen(sentence, SHERD_SENTENCE_MAX - 1));
+}
+
+void sherd_sentence_read(char *to, size_t room, const void *from, size_t size)
+{
+	const utf8proc_uint8_t *at = from, *end = at + size;
+
+	while (at < end) {
+		utf8proc_int32_t c;
+		utf8proc_ssize_t n = utf8proc_iterate(at, end - at, &c);
+		bool fit = n > 0 && c >= ' ' && (c < 0x7f || c > 0x9f);
+		size_t bytes = fit ? (size_t)n : 1;
+
+		if (bytes >= room)
+			break;
+		if (fit)
+			memcpy(to, at, bytes);
+		else
+			*to = '?';
+		to += bytes;
+		room -= bytes;
+		at += n > 0 ? n : 1;
+	}
+	*to = '\0';
 }
 
 /* The index of @word in @words. */
@@ -336,17 +360,20 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	r->have = (uint64_t)have;
 	r->whole = whole;
 	if (!rc)
-		snprintf(r->error, sizeof(r->error), "%s", error);
+		sherd_sentence_read(r->error, sizeof(r->error), error, strlen(error));
 	json_decref(j);
 	return rc;
 }
 
 void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r)
 {
+	char error[sizeof(r->error)];
 	json_t *j;
 
-	if (r->error[0])
-		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", r->error);
+	/* It may have a file's name in it, and end in the middle of a letter: JSON takes neither. */
+	sherd_sentence_read(error, sizeof(error), r->error, strlen(r->error));
+	if (error[0])
+		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", error);
 	else
 		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
 			      r->bit_profile, "room", (json_int_t)r->room, "n_batch",
@@ -468,7 +495,7 @@ char *sherd_open_text(const struct sherd_stage_session *s)
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES])
 {
 	const uint64_t v[] = { p->stage, p->steps, p->rows, p->busy_us, p->due_us, p->sessions, p->queued,
-			       p->step_us, p->cut_off_us };
+			       p->step_us, p->work_us, p->cut_off_us };
 
 	_Static_assert(sizeof(v) == SHERD_PROGRESS_BYTES, "a PONG's part");
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++)
@@ -479,7 +506,8 @@ void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROG
 void sherd_progress_read(struct sherd_progress *p, const uint8_t in[SHERD_PROGRESS_BYTES])
 {
 	uint64_t *const to[] = { &p->stage,  &p->steps,	   &p->rows,   &p->busy_us,
-				 &p->due_us, &p->sessions, &p->queued, &p->step_us, &p->cut_off_us };
+				 &p->due_us, &p->sessions, &p->queued, &p->step_us, &p->work_us,
+				 &p->cut_off_us };
 
 	for (size_t i = 0; i < ARRAY_SIZE(to); i++) {
 		*to[i] = 0;

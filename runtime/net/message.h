@@ -100,6 +100,11 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r);
 void sherd_welcome_send(struct sherd_link *l, const char *name);
 /* A sentence: REFUSE, FAILED. */
 void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence);
+/*
+ * One that came, so that it can be shown: whole characters of UTF-8, none that commands a terminal; "?" for what
+ * else there is. @room bytes at most, with the final zero.
+ */
+void sherd_sentence_read(char *to, size_t room, const void *from, size_t size);
 /* The payload of OPEN, to be freed; NULL: no memory. */
 char *sherd_open_text(const struct sherd_stage_session *s);
 
@@ -113,9 +118,10 @@ struct sherd_progress {
 	uint64_t due_us; /* it is overdue then, by what earlier steps took; 0: idle */
 	uint64_t sessions, queued; /* open ones; rows that wait */
 	uint64_t step_us; /* median of the last ones of a single row */
+	uint64_t work_us; /* computing, since the stage was loaded */
 	uint64_t cut_off_us; /* so long the next stage has not been reached; 0: it is, or there is none */
 };
-#define SHERD_PROGRESS_BYTES 72u
+#define SHERD_PROGRESS_BYTES 80u
 #define SHERD_MAX_POSTS	     16u /* stages of one run on one node */
 
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES]);

@@ -108,10 +108,10 @@ static void refused(struct peer *peer, const struct sherd_frame *f, const uint8_
 	struct post *p = peer->post;
 	const struct sherd_frame failed = { .type = SHERD_FRAME_FAILED, .epoch = p->epoch,
 					    .stage = p->number };
-	char why[SHERD_SENTENCE_MAX];
+	char said[SHERD_SENTENCE_MAX - 96], why[SHERD_SENTENCE_MAX];
 
-	snprintf(why, sizeof(why), "%s refuses: %.*s", p->next_name[0] ? p->next_name : "the next stage",
-		 (int)MIN(f->payload, sizeof(why) - 96), (const char *)payload);
+	sherd_sentence_read(said, sizeof(said), payload, f->payload);
+	snprintf(why, sizeof(why), "%s refuses: %s", p->next_name[0] ? p->next_name : "the next stage", said);
 	if (!(f->flags & SHERD_FRAME_AGAIN) && !p->complained && p->run->control) {
 		p->complained = true;
 		sherd_sentence_send(p->run->control->link, &failed, why);

@@ -87,7 +87,7 @@ struct worker {
 	struct chunk **item_chunks; /* [n_batch] */
 	int step_rows; /* of the step that is under way; 0: none is */
 	uint64_t step_began;
-	uint64_t steps, rows;
+	uint64_t steps, rows, work_us;
 	/* microseconds that steps took, by their size; the oldest is overwritten */
 	uint32_t took[STEP_BUCKETS][STEP_HISTORY];
 	uint32_t n_took[STEP_BUCKETS];

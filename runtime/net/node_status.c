@@ -69,12 +69,13 @@ static json_t *post_json(const struct post *p)
 	struct sherd_progress now;
 
 	sherd_worker_progress(w, &now);
-	return json_pack("{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "stage",
+	return json_pack("{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "stage",
 			 (json_int_t)p->number, "epoch", (json_int_t)p->epoch, "state", states[w->state],
 			 "first", w->spec.first, "end", w->spec.end, "steps", (json_int_t)now.steps, "rows",
 			 (json_int_t)now.rows, "busy_us", (json_int_t)now.busy_us, "queued",
-			 (json_int_t)now.queued, "step_us", (json_int_t)now.step_us, "up", link_json(p->up),
-			 "down", link_json(p->down), "sessions", sessions_json(p), "took", took_json(w));
+			 (json_int_t)now.queued, "step_us", (json_int_t)now.step_us, "work_us",
+			 (json_int_t)now.work_us, "up", link_json(p->up), "down", link_json(p->down),
+			 "sessions", sessions_json(p), "took", took_json(w));
 }
 
 struct json_t *sherd_node_status(const struct sherd_node *n)

@@ -93,6 +93,7 @@ void sherd_worker_progress(const struct worker *w, struct sherd_progress *p)
 		.busy_us = w->step_rows ? MAX(now - w->step_began, 1) : 0,
 		.due_us = w->step_rows ? due(w, w->step_rows) : 0,
 		.step_us = median(w),
+		.work_us = w->work_us,
 	};
 	for (f = w->flows; f; f = f->worker_next)
 		for (c = f->first; c; c = c->next)
@@ -121,6 +122,7 @@ static void account(struct worker *w)
 
 	w->took[b][w->n_took[b]++ % STEP_HISTORY] = (uint32_t)MIN(took, UINT32_MAX);
 	w->steps++;
+	w->work_us += w->step.ended_us - w->step.started_us;
 	w->rows += (uint64_t)w->step_rows;
 	w->step_rows = 0;
 	sherd_timer_stop(w->node->net, &w->overdue);

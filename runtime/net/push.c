@@ -141,7 +141,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	struct sherd_push *p = ctx;
 	struct sherd_reply r;
 	struct sherd_error err;
-	char why[SHERD_SENTENCE_MAX];
+	char said[400], why[SHERD_SENTENCE_MAX];
 
 	p->heard = sherd_net_now(p->p.net);
 	if (f->type == SHERD_FRAME_PONG)
@@ -150,7 +150,8 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		p->greeted = p->ever_greeted = true;
 		offer(p);
 	} else if (f->type == SHERD_FRAME_REFUSE) {
-		snprintf(why, sizeof(why), "refuses: %.*s", (int)MIN(f->payload, 400u), (const char *)payload);
+		sherd_sentence_read(said, sizeof(said), payload, f->payload);
+		snprintf(why, sizeof(why), "refuses: %s", said);
 		give_up(p, why);
 	} else if (f->type == SHERD_FRAME_HAVE) {
 		p->have = f->session;

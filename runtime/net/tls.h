@@ -55,8 +55,9 @@ int sherd_tls_new(struct sherd_tls **t, struct sherd_tls_ctx *ctx, bool server, 
  * Takes all @n bytes that came from the socket. @n = 0: the stream has ended; 0 if the other side
  * had said goodbye before, else -ECONNRESET.
  *
- * -EACCES: we do not accept who that is, or that side does not accept us. -EPROTO: this is no TLS,
- * or none that we speak. -EBADMSG: damaged. -ENOBUFS: too much of it is unread.
+ * -EACCES: we do not accept who that is, or that side does not accept us; -EKEYEXPIRED: by our
+ * clock its certificate is not valid. -EPROTO: this is no TLS, or none that we speak. -EBADMSG:
+ * damaged. -ENOBUFS: too much of it is unread.
  */
 int sherd_tls_feed(struct sherd_tls *t, const void *cipher, size_t n, struct sherd_error *err);
 /*

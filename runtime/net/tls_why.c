@@ -42,7 +42,7 @@ int sherd_tls_fail_cert(X509_STORE_CTX *store, const char *whose, const char *au
 	const X509 *x = X509_STORE_CTX_get_current_cert(store);
 	int code = X509_STORE_CTX_get_error(store);
 	struct sherd_cert c = { 0 };
-	char name[SHERD_CERT_NAME + 64];
+	char name[320]; /* of a file, perhaps */
 
 	if (!x || sherd_cert_read(&c, x, err))
 		return sherd_fail(err, -EACCES, "%s cannot be read", whose);
@@ -62,8 +62,7 @@ int sherd_tls_fail_cert(X509_STORE_CTX *store, const char *whose, const char *au
 	case X509_V_ERR_CERT_SIGNATURE_FAILURE:
 		return sherd_fail(err, -EACCES,
 				  "%s was not issued by our authority (\"%s\"): both sides need "
-				  "certificates of "
-				  "one sherd cluster init",
+				  "certificates of one sherd cluster init",
 				  name, authority);
 	default:
 		return sherd_fail(err, -EACCES, "%s is not accepted: %s", name,
@@ -121,8 +120,8 @@ static int fail_alert(int alert, struct sherd_error *err)
 	case SSL_AD_UNKNOWN_CA:
 		return sherd_fail(err, -EACCES,
 				  "the other side does not accept us: our certificate is not of "
-				  "its authority; "
-				  "both sides need certificates of one sherd cluster init");
+				  "its authority; both sides need certificates of one sherd "
+				  "cluster init");
 	case SSL_AD_CERTIFICATE_EXPIRED:
 		return sherd_fail(err, -EACCES,
 				  "the other side does not accept us: by its clock our certificate "
@@ -134,7 +133,7 @@ static int fail_alert(int alert, struct sherd_error *err)
 			"or its clock is wrong (a board without a clock battery wakes up in 1970); "
 			"what it says there tells which");
 	default:
-		return sherd_fail(err, -EACCES, "the other side ended TLS: %s (alert %d)",
+		return sherd_fail(err, -EPROTO, "the other side ended TLS: %s (alert %d)",
 				  SSL_alert_desc_string_long(alert), alert);
 	}
 }
@@ -152,8 +151,7 @@ static int fail_reason(unsigned long code, struct sherd_error *err)
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
 		return sherd_fail(err, -EACCES,
 				  "the other side shows no certificate; every node needs one of "
-				  "our authority "
-				  "(sherd cluster add)");
+				  "our authority (sherd cluster add)");
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 	case SSL_R_VERSION_TOO_LOW:
 		return sherd_fail(err, -EPROTO, TOO_OLD);

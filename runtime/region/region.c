@@ -34,9 +34,11 @@ static int find_rung(const char *name)
 	return -1;
 }
 
-bool sherd_rung_known(const char *name)
+int sherd_rung_check(const char *name, struct sherd_error *err)
 {
-	return is_auto(name) || find_rung(name) >= 0;
+	if (is_auto(name) || find_rung(name) >= 0)
+		return 0;
+	return sherd_fail(err, -EINVAL, "region \"%s\" is none of auto, sherd, udmabuf, locked and plain", name);
 }
 
 /*
@@ -142,13 +144,12 @@ static int try_rung(struct sherd_region *r, int i, bool asked, struct sherd_erro
 
 int sherd_region_hold(struct sherd_region *r, const char *name, struct sherd_error *err)
 {
-	int i = 0, rc;
+	int i = 0, rc = sherd_rung_check(name, err);
 
+	if (rc)
+		return rc;
 	if (!is_auto(name)) {
 		i = find_rung(name);
-		if (i < 0)
-			return sherd_fail(err, -EINVAL, "region \"%s\": there are auto, sherd, udmabuf, "
-							"locked and plain", name);
 		rc = try_rung(r, i, true, err);
 		return rc ? sherd_fail_prefix(err, rc, "region \"%s\"", name) : 0;
 	}

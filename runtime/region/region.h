@@ -26,7 +26,20 @@
  *	...
  *	sherd_region_close(ring);
  *
- * A region is used by one thread at a time, its windows each by one.
+ * Between begin and end a slot is the CPU's; outside it may be a GPU's that imported it (device/import.h). What a
+ * network card does is the CPU's access: the kernel maps the ring's pages for the card itself, and copies where it
+ * likes. So io_uring's requests stand between begin and end, to their very end:
+ *
+ *   send      begin(READ), send, end(READ) when the request is complete; one without a copy (SEND_ZC) is, when
+ *             its notification has come (IORING_CQE_F_NOTIF), not when its result has
+ *   receive   begin(WRITE), receive, end(WRITE) when the request is complete
+ *
+ * A ring takes descriptors: its memfd, the node's buffer, one a slot where slots are dma-bufs, and one more for
+ * each slot that a device imports that way. RLIMIT_NOFILE is 1024 where nobody raised it: 8 slots take 18 of them,
+ * 512 are too many.
+ *
+ * A region is used by one thread at a time, its windows each by one. Where two regions lock one mapping ("locked"),
+ * the first that is closed unlocks it.
  */
 #ifndef SHERD_REGION_H
 #define SHERD_REGION_H
@@ -88,8 +101,8 @@ bool sherd_memlock_bounds(void);
 
 /* "sherd", "udmabuf", "locked", "plain"; NULL beyond. */
 const char *sherd_rung_name(int rung);
-/* Whether @name is "auto" or a rung's name; NULL is "auto". */
-bool sherd_rung_known(const char *name);
+/* 0 if @name is "auto" or a rung's name, or NULL, which is "auto"; else the sentence that says which there are. */
+int sherd_rung_check(const char *name, struct sherd_error *err);
 
 /*
  * The pages of @map, which must outlive the region: a file, or a memfd. @rung: NULL or "auto" takes the

@@ -30,8 +30,8 @@ static int fail_open(const char *path, const char *sysfs, const char *missing, i
 	case ENOENT:
 		if (!is_known(sysfs))
 			return sherd_fail(err, -code, "there is no %s: %s", path, missing);
-		return sherd_fail(err, -code, "there is no %s here, though the kernel has it: start the "
-					      "container with --device %s", path, path);
+		return sherd_fail(err, -code, "there is no %s here, though the kernel has it: in a "
+					      "container, start that with --device %s", path, path);
 	case EACCES:
 		return sherd_fail(err, -code,
 				  "%s may not be opened: join the group that it belongs to (usually "

@@ -62,16 +62,17 @@ static int bring_piece(const struct sherd_region *r, size_t at, size_t n)
 }
 
 /*
- * The pin reads what is not in memory yet, which takes minutes from a slow card, and heeds no signal on the way but
- * one that kills: a handler, as of Ctrl-C, would wait for it. So all is brought in before, piece by piece. The pages
- * are mapped, too, which the pin would have to do otherwise: nothing is done twice. What fails, fails there again.
+ * The pin reads what is not in memory yet, which takes minutes from a slow card, and heeds no signal on the way
+ * but one that kills: a handler, as of Ctrl-C, would wait for it. So all is brought in before, piece by piece. The
+ * pages are mapped, too, which the pin would have to do otherwise: nothing is done twice. What fails, fails there
+ * again.
  */
 static void bring(const struct sherd_region *r)
 {
+	const struct sherd_map map = { .data = r->data, .size = r->size };
 	size_t at, n;
 
-	if (sherd_region_foresee(&(struct sherd_map){ .data = r->data, .size = r->size }, SHERD_RUNG_SHERD, NULL) ==
-	    -ENOBUFS)
+	if (sherd_region_foresee(&map, SHERD_RUNG_SHERD, NULL) == -ENOBUFS)
 		return; /* the pin will be refused */
 	for (at = 0; at < r->size; at += n) {
 		n = MIN(r->size - at, PIECE);

@@ -37,25 +37,41 @@ static int open_memfd(struct sherd_map *map, size_t size, struct sherd_error *er
 	return sherd_map_fd(map, fd, "a sample", err);
 }
 
+/* Opened a second time and nameless before anything is written: a signal leaves nothing, whenever it comes. */
+static int make_file(char *path, int *reader, struct sherd_error *err)
+{
+	int fd = mkostemp(path, O_CLOEXEC), rc;
+
+	if (fd < 0)
+		return sherd_fail(err, -errno, "%s: no file can be made: %s", path, strerror(errno));
+	sherd_leftover_add(path);
+	*reader = open(path, O_RDONLY | O_CLOEXEC);
+	rc = *reader < 0 ? sherd_fail(err, -errno, "%s: cannot open it: %s", path, strerror(errno)) : 0;
+	unlink(path);
+	sherd_leftover_drop(path);
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
 static int open_file(struct sherd_map *map, size_t size, struct sherd_error *err)
 {
 	char *dir = sherd_cache_dir(), *path = sherd_asprintf("%s/sample-XXXXXX", dir ? dir : "/tmp");
-	int fd, rc;
+	int fd, reader = -1, rc;
 
 	free(dir);
 	if (!path)
 		return sherd_fail_oom(err, 1, "a sample");
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0) {
-		rc = sherd_fail(err, -errno, "%s: no file can be made: %s", path, strerror(errno));
-		goto out;
+	fd = make_file(path, &reader, err);
+	rc = fd < 0 ? fd : write_sample(fd, size, path, err);
+	if (fd >= 0) {
+		close(fd); /* nobody has it open for writing, as with a shard */
+		if (rc)
+			close(reader);
+		else
+			rc = sherd_map_fd(map, reader, path, err);
 	}
-	rc = write_sample(fd, size, path, err);
-	close(fd); /* nobody has it open for writing, as with a shard */
-	if (!rc)
-		rc = sherd_map_open(map, path, err);
-	unlink(path);
-out:
 	free(path);
 	return rc;
 }

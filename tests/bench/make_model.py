@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: MIT
 #
-# make_model.py: a GGUF file of TinyLlama-1.1B's shape with random weights, f16: what the
-# comparison with llama.cpp runs on. Nobody's weights and nobody's vocabulary: speed depends on
-# neither.
+# make_model.py: a GGUF file with random weights, which benchmarks run on. Nobody's weights and
+# nobody's vocabulary: speed depends on neither.
 #
-#   make_model.py FILE [--tiny]        --tiny: two narrow layers, to try the scripts out
+#   make_model.py FILE [--shape NAME] [--q8_0]      f16, unless --q8_0
+#
+# Shapes: tinyllama (TinyLlama-1.1B's, the default), pipeline (24 layers, 344 M parameters, and a
+# vocabulary so small that the layers are nearly all of it), tiny (two narrow layers, to try the
+# scripts out).
+import argparse
 import itertools
-import sys
 
 import gguf
 import numpy as np
 
-DIM, LAYERS, HEADS, KV_HEADS, FFN, VOCAB = 2048, 22, 32, 4, 5632, 32000
+# width, layers, heads, heads of the KV cache, width of the feed-forward network, vocabulary
+SHAPES = {
+    "tinyllama": (2048, 22, 32, 4, 5632, 32000),
+    "pipeline": (1024, 24, 16, 4, 3584, 8192),
+    "tiny": (256, 2, 8, 4, 512, 32000),
+}
 
 
 def pieces():
@@ -27,7 +35,7 @@ def pieces():
 
 
 def put_header(w):
-    w.add_name("random weights in TinyLlama-1.1B's shape")
+    w.add_name(f"random weights in the shape '{args.shape}'")
     w.add_context_length(2048)
     w.add_embedding_length(DIM)
     w.add_block_count(LAYERS)
@@ -38,7 +46,9 @@ def put_header(w):
     w.add_rope_dimension_count(DIM // HEADS)
     w.add_rope_freq_base(10000.0)
     w.add_vocab_size(VOCAB)
-    w.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    w.add_file_type(
+        gguf.LlamaFileType.MOSTLY_Q8_0 if args.q8_0 else gguf.LlamaFileType.MOSTLY_F16
+    )
     vocab = list(itertools.islice(pieces(), VOCAB))
     w.add_tokenizer_model("llama")
     w.add_token_list([p.encode() for p, _ in vocab])
@@ -70,17 +80,22 @@ def shapes():
     yield "output", VOCAB, DIM
 
 
+def put_matrix(w, name, x):
+    if args.q8_0:
+        q8_0 = gguf.GGMLQuantizationType.Q8_0
+        w.add_tensor(name, gguf.quants.quantize(x, q8_0), raw_dtype=q8_0)
+    else:
+        w.add_tensor(name, x.astype(np.float16))
+
+
 def main():
-    global DIM, LAYERS, HEADS, FFN
-    if "--tiny" in sys.argv:
-        DIM, LAYERS, HEADS, FFN = 256, 2, 8, 512
     rng = np.random.default_rng(0)
-    w = gguf.GGUFWriter(sys.argv[1], "llama")
+    w = gguf.GGUFWriter(args.file, "llama")
     put_header(w)
     for name, rows, cols in shapes():
         if rows:
             x = rng.standard_normal((rows, cols), dtype=np.float32) * np.float32(0.02)
-            w.add_tensor(name + ".weight", x.astype(np.float16))
+            put_matrix(w, name + ".weight", x)
         else:
             w.add_tensor(name + ".weight", np.ones(cols, dtype=np.float32))
     w.write_header_to_file()
@@ -89,4 +104,10 @@ def main():
     w.close()
 
 
+parser = argparse.ArgumentParser()
+parser.add_argument("file")
+parser.add_argument("--shape", choices=SHAPES, default="tinyllama")
+parser.add_argument("--q8_0", action="store_true")
+args = parser.parse_args()
+DIM, LAYERS, HEADS, KV_HEADS, FFN, VOCAB = SHAPES[args.shape]
 main()

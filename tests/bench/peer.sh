@@ -6,7 +6,8 @@
 # fastest everywhere; each build that can run a model stays, and compare.py takes the fastest of
 # them.
 #
-#   peer.sh WORK     ->  WORK/peer/<build>/bin/{llama-bench,llama-quantize,llama-completion}
+#   peer.sh WORK     ->  WORK/peer/<build>/bin/{llama-bench,llama-quantize,llama-completion,
+#                                                  ggml-rpc-server}
 #                        WORK/peer/builds: the names of those that run
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,15 +42,15 @@ build() {
 		say "$name: no $cc here, left out"
 		return
 	fi
-	if [ ! -x "$dir/bin/llama-completion" ]; then
+	if [ ! -x "$dir/bin/ggml-rpc-server" ]; then
 		say "$name: building (log: $dir/log)"
 		mkdir -p "$dir"
 		CC=$cc CXX=$cxx cmake -S "$src" -B "$dir" -DCMAKE_BUILD_TYPE=Release \
-			-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF \
+			-DGGML_NATIVE=ON -DGGML_RPC=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF \
 			-DLLAMA_OPENSSL=OFF -DCMAKE_C_FLAGS="-w $flags" \
 			-DCMAKE_CXX_FLAGS="-w $flags" "$@" >"$dir/log" 2>&1 &&
 			cmake --build "$dir" -j "$jobs" --target llama-bench llama-quantize \
-				llama-completion >>"$dir/log" 2>&1 || {
+				llama-completion ggml-rpc-server >>"$dir/log" 2>&1 || {
 			say "$name: does not build, left out: $(tail -1 "$dir/log")"
 			return
 		}

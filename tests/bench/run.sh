@@ -13,9 +13,8 @@ shift
 work=${WORK:-$build/bench}
 mkdir -p "$work"
 shape=tinyllama
-tiny=
 for a in "$@"; do
-	[ "$a" != --quick ] || shape=tiny tiny=--tiny
+	[ "$a" != --quick ] || shape=tiny
 done
 
 "$here/peer.sh" "$work"
@@ -26,7 +25,7 @@ if [ ! -f "$work/$shape-Q8_0.gguf" ] || [ ! -f "$work/$shape-Q4_0.gguf" ]; then
 		python3 -m venv "$work/venv"
 		"$work/venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
 	fi
-	"$work/venv/bin/python" "$here/make_model.py" "$work/$shape-f16.gguf" $tiny
+	"$work/venv/bin/python" "$here/make_model.py" "$work/$shape-f16.gguf" --shape "$shape"
 	for type in Q4_0 Q8_0; do
 		"$quantize" --pure "$work/$shape-f16.gguf" "$work/part.gguf" $type \
 			>"$work/quantize.log" 2>&1

@@ -5,13 +5,17 @@
 
 quick=(bench -m "$model" -p 16 -n 4 -r 2)
 
-sh_run "${quick[@]}" --no-limits
+sh_run "${quick[@]}" --no-limits --region plain
 ok "a table has a row for each test" bash -c "test $rc = 0 && grep -q '| *pp16 |' '$out' &&
 	grep -q '| *tg4 |' '$out'"
-sh_run "${quick[@]}" -d 0,8 --json --no-limits
+ok "below it stands what holds the weights, as asked for, and how the device reads them" \
+	grep -q '^weights: mapped, neither .*; the device reads them: in place' "$out"
+sh_run "${quick[@]}" -d 0,8 --json --no-limits --region plain
 ok "--json has an object for each test" test "$(json 3.n_depth)" = 8
 ok "with llama-bench's keys" test "$(json 0.n_prompt) $(json 0.n_gen)" = "16 0"
 ok "and speeds" awk "BEGIN { exit !($(json 0.avg_ts) > 0) }"
+ok "and what holds the weights, and how the device reads them" \
+	test "$(json 0.region)" = "mapped, neither locked nor shared as a dma-buf" -a "$(json 0.weights)" = "in place"
 ok "and the samples that they are the mean of" json 0.samples_ts.1
 for f in "$model" tests/golden/{llama-f32,llama-q4_0,gpt2-f32,gpt2-q8_0}.gguf; do
 	sh_run info "$f" -c 64 --json
@@ -30,6 +34,7 @@ ok "the reference can be measured too" test $rc = 0 -a "$(json 0.n_prompt)" = 16
 refuses "nothing to measure is a wrong line" 2 "nothing to measure" bench -m "$model" -p 0 -n 0
 refuses "a context too short for the tests is refused with both numbers" 2 "512.*64" \
 	bench -m "$model" -c 64
+refuses "a region that is none is refused" 1 "none of auto" "${quick[@]}" --no-limits --region shred
 refuses "a model that is not there is named" 1 "nosuch" bench -m "$tmp/nosuch" --no-limits
 "$sherd" "${quick[@]}" --no-limits >/dev/full 2>"$err"
 rc=$?

@@ -80,7 +80,7 @@ static int new_device(int fd)
 	struct importer_copy c = { .offset = rnd_range(), .data = (uintptr_t)data };
 	int device = open("/dev/importer", O_RDWR | O_CLOEXEC);
 
-	if (!ioctl(device, IMPORTER_ATTACH, &a) && !rnd(32))
+	if (!ioctl(device, IMPORTER_ATTACH, &a) && !rnd(256))
 		ioctl(device, rnd(2) ? IMPORTER_READ : IMPORTER_WRITE, &c);
 	return device;
 }

@@ -188,6 +188,30 @@ static void a_restarted_node_takes_its_own_place(void **state)
 	survive_everywhere(KILL, 3, SECOND, 4 * SECOND);
 }
 
+static void who_is_gone_is_not_for_the_one_before_to_answer_for(void **state)
+{
+	struct sherd_head_status status;
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 8; k++) {
+		memset(&mischief, 0, sizeof(mischief));
+		mischief.what = KILL;
+		mischief.node = 1;
+		mischief.token = 5;
+		mischief.us = (k + 1) * SECOND;
+		begin(&w, base_seed + k, 2, 3);
+		w.plan_stages[1].n_nodes = 1; /* the spare has the first layers alone */
+		w.on_token = at_token;
+		world_add(&w, 20, 30);
+		world_start_head(&w);
+		expect_well(&w, 60 * SECOND);
+		sherd_head_stage_status(w.head, 0, &status);
+		assert_string_equal(status.node, "node0");
+		end(&w);
+	}
+}
+
 static void without_a_spare_a_stopped_stage_is_waited_for(void **state)
 {
 	(void)state;
@@ -429,6 +453,7 @@ int main(void)
 		cmocka_unit_test(a_spare_takes_over_from_a_device_that_hangs),
 		cmocka_unit_test(a_stopped_stage_is_a_zombie_when_it_wakes),
 		cmocka_unit_test(a_restarted_node_takes_its_own_place),
+		cmocka_unit_test(who_is_gone_is_not_for_the_one_before_to_answer_for),
 		cmocka_unit_test(without_a_spare_a_stopped_stage_is_waited_for),
 		cmocka_unit_test(without_a_spare_a_blackhole_is_waited_for),
 		cmocka_unit_test(a_head_that_has_died_is_followed_by_another),

@@ -82,7 +82,7 @@ slow=$(slowly 10)
 fresh $slow
 lead plan -p The -n 2
 boards_remember
-at=$(address a)
+at=$(home a)
 port=/dev/tcp/${at/://}
 
 # Ports are tried, garbage is sent, headers are begun and never ended, by many at once.

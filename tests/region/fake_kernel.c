@@ -186,8 +186,7 @@ static int fake_pin(struct sherd_pin *arg)
 	bool immutable = arg->flags & SHERD_PIN_IMMUTABLE;
 
 	want(arg->size == sizeof(*arg), "the structure's size");
-	want(arg->length && arg->length % page_size() == 0 && arg->addr % page_size() == 0 && arg->offset % page_size() == 0,
-	     "pages");
+	want(arg->length && (arg->length | arg->addr | arg->offset) % page_size() == 0, "pages");
 	want(!arg->addr || arg->flags & (SHERD_PIN_READ_ONLY | SHERD_PIN_IMMUTABLE),
 	     "read-only for what is given by address");
 	want(arg->addr || fcntl(arg->fd, F_GET_SEALS) & F_SEAL_SHRINK, "a sealed memfd");

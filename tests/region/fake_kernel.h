@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fake_kernel: /dev/sherd and /dev/udmabuf as far as the runtime sees them, for machines that have neither:
- * ioctl(), memfd_create() and mmap() are replaced, /dev/null stands for the nodes, and an empty memfd for a dma-buf, whose pages a device gets
- * from fake_kernel_attach(). It checks the arguments, fails where a test wants that, counts, and knows which
- * dma-buf a sync is about, and whether a device has it. The real module is tested in its guest.
+ * ioctl(), memfd_create() and mmap() are replaced, /dev/null stands for the nodes, and an empty memfd for a
+ * dma-buf, whose pages a device gets from fake_kernel_attach(). It checks the arguments, fails where a test wants
+ * that, counts, and knows which dma-buf a sync is about, and whether a device has it. The real module is tested in
+ * its guest.
  */
 #ifndef FAKE_KERNEL_H
 #define FAKE_KERNEL_H

@@ -16,6 +16,7 @@
 #include "device/import_look.h"
 #include "fake_cl.h"
 #include "fake_kernel.h"
+#include "fds.h"
 #include "unit/fake_sherd.h"
 
 #define N_PARTS 24
@@ -28,15 +29,6 @@ static uint32_t rnd(void)
 {
 	seed = seed * 6364136223846793005u + 1442695040888963407u;
 	return (uint32_t)(seed >> 33);
-}
-
-static int fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 /* Random planes in a file, each at a multiple of 4096, and some with a gap before. */
@@ -348,11 +340,12 @@ static void a_slots_sync_reaches_the_device_that_imported_it(void **state)
 	for (size_t k = 0; k < ARRAY_SIZE(announce); k++) {
 		import_slots(&s, announce[k]);
 		for (int i = 0; i < SLOTS; i++) {
+			struct sherd_window *slot = sherd_ring_slot(s.ring, i);
 			int before = fake_kernel.reached;
 
-			assert_int_equal(sherd_window_begin(sherd_ring_slot(s.ring, i), SHERD_ACCESS_READ, &err), 0);
+			assert_int_equal(sherd_window_begin(slot, SHERD_ACCESS_READ, &err), 0);
 			assert_int_equal(fake_kernel.reached, before + 1);
-			assert_int_equal(sherd_window_end(sherd_ring_slot(s.ring, i), SHERD_ACCESS_READ, &err), 0);
+			assert_int_equal(sherd_window_end(slot, SHERD_ACCESS_READ, &err), 0);
 			assert_int_equal(fake_kernel.reached, before + 2);
 		}
 		close_slots(&s);
@@ -541,7 +534,8 @@ static void a_ring_is_proven_by_a_ring(void **state)
 	(void)state;
 	use_cache("rings");
 	/* the driver shows what it imports, and writes elsewhere */
-	fake_sherd(LOG "case $* in *--ring*) echo 'sherd device-test: what it writes is not there' >&2; exit 3 ;; esac");
+	fake_sherd(LOG "case $* in *--ring*) echo 'sherd device-test: what it writes is not there' >&2; exit 3 ;; "
+		   "esac");
 	announce_everything();
 	assert_int_equal(import_proven(why), SHERD_IMPORT_DMA_BUF_KHR);
 	assert_int_equal(count_children(), 1);

@@ -4,16 +4,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/dma-buf.h>
 #include <linux/sherd.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "fake_kernel.h"
+#include "fds.h"
 #include "region/rung.h"
 #include "unit/scratch.h"
 
@@ -36,15 +39,6 @@ static struct sherd_map make_map(void)
 	assert_int_equal(sherd_map_open(&map, path, &err), 0);
 	unlink(path);
 	return map;
-}
-
-static int fds(void)
-{
-	int n = 0;
-
-	for (int fd = 0; fd < 256; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 static void the_first_rung_that_works_is_taken(void **state)
@@ -646,6 +640,49 @@ static void a_shard_is_no_fixed_buffer(void **state)
 	sherd_map_close(&map);
 }
 
+static int names_amid; /* in the cache, in the middle of a sample's being written */
+
+static void look_amid(int sig)
+{
+	char *path = sherd_cache_dir();
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	(void)sig;
+	while ((e = readdir(d)))
+		names_amid += e->d_name[0] != '.';
+	closedir(d);
+	free(path);
+}
+
+/* A write that hits the limit on files' sizes is a signal at a moment that a test can choose. */
+static void a_signal_amid_a_sample_leaves_no_file(void **state)
+{
+	char *cache = in_dir("cache");
+	struct rlimit old, limit;
+	struct sherd_map map;
+	int before = fds();
+
+	(void)state;
+	setenv("XDG_CACHE_HOME", cache, 1);
+	signal(SIGXFSZ, look_amid);
+	getrlimit(RLIMIT_FSIZE, &old);
+	limit = (struct rlimit){ 65536, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	names_amid = 0;
+	assert_int_equal(sherd_sample_open(&map, 1 << 20, false, &err), -EFBIG);
+	setrlimit(RLIMIT_FSIZE, &old);
+	signal(SIGXFSZ, SIG_DFL);
+	assert_int_equal(names_amid, 0);
+	assert_int_equal(fds(), before);
+	assert_int_equal(sherd_sample_open(&map, 1 << 20, false, &err), 0);
+	assert_int_equal(map.size, 1 << 20);
+	assert_int_equal(fcntl(map.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+	sherd_map_close(&map);
+	assert_int_equal(fds(), before);
+	free(cache);
+}
+
 static bool start_uring(struct io_uring *uring)
 {
 	int rc = io_uring_queue_init(8, uring, 0);
@@ -683,9 +720,9 @@ static int move_page(struct io_uring *uring, const struct sherd_window *slot, in
 	return rc;
 }
 
-/* What leaves through io_uring as slot @from of @a, fixed buffer @i, arrives in slot @to of @b, fixed buffer @j. */
-static void send_slot(struct io_uring *uring, struct sherd_region *a, int from, int i, struct sherd_region *b, int to,
-		      int j)
+/* What leaves as slot @from of @a, fixed buffer @i, arrives in slot @to of @b, fixed buffer @j. */
+static void send_slot(struct io_uring *uring, struct sherd_region *a, int from, int i,
+		      struct sherd_region *b, int to, int j)
 {
 	static int value;
 	int ends[2];
@@ -792,8 +829,8 @@ static int registers_nothing(void)
 	if (sherd_region_register(r, &uring, &err) != -ENOMEM)
 		return 3;
 	print_message("%s\n", err.msg);
-	snprintf(numbers, sizeof(numbers), "%zu KiB are needed, and RLIMIT_MEMLOCK allows %zu KiB", 256 * page >> 10,
-		 16 * page >> 10);
+	snprintf(numbers, sizeof(numbers), "%zu KiB are needed, and RLIMIT_MEMLOCK allows %zu KiB",
+		 256 * page >> 10, 16 * page >> 10);
 	return strstr(err.msg, numbers) ? 0 : 4;
 }
 
@@ -843,6 +880,7 @@ int main(void)
 		cmocka_unit_test(a_locked_shard_is_not_read_before_its_time),
 		cmocka_unit_test(a_ring_is_nobody_elses_and_ends_with_its_region),
 		cmocka_unit_test(a_shard_is_no_fixed_buffer),
+		cmocka_unit_test(a_signal_amid_a_sample_leaves_no_file),
 		cmocka_unit_test(slots_are_io_urings_fixed_buffers),
 		cmocka_unit_test(two_rings_are_one_io_urings_fixed_buffers),
 		cmocka_unit_test(rings_come_and_go_in_a_table_of_fixed_buffers),

@@ -102,7 +102,8 @@ static void random_node(struct world *w, uint64_t *rng, int i)
 
 static struct sherd_cluster_link random_link(uint64_t *rng)
 {
-	return (struct sherd_cluster_link){ uniform(rng, 10, 1000), uniform(rng, 0, 1000), false };
+	return (struct sherd_cluster_link){ .mbit = uniform(rng, 10, 1000),
+					     .rtt_us = uniform(rng, 0, 1000) };
 }
 
 /* All alike, or not; or alike but for those into one node, or out of it. */
@@ -343,7 +344,7 @@ static struct world *even_world(int n_nodes, int n_layers, double us)
 		w->widths[i].step.n = w->widths[i].embed.n = w->widths[i].output.n = 0;
 	}
 	for (int i = 0; i < (n_nodes + 1) * (n_nodes + 1); i++)
-		w->links[i] = (struct sherd_cluster_link){ 1e9, 0, false };
+		w->links[i] = (struct sherd_cluster_link){ .mbit = 1e9 };
 	w->p.objective = SHERD_LATENCY;
 	w->p.n_prompt = 128;
 	w->p.n_predict = 0;
