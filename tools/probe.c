@@ -160,8 +160,9 @@ static void read_windows(const struct sherd_json_at *root, struct probe *p)
 
 static void read_probe(const struct sherd_json_at *root, struct probe *p)
 {
-	static const char *const keys[] = { "name",    "hash",	"n_layers", "hidden", "bits",	 "kinds", "kind_of",
-					    "windows", "kv",	"n_ctx",    "others", "seconds", "again", NULL };
+	static const char *const keys[] = { "name",    "hash",	  "n_layers", "hidden", "bits",
+					    "kinds",   "kind_of", "windows",  "kv",	"n_ctx",
+					    "others",  "seconds", "again",    NULL };
 	static const char *const bits[] = { "file", "4", "8" };
 	struct sherd_json_at name = sherd_json_key(root, "name"), hash = sherd_json_key(root, "hash"), v;
 	struct sherd_sizes *z = p->sizes;

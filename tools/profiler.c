@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profiler: a thread waits for the process that measures, and so the loop does not. A device that hangs or crashes takes
- * that process with it, and so does the memory that OpenCL's compiler takes.
+ * profiler: a thread waits for the process that measures, so that the loop need not. A device that hangs or
+ * crashes takes that process along and not the node, and what OpenCL's compiler took of memory is given back.
  *
  * A profile is kept under a hash of all that it depends on: what was asked, this version of sherd, the options
  * of the node, and what of the machine can be seen, because cards are copied and boards exchanged. Of memory a kept

@@ -166,11 +166,9 @@ static void push(struct surveyed *x)
 static void answered(void *ctx, json_t *answer)
 {
 	struct surveyed *x = ctx;
-	const char *why = sherd_answer_error(answer);
 	struct sherd_error err;
 
-	if (why) {
-		sherd_fail(&err, -EIO, "%s", why);
+	if (sherd_answer_failed(answer, &err)) {
 		fail(x->survey, number(x), &err, "");
 	} else if (x->state == GREETING) {
 		push(x);

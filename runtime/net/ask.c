@@ -100,7 +100,7 @@ static void replied(struct sherd_ask *a, const struct sherd_frame *f, const uint
 static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
 {
 	struct sherd_ask *a = ctx;
-	char why[SHERD_SENTENCE_MAX];
+	char said[400], why[SHERD_SENTENCE_MAX];
 
 	(void)l;
 	if (a->ended)
@@ -111,7 +111,8 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		if (a->waiting)
 			send(a);
 	} else if (f->type == SHERD_FRAME_REFUSE) {
-		snprintf(why, sizeof(why), "it refuses: %.*s", (int)MIN(f->payload, 400u), (const char *)payload);
+		sherd_sentence_read(said, sizeof(said), payload, f->payload);
+		snprintf(why, sizeof(why), "it refuses: %s", said);
 		give_up(a, why);
 	} else if (f->type == SHERD_FRAME_REPLY) {
 		replied(a, f, payload);
@@ -182,9 +183,17 @@ void sherd_ask_free(struct sherd_ask *a)
 
 /* ---------------------------------------------------- questions, answers */
 
-const char *sherd_answer_error(const json_t *answer)
+bool sherd_answer_failed(const json_t *answer, struct sherd_error *why)
 {
-	return json_string_value(json_object_get(answer, "error"));
+	const json_t *error = json_object_get(answer, "error");
+	char said[400] = "it says that there is an error, and not which";
+
+	if (!error)
+		return false;
+	if (json_is_string(error))
+		sherd_sentence_read(said, sizeof(said), json_string_value(error), json_string_length(error));
+	sherd_fail(why, -EIO, "%s", said);
+	return true;
 }
 
 json_t *sherd_ask_link(const char *name, const char *address)

@@ -39,8 +39,8 @@ void sherd_ask_free(struct sherd_ask *a);
  */
 void sherd_ask(struct sherd_ask *a, enum sherd_command_kind kind, struct json_t *with, uint64_t patience_us);
 
-/* The error of an answer that is one; NULL: it is none. */
-const char *sherd_answer_error(const struct json_t *answer);
+/* Whether an answer is an error: its sentence, fit to be shown. */
+bool sherd_answer_failed(const struct json_t *answer, struct sherd_error *why);
 /* PROBE_LINK's part, and what its answer says. */
 struct json_t *sherd_ask_link(const char *name, const char *address);
 int sherd_answer_link(struct json_t *answer, double *mbit, double *rtt_us, struct sherd_error *err);

@@ -54,7 +54,11 @@ static void answer(struct peer *p, json_t *j)
 
 static void answer_error(struct peer *p, const char *why)
 {
-	answer(p, json_pack("{s:s}", "error", why));
+	char said[SHERD_SENTENCE_MAX];
+
+	/* A file's name may be in it, which JSON need not take. */
+	sherd_sentence_read(said, sizeof(said), why, strlen(why));
+	answer(p, json_pack("{s:s}", "error", said));
 }
 
 /* -------------------------------------------------------------- profiles */

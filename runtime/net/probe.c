@@ -152,7 +152,7 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
 {
 	struct sherd_probe *p = ctx;
-	char why[SHERD_SENTENCE_MAX];
+	char said[400], why[SHERD_SENTENCE_MAX];
 
 	(void)l;
 	if (p->ended)
@@ -161,7 +161,8 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		p->greeted = true;
 		ping(p);
 	} else if (f->type == SHERD_FRAME_REFUSE) {
-		snprintf(why, sizeof(why), "it refuses: %.*s", (int)MIN(f->payload, 400u), (const char *)payload);
+		sherd_sentence_read(said, sizeof(said), payload, f->payload);
+		snprintf(why, sizeof(why), "it refuses: %s", said);
 		give_up(p, why);
 	} else if (f->type == SHERD_FRAME_PONG) {
 		ponged(p);

@@ -26,7 +26,7 @@ struct profiler {
 	uint64_t takes_us;
 	struct sherd_profiler_job *job;
 	const char *answer; /* NULL: {"asked": what was asked} */
-	bool fails;
+	const char *fails; /* so */
 };
 
 struct asker {
@@ -63,7 +63,7 @@ static void finish(void *arg)
 		return;
 	p->job = NULL;
 	if (p->fails)
-		job->rc = sherd_fail(&job->err, -EIO, "the device is on fire");
+		job->rc = sherd_fail(&job->err, -EIO, "%s", p->fails);
 	else if (job->rc != -ECANCELED)
 		job->profile = p->answer ? strdup(p->answer) : sherd_asprintf("{\"asked\": %s}", job->ask);
 	job->done(job->ctx, job);
@@ -201,9 +201,9 @@ static json_t *question(void)
 
 static const char *error_of(const struct asker *a)
 {
-	const char *e = sherd_answer_error(a->answer);
+	static struct sherd_error why;
 
-	return e ? e : "";
+	return sherd_answer_failed(a->answer, &why) ? why.msg : "";
 }
 
 /* ----------------------------------------------------------------- tests */
@@ -280,10 +280,13 @@ static void what_goes_wrong_is_a_sentence(void **state)
 	(void)state;
 	begin(&w, base_seed);
 	a = start(&w, 0, "host:1");
-	w.profilers[0].fails = true;
+	w.profilers[0].fails = "the device is on fire";
 	assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
 	assert_string_equal(error_of(a), "the device is on fire");
-	w.profilers[0].fails = false;
+	w.profilers[0].fails = "\033[2Jo\xff.gguf is missing";
+	assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
+	assert_string_equal(error_of(a), "?[2Jo?.gguf is missing");
+	w.profilers[0].fails = NULL;
 	w.profilers[0].answer = "no JSON";
 	assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
 	assert_string_equal(error_of(a), "the profile is no JSON");
