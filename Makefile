@@ -365,7 +365,6 @@ help:
 
 FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
-.PHONY: FORCE all net-tests tsan-build tests-build fuzzers-build check check-long fuzz-build fuzz golden bench bench-pipeline \
-	cross-check modules modules_install install-udev install-dkms check-module check-module-debug \
-	objects docs demo install \
-	uninstall compile_commands clean help
+.PHONY: FORCE all net-tests tsan-build tests-build fuzzers-build check check-long fuzz-build fuzz \
+	golden bench bench-pipeline cross-check modules modules_install install-udev install-dkms \
+	check-module check-module-debug objects docs demo install uninstall compile_commands clean help

@@ -74,7 +74,8 @@ typedef void (*sherd_progress_fn)(void *ctx, const char *what, uint64_t done, ui
 typedef void (*sherd_note_fn)(void *ctx, const char *sentence);
 
 struct sherd_model_params {
-	const char *device; /* NULL or "auto"; "reference"; "cpu", "gpu"; a number or part of a name */
+	/* NULL or "auto"; "reference"; "cpu", "gpu"; a number or part of a name */
+	const char *device;
 	int n_threads; /* for CPU devices; 0: one for each CPU that this process may use */
 	int n_ctx; /* positions of one session; 0: min(trained, 4096, attention's window) */
 	int n_sessions; /* sessions at full context that the KV cache holds; 0: 1 */
@@ -82,8 +83,8 @@ struct sherd_model_params {
 	int bits; /* 0: as the file has it; 4 or 8: requantize F32/F16/BF16 weights */
 	enum sherd_kv_type kv_type;
 	/*
-	 * What holds the weights in memory: NULL or "auto" takes the first that works of "sherd" (the kernel
-	 * module), "udmabuf", "locked" and "plain"; a name takes that one or fails.
+	 * What holds the weights in memory: NULL or "auto" takes the first that works of "sherd"
+	 * (the kernel module), "udmabuf", "locked" and "plain"; a name takes that one or fails.
 	 */
 	const char *region;
 	int first_layer, end_layer; /* layers to load: [first, end); 0, 0: all */
@@ -116,13 +117,17 @@ struct sherd_model_info {
 	uint64_t kv_bytes; /* of the KV cache */
 	int kv_page, kv_pages; /* positions of a page, which belongs to one session; pages */
 	uint64_t scratch_bytes; /* of activations and other device buffers */
-	/* Hex: equal profiles give equal bits. SHERD_UNTESTED: nobody knows, and it is equal to none. */
+	/*
+	 * Hex: equal profiles give equal bits. SHERD_UNTESTED: nobody knows, and it is equal to
+	 * none.
+	 */
 	const char *bit_profile;
 	const char *source_sha256; /* of the loaded layers' tensors, as the source has them */
 	bool packed_in_memory; /* no room in the cache */
 	const char *region; /* what holds the weights: "pinned by /dev/sherd, ..." */
 	const char *weights; /* how the device reads them: "in place", "dma-buf (...)", "copy" */
-	const char *refused; /* a line for each better way of either, and why it was not taken; or "" */
+	/* a line for each better way of either, and why it was not taken; or "" */
+	const char *refused;
 };
 
 /*
@@ -162,12 +167,16 @@ enum sherd_wire {
 
 struct sherd_session_params {
 	struct sherd_sampler_params sampler;
-	const int *cuts; /* the residual is put through the wire format before each of these layers */
+	/* the residual is put through the wire format before each of these layers */
+	const int *cuts;
 	int n_cuts;
 	enum sherd_wire wire;
 };
 
-/* @params may be NULL: greedy, no cuts. The session starts at position 0 and takes pages as it grows. */
+/*
+ * @params may be NULL: greedy, no cuts. The session starts at position 0 and takes pages as it
+ * grows.
+ */
 int sherd_session_new(struct sherd_session **session, struct sherd_model *model,
 		      const struct sherd_session_params *params, struct sherd_error *err);
 void sherd_session_free(struct sherd_session *session);
@@ -192,13 +201,14 @@ enum sherd_want {
 /* @n new positions of one session. A session stands at most once in a batch. */
 struct sherd_item {
 	struct sherd_session *session;
-	const int32_t *tokens; /* [n]; NULL if hidden rows are given. Needed too for repeat_penalty. */
+	/* [n]; NULL if hidden rows are given. Needed too for repeat_penalty. */
+	const int32_t *tokens;
 	const float *hidden; /* [n][hidden]: when the range does not start at layer 0 */
 	int n;
 	enum sherd_want want;
 	/*
-	 * The hidden rows came off the wire (sherd_wire_decode): a cut right before the range's first
-	 * layer has been made by the sender, and is not made again. Twice is not always once.
+	 * The hidden rows came off the wire (sherd_wire_decode): a cut right before the range's
+	 * first layer has been made by the sender, and is not made again. Twice is not always once.
 	 */
 	bool wired;
 };
@@ -217,7 +227,9 @@ struct sherd_rows {
 int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_items,
 	       int first_layer, int end_layer, struct sherd_rows *rows, struct sherd_error *err);
 
-/* sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token. */
+/*
+ * sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token.
+ */
 int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
 		  const float **logits, struct sherd_error *err);
 
@@ -229,7 +241,9 @@ int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
  * runtime/infer/wire.c has the layout.
  */
 size_t sherd_wire_bytes(enum sherd_wire wire, int n_rows, int hidden);
-/* @rows [n_rows][hidden] to @out [sherd_wire_bytes()]. -EDOM: a value that the wire does not hold. */
+/*
+ * @rows [n_rows][hidden] to @out [sherd_wire_bytes()]. -EDOM: a value that the wire does not hold.
+ */
 int sherd_wire_encode(enum sherd_wire wire, const float *rows, int n_rows, int hidden, void *out,
 		      struct sherd_error *err);
 /* And back. -EPROTO: bytes that sherd_wire_encode() does not write; the sentence says where. */
@@ -240,7 +254,8 @@ int sherd_wire_decode(enum sherd_wire wire, const void *in, int n_rows, int hidd
 
 enum sherd_tok_flags {
 	SHERD_TOK_SPECIAL = 1 << 0, /* add BOS/EOS as the model's metadata says */
-	SHERD_TOK_PARSE = 1 << 1, /* "<|im_end|>" in the text is the control token, not its letters */
+	/* "<|im_end|>" in the text is the control token, not its letters */
+	SHERD_TOK_PARSE = 1 << 1,
 };
 
 /* A tokenizer alone, from any GGUF file (vocabulary-only ones too). */
@@ -252,7 +267,9 @@ int32_t sherd_tokenizer_bos(const struct sherd_tokenizer *tok);
 int32_t sherd_tokenizer_eos(const struct sherd_tokenizer *tok);
 /* True for EOS, EOT, <|im_end|> and their like: generation ends here. */
 bool sherd_tokenizer_is_end(const struct sherd_tokenizer *tok, int32_t id);
-/* *ids is malloc'd, the caller frees it. Invalid UTF-8 is kept as bytes or replaced, never refused. */
+/*
+ * *ids is malloc'd, the caller frees it. Invalid UTF-8 is kept as bytes or replaced, never refused.
+ */
 int sherd_tokenize(const struct sherd_tokenizer *tok, const char *text, size_t len, unsigned flags,
 		   int32_t **ids, int *n, struct sherd_error *err);
 /*
@@ -261,7 +278,10 @@ int sherd_tokenize(const struct sherd_tokenizer *tok, const char *text, size_t l
  */
 int sherd_token_text(const struct sherd_tokenizer *tok, int32_t id, bool special, char *buf,
 		     size_t size);
-/* Text of a whole sequence, malloc'd and NUL-terminated; the leading space that SPM adds is dropped. */
+/*
+ * Text of a whole sequence, malloc'd and NUL-terminated; the leading space that SPM adds is
+ * dropped.
+ */
 int sherd_detokenize(const struct sherd_tokenizer *tok, const int32_t *ids, int n, bool special,
 		     char **text, size_t *len, struct sherd_error *err);
 

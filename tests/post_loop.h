@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * post_loop: as much of the network's loop as a stage sees: it is posted to, from any thread, and one
- * thread runs what was posted.
+ * post_loop: as much of the network's loop as a stage sees: it is posted to, from any thread, and
+ * one thread runs what was posted.
  */
 #ifndef SHERD_TEST_POST_LOOP_H
 #define SHERD_TEST_POST_LOOP_H

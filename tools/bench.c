@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench: how fast a model runs, in this process (bench_model.c) or on the nodes of a plan (bench_plan.c).
+ * bench: how fast a model runs, in this process (bench_model.c) or on the nodes of a plan
+ * (bench_plan.c).
  *
- * A prompt test is one prompt of random tokens; a generation test is single steps with random tokens:
- * the same work as llama-bench's tests of the same names.
+ * A prompt test is one prompt of random tokens; a generation test is single steps with random
+ * tokens: the same work as llama-bench's tests of the same names.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static int check_options(struct bench *b, int argc, char **argv)
 		return tool_usage(&tool_bench, "--bits: %d is neither 4 nor 8", b->params.bits);
 	if (b->kernels && (bench_is_reference(b) || b->pipe_params.plan))
 		return tool_usage(&tool_bench, "--kernels: %s no kernels to be seen from here",
-				  b->pipe_params.plan ? "a plan's nodes have" : "the reference has");
+				  b->pipe_params.plan ? "a plan's nodes have" :
+							"the reference has");
 	if (add_default(&b->prompts, 512) || add_default(&b->gens, 128) ||
 	    add_default(&b->depths, 0))
 		return tool_failf(&tool_bench, "no memory for the list of tests");
@@ -73,7 +75,9 @@ static int check_options(struct bench *b, int argc, char **argv)
 	if (b->pipe_params.n_sessions)
 		need = (long long)largest(&b->prompts) + largest(&b->gens);
 	if (b->pipe_params.n_sessions && (largest(&b->depths) || !least(&b->prompts)))
-		return tool_usage(&tool_bench, "--sessions: a request has a prompt (-p), and nothing before it (-d)");
+		return tool_usage(
+			&tool_bench,
+			"--sessions: a request has a prompt (-p), and nothing before it (-d)");
 	if (!largest(&b->prompts) && !largest(&b->gens))
 		return tool_usage(&tool_bench, "nothing to measure: -p and -n are 0");
 	if (need > 1 << 24)
@@ -160,7 +164,8 @@ static int warm_up(struct bench *b, const struct bench_test *t, struct sherd_err
 	return ret;
 }
 
-static int repeat(struct bench *b, struct bench_test *t, int r, double *joules, struct sherd_error *err)
+static int repeat(struct bench *b, struct bench_test *t, int r, double *joules,
+		  struct sherd_error *err)
 {
 	bool energy;
 	double start;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench: what its files share. A model in this process (bench.c) or the stages of a plan (bench_plan.c) is
- * measured by the same tests, and what comes out is reported alike (bench_report.c); what a plan has besides,
- * bench_plan_report.c adds.
+ * bench: what its files share. A model in this process (bench.c) or the stages of a plan
+ * (bench_plan.c) is measured by the same tests, and what comes out is reported alike
+ * (bench_report.c); what a plan has besides, bench_plan_report.c adds.
  */
 #ifndef SHERD_TOOL_BENCH_H
 #define SHERD_TOOL_BENCH_H
@@ -29,8 +29,9 @@ struct bench_stage {
 };
 
 /*
- * One row: a prompt of n_prompt tokens, or n_gen single tokens, after n_depth positions. Or n_requests,
- * each a prompt and the tokens after it, as many of them under way at any time as there are sessions.
+ * One row: a prompt of n_prompt tokens, or n_gen single tokens, after n_depth positions. Or
+ * n_requests, each a prompt and the tokens after it, as many of them under way at any time as there
+ * are sessions.
  */
 struct bench_test {
 	int n_prompt, n_gen, n_depth;
@@ -105,7 +106,10 @@ double bench_mean(double a, double b);
 
 /* Of one repetition. */
 double bench_tokens(const struct bench_test *t);
-/* Random tokens below @n_vocab into b->tokens; the first one begins a text, if @tok (may be NULL) knows how. */
+/*
+ * Random tokens below @n_vocab into b->tokens; the first one begins a text, if @tok (may be NULL)
+ * knows how.
+ */
 int bench_make_tokens(struct bench *b, int n_vocab, const struct sherd_tokenizer *tok);
 /* Plain C: no OpenCL device, no limits, no kernels. */
 bool bench_is_reference(const struct bench *b);

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_plan: the stages of a plan, measured from where its head is. A prompt's time is that from the
- * session's beginning to its first token's arrival here; what boards and links take on the way is in it.
+ * bench_plan: the stages of a plan, measured from where its head is. A prompt's time is that from
+ * the session's beginning to its first token's arrival here; what boards and links take on the way
+ * is in it.
  *
- * With --sessions there are requests instead of single tests: a session each, a new one as soon as one ends. They
- * go on from one repetition to the next, so that what is timed neither fills the pipeline nor drains it.
+ * With --sessions there are requests instead of single tests: a session each, a new one as soon as
+ * one ends. They go on from one repetition to the next, so that what is timed neither fills the
+ * pipeline nor drains it.
  */
 #include <stdlib.h>
 #include "base/base.h"
 #include "bench.h"
 
-/* The plan does not say how large the vocabulary is: these every model has, and speed is equal for all. */
+/*
+ * The plan does not say how large the vocabulary is: these every model has, and speed is equal for
+ * all.
+ */
 #define TOKENS_KNOWN 256
 /* Nodes are asked every 200 ms how they are getting on. */
 #define FRESH_US 450000u
@@ -55,7 +60,8 @@ static int ready(struct bench *b, const struct bench_test *t, struct sherd_error
 	return rc ? rc : feed(b, 0, t->n_depth, err);
 }
 
-static int run_single(struct bench *b, const struct bench_test *t, int n_gen, struct sherd_error *err)
+static int run_single(struct bench *b, const struct bench_test *t, int n_gen,
+		      struct sherd_error *err)
 {
 	int rc = b->pipe_session ? 0 : new_session(b, &b->pipe_session, err);
 
@@ -177,8 +183,8 @@ static int after(struct bench *b, struct bench_test *t, double wall, struct sher
 		now->steps -= then.steps;
 		now->rows -= then.rows;
 		now->work_us -= then.work_us;
-		now->busy = (double)now->work_us / (t->n_requests ? (double)MAX(now->at - then.at, 1) :
-								    wall * 1e6);
+		now->busy = (double)now->work_us /
+			    (t->n_requests ? (double)MAX(now->at - then.at, 1) : wall * 1e6);
 	}
 	end_requests(b);
 	return rc;
@@ -197,7 +203,8 @@ static int open_it(struct bench *b)
 	b->pipe_params.note = tool_note;
 	rc = pipeline_open(&b->pipe, &b->pipe_params);
 	if (!rc && b->n_tokens > pipeline_plan(b->pipe)->n_ctx)
-		return tool_failf(&tool_bench, "%s: these tests need a context of %d, and the plan's is %d",
+		return tool_failf(&tool_bench,
+				  "%s: these tests need a context of %d, and the plan's is %d",
 				  b->pipe_params.plan, b->n_tokens, pipeline_plan(b->pipe)->n_ctx);
 	rc = rc ? rc : bench_make_tokens(b, TOKENS_KNOWN, NULL);
 	if (rc)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench_plan_report: what is to be said of a plan that a model in one process does not have: who serves it, how
- * the stages shared the work, requests a second.
+ * bench_plan_report: what is to be said of a plan that a model in one process does not have: who
+ * serves it, how the stages shared the work, requests a second.
  */
 #include <jansson.h>
 #include <math.h>
@@ -22,9 +22,9 @@ void bench_plan_print_head(const struct bench *b)
 {
 	const struct sherd_plan *p = pipeline_plan(b->pipe);
 
-	printf("%s: %d %s, chunks of %d tokens, %s on the wire, %s, %s\n\n", b->pipe_params.plan, p->n_stages,
-	       p->n_stages == 1 ? "stage" : "stages", chunk(b), tool_wire_name(p->wire), tls_name(b),
-	       pipeline_io(b->pipe));
+	printf("%s: %d %s, chunks of %d tokens, %s on the wire, %s, %s\n\n", b->pipe_params.plan,
+	       p->n_stages, p->n_stages == 1 ? "stage" : "stages", chunk(b),
+	       tool_wire_name(p->wire), tls_name(b), pipeline_io(b->pipe));
 }
 
 static void print_test(const struct bench *b, const struct bench_test *t)
@@ -41,7 +41,8 @@ static void print_test(const struct bench *b, const struct bench_test *t)
 		printf("| %-18s | %5d | %-16s | %3d to %-3d | %7llu | %8.1f | %9.2f | %4.1f %% | %9s |\n",
 		       name, k + 1, s->node, s->first, s->end - 1, (unsigned long long)s->steps,
 		       s->steps ? (double)s->rows / (double)s->steps : 0,
-		       s->steps ? 1e-3 * (double)s->work_us / (double)s->steps : 0, 100 * s->busy, step);
+		       s->steps ? 1e-3 * (double)s->work_us / (double)s->steps : 0, 100 * s->busy,
+		       step);
 	}
 }
 
@@ -81,11 +82,12 @@ static json_t *stages_json(const struct bench *b, const struct bench_test *t)
 	for (int k = 0; k < pipeline_plan(b->pipe)->n_stages; k++) {
 		const struct bench_stage *s = &t->stages[k];
 
-		json_array_append_new(
-			list, json_pack("{s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f}", "node", s->node, "first",
-					s->first, "end", s->end, "steps", (json_int_t)s->steps, "rows",
-					(json_int_t)s->rows, "work_s", 1e-6 * (double)s->work_us, "busy",
-					s->busy, "token_step_s", s->step_s));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:i, s:I, s:I, s:f, s:f, s:f}", "node",
+						s->node, "first", s->first, "end", s->end, "steps",
+						(json_int_t)s->steps, "rows", (json_int_t)s->rows,
+						"work_s", 1e-6 * (double)s->work_us, "busy",
+						s->busy, "token_step_s", s->step_s));
 	}
 	return list;
 }
@@ -95,14 +97,15 @@ json_t *bench_plan_json(const struct bench *b, const struct bench_test *t)
 	const struct sherd_plan *p = pipeline_plan(b->pipe);
 	const char *kv = sherd_kv_names[p->kv];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, "
-			 "s:o}",
-			 "build_commit", sherd_version(), "backends", "pipeline", "plan", b->pipe_params.plan,
-			 "model_type", p->arch, "model_filename", tool_json_path(p->model_path), "model_name",
-			 p->model_name, "n_batch", chunk(b), "n_ubatch", chunk(b), "type_k", kv, "type_v", kv,
-			 "wire", tool_wire_name(p->wire), "io", pipeline_io(b->pipe), "tls",
-			 !b->pipe_params.net.insecure, "n_requests", t->n_requests, "n_sessions",
-			 b->pipe_params.n_sessions, "requests_per_s",
-			 t->n_requests ? json_real(requests_per_s(t)) : json_null(), "stages",
-			 stages_json(b, t));
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:o, s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:o, "
+		"s:o}",
+		"build_commit", sherd_version(), "backends", "pipeline", "plan",
+		b->pipe_params.plan, "model_type", p->arch, "model_filename",
+		tool_json_path(p->model_path), "model_name", p->model_name, "n_batch", chunk(b),
+		"n_ubatch", chunk(b), "type_k", kv, "type_v", kv, "wire", tool_wire_name(p->wire),
+		"io", pipeline_io(b->pipe), "tls", !b->pipe_params.net.insecure, "n_requests",
+		t->n_requests, "n_sessions", b->pipe_params.n_sessions, "requests_per_s",
+		t->n_requests ? json_real(requests_per_s(t)) : json_null(), "stages",
+		stages_json(b, t));
 }

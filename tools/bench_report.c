@@ -45,7 +45,8 @@ void bench_test_name(const struct bench *b, const struct bench_test *t, char *bu
 	int n;
 
 	if (t->n_requests) {
-		snprintf(buf, size, "pp%d+tg%d x%d", t->n_prompt, t->n_gen, b->pipe_params.n_sessions);
+		snprintf(buf, size, "pp%d+tg%d x%d", t->n_prompt, t->n_gen,
+			 b->pipe_params.n_sessions);
 		return;
 	}
 	n = snprintf(buf, size, "%s%d", t->n_gen ? "tg" : "pp", t->n_gen ? t->n_gen : t->n_prompt);
@@ -96,8 +97,8 @@ static void print_row(const struct bench *b, const struct bench_test *t)
 	if (!isnan(t->joules))
 		snprintf(joules, sizeof(joules), "%.4f", t->joules);
 	/* "±" is two bytes and one column: hence 19 for 18. */
-	printf("| %14s | %19s | %9s | %13s | %5.0f %% | %8s |\n", test, rate, limit, share, 100 * t->cpu,
-	       joules);
+	printf("| %14s | %19s | %9s | %13s | %5.0f %% | %8s |\n", test, rate, limit, share,
+	       100 * t->cpu, joules);
 }
 
 static void print_limits(const struct bench *b)

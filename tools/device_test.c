@@ -3,8 +3,8 @@
  * device-test: tries out a device, in a process that may crash or hang: runtime/device/child.c
  * starts it and reads its exit code and its last word. It compiles every kernel, compares it with
  * the C reference bit for bit, and leaves the binaries in the cache. With --limits it measures
- * the device's roofs instead, for `sherd bench`; with --profile a model's layers, for a node that is
- * asked what it can do.
+ * the device's roofs instead, for `sherd bench`; with --profile a model's layers, for a node that
+ * is asked what it can do.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -59,7 +59,8 @@ static int import(const struct device_test *t)
 	}
 	printf("the device %s: %s held in %.1f ms, imported in %.1f ms, %s of its own\n",
 	       t->ring ? "sees what it imported, and writes to it" : "sees what it imported",
-	       tool_bytes(cost.bytes), 1e3 * cost.hold_s, 1e3 * cost.import_s, tool_bytes(cost.anon));
+	       tool_bytes(cost.bytes), 1e3 * cost.hold_s, 1e3 * cost.import_s,
+	       tool_bytes(cost.anon));
 	return TOOL_OK;
 }
 
@@ -133,7 +134,8 @@ static int main_device_test(int argc, char **argv)
 		  "measure layers as a node is asked to, print their times" },
 		{ 0, "shards", OPT_STR, &t.shards, 0, 0, "DIR", "where these layers are" },
 		{ 0, "dilate", OPT_FLOAT, &t.dilate, 1, 1000, "K", "as sherd node has it" },
-		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N", "how large the sample is (default: 256 KiB)" },
+		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N",
+		  "how large the sample is (default: 256 KiB)" },
 		{ 0, "ring", OPT_FLAG, &t.ring, 0, 0, NULL,
 		  "the sample is a ring, whose slots the device writes, too" },
 		{ 0 }

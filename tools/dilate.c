@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dilate: with one thread it is the processor time that counts, not the time on the wall. Where two boards'
- * computing falls together on one core, each is held up by the other, as boards never are; the sleep is
- * shorter by that much, and the sum is right again.
+ * dilate: with one thread it is the processor time that counts, not the time on the wall. Where two
+ * boards' computing falls together on one core, each is held up by the other, as boards never are;
+ * the sleep is shorter by that much, and the sum is right again.
  */
 #include <errno.h>
 #include <time.h>

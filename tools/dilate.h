@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dilate: a slower board, imitated for benchmarks. What is computed takes @factor times as long, and the
- * machine is idle for the rest: so several boards fit on one machine, each with its cores to itself for its
- * share of the time, and what the network takes keeps its proportion.
+ * dilate: a slower board, imitated for benchmarks. What is computed takes @factor times as long,
+ * and the machine is idle for the rest: so several boards fit on one machine, each with its cores
+ * to itself for its share of the time, and what the network takes keeps its proportion.
  */
 #ifndef SHERD_TOOL_DILATE_H
 #define SHERD_TOOL_DILATE_H
@@ -11,7 +11,8 @@
 
 struct dilation {
 	float factor; /* <= 1: nothing is done */
-	bool one_thread; /* of the device, and it is the CPU: processor time tells what the work took */
+	/* of the device, and it is the CPU: processor time tells what the work took */
+	bool one_thread;
 	double start, cpu;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * doctor: tries what sherd could use on this machine, one thing after the other, and says of each whether
- * it works, and if not, why and what helps. What it pins or makes is let go at once; what trying out a device
- * found is kept in the cache, as `run` keeps it.
+ * doctor: tries what sherd could use on this machine, one thing after the other, and says of each
+ * whether it works, and if not, why and what helps. What it pins or makes is let go at once; what
+ * trying out a device found is kept in the cache, as `run` keeps it.
  */
 #include <jansson.h>
 #include <liburing.h>
@@ -18,7 +18,8 @@
 
 #define SAMPLE_BYTES ((size_t)1 << 20)
 #define RING_SLOTS   4
-#define SMALL_MODEL  ((uint64_t)512 << 20) /* less than this is hardly a limit to pin weights within */
+/* less than this is hardly a limit to pin weights within */
+#define SMALL_MODEL  ((uint64_t)512 << 20)
 
 static const char about[] =
 	"Tries what sherd could use here, one thing after the other, and says of each whether it works, "
@@ -63,8 +64,8 @@ static const struct {
 	{ "drm", "DRM render nodes that import our dma-bufs" },
 };
 
-__attribute__((format(printf, 5, 6)))
-static void add(struct doctor *d, const char *section, bool works, const char *name, const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static void
+add(struct doctor *d, const char *section, bool works, const char *name, const char *fmt, ...)
 {
 	struct row *more = realloc(d->rows, (d->n_rows + 1) * sizeof(*more)), *r;
 	va_list ap;
@@ -119,7 +120,8 @@ static void try_io_uring(struct doctor *d, const struct sherd_region *ring)
 
 	if (rc) {
 		add(d, "ring", false, "io_uring", "there is none: %s%s", strerror(-rc),
-		    rc == -EPERM ? " (a container's seccomp profile, or kernel.io_uring_disabled)" : "");
+		    rc == -EPERM ? " (a container's seccomp profile, or kernel.io_uring_disabled)" :
+				   "");
 		return;
 	}
 	if (sherd_region_register(ring, &uring, &err))
@@ -132,8 +134,9 @@ static void try_io_uring(struct doctor *d, const struct sherd_region *ring)
 static void try_ring(struct doctor *d)
 {
 	static const char *const pages[] = {
-		[SHERD_PAGES_SMALL] = ("small pages: no huge page is free (vm.nr_hugepages), and "
-				       "/sys/kernel/mm/transparent_hugepage/shmem_enabled gives none"),
+		[SHERD_PAGES_SMALL] =
+			("small pages: no huge page is free (vm.nr_hugepages), and "
+			 "/sys/kernel/mm/transparent_hugepage/shmem_enabled gives none"),
 		[SHERD_PAGES_TRANSPARENT] = "transparent huge pages",
 		[SHERD_PAGES_HUGETLB] = "reserved huge pages",
 	};
@@ -172,8 +175,11 @@ static void try_network(struct doctor *d)
 			add(d, "network", false, name, "%s", without_prefix(err.msg));
 			continue;
 		}
-		add(d, "network", true, name, "%s", l->note.msg[0] ? l->note.msg : i == SHERD_IO_URING_ZC ?
-		    "large rows go without a copy, from the slots of a ring" : "sends are copied");
+		add(d, "network", true, name, "%s",
+		    l->note.msg[0] ? l->note.msg :
+		    i == SHERD_IO_URING_ZC ?
+				     "large rows go without a copy, from the slots of a ring" :
+				     "sends are copied");
 		sherd_loop_free(l);
 	}
 }
@@ -202,29 +208,32 @@ static void look_at_memlock(struct doctor *d)
 	if (getrlimit(RLIMIT_MEMLOCK, &l))
 		return;
 	if (l.rlim_cur != RLIM_INFINITY && !sherd_memlock_bounds())
-		add(d, "limits", true, "RLIMIT_MEMLOCK", "%s, but this user may lock more (CAP_IPC_LOCK)",
-		    tool_bytes(l.rlim_cur));
+		add(d, "limits", true, "RLIMIT_MEMLOCK",
+		    "%s, but this user may lock more (CAP_IPC_LOCK)", tool_bytes(l.rlim_cur));
 	else if (l.rlim_cur >= need)
 		add_limit(d, RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", what, true);
 	else
-		add(d, "limits", false, "RLIMIT_MEMLOCK", "%s of %s, is less than %s: " SHERD_RAISE_MEMLOCK,
-		    tool_bytes(l.rlim_cur), what,
+		add(d, "limits", false, "RLIMIT_MEMLOCK",
+		    "%s of %s, is less than %s: " SHERD_RAISE_MEMLOCK, tool_bytes(l.rlim_cur), what,
 		    d->model.data ? "this model takes" : "most models take");
 }
 
 static void look_at_limits(struct doctor *d)
 {
-	add(d, "limits", true, "memory", "%s can be had; what is pinned or locked without being asked for "
-	    "takes three quarters of that at most", tool_bytes(sherd_region_room()));
+	add(d, "limits", true, "memory",
+	    "%s can be had; what is pinned or locked without being asked for "
+	    "takes three quarters of that at most",
+	    tool_bytes(sherd_region_room()));
 	look_at_memlock(d);
-	add_limit(d, RLIMIT_NOFILE, "RLIMIT_NOFILE", "open files, of which each dma-buf is one", false);
+	add_limit(d, RLIMIT_NOFILE, "RLIMIT_NOFILE", "open files, of which each dma-buf is one",
+		  false);
 }
 
 /* ----------------------------------------------------------------- devices */
 
 /* How a device reads, or shares, part of a region. */
-static void try_import(struct doctor *d, struct sherd_device *dev, const char *number, const char *of,
-		       struct sherd_region *r, size_t size)
+static void try_import(struct doctor *d, struct sherd_device *dev, const char *number,
+		       const char *of, struct sherd_region *r, size_t size)
 {
 	struct sherd_part part = { .data = r->data, .size = size };
 	const char *caveat;
@@ -234,11 +243,12 @@ static void try_import(struct doctor *d, struct sherd_device *dev, const char *n
 	bool works = !sherd_import_open(&im, dev, number, r, &part, 1, &err);
 
 	for (i = 0; i < (works ? (int)im.way : SHERD_N_IMPORTS); i++)
-		add(d, "opencl", false, sherd_import_name((enum sherd_import_way)i), "%s", im.refused[i].msg);
+		add(d, "opencl", false, sherd_import_name((enum sherd_import_way)i), "%s",
+		    im.refused[i].msg);
 	if (works) {
 		caveat = sherd_import_caveat(&im);
-		add(d, "opencl", true, sherd_import_name(im.way), "%s takes this%s%s", dev->info.name,
-		    caveat ? "; " : "", caveat ? caveat : "");
+		add(d, "opencl", true, sherd_import_name(im.way), "%s takes this%s%s",
+		    dev->info.name, caveat ? "; " : "", caveat ? caveat : "");
 	}
 	for (i = first; i < d->n_rows; i++) {
 		snprintf(d->rows[i].device, sizeof(d->rows[i].device), "%s", dev->info.name);
@@ -251,7 +261,8 @@ static void try_device(struct doctor *d, struct sherd_device *dev, const char *n
 {
 	try_import(d, dev, number, "weights", d->held, d->sample.size);
 	if (d->held_packed)
-		try_import(d, dev, number, "weights packed into memory", d->held_packed, d->packed.size);
+		try_import(d, dev, number, "weights packed into memory", d->held_packed,
+			   d->packed.size);
 	if (d->ring)
 		try_import(d, dev, number, "ring", d->ring, d->ring->slot_size);
 }
@@ -308,7 +319,8 @@ static void try_drm(struct doctor *d)
 		add(d, "drm", false, "DRM", "%s", err.msg);
 		n = 0;
 	} else if (!n) {
-		add(d, "drm", false, "none", "there is no /dev/dri/renderD*: no GPU with a DRM driver");
+		add(d, "drm", false, "none",
+		    "there is no /dev/dri/renderD*: no GPU with a DRM driver");
 	}
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s (%s)", list[i].node, list[i].driver);
@@ -339,8 +351,11 @@ static void print_section(const struct doctor *d, const char *section)
 		if (strcmp(r->section, section))
 			continue;
 		print_heading(r, &last);
-		printf("  %-3s  %-14s  %s\n", !r->works ? "no" : strcmp(section, "limits") ? "yes" : "", r->name,
-		       r->text);
+		printf("  %-3s  %-14s  %s\n",
+		       !r->works		 ? "no" :
+		       strcmp(section, "limits") ? "yes" :
+						   "",
+		       r->name, r->text);
 	}
 }
 
@@ -397,7 +412,10 @@ static int open_model(struct doctor *d, struct sherd_error *err)
 	return rc;
 }
 
-/* By the best rung, once every rung was tried: what is locked twice is unlocked by the first that ends. */
+/*
+ * By the best rung, once every rung was tried: what is locked twice is unlocked by the first that
+ * ends.
+ */
 static int hold_samples(struct doctor *d, struct sherd_error *err)
 {
 	int rc = sherd_region_open(&d->held, &d->sample, NULL, err);

@@ -12,9 +12,10 @@ int ends_init(struct ends *e, const struct sherd_model *m, struct sherd_error *e
 
 	*e = (struct ends){ .n_vocab = n };
 	if (!tok)
-		return sherd_fail(err, -ENOENT,
-				  "%s: has no tokenizer, so that nobody knows which tokens end a text",
-				  sherd_model_info(m)->path);
+		return sherd_fail(
+			err, -ENOENT,
+			"%s: has no tokenizer, so that nobody knows which tokens end a text",
+			sherd_model_info(m)->path);
 	e->masked = sherd_calloc(n, sizeof(*e->masked));
 	e->ids = sherd_calloc(n, sizeof(*e->ids));
 	if (!e->masked || !e->ids) {

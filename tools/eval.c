@@ -333,10 +333,10 @@ static int print_json(const struct eval *e)
 		"s:s*}",
 		"perplexity", ppl, "error", error, "protocol", e->protocol->name, "context", e->ctx,
 		"scored", (json_int_t)e->n_scored, "windows", e->n_windows, "tokens", e->n_ids,
-		"corpus", "path", tool_json_path(e->file), "bytes", (json_int_t)e->file_bytes, "sha256",
-		e->sha256, "model", tool_json_path(e->info->path), "device", e->info->device,
-		"bit_profile", e->info->bit_profile, "seconds", e->seconds,
-		"cuts", json_cuts(e), "wire", e->cuts.n ? tool_wire_name(e->wire_type) : NULL);
+		"corpus", "path", tool_json_path(e->file), "bytes", (json_int_t)e->file_bytes,
+		"sha256", e->sha256, "model", tool_json_path(e->info->path), "device",
+		e->info->device, "bit_profile", e->info->bit_profile, "seconds", e->seconds, "cuts",
+		json_cuts(e), "wire", e->cuts.n ? tool_wire_name(e->wire_type) : NULL);
 	int rc = j ? json_dumpf(j, stdout, JSON_INDENT(2)) : -1;
 
 	json_decref(j);

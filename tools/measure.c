@@ -6,8 +6,8 @@
  *
  *	step = (sum of layers alone - all in one) / (n - 1)
  *
- * less what of it may be noise. Layers of one kind are averaged, repetitions give their median, and nothing
- * else is made of the times.
+ * less what of it may be noise. Layers of one kind are averaged, repetitions give their median, and
+ * nothing else is made of the times.
  */
 #include "measure.h"
 
@@ -23,8 +23,8 @@
 const int measure_sizes[MEASURE_CHUNKS] = { 1, 4, 8, 12, 16, 18, 24, 32, 64, 128, 256 };
 
 /*
- * What a token meets in between where not all layers are here: the others' weights go through the caches, and
- * what comes next must be read from memory again. More than this no cache holds.
+ * What a token meets in between where not all layers are here: the others' weights go through the
+ * caches, and what comes next must be read from memory again. More than this no cache holds.
  */
 static void read_others(const struct measure *m)
 {
@@ -125,9 +125,9 @@ static double median(double *v, int n)
 /* ------------------------------------------------------- times into curves */
 
 /*
- * What a step costs by itself. The error of it is multiplied by all layers of a stage, so of what is found only
- * that is taken which is no noise; and a few layers, which are large (probe.c), tell it so badly that it is
- * held to the small part of their time that it is.
+ * What a step costs by itself. The error of it is multiplied by all layers of a stage, so of what
+ * is found only that is taken which is no noise; and a few layers, which are large (probe.c), tell
+ * it so badly that it is held to the small part of their time that it is.
  */
 static double step_time(const struct measure *m, int reps, double mean)
 {
@@ -149,7 +149,10 @@ static double step_time(const struct measure *m, int reps, double mean)
 	return n < FEW_LAYERS ? MIN(us, mean * FEW_SHARE) : us;
 }
 
-/* Of the window, how many layers of kind @kind there are; the first of the model, which embeds too, is none. */
+/*
+ * Of the window, how many layers of kind @kind there are; the first of the model, which embeds too,
+ * is none.
+ */
 static int count_kind(const struct measure *m, int kind)
 {
 	int n = 0;
@@ -321,13 +324,16 @@ static int check_model(const struct measure *m, struct sherd_error *err)
 {
 	const struct sherd_model_info *i = sherd_model_info(m->model);
 
-	if (i->hidden == m->z->hidden && i->n_layers == m->z->n_layers && i->first_layer == m->first &&
-	    i->end_layer == m->end && !strcmp(i->source_sha256, m->z->hash))
+	if (i->hidden == m->z->hidden && i->n_layers == m->z->n_layers &&
+	    i->first_layer == m->first && i->end_layer == m->end &&
+	    !strcmp(i->source_sha256, m->z->hash))
 		return 0;
-	return sherd_fail(err, -EINVAL, "%s: holds layers %d to %d of %d, %d wide, of model %.8s; %d to %d of "
-					"%d, %d wide, of %.8s are to be measured",
-			  i->path, i->first_layer, i->end_layer - 1, i->n_layers, i->hidden, i->source_sha256,
-			  m->first, m->end - 1, m->z->n_layers, m->z->hidden, m->z->hash);
+	return sherd_fail(err, -EINVAL,
+			  "%s: holds layers %d to %d of %d, %d wide, of model %.8s; %d to %d of "
+			  "%d, %d wide, of %.8s are to be measured",
+			  i->path, i->first_layer, i->end_layer - 1, i->n_layers, i->hidden,
+			  i->source_sha256, m->first, m->end - 1, m->z->n_layers, m->z->hidden,
+			  m->z->hash);
 }
 
 int measure_window(struct measure *m, const char *path, int first, int end, struct sherd_error *err)

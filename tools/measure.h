@@ -34,6 +34,7 @@ struct measure {
 };
 
 /* Opens layers [first, end) of the model or shard at @path, and adds their times to the profile. */
-int measure_window(struct measure *m, const char *path, int first, int end, struct sherd_error *err);
+int measure_window(struct measure *m, const char *path, int first, int end,
+		   struct sherd_error *err);
 
 #endif

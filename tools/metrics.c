@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics: just enough of HTTP/1.0 that a scraper, curl and a browser are content: whatever is asked for with GET is
- * the numbers, and then the connection ends.
+ * metrics: just enough of HTTP/1.0 that a scraper, curl and a browser are content: whatever is
+ * asked for with GET is the numbers, and then the connection ends.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -101,9 +101,11 @@ static void send_all(int fd, const char *text, size_t n)
 static void send_answer(int fd, const char *code, const char *text)
 {
 	char head[160];
-	int n = snprintf(head, sizeof(head),
-			 "HTTP/1.0 %s\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %zu\r\n"
-			 "Connection: close\r\n\r\n", code, strlen(text));
+	int n = snprintf(
+		head, sizeof(head),
+		"HTTP/1.0 %s\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %zu\r\n"
+		"Connection: close\r\n\r\n",
+		code, strlen(text));
 
 	send_all(fd, head, (size_t)n);
 	send_all(fd, text, strlen(text));
@@ -134,7 +136,8 @@ static void serve(struct metrics *m, int fd)
 static void *work(void *arg)
 {
 	struct metrics *m = arg;
-	struct pollfd fds[] = { { .fd = m->listener, .events = POLLIN }, { .fd = m->stop, .events = POLLIN } };
+	struct pollfd fds[] = { { .fd = m->listener, .events = POLLIN },
+				{ .fd = m->stop, .events = POLLIN } };
 	int fd;
 
 	for (;;) {
@@ -191,11 +194,13 @@ static int open_listener(const char *address, struct sherd_error *err)
 		return sherd_fail(err, -EINVAL, "%s: %s", address, gai_strerror(rc));
 	rc = listen_at(found);
 	freeaddrinfo(found);
-	return rc >= 0 ? rc : sherd_fail(err, rc, "%s: can't listen there: %s", address, strerror(-rc));
+	return rc >= 0 ? rc :
+			 sherd_fail(err, rc, "%s: can't listen there: %s", address, strerror(-rc));
 }
 
-int metrics_open(struct metrics **metrics, const char *address, json_t *(*status)(void *ctx), void *ctx,
-		 int (*post)(void *loop, void (*fn)(void *), void *arg), void *loop, struct sherd_error *err)
+int metrics_open(struct metrics **metrics, const char *address, json_t *(*status)(void *ctx),
+		 void *ctx, int (*post)(void *loop, void (*fn)(void *), void *arg), void *loop,
+		 struct sherd_error *err)
 {
 	struct metrics *m = sherd_calloc(1, sizeof(*m));
 	int rc;

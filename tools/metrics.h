@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics: a node's numbers for Prometheus, as text over HTTP on a port of its own. One connection at a time, on a
- * thread of its own: who scrapes slowly, or sends nonsense, waits alone.
+ * metrics: a node's numbers for Prometheus, as text over HTTP on a port of its own. One connection
+ * at a time, on a thread of its own: who scrapes slowly, or sends nonsense, waits alone.
  */
 #ifndef SHERD_METRICS_H
 #define SHERD_METRICS_H
@@ -12,11 +12,12 @@ struct json_t;
 struct metrics;
 
 /*
- * Listens at "host:port". @status is called on the loop's thread, where @post brings it, and gives a new reference
- * to what sherd_node_status() says.
+ * Listens at "host:port". @status is called on the loop's thread, where @post brings it, and gives
+ * a new reference to what sherd_node_status() says.
  */
-int metrics_open(struct metrics **m, const char *address, struct json_t *(*status)(void *ctx), void *ctx,
-		 int (*post)(void *loop, void (*fn)(void *), void *arg), void *loop, struct sherd_error *err);
+int metrics_open(struct metrics **m, const char *address, struct json_t *(*status)(void *ctx),
+		 void *ctx, int (*post)(void *loop, void (*fn)(void *), void *arg), void *loop,
+		 struct sherd_error *err);
 /* Call when the loop runs no more. */
 void metrics_close(struct metrics *m);
 

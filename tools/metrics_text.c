@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics_text: a node's status in Prometheus' text format (version 0.0.4): a type for each metric, then its
- * samples.
+ * metrics_text: a node's status in Prometheus' text format (version 0.0.4): a type for each metric,
+ * then its samples.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -19,31 +19,33 @@ struct metric {
 static const struct metric metrics[] = {
 	{ "sherd_stage_steps_total", "steps", "Steps computed.", "counter", NULL, 1 },
 	{ "sherd_stage_rows_total", "rows", "Rows computed.", "counter", NULL, 1 },
-	{ "sherd_stage_busy_seconds", "busy_us", "How long the present step has been running.", "gauge", NULL,
-	  1e-6 },
-	{ "sherd_stage_step_seconds", "step_us", "Median time of the last steps of one row.", "gauge", NULL,
-	  1e-6 },
+	{ "sherd_stage_busy_seconds", "busy_us", "How long the present step has been running.",
+	  "gauge", NULL, 1e-6 },
+	{ "sherd_stage_step_seconds", "step_us", "Median time of the last steps of one row.",
+	  "gauge", NULL, 1e-6 },
 	{ "sherd_stage_queued_rows", "queued", "Rows that wait.", "gauge", NULL, 1 },
-	{ "sherd_stage_epoch", "epoch", "The route that is served; 0: in reserve.", "gauge", NULL, 1 },
-	{ "sherd_stage_in_bytes_total", "bytes_in", "Bytes from the stage before, over this link.", "counter",
-	  "up", 1 },
-	{ "sherd_stage_out_bytes_total", "bytes_out", "Bytes to the next stage, over this link.", "counter",
-	  "down", 1 },
-	{ "sherd_stage_out_queued_bytes", "queued", "Bytes that wait to be sent to the next stage.", "gauge",
-	  "down", 1 },
-	{ "sherd_stage_zero_copies_total", "zero_copies", "Sends that the kernel made without a copy.", "counter",
-	  "down", 1 },
+	{ "sherd_stage_epoch", "epoch", "The route that is served; 0: in reserve.", "gauge", NULL,
+	  1 },
+	{ "sherd_stage_in_bytes_total", "bytes_in", "Bytes from the stage before, over this link.",
+	  "counter", "up", 1 },
+	{ "sherd_stage_out_bytes_total", "bytes_out", "Bytes to the next stage, over this link.",
+	  "counter", "down", 1 },
+	{ "sherd_stage_out_queued_bytes", "queued", "Bytes that wait to be sent to the next stage.",
+	  "gauge", "down", 1 },
+	{ "sherd_stage_zero_copies_total", "zero_copies",
+	  "Sends that the kernel made without a copy.", "counter", "down", 1 },
 };
 
-static void put_sample(FILE *out, const struct metric *m, const char *node, size_t run, json_t *stage)
+static void put_sample(FILE *out, const struct metric *m, const char *node, size_t run,
+		       json_t *stage)
 {
 	json_t *from = m->link ? json_object_get(stage, m->link) : stage;
 	json_t *v = json_object_get(from, m->key);
 
 	if (!json_is_number(v))
 		return;
-	fprintf(out, "%s{node=\"%s\",run=\"%zu\",stage=\"%lld\",layers=\"%lld-%lld\"} %.9g\n", m->name, node, run,
-		(long long)json_integer_value(json_object_get(stage, "stage")),
+	fprintf(out, "%s{node=\"%s\",run=\"%zu\",stage=\"%lld\",layers=\"%lld-%lld\"} %.9g\n",
+		m->name, node, run, (long long)json_integer_value(json_object_get(stage, "stage")),
 		(long long)json_integer_value(json_object_get(stage, "first")),
 		(long long)json_integer_value(json_object_get(stage, "end")) - 1,
 		json_number_value(v) * m->scale);
@@ -84,8 +86,10 @@ char *metrics_text(const struct json_t *status)
 	node = node ? node : "";
 	fprintf(out, "# HELP sherd_runs Pipelines that this node serves.\n# TYPE sherd_runs gauge\n"
 		     "sherd_runs{node=\"%s\"} %zu\n", node, json_array_size(runs));
-	fprintf(out, "# HELP sherd_sessions Sessions at this node's stages.\n# TYPE sherd_sessions gauge\n"
-		     "sherd_sessions{node=\"%s\"} %zu\n", node, count_sessions(runs));
+	fprintf(out,
+		"# HELP sherd_sessions Sessions at this node's stages.\n# TYPE sherd_sessions gauge\n"
+		"sherd_sessions{node=\"%s\"} %zu\n",
+		node, count_sessions(runs));
 	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++)
 		put_metric(out, &metrics[i], node, runs);
 	return fclose(out) ? NULL : text;

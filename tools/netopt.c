@@ -61,7 +61,8 @@ static void warn(const char *const *addresses, int n)
 		}
 }
 
-static int read_certificate(struct netopt *n, const struct tool *t, const struct net_opts *o, const char *name)
+static int read_certificate(struct netopt *n, const struct tool *t, const struct net_opts *o,
+			    const char *name)
 {
 	const char *dir = o->tls ? o->tls : NETOPT_TLS;
 	char *ca = sherd_asprintf("%s/ca.pem", dir), *cert = sherd_asprintf("%s/%s.pem", dir, name);
@@ -72,8 +73,11 @@ static int read_certificate(struct netopt *n, const struct tool *t, const struct
 	if (!ca || !cert || !key)
 		rc = tool_failf(t, "out of memory");
 	else if (access(ca, R_OK) && errno == ENOENT)
-		rc = tool_failf(t, "%s is not there: `sherd cluster init` makes certificates (--tls DIR says where "
-				   "they are; --insecure does without, on this machine or a private network)", ca);
+		rc = tool_failf(
+			t,
+			"%s is not there: `sherd cluster init` makes certificates (--tls DIR says where "
+			"they are; --insecure does without, on this machine or a private network)",
+			ca);
 	else if (sherd_tls_ctx_new(&n->tls, ca, cert, key, &err))
 		rc = tool_fail(t, &err);
 	free(ca);
@@ -108,7 +112,9 @@ int netopt_open(struct netopt *n, const struct tool *t, const struct net_opts *o
 
 	*n = (struct netopt){ 0 };
 	if (!sherd_io_known(o->io))
-		return tool_usage(t, "--io: '%s' is none of auto, uring-zc, uring-5.19, uring and epoll", o->io);
+		return tool_usage(
+			t, "--io: '%s' is none of auto, uring-zc, uring-5.19, uring and epoll",
+			o->io);
 	if (o->insecure && o->tls)
 		return tool_usage(t, "--tls and --insecure are opposites");
 	if (o->insecure) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node: a board's part of a pipeline. It keeps shards in a folder, and serves the stages that a head assigns to it.
+ * node: a board's part of a pipeline. It keeps shards in a folder, and serves the stages that a
+ * head assigns to it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -17,7 +18,9 @@
 #include "stage_trace.h"
 #include "store.h"
 
-/* A chunk of 32 rows of 4096 values fits; all of it is less than what RLIMIT_MEMLOCK mostly allows. */
+/*
+ * A chunk of 32 rows of 4096 values fits; all of it is less than what RLIMIT_MEMLOCK mostly allows.
+ */
 #define RING_SLOTS 8
 #define SLOT_BYTES ((size_t)192 << 10)
 
@@ -56,7 +59,8 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 {
 	const struct opt opts[] = {
 		{ 'l', "listen", OPT_STR, &n->listen, 0, 0, "ADDR",
-		  "where heads and neighbours reach this node, host:port (default: " DEFAULT_LISTEN ")" },
+		  "where heads and neighbours reach this node, host:port (default: " DEFAULT_LISTEN
+		  ")" },
 		{ 0, "shards", OPT_STR, &n->shards, 0, 0, "DIR",
 		  "the folder of its shards, which `sherd push` fills (made if it is not there)" },
 		{ 0, "name", OPT_STR, &n->name, 0, 0, "NAME",
@@ -92,7 +96,8 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		return tool_usage(&tool_node, "--shards DIR says where its shards are to be");
 	if (!n->name) {
 		if (gethostname(n->host, sizeof(n->host) - 1))
-			return tool_failf(&tool_node, "the machine has no name; give one with --name");
+			return tool_failf(&tool_node,
+					  "the machine has no name; give one with --name");
 		n->host[strcspn(n->host, ".")] = '\0';
 		n->name = n->host;
 	}
@@ -113,16 +118,23 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 {
 	struct node *n = ctx;
 	char *path = store_find(n->shards, spec, err);
-	struct stage_params p = { .model = path, .spec = *spec, .base = n->params, .spin_us = n->spin_us,
-				  .dilate = n->dilate, .hang_after = n->hang_after, .trace = n->trace,
-				  .post = netopt_post, .loop = n->net.loop };
+	struct stage_params p = { .model = path,
+				  .spec = *spec,
+				  .base = n->params,
+				  .spin_us = n->spin_us,
+				  .dilate = n->dilate,
+				  .hang_after = n->hang_after,
+				  .trace = n->trace,
+				  .post = netopt_post,
+				  .loop = n->net.loop };
 	int rc;
 
 	if (!path)
 		return -ENOENT;
 	rc = stage_new(stage, &p, err);
 	if (!rc)
-		fprintf(stderr, "sherd: loading layers %d to %d from %s\n", spec->first, spec->end - 1, path);
+		fprintf(stderr, "sherd: loading layers %d to %d from %s\n", spec->first,
+			spec->end - 1, path);
 	free(path);
 	return rc;
 }
@@ -143,8 +155,8 @@ static void alive(void *ctx)
 }
 
 /*
- * The kernel takes down a killed process's io_uring, and the sockets that it holds, some time after the process: who
- * takes its place at once finds the address still in use.
+ * The kernel takes down a killed process's io_uring, and the sockets that it holds, some time after
+ * the process: who takes its place at once finds the address still in use.
  */
 static int listen_soon(struct node *n, char bound[64], struct sherd_error *err)
 {
@@ -161,9 +173,14 @@ static int listen_soon(struct node *n, char bound[64], struct sherd_error *err)
 static int start(struct node *n)
 {
 	const char *listen = n->listen;
-	struct sherd_node_params p = { .name = n->name, .source = { get_stage, n }, .note = note, .ctx = n };
-	struct profiler_params measures = { .name = n->name, .shards = n->shards, .base = &n->params,
-					    .dilate = n->dilate, .post = netopt_post };
+	struct sherd_node_params p = {
+		.name = n->name, .source = { get_stage, n }, .note = note, .ctx = n
+	};
+	struct profiler_params measures = { .name = n->name,
+					    .shards = n->shards,
+					    .base = &n->params,
+					    .dilate = n->dilate,
+					    .post = netopt_post };
 	struct sherd_error err;
 	char bound[64];
 
@@ -192,7 +209,8 @@ static int start(struct node *n)
 		fprintf(stderr, "sherd: rows are sent from a ring: %s%s%s\n", n->net.ring->how,
 			n->net.loop->note.msg[0] ? "; " : "", n->net.loop->note.msg);
 	for (int i = 0; n->verbose && i < (int)n->net.loop->io; i++)
-		fprintf(stderr, "sherd: not taken: %s: %s\n", sherd_io_name(i), n->net.loop->refused[i].msg);
+		fprintf(stderr, "sherd: not taken: %s: %s\n", sherd_io_name(i),
+			n->net.loop->refused[i].msg);
 	return TOOL_OK;
 }
 
@@ -230,7 +248,10 @@ static int node_main(int argc, char **argv)
 	rc = start(&n);
 	if (!rc)
 		rc = serve(&n);
-	/* The loop's threads first; then who is called by it; the loop itself, which links need, last. */
+	/*
+	 * The loop's threads first; then who is called by it; the loop itself, which links need,
+	 * last.
+	 */
 	metrics_close(n.metrics);
 	store_close(n.store);
 	profiler_close(n.profiler);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * notify: tells systemd that a service is ready, alive, or stopping (sd_notify(3): a datagram of lines to the socket in
- * $NOTIFY_SOCKET). Elsewhere it does nothing.
+ * notify: tells systemd that a service is ready, alive, or stopping (sd_notify(3): a datagram of
+ * lines to the socket in $NOTIFY_SOCKET). Elsewhere it does nothing.
  */
 #ifndef SHERD_NOTIFY_H
 #define SHERD_NOTIFY_H

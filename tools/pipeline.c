@@ -46,7 +46,8 @@ static void ready(void *ctx)
 	sherd_loop_stop(p->net.loop);
 }
 
-static void put_event(struct pipeline *p, uint64_t id, int32_t token, int rc, const struct sherd_error *err)
+static void put_event(struct pipeline *p, uint64_t id, int32_t token, int rc,
+		      const struct sherd_error *err)
 {
 	struct event *e = calloc(1, sizeof(*e));
 
@@ -95,11 +96,13 @@ static void fill_seats(struct pipeline *p)
 	const struct sherd_plan *plan = p->plan;
 
 	for (int i = 0; i < plan->n_nodes; i++)
-		p->nodes[i] = (struct sherd_head_node){ plan->nodes[i].name, plan->nodes[i].address };
+		p->nodes[i] =
+			(struct sherd_head_node){ plan->nodes[i].name, plan->nodes[i].address };
 	for (int k = 0; k < plan->n_stages; k++) {
 		struct sherd_head_stage *s = &p->stages[k];
 
-		*s = (struct sherd_head_stage){ .first = plan->stages[k].first, .end = plan->stages[k].end,
+		*s = (struct sherd_head_stage){ .first = plan->stages[k].first,
+						.end = plan->stages[k].end,
 						.nodes = p->seats[k] };
 		p->seats[k][s->n_nodes++] = plan->stages[k].node;
 		for (int i = 0; i < plan->n_spares; i++)
@@ -157,7 +160,8 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 }
 
 /* Runs the loop until there is something to say. */
-static int run_loop(struct pipeline *p, bool (*done)(const struct pipeline *), struct sherd_error *err)
+static int run_loop(struct pipeline *p, bool (*done)(const struct pipeline *),
+		    struct sherd_error *err)
 {
 	int rc = 0;
 
@@ -216,7 +220,9 @@ static void look(void *arg)
 		sherd_timer_after(&f->loop->net, &f->timer, 1000);
 }
 
-/* The nodes hear that the run has ended: else they would keep its sessions until its lease is over. */
+/*
+ * The nodes hear that the run has ended: else they would keep its sessions until its lease is over.
+ */
 static void say_goodbye(struct sherd_loop *loop)
 {
 	struct farewell f = { .loop = loop, .timer = { .fire = look, .ctx = &f },
@@ -299,19 +305,21 @@ int pipeline_idle(struct pipeline *p, uint64_t us, struct sherd_error *err)
 
 /* -------------------------------------------------------------- sessions */
 
-int pipeline_session(struct pipeline *p, const struct sherd_sampler_params *sampler, int max, bool ignore_eos,
-		     uint64_t *id, struct sherd_error *err)
+int pipeline_session(struct pipeline *p, const struct sherd_sampler_params *sampler, int max,
+		     bool ignore_eos, uint64_t *id, struct sherd_error *err)
 {
 	struct sherd_stage_session s = { .max = (uint32_t)max, .ignore_eos = ignore_eos };
 
-	s.params.sampler = sampler ? *sampler : (struct sherd_sampler_params){ .repeat_penalty = 1 };
+	s.params.sampler =
+		sampler ? *sampler : (struct sherd_sampler_params){ .repeat_penalty = 1 };
 	s.params.cuts = p->cuts;
 	s.params.n_cuts = p->plan->n_stages - 1;
 	s.params.wire = p->plan->wire;
 	return sherd_head_open(p->head, &s, id, err);
 }
 
-int pipeline_feed(struct pipeline *p, uint64_t id, const int32_t *tokens, int n, struct sherd_error *err)
+int pipeline_feed(struct pipeline *p, uint64_t id, const int32_t *tokens, int n,
+		  struct sherd_error *err)
 {
 	return sherd_head_feed(p->head, id, tokens, n, err);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan: cuts a model into stages for the boards of a cluster. Reads what boards there are, asks them
- * what they can do (survey.c), lets runtime/plan/ find the best pipeline, and says of every board why it has the
- * layers that it has, or none. With --measure it is the board that measures itself.
+ * plan: cuts a model into stages for the boards of a cluster. Reads what boards there are, asks
+ * them what they can do (survey.c), lets runtime/plan/ find the best pipeline, and says of every
+ * board why it has the layers that it has, or none. With --measure it is the board that measures
+ * itself.
  */
 #include "plan.h"
 
@@ -62,8 +63,9 @@ static int check_verify(const struct plan *p, int argc, char **argv)
 	if (argc)
 		return tool_usage(&tool_plan, "'%s' is one argument too many", argv[0]);
 	if (p->model || p->cluster_file || p->measure || p->out)
-		return tool_usage(&tool_plan, "--verify PLAN is about a plan that is made; model and nodes "
-					      "are in it");
+		return tool_usage(&tool_plan,
+				  "--verify PLAN is about a plan that is made; model and nodes "
+				  "are in it");
 	return TOOL_OK;
 }
 
@@ -147,7 +149,8 @@ static int measure(const struct plan *p)
 {
 	struct sherd_profile *profile;
 	struct sherd_error err;
-	int rc = profile_measure(&profile, p->model, &p->params, (double)p->seconds, p->dilate, &err);
+	int rc = profile_measure(&profile, p->model, &p->params, (double)p->seconds, p->dilate,
+				 &err);
 
 	tool_progress_end();
 	if (rc)
@@ -162,9 +165,14 @@ static int measure(const struct plan *p)
 /* What the file does not say, running nodes are asked. */
 static int get_profiles(struct plan *p)
 {
-	const struct survey_params q = { .tool = &tool_plan, .net = &p->net, .model = p->path,
-					 .sizes = p->sizes, .params = &p->params, .cluster = p->cluster,
-					 .seconds = (double)p->seconds, .again = p->again };
+	const struct survey_params q = { .tool = &tool_plan,
+					 .net = &p->net,
+					 .model = p->path,
+					 .sizes = p->sizes,
+					 .params = &p->params,
+					 .cluster = p->cluster,
+					 .seconds = (double)p->seconds,
+					 .again = p->again };
 
 	int known = 0;
 
@@ -174,10 +182,11 @@ static int get_profiles(struct plan *p)
 		return survey(&q);
 	if (known)
 		return TOOL_OK;
-	return tool_failf(&tool_plan,
-			  "%s: no node has a profile: run sherd plan --measure -m MODEL -o FILE on each, and "
-			  "name the files here; or do without --offline",
-			  p->cluster_file);
+	return tool_failf(
+		&tool_plan,
+		"%s: no node has a profile: run sherd plan --measure -m MODEL -o FILE on each, and "
+		"name the files here; or do without --offline",
+		p->cluster_file);
 }
 
 static int check_profile(const struct plan *p, const struct sherd_cluster_node *n,
@@ -210,9 +219,10 @@ static int check_request(const struct plan *p, struct sherd_error *err)
 
 	if (q->n_prompt <= q->n_ctx - q->n_predict)
 		return 0;
-	return sherd_fail(err, -EINVAL,
-			  "a request of %d and %d tokens is more than the context of %d (-c, at most %d here)",
-			  q->n_prompt, q->n_predict, q->n_ctx, p->sizes->n_ctx_train);
+	return sherd_fail(
+		err, -EINVAL,
+		"a request of %d and %d tokens is more than the context of %d (-c, at most %d here)",
+		q->n_prompt, q->n_predict, q->n_ctx, p->sizes->n_ctx_train);
 }
 
 static int open_all(struct plan *p)
@@ -453,8 +463,13 @@ static int make_plan(struct plan *p)
 
 static int plan_main(int argc, char **argv)
 {
-	struct plan p = { .params = SHERD_MODEL_PARAMS_INIT, .objective_name = "latency",
-			  .wire_name = "int8", .kv_name = "f16", .reserve_mib = 256, .seconds = 10, .repetitions = 7,
+	struct plan p = { .params = SHERD_MODEL_PARAMS_INIT,
+			  .objective_name = "latency",
+			  .wire_name = "int8",
+			  .kv_name = "f16",
+			  .reserve_mib = 256,
+			  .seconds = 10,
+			  .repetitions = 7,
 			  .problem = { .n_prompt = 128, .n_predict = -1, .n_sessions = 1 } };
 	bool done = false;
 	int rc;
@@ -472,7 +487,8 @@ static int plan_main(int argc, char **argv)
 
 const struct tool tool_plan = {
 	.name = "plan",
-	.synopsis = "-m MODEL (--cluster FILE [-o PLAN] | --measure -o FILE) | --verify PLAN [options]",
+	.synopsis =
+		"-m MODEL (--cluster FILE [-o PLAN] | --measure -o FILE) | --verify PLAN [options]",
 	.summary = "cut a model into stages for several boards",
 	.about = about,
 	.main = plan_main,

@@ -118,11 +118,12 @@ static void print_links(const struct plan *p)
 {
 	for (int from = 0; from <= p->cluster->n_nodes; from++)
 		for (int to = 0; to < from; to++) {
-			const struct sherd_cluster_link *l = sherd_cluster_link(p->cluster, from, to);
+			const struct sherd_cluster_link *l =
+				sherd_cluster_link(p->cluster, from, to);
 
 			if (l->measured)
-				printf("link: %s - %s: %.4g Mbit/s, round trip %.0f us\n", node_name(p, from),
-				       node_name(p, to), l->mbit, l->rtt_us);
+				printf("link: %s - %s: %.4g Mbit/s, round trip %.0f us\n",
+				       node_name(p, from), node_name(p, to), l->mbit, l->rtt_us);
 		}
 }
 
@@ -173,11 +174,13 @@ static json_t *links_json(const struct plan *p)
 
 	for (int from = 0; from <= p->cluster->n_nodes; from++)
 		for (int to = 0; to < from; to++) {
-			const struct sherd_cluster_link *l = sherd_cluster_link(p->cluster, from, to);
+			const struct sherd_cluster_link *l =
+				sherd_cluster_link(p->cluster, from, to);
 
-			json_array_append_new(j, json_pack("{ss ss sf sf sb}", "from", node_name(p, from), "to",
-							   node_name(p, to), "mbit", l->mbit, "rtt_us",
-							   l->rtt_us, "measured", l->measured));
+			json_array_append_new(
+				j, json_pack("{ss ss sf sf sb}", "from", node_name(p, from), "to",
+					     node_name(p, to), "mbit", l->mbit, "rtt_us", l->rtt_us,
+					     "measured", l->measured));
 		}
 	return j;
 }
@@ -186,11 +189,12 @@ int plan_print_json(const struct plan *p)
 {
 	const struct sherd_prediction *d = &p->predicted;
 	char buf[96];
-	json_t *j = json_pack("{so sb so so so sf sf ss sf si}", "plan", sherd_plan_to_json(&p->plan),
-			      "exact", p->exact, "memory", stages_json(p), "left_out",
-			      left_out_json(p), "links", links_json(p), "bound_ms", d->bound_us * 1e-3, "bubble", d->bubble,
-			      "slowest", machine_name(p, d->slowest, buf), "request_ms",
-			      d->request_us * 1e-3, "group", p->pipe.group);
+	json_t *j =
+		json_pack("{so sb so so so sf sf ss sf si}", "plan", sherd_plan_to_json(&p->plan),
+			  "exact", p->exact, "memory", stages_json(p), "left_out", left_out_json(p),
+			  "links", links_json(p), "bound_ms", d->bound_us * 1e-3, "bubble",
+			  d->bubble, "slowest", machine_name(p, d->slowest, buf), "request_ms",
+			  d->request_us * 1e-3, "group", p->pipe.group);
 	int bad = !j || json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 
 	json_decref(j);

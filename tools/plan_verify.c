@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plan_verify: runs a plan on its nodes and compares with what it predicts. A repetition is a session of its own, whose
- * prompt has as many tokens as the plan was made for; a first one warms up and does not count. How long the
- * stages take is what the nodes themselves have noted of their steps.
+ * plan_verify: runs a plan on its nodes and compares with what it predicts. A repetition is a
+ * session of its own, whose prompt has as many tokens as the plan was made for; a first one warms
+ * up and does not count. How long the stages take is what the nodes themselves have noted of their
+ * steps.
  */
 #include <stdlib.h>
 #include "base/base.h"
@@ -13,7 +14,10 @@
 #define DECODE	  32 /* tokens after a prompt's first */
 #define STATUS_US 5000000u
 
-/* A number that was predicted, and what came of it: the median, and what nine of ten are below or above. */
+/*
+ * A number that was predicted, and what came of it: the median, and what nine of ten are below or
+ * above.
+ */
 struct checked {
 	double predicted, low, measured, high; /* measured 0: not */
 };
@@ -78,8 +82,12 @@ static int begin(struct verify *v, int rep, uint64_t *id, struct sherd_error *er
 	return rc;
 }
 
-/* Of all sessions the next token, until each has had @n_decode more; how long one takes, in seconds. */
-static int decode(struct verify *v, struct session *sessions, double *seconds, struct sherd_error *err)
+/*
+ * Of all sessions the next token, until each has had @n_decode more; how long one takes, in
+ * seconds.
+ */
+static int decode(struct verify *v, struct session *sessions, double *seconds,
+		  struct sherd_error *err)
 {
 	int left = v->n_sessions * v->n_decode, rc = 0;
 	double start = sherd_now();
@@ -101,7 +109,8 @@ static int decode(struct verify *v, struct session *sessions, double *seconds, s
 }
 
 /* Prompts one after the other, then all sessions together. */
-static int run_sessions(struct verify *v, int rep, double *first_ms, double *per_s, struct sherd_error *err)
+static int run_sessions(struct verify *v, int rep, double *first_ms, double *per_s,
+			struct sherd_error *err)
 {
 	struct session *sessions = sherd_calloc((size_t)v->n_sessions, sizeof(*sessions));
 	double start = sherd_now(), seconds = 0;
@@ -196,10 +205,12 @@ static void take_stage(struct verify *v, int k, json_t *status)
 			json_t *took = json_object_get(stage, "took");
 
 			if (json_integer_value(json_object_get(stage, "stage")) != k + 1 ||
-			    json_integer_value(json_object_get(stage, "first")) != v->plan->stages[k].first ||
+			    json_integer_value(json_object_get(stage, "first")) !=
+				    v->plan->stages[k].first ||
 			    !json_integer_value(json_object_get(stage, "epoch")))
 				continue;
-			take_times(took, MIN(v->plan->chunk, v->plan->predicted.n_prompt), &s->chunk_ms);
+			take_times(took, MIN(v->plan->chunk, v->plan->predicted.n_prompt),
+				   &s->chunk_ms);
 			if (v->n_sessions == 1) /* with more, steps have any number of them */
 				take_times(took, 1, &s->token_ms);
 		}
@@ -210,7 +221,9 @@ static int ask_stage(struct verify *v, struct sherd_loop *loop, int k, struct sh
 	const struct sherd_plan *plan = v->plan;
 	struct stage_check *s = &v->stages[k];
 	struct question q = { .loop = loop };
-	struct sherd_ask_params p = { .net = &loop->net, .answered = answered, .ended = ended, .ctx = &q };
+	struct sherd_ask_params p = {
+		.net = &loop->net, .answered = answered, .ended = ended, .ctx = &q
+	};
 	struct sherd_head_status status;
 	struct sherd_ask *ask;
 	int rc;
@@ -288,8 +301,8 @@ static void print_table(const struct verify *v)
 	       sherd_objective_names[d->objective], d->n_prompt, plan->chunk, v->n_sessions,
 	       v->n_sessions == 1 ? "session" : "sessions", v->n_decode + 1, v->reps,
 	       v->p->net.insecure ? "without TLS" : "with TLS", pipeline_io(v->pipe));
-	printf("%-12s %-14s %10s %10s %9s   %-9s %6s\n", "", "", "predicted", "measured", "nine of", "ten",
-	       "error");
+	printf("%-12s %-14s %10s %10s %9s   %-9s %6s\n", "", "", "predicted", "measured", "nine of",
+	       "ten", "error");
 	print_line("in all", "first token ms", &v->first);
 	if (v->n_decode)
 		print_line("", "tokens/s", &v->tokens);
@@ -299,8 +312,8 @@ static void print_table(const struct verify *v)
 			print_line("", "token ms", &v->stages[k].token_ms);
 	}
 	if (v->links_ms > 0)
-		printf("%-12s %-14s %10.2f %10.2f\n", "links etc.", "token ms", v->links_predicted_ms,
-		       v->links_ms);
+		printf("%-12s %-14s %10.2f %10.2f\n", "links etc.", "token ms",
+		       v->links_predicted_ms, v->links_ms);
 	if (sherd_head_recoveries(pipeline_head(v->pipe)))
 		printf("\nnodes were lost meanwhile, and what was measured is of little worth\n");
 }
@@ -309,8 +322,8 @@ static json_t *checked_json(const struct checked *c)
 {
 	if (!(c->measured > 0))
 		return json_pack("{sf sn}", "predicted", c->predicted, "measured");
-	return json_pack("{sf sf sf sf sf}", "predicted", c->predicted, "measured", c->measured, "low", c->low,
-			 "high", c->high, "error", c->predicted / c->measured - 1);
+	return json_pack("{sf sf sf sf sf}", "predicted", c->predicted, "measured", c->measured,
+			 "low", c->low, "high", c->high, "error", c->predicted / c->measured - 1);
 }
 
 static int print_json(const struct verify *v)
@@ -320,16 +333,19 @@ static int print_json(const struct verify *v)
 	int bad;
 
 	for (int k = 0; k < v->plan->n_stages; k++)
-		json_array_append_new(stages, json_pack("{ss si si so so}", "node", v->stages[k].node, "first",
-							v->plan->stages[k].first, "end", v->plan->stages[k].end,
-							"chunk_ms", checked_json(&v->stages[k].chunk_ms),
-							"token_ms", checked_json(&v->stages[k].token_ms)));
-	j = json_pack("{ss si si si si si sb si so so so s{sf sf}}", "objective", sherd_objective_names[d->objective],
-		      "prompt_tokens", d->n_prompt, "chunk", v->plan->chunk, "sessions", v->n_sessions, "tokens",
-		      v->n_decode + 1, "repetitions", v->reps, "tls", !v->p->net.insecure, "recoveries",
-		      sherd_head_recoveries(pipeline_head(v->pipe)), "first_token_ms", checked_json(&v->first),
-		      "tokens_per_s", checked_json(&v->tokens), "stages", stages, "links_token_ms", "predicted",
-		      v->links_predicted_ms, "measured", v->links_ms);
+		json_array_append_new(
+			stages, json_pack("{ss si si so so}", "node", v->stages[k].node, "first",
+					  v->plan->stages[k].first, "end", v->plan->stages[k].end,
+					  "chunk_ms", checked_json(&v->stages[k].chunk_ms),
+					  "token_ms", checked_json(&v->stages[k].token_ms)));
+	j = json_pack("{ss si si si si si sb si so so so s{sf sf}}", "objective",
+		      sherd_objective_names[d->objective], "prompt_tokens", d->n_prompt, "chunk",
+		      v->plan->chunk, "sessions", v->n_sessions, "tokens", v->n_decode + 1,
+		      "repetitions", v->reps, "tls", !v->p->net.insecure, "recoveries",
+		      sherd_head_recoveries(pipeline_head(v->pipe)), "first_token_ms",
+		      checked_json(&v->first), "tokens_per_s", checked_json(&v->tokens), "stages",
+		      stages, "links_token_ms", "predicted", v->links_predicted_ms, "measured",
+		      v->links_ms);
 	bad = !j || json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	json_decref(j);
 	if (bad)
@@ -345,10 +361,13 @@ static int prepare(struct verify *v)
 	const struct sherd_plan_predicted *d = &v->plan->predicted;
 
 	if (!d->known)
-		return tool_failf(&tool_plan, "%s does not say what it predicts: sherd plan -o makes plans that do",
-				  v->p->verify);
+		return tool_failf(
+			&tool_plan,
+			"%s does not say what it predicts: sherd plan -o makes plans that do",
+			v->p->verify);
 	if (d->n_prompt > v->plan->n_ctx)
-		return tool_failf(&tool_plan, "%s: a prompt of %d tokens is more than its context of %d",
+		return tool_failf(&tool_plan,
+				  "%s: a prompt of %d tokens is more than its context of %d",
 				  v->p->verify, d->n_prompt, v->plan->n_ctx);
 	v->reps = v->p->repetitions;
 	v->n_sessions = d->objective == SHERD_THROUGHPUT ? v->plan->n_sessions : 1;
@@ -381,8 +400,9 @@ static int verify(struct verify *v)
 
 int plan_verify(const struct plan *p)
 {
-	const struct pipeline_params params = { .tool = &tool_plan, .plan = p->verify, .net = p->net,
-						.note = tool_note };
+	const struct pipeline_params params = {
+		.tool = &tool_plan, .plan = p->verify, .net = p->net, .note = tool_note
+	};
 	struct verify v = { .p = p };
 	int rc;
 

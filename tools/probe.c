@@ -2,8 +2,8 @@
 /*
  * probe: which layers stand for all, and how they are asked for.
  *
- * Two layers tell what a step costs by itself (profile.c), but the error of that is multiplied by all other layers: so
- * windows are longer where layers are small, and a small model is one window.
+ * Two layers tell what a step costs by itself (profile.c), but the error of that is multiplied by
+ * all other layers: so windows are longer where layers are small, and a small model is one window.
  */
 #include "probe.h"
 
@@ -13,7 +13,8 @@
 #include "store.h"
 
 #define WINDOW_BYTES (16u << 20) /* weights of a window, as far as two layers do not take more */
-#define EMBED_LAYERS 8 /* the first window goes on until another layer is like the first, but no longer */
+/* the first window goes on until another layer is like the first, but no longer */
+#define EMBED_LAYERS 8
 
 /* ---------------------------------------------------------------- choosing */
 
@@ -23,8 +24,8 @@ static int first_end(const struct sherd_sizes *z)
 	bool like = false;
 	int end = 0;
 
-	while (end < z->n_layers &&
-	       (end < 2 || bytes + z->layer[end] <= WINDOW_BYTES || (!like && end < EMBED_LAYERS))) {
+	while (end < z->n_layers && (end < 2 || bytes + z->layer[end] <= WINDOW_BYTES ||
+				     (!like && end < EMBED_LAYERS))) {
 		like |= end && z->kind_of[end] == z->kind_of[0];
 		bytes += z->layer[end++];
 	}
@@ -36,7 +37,8 @@ static int last_first(const struct sherd_sizes *z)
 	int first = z->n_layers;
 	uint64_t bytes = 0;
 
-	while (first > 0 && (first > z->n_layers - 2 || bytes + z->layer[first - 1] <= WINDOW_BYTES))
+	while (first > 0 &&
+	       (first > z->n_layers - 2 || bytes + z->layer[first - 1] <= WINDOW_BYTES))
 		bytes += z->layer[--first];
 	return first;
 }
@@ -64,7 +66,8 @@ void probe_choose(struct probe *p, struct sherd_sizes *z)
 	p->windows[p->n_windows++] = (struct probe_window){ first, n };
 	for (int l = end; l < first; l++)
 		if (!shown(p, z->kind_of[l]))
-			p->windows[p->n_windows++] = (struct probe_window){ MIN(l, n - 2), MIN(l, n - 2) + 2 };
+			p->windows[p->n_windows++] =
+				(struct probe_window){ MIN(l, n - 2), MIN(l, n - 2) + 2 };
 	for (int i = 0; i < p->n_windows; i++) {
 		uint64_t bytes = 0;
 
@@ -94,13 +97,15 @@ json_t *probe_to_json(const struct probe *p, bool key)
 	json_t *j, *windows = json_array(), *kind_of = json_array();
 
 	for (int i = 0; i < p->n_windows; i++)
-		json_array_append_new(windows, json_pack("[ii]", p->windows[i].first, p->windows[i].end));
+		json_array_append_new(windows,
+				      json_pack("[ii]", p->windows[i].first, p->windows[i].end));
 	for (int l = 0; l < z->n_layers; l++)
 		json_array_append_new(kind_of, json_integer(z->kind_of[l]));
-	j = json_pack("{ss ss si si ss so so so si si sI}", "name", z->name[0] ? z->name : "model", "hash",
-		      z->hash, "n_layers", z->n_layers, "hidden", z->hidden, "bits", sherd_bits_name(z->bits),
-		      "kinds", kinds_json(z), "kind_of", kind_of, "windows", windows, "kv", (int)p->kv, "n_ctx",
-		      p->n_ctx, "others", (json_int_t)p->others);
+	j = json_pack("{ss ss si si ss so so so si si sI}", "name", z->name[0] ? z->name : "model",
+		      "hash", z->hash, "n_layers", z->n_layers, "hidden", z->hidden, "bits",
+		      sherd_bits_name(z->bits), "kinds", kinds_json(z), "kind_of", kind_of,
+		      "windows", windows, "kv", (int)p->kv, "n_ctx", p->n_ctx, "others",
+		      (json_int_t)p->others);
 	if (key || !j)
 		return j;
 	json_object_set_new(j, "seconds", json_real(p->seconds));
@@ -117,7 +122,8 @@ static int int_at(const struct sherd_json_at *at, const char *key, int64_t lo, i
 
 static void read_kinds(const struct sherd_json_at *root, struct sherd_sizes *z)
 {
-	struct sherd_json_at kinds = sherd_json_key(root, "kinds"), of = sherd_json_key(root, "kind_of"), v;
+	struct sherd_json_at kinds = sherd_json_key(root, "kinds"),
+			     of = sherd_json_key(root, "kind_of"), v;
 
 	z->n_kinds = (int)sherd_json_array(&kinds, 1, SHERD_PROFILE_KINDS);
 	sherd_json_array(&of, (size_t)z->n_layers, (size_t)z->n_layers);
@@ -154,7 +160,8 @@ static void read_windows(const struct sherd_json_at *root, struct probe *p)
 	for (int k = 0; k < p->sizes->n_kinds && !root->file->rc; k++)
 		if (!shown(p, k))
 			sherd_json_fail(&windows, "show no layer of kind %d", k);
-	if (!root->file->rc && (p->windows[0].first || p->windows[MIN(1, p->n_windows - 1)].end != n))
+	if (!root->file->rc &&
+	    (p->windows[0].first || p->windows[MIN(1, p->n_windows - 1)].end != n))
 		sherd_json_fail(&windows, "do not begin with the first layers and the last");
 }
 
@@ -164,7 +171,8 @@ static void read_probe(const struct sherd_json_at *root, struct probe *p)
 					    "kinds",   "kind_of", "windows",  "kv",	"n_ctx",
 					    "others",  "seconds", "again",    NULL };
 	static const char *const bits[] = { "file", "4", "8" };
-	struct sherd_json_at name = sherd_json_key(root, "name"), hash = sherd_json_key(root, "hash"), v;
+	struct sherd_json_at name = sherd_json_key(root, "name"),
+			     hash = sherd_json_key(root, "hash"), v;
 	struct sherd_sizes *z = p->sizes;
 
 	sherd_json_keys(root, keys);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe: what a node is asked to measure, for it has not got the model: some runs of layers, which show every kind
- * of layer, the embedding and the output matrix, each a shard of its own that is pushed first. `sherd plan`
- * asks (survey.c), a node passes it on to a process of its own (profiler.c), which measures (profile.c).
+ * probe: what a node is asked to measure, for it has not got the model: some runs of layers, which
+ * show every kind of layer, the embedding and the output matrix, each a shard of its own that is
+ * pushed first. `sherd plan` asks (survey.c), a node passes it on to a process of its own
+ * (profiler.c), which measures (profile.c).
  */
 #ifndef SHERD_TOOL_PROBE_H
 #define SHERD_TOOL_PROBE_H
@@ -18,7 +19,9 @@ struct probe_window {
 };
 
 struct probe {
-	/* Name, hash, n_layers, hidden, bits and kinds; the rest is only known where the model is. */
+	/*
+	 * Name, hash, n_layers, hidden, bits and kinds; the rest is only known where the model is.
+	 */
 	struct sherd_sizes *sizes;
 	struct probe_window windows[PROBE_WINDOWS];
 	int n_windows;
@@ -29,7 +32,10 @@ struct probe {
 	bool again; /* though it has been measured before */
 };
 
-/* Of the whole model, which must outlive it: what to ask. The caller fills in kv, seconds and again. */
+/*
+ * Of the whole model, which must outlive it: what to ask. The caller fills in kv, seconds and
+ * again.
+ */
 void probe_choose(struct probe *p, struct sherd_sizes *sizes);
 /* As a message's part; @key: only what the answer depends on. NULL: no memory. */
 json_t *probe_to_json(const struct probe *p, bool key);

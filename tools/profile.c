@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profile: which layers of a model are measured (measure.c), and what becomes of the times. Of a model that
- * does not fit, some layers at a time are opened; of one that is not here at all, those that were sent.
+ * profile: which layers of a model are measured (measure.c), and what becomes of the times. Of a
+ * model that does not fit, some layers at a time are opened; of one that is not here at all, those
+ * that were sent.
  */
 #include "profile.h"
 
@@ -179,10 +180,14 @@ static int measure_shard(struct measure *m, const struct probe *p, int window, c
 }
 
 int profile_measure_probe(struct sherd_profile **profile, const struct probe *p, const char *dir,
-			  const struct sherd_model_params *params, float dilate, struct sherd_error *err)
+			  const struct sherd_model_params *params, float dilate,
+			  struct sherd_error *err)
 {
-	struct measure m = { .z = p->sizes, .params = *params, .dilate = dilate,
-			     .seconds = p->seconds / p->n_windows, .n_others = MIN(p->others, MAX_OTHERS) };
+	struct measure m = { .z = p->sizes,
+			     .params = *params,
+			     .dilate = dilate,
+			     .seconds = p->seconds / p->n_windows,
+			     .n_others = MIN(p->others, MAX_OTHERS) };
 	int rc;
 
 	*profile = NULL;

@@ -33,7 +33,8 @@ int profile_measure(struct sherd_profile **profile, const char *model,
 
 /* The same of shards in @dir, as @p says; of @params device, threads and region are taken. */
 int profile_measure_probe(struct sherd_profile **profile, const struct probe *p, const char *dir,
-			  const struct sherd_model_params *params, float dilate, struct sherd_error *err);
+			  const struct sherd_model_params *params, float dilate,
+			  struct sherd_error *err);
 
 /* What memory this machine has, and has left now. */
 void profile_set_memory(struct sherd_profile *p);

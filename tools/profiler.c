@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profiler: a thread waits for the process that measures, so that the loop need not. A device that hangs or
- * crashes takes that process along and not the node, and what OpenCL's compiler took of memory is given back.
+ * profiler: a thread waits for the process that measures, so that the loop need not. A device that
+ * hangs or crashes takes that process along and not the node, and what OpenCL's compiler took of
+ * memory is given back.
  *
- * A profile is kept under a hash of all that it depends on: what was asked, this version of sherd, the options
- * of the node, and what of the machine can be seen, because cards are copied and boards exchanged. Of memory a kept
- * profile says what there is now.
+ * A profile is kept under a hash of all that it depends on: what was asked, this version of sherd,
+ * the options of the node, and what of the machine can be seen, because cards are copied and boards
+ * exchanged. Of memory a kept profile says what there is now.
  */
 #include "profiler.h"
 
@@ -44,8 +45,9 @@ static char *kept_path(const struct profiler *p, const struct probe *probe)
 
 	if (ask)
 		all = sherd_asprintf("%s|%s|%s|%d|%s|%g|%ld|%ld", SHERD_VERSION, ask,
-				     b->device ? b->device : "auto", b->n_threads, b->region ? b->region : "auto",
-				     (double)p->p.dilate, sysconf(_SC_NPROCESSORS_CONF), sysconf(_SC_PHYS_PAGES));
+				     b->device ? b->device : "auto", b->n_threads,
+				     b->region ? b->region : "auto", (double)p->p.dilate,
+				     sysconf(_SC_NPROCESSORS_CONF), sysconf(_SC_PHYS_PAGES));
 	if (all) {
 		sherd_sha256(all, strlen(all), hex);
 		path = sherd_asprintf("%s/.profile-%.32s.json", p->p.shards, hex);
@@ -208,7 +210,8 @@ static void cancel(struct sherd_profiler *base)
 		return; /* it has been told so often that the counter is full */
 }
 
-int profiler_new(struct profiler **profiler, const struct profiler_params *params, struct sherd_error *err)
+int profiler_new(struct profiler **profiler, const struct profiler_params *params,
+		 struct sherd_error *err)
 {
 	struct profiler *p = sherd_calloc(1, sizeof(*p));
 
@@ -220,7 +223,8 @@ int profiler_new(struct profiler **profiler, const struct profiler_params *param
 	p->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->stop < 0) {
 		free(p);
-		return sherd_fail(err, -errno, "no descriptor can be had for measuring: %s", strerror(errno));
+		return sherd_fail(err, -errno, "no descriptor can be had for measuring: %s",
+				  strerror(errno));
 	}
 	*profiler = p;
 	return 0;

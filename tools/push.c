@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * push: gives every node of a plan the shards that it is to serve, or may have to. They are packed here, from the
- * model that the plan was made for; a node is sent what it lacks.
+ * push: gives every node of a plan the shards that it is to serve, or may have to. They are packed
+ * here, from the model that the plan was made for; a node is sent what it lacks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +57,8 @@ static int parse(struct push_tool *t, int argc, char **argv, bool *done)
 	if (rc)
 		return rc > 0 ? TOOL_OK : TOOL_USAGE;
 	if (argc != 1)
-		return tool_usage(&tool_push, argc ? "'%s' is one argument too many" : "which plan?",
+		return tool_usage(&tool_push,
+				  argc ? "'%s' is one argument too many" : "which plan?",
 				  argc ? argv[1] : "");
 	t->plan_path = argv[0];
 	return TOOL_OK;
@@ -65,13 +66,15 @@ static int parse(struct push_tool *t, int argc, char **argv, bool *done)
 
 /* -------------------------------------------------------------- packing */
 
-static int check_model(const struct push_tool *t, const struct sherd_shard *s, struct sherd_error *err)
+static int check_model(const struct push_tool *t, const struct sherd_shard *s,
+		       struct sherd_error *err)
 {
 	if (!strcmp(s->source_sha256, t->plan->model_hash))
 		return 0;
-	return sherd_fail(err, -EINVAL,
-			  "%s is not the model of the plan: its hash is %.16s... and that of the plan's is %.16s...",
-			  t->model, s->source_sha256, t->plan->model_hash);
+	return sherd_fail(
+		err, -EINVAL,
+		"%s is not the model of the plan: its hash is %.16s... and that of the plan's is %.16s...",
+		t->model, s->source_sha256, t->plan->model_hash);
 }
 
 static int pack_piece(struct push_tool *t, int stage, struct sherd_error *err)
@@ -81,7 +84,9 @@ static int pack_piece(struct push_tool *t, int stage, struct sherd_error *err)
 	const struct sherd_pack_params p = { .bits = plan->bits, .first_layer = span->first,
 					     .end_layer = span->end, .progress = tool_progress,
 					     .note = tool_note };
-	struct sherd_stage_spec spec = { .bits = plan->bits, .first = span->first, .end = span->end };
+	struct sherd_stage_spec spec = { .bits = plan->bits,
+					 .first = span->first,
+					 .end = span->end };
 	struct piece *piece = &t->pieces[stage];
 	bool in_memory;
 	int rc = sherd_shard_get(&piece->shard, t->model, &p, false, &in_memory, err);
@@ -152,8 +157,13 @@ static int start_target(struct push_tool *t, int node, struct sherd_error *err)
 {
 	const struct sherd_plan_node *n = &t->plan->nodes[node];
 	struct target *x = &t->targets[t->n_targets];
-	struct sherd_push_params p = { .net = &t->net.loop->net, .name = n->name, .address = n->address,
-				       .files = x->files, .progress = progress, .ended = ended, .ctx = x };
+	struct sherd_push_params p = { .net = &t->net.loop->net,
+				       .name = n->name,
+				       .address = n->address,
+				       .files = x->files,
+				       .progress = progress,
+				       .ended = ended,
+				       .ctx = x };
 
 	x->tool = t;
 	x->node = node;

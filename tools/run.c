@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run: continues a text. stdout carries the text and nothing else; stderr says which device computes
- * and why, and at the end how fast it was.
+ * run: continues a text. stdout carries the text and nothing else; stderr says which device
+ * computes and why, and at the end how fast it was.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -107,7 +107,9 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 	return rc ? rc : check_options(r);
 }
 
-/* Who says nothing gets a text from its very beginning; who says "" has lost something on the way. */
+/*
+ * Who says nothing gets a text from its very beginning; who says "" has lost something on the way.
+ */
 static int check_prompt(const struct run *r, struct sherd_error *err)
 {
 	if (r->prompt_len)
@@ -144,8 +146,9 @@ static int tokenize_prompt(struct run *r)
 			   &r->ids, &r->n_ids, &err))
 		return tool_fail(&tool_run, &err);
 	if (!r->n_ids)
-		return tool_failf(&tool_run, "the prompt is empty, and this model has no token that "
-					     "begins a text: give one with -p");
+		return tool_failf(&tool_run,
+				  "the prompt is empty, and this model has no token that "
+				  "begins a text: give one with -p");
 	if (r->n_ids > r->n_ctx)
 		return tool_failf(&tool_run, "the prompt has %d tokens and the context holds %d: "
 					     "shorten it, or give more with -c (the model was "
@@ -191,8 +194,8 @@ static int run_main(int argc, char **argv)
 	if (!rc && !r.resume)
 		rc = tokenize_prompt(&r);
 	if (!rc && r.n_ids + r.n_replay > r.n_ctx)
-		rc = tool_failf(&tool_run, "the text has %d tokens and the context holds %d", r.n_ids + r.n_replay,
-				r.n_ctx);
+		rc = tool_failf(&tool_run, "the text has %d tokens and the context holds %d",
+				r.n_ids + r.n_replay, r.n_ctx);
 	if (rc)
 		goto out;
 	r.source->say(&r);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run: what the files of `sherd run` share. A text's tokens come from a *source*: a model in this process
- * (run_model.c), or the stages of a plan (run_plan.c); what is done with them is the same (run_text.c).
+ * run: what the files of `sherd run` share. A text's tokens come from a *source*: a model in this
+ * process (run_model.c), or the stages of a plan (run_plan.c); what is done with them is the same
+ * (run_text.c).
  */
 #ifndef SHERD_RUN_H
 #define SHERD_RUN_H

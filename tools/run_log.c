@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run_log: a run's journal, from which it can be gone on with when its head has died. The first line is JSON: prompt,
- * sampler, cuts - all that decides the tokens; then each token has a line of its own, written as soon as it is
- * known. Draws are a function of the seed, the position and the tokens so far, so the text that follows is the one that
- * would have followed.
+ * run_log: a run's journal, from which it can be gone on with when its head has died. The first
+ * line is JSON: prompt, sampler, cuts - all that decides the tokens; then each token has a line of
+ * its own, written as soon as it is known. Draws are a function of the seed, the position and the
+ * tokens so far, so the text that follows is the one that would have followed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,13 +37,14 @@ static json_t *stops_json(const struct opt_strs *s)
 static char *header(const struct run *r)
 {
 	const struct sherd_sampler_params *p = &r->sampler;
-	json_t *j = json_pack("{s:i, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:f, s:i, s:f, s:f, s:f, s:i, s:I}}",
-			      "sherd_run", 1, "run", r->pipe ? pipeline_run(r->pipe) : "", "prompt", r->prompt, "n_predict", r->n_predict, "ignore_eos",
-			      r->ignore_eos, "wire", (int)r->wire_type, "cuts",
-			      ints_json(r->cuts.v, r->cuts.n), "stops", stops_json(&r->stops), "ids",
-			      ints_json(r->ids, r->n_ids), "sampler", "temp", p->temp, "top_k", p->top_k,
-			      "top_p", p->top_p, "min_p", p->min_p, "repeat_penalty", p->repeat_penalty,
-			      "repeat_last_n", p->repeat_last_n, "seed", (json_int_t)r->seed.v);
+	json_t *j = json_pack(
+		"{s:i, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:f, s:i, s:f, s:f, s:f, s:i, s:I}}",
+		"sherd_run", 1, "run", r->pipe ? pipeline_run(r->pipe) : "", "prompt", r->prompt,
+		"n_predict", r->n_predict, "ignore_eos", r->ignore_eos, "wire", (int)r->wire_type,
+		"cuts", ints_json(r->cuts.v, r->cuts.n), "stops", stops_json(&r->stops), "ids",
+		ints_json(r->ids, r->n_ids), "sampler", "temp", p->temp, "top_k", p->top_k, "top_p",
+		p->top_p, "min_p", p->min_p, "repeat_penalty", p->repeat_penalty, "repeat_last_n",
+		p->repeat_last_n, "seed", (json_int_t)r->seed.v);
 	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 
 	json_decref(j);
@@ -60,9 +61,11 @@ int run_log_start(struct run *r)
 		return TOOL_OK;
 	r->log_fd = open(r->journal, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (r->log_fd < 0 && errno == EEXIST)
-		return tool_failf(&tool_run, "%s is there already: --resume goes on with it", r->journal);
+		return tool_failf(&tool_run, "%s is there already: --resume goes on with it",
+				  r->journal);
 	if (r->log_fd < 0)
-		return tool_failf(&tool_run, "%s: can't be written: %s", r->journal, strerror(errno));
+		return tool_failf(&tool_run, "%s: can't be written: %s", r->journal,
+				  strerror(errno));
 	text = header(r);
 	rc = text ? sherd_write_all(r->log_fd, text, strlen(text), r->journal, &err) :
 		    sherd_fail_oom(&err, 0, "a journal");
@@ -81,8 +84,9 @@ int run_log_token(struct run *r, int32_t token)
 	if (r->log_fd < 0)
 		return TOOL_OK;
 	n = snprintf(line, sizeof(line), "%d\n", token);
-	return sherd_write_all(r->log_fd, line, (size_t)n, r->journal, &err) ? tool_fail(&tool_run, &err) :
-									       TOOL_OK;
+	return sherd_write_all(r->log_fd, line, (size_t)n, r->journal, &err) ?
+		       tool_fail(&tool_run, &err) :
+		       TOOL_OK;
 }
 
 /* -------------------------------------------------------------- resuming */
@@ -97,7 +101,8 @@ static int take_ints(json_t *list, int **v, int *n, struct sherd_error *err)
 	if (!*v)
 		return sherd_fail_oom(err, (size_t)*n * sizeof(**v), "a journal");
 	json_array_foreach(list, i, x) {
-		if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) > INT32_MAX)
+		if (!json_is_integer(x) || json_integer_value(x) < 0 ||
+		    json_integer_value(x) > INT32_MAX)
 			return sherd_fail(err, -EINVAL, "a number in it is none");
 		(*v)[i] = (int)json_integer_value(x);
 	}
@@ -131,14 +136,18 @@ static int read_header(struct run *r, json_t *j, struct sherd_error *err)
 	int version, ignore, wire, rc;
 	json_error_t e;
 
-	if (json_unpack_ex(j, &e, 0, "{s:i, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:F, s:i, s:F, s:F, s:F, s:i, s:I !} !}",
-			   "sherd_run", &version, "run", &run, "prompt", &prompt, "n_predict", &r->n_predict, "ignore_eos",
-			   &ignore, "wire", &wire, "cuts", &cuts, "stops", &stops, "ids", &ids, "sampler", "temp",
-			   &temp, "top_k", &p->top_k, "top_p", &top_p, "min_p", &min_p, "repeat_penalty", &penalty,
-			   "repeat_last_n", &p->repeat_last_n, "seed", &seed))
+	if (json_unpack_ex(
+		    j, &e, 0,
+		    "{s:i, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:F, s:i, s:F, s:F, s:F, s:i, s:I !} !}",
+		    "sherd_run", &version, "run", &run, "prompt", &prompt, "n_predict",
+		    &r->n_predict, "ignore_eos", &ignore, "wire", &wire, "cuts", &cuts, "stops",
+		    &stops, "ids", &ids, "sampler", "temp", &temp, "top_k", &p->top_k, "top_p",
+		    &top_p, "min_p", &min_p, "repeat_penalty", &penalty, "repeat_last_n",
+		    &p->repeat_last_n, "seed", &seed))
 		return sherd_fail(err, -EINVAL, "its first line: %s", e.text);
 	if (version != 1 || wire < 0 || wire > SHERD_WIRE_F32 || !(penalty > 0))
-		return sherd_fail(err, -EINVAL, "its first line is not one that this release writes");
+		return sherd_fail(err, -EINVAL,
+				  "its first line is not one that this release writes");
 	p->temp = (float)temp;
 	p->top_p = (float)top_p;
 	p->min_p = (float)min_p;

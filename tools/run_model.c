@@ -25,16 +25,20 @@ static void say(const struct run *r)
 	fprintf(stderr, "sherd: %s: %s\n", info->device, info->device_why);
 	if (!r->verbose)
 		return;
-	fprintf(stderr, "sherd: %s: %s%s%s, %d layers, hidden %d, %d/%d heads, ffn %d, vocabulary %d\n",
+	fprintf(stderr,
+		"sherd: %s: %s%s%s, %d layers, hidden %d, %d/%d heads, ffn %d, vocabulary %d\n",
 		info->path, info->arch, info->name[0] ? " " : "", info->name, info->n_layers,
 		info->hidden, info->n_heads, info->n_kv_heads, info->ffn, info->n_vocab);
-	fprintf(stderr, "sherd: weights %s (%s a token)%s, KV cache %s for %d positions, scratch %s\n",
+	fprintf(stderr,
+		"sherd: weights %s (%s a token)%s, KV cache %s for %d positions, scratch %s\n",
 		tool_bytes(info->weight_bytes), tool_bytes(info->token_bytes),
 		info->packed_in_memory ? ", packed in memory" : "", tool_bytes(info->kv_bytes),
 		info->n_ctx, tool_bytes(info->scratch_bytes));
-	fprintf(stderr, "sherd: weights are %s; the device reads them: %s\n", info->region, info->weights);
+	fprintf(stderr, "sherd: weights are %s; the device reads them: %s\n", info->region,
+		info->weights);
 	say_lines(info->refused);
-	fprintf(stderr, "sherd: %d rows a step, bit profile %s\n", info->n_batch, info->bit_profile);
+	fprintf(stderr, "sherd: %d rows a step, bit profile %s\n", info->n_batch,
+		info->bit_profile);
 }
 
 static int open_it(struct run *r)
@@ -49,10 +53,11 @@ static int open_it(struct run *r)
 	info = sherd_model_info(r->model);
 	r->tok = sherd_model_tokenizer(r->model);
 	if (info->first_layer || info->end_layer != info->n_layers || !r->tok)
-		return tool_failf(&tool_run, "%s: holds layers %d to %d of %d%s, and text needs all "
-					     "of them", info->path, info->first_layer,
-				  info->end_layer - 1, info->n_layers,
-				  r->tok ? "" : " and no tokenizer");
+		return tool_failf(&tool_run,
+				  "%s: holds layers %d to %d of %d%s, and text needs all "
+				  "of them",
+				  info->path, info->first_layer, info->end_layer - 1,
+				  info->n_layers, r->tok ? "" : " and no tokenizer");
 	r->n_ctx = info->n_ctx;
 	r->n_ctx_train = info->n_ctx_train;
 	return TOOL_OK;

@@ -15,8 +15,10 @@ static int open_tokenizer(struct run *r)
 	if (sherd_tokenizer_open(&r->own_tok, name, &err)) {
 		if (r->model_name)
 			return tool_fail(&tool_run, &err);
-		return tool_failf(&tool_run, "%s; -m names a file of that model on this machine, for its tokenizer",
-				  err.msg);
+		return tool_failf(
+			&tool_run,
+			"%s; -m names a file of that model on this machine, for its tokenizer",
+			err.msg);
 	}
 	r->tok = r->own_tok;
 	return TOOL_OK;
@@ -43,8 +45,8 @@ static void say(const struct run *r)
 	struct sherd_head_status s;
 
 	fprintf(stderr, "sherd: %d %s, %s %s, chunks of %d tokens\n", plan->n_stages,
-		plan->n_stages == 1 ? "stage" : "stages", r->pipe_params.net.insecure ? "no TLS" : "TLS",
-		pipeline_io(r->pipe), plan->chunk);
+		plan->n_stages == 1 ? "stage" : "stages",
+		r->pipe_params.net.insecure ? "no TLS" : "TLS", pipeline_io(r->pipe), plan->chunk);
 	for (int k = 0; k < plan->n_stages; k++) {
 		sherd_head_stage_status(pipeline_head(r->pipe), k, &s);
 		if (r->verbose || strcmp(s.node, plan->nodes[plan->stages[k].node].name))
@@ -62,8 +64,11 @@ static int check_cuts(const struct run *r)
 	for (int k = 0; same && k < r->cuts.n; k++)
 		same = r->cuts.v[k] == plan->stages[k + 1].first;
 	return same ? TOOL_OK :
-		      tool_failf(&tool_run, "%s: its text was begun with other cuts, or another wire format, than "
-					    "this plan has; other tokens would follow", r->resume);
+		      tool_failf(
+			      &tool_run,
+			      "%s: its text was begun with other cuts, or another wire format, than "
+			      "this plan has; other tokens would follow",
+			      r->resume);
 }
 
 /* What a journal has to know. */
@@ -82,7 +87,8 @@ static int take_cuts(struct run *r)
 
 static int start(struct run *r)
 {
-	int max = r->n_predict < 0 || r->n_predict > r->n_ctx - r->n_ids ? r->n_ctx : r->n_ids + r->n_predict;
+	int max = r->n_predict < 0 || r->n_predict > r->n_ctx - r->n_ids ? r->n_ctx :
+									   r->n_ids + r->n_predict;
 	struct sherd_sampler_params sampler = r->sampler;
 	struct sherd_error err;
 	int rc = r->resume ? check_cuts(r) : take_cuts(r);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run_text: tokens in, text out, until the model, a stop string, a number, the context, or Ctrl-C ends it.
+ * run_text: tokens in, text out, until the model, a stop string, a number, the context, or Ctrl-C
+ * ends it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -120,7 +121,8 @@ static void say_speed(const struct run *r)
 		fprintf(stderr, "sherd: interrupted\n");
 	if (!r->prefilled)
 		return;
-	fprintf(stderr, "sherd: prompt %d tokens, %.1f t/s", r->n_ids + r->n_replay, (r->n_ids + r->n_replay) / in);
+	fprintf(stderr, "sherd: prompt %d tokens, %.1f t/s", r->n_ids + r->n_replay,
+		(r->n_ids + r->n_replay) / in);
 	/* The first token comes out of the prompt's last step; decoding is what follows it. */
 	if (r->n_made - r->n_replay > 1 && out > 0)
 		fprintf(stderr, "; generated %d tokens, %.1f t/s", r->n_made - r->n_replay,
@@ -145,7 +147,8 @@ static bool echo(struct run *r)
 
 static int compute(struct run *r)
 {
-	const struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND | SA_RESTART };
+	const struct sigaction sa = { .sa_handler = on_signal,
+				      .sa_flags = SA_RESETHAND | SA_RESTART };
 	int rc;
 
 	/* From here on Ctrl-C ends the text; pressed once more, it ends the process. */

@@ -2,8 +2,8 @@
 /*
  * stage: loads layers, admits sessions, computes steps; all on the queue's thread.
  *
- * A session's pages of the KV cache are promised to it in full when it is opened, so that no session
- * finds the cache full in mid-sentence: what does not fit is refused, with the numbers.
+ * A session's pages of the KV cache are promised to it in full when it is opened, so that no
+ * session finds the cache full in mid-sentence: what does not fit is refused, with the numbers.
  *
  * The rows of a step are somebody else's. What is wrong with an item is that item's failure: it is
  * looked at and decoded before anything is computed, and left out. Should the rest fail all the
@@ -262,8 +262,8 @@ static int check_item(struct stage *st, const struct sherd_job_item *it,
 			err, -EINVAL,
 			"session %llx: layers %d to %d %s rows and %s them, and all need token "
 			"ids",
-			id, st->base.info.first, st->base.info.end - 1, st->rows ? "take" : "do not take",
-			st->last ? "keep" : "give");
+			id, st->base.info.first, st->base.info.end - 1,
+			st->rows ? "take" : "do not take", st->last ? "keep" : "give");
 	pos = sherd_session_pos(s->s);
 	if (it->position != (uint32_t)pos)
 		return sherd_fail(
@@ -325,8 +325,8 @@ static int finish_item(struct stage *st, int i, const float *rows)
 	int n = st->items[i].want == SHERD_WANT_ALL ? it->n : st->items[i].want == SHERD_WANT_LAST;
 
 	if (it->out)
-		it->rc =
-			sherd_wire_encode(s->wire, rows, it->n, st->base.info.hidden, it->out, &it->err);
+		it->rc = sherd_wire_encode(s->wire, rows, it->n, st->base.info.hidden, it->out,
+					   &it->err);
 	else if (it->want)
 		it->rc = draw(st, s, rows, it);
 	if (it->rc) { /* as if it had failed before it was computed */

@@ -19,19 +19,23 @@ struct stage_params {
 	 * layers or another hash is refused when it is loaded.
 	 */
 	struct sherd_stage_spec spec;
-	/* Device, threads, region, remarks ...; what spec says is not read. Strings are not copied. */
+	/*
+	 * Device, threads, region, remarks ...; what spec says is not read. Strings are not copied.
+	 */
 	struct sherd_model_params base;
 	int spin_us; /* 0: sleeps at once */
-	float dilate; /* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
-	int hang_after; /* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
+	/* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
+	float dilate;
+	/* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
+	int hang_after;
 	FILE *trace; /* a line for each step; NULL: none */
 	stage_post_fn post;
 	void *loop;
 };
 
 /*
- * Starts the thread; loads nothing yet. put(), on the loop's thread, waits for the job at hand: what
- * a job points to must be there until then.
+ * Starts the thread; loads nothing yet. put(), on the loop's thread, waits for the job at hand:
+ * what a job points to must be there until then.
  */
 int stage_new(struct sherd_stage **stage, const struct stage_params *p, struct sherd_error *err);
 

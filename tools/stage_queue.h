@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stage_queue: jobs, and a thread that does them in order. What it is that they ask for, the queue does
- * not know: a model (stage.c), or what the tests have instead.
+ * stage_queue: jobs, and a thread that does them in order. What it is that they ask for, the queue
+ * does not know: a model (stage.c), or what the tests have instead.
  */
 #ifndef SHERD_TOOL_STAGE_QUEUE_H
 #define SHERD_TOOL_STAGE_QUEUE_H

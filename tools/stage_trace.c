@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stage_trace: one event a line, each written at once: what a node had done until it was killed is of
- * interest, too. The format wants no end of its list.
+ * stage_trace: one event a line, each written at once: what a node had done until it was killed is
+ * of interest, too. The format wants no end of its list.
  */
 #include <inttypes.h>
 #include <unistd.h>
@@ -28,11 +28,13 @@ void stage_trace_take(struct stage_trace_step *s, const struct sherd_job *job)
 		s->rows += job->items[i].n;
 }
 
-void stage_trace_write(FILE *f, const struct sherd_stage_info *info, const struct stage_trace_step *s)
+void stage_trace_write(FILE *f, const struct sherd_stage_info *info,
+		       const struct stage_trace_step *s)
 {
 	fprintf(f,
 		"{\"name\": \"%d rows\", \"ph\": \"X\", \"pid\": %d, \"tid\": %d, \"ts\": %" PRIu64
-		", \"dur\": %" PRIu64 ", \"args\": {\"rows\": %d, \"items\": %d, \"position\": %u}},\n",
-		s->rows, (int)getpid(), info->first, s->started_us, s->ended_us - s->started_us, s->rows,
-		s->items, s->position);
+		", \"dur\": %" PRIu64
+		", \"args\": {\"rows\": %d, \"items\": %d, \"position\": %u}},\n",
+		s->rows, (int)getpid(), info->first, s->started_us, s->ended_us - s->started_us,
+		s->rows, s->items, s->position);
 }

@@ -39,7 +39,8 @@ static int parse(struct status_tool *t, int argc, char **argv, bool *done)
 	const struct opt opts[] = {
 		{ 0, "plan", OPT_STR, &t->plan_path, 0, 0, "FILE", "ask all nodes of this plan" },
 		TOOL_NET_OPTS(t->net_opts),
-		{ 0, "json", OPT_FLAG, &t->json, 0, 0, NULL, "JSON, with all there is, instead of a table" },
+		{ 0, "json", OPT_FLAG, &t->json, 0, 0, NULL,
+		  "JSON, with all there is, instead of a table" },
 		{ 0 }
 	};
 	int rc = opt_parse(&tool_status, opts, &argc, argv);
@@ -50,7 +51,8 @@ static int parse(struct status_tool *t, int argc, char **argv, bool *done)
 	if (!argc && !t->plan_path)
 		return tool_usage(&tool_status, "which nodes? Give host:port, or --plan FILE");
 	if (argc > SHERD_CLUSTER_NODES)
-		return tool_usage(&tool_status, "%d addresses, and %d are the most", argc, SHERD_CLUSTER_NODES);
+		return tool_usage(&tool_status, "%d addresses, and %d are the most", argc,
+				  SHERD_CLUSTER_NODES);
 	for (int i = 0; i < argc; i++)
 		t->asked[t->n_asked++] = (struct asked){ .tool = t, .address = argv[i] };
 	return TOOL_OK;
@@ -91,7 +93,8 @@ static void up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &h);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	const struct asked *a = ctx;
 
@@ -100,11 +103,12 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	    (f->type == SHERD_FRAME_REFUSE ||
 	     f->type == (a->greeted ? SHERD_FRAME_REPLY : SHERD_FRAME_WELCOME)))
 		return 0;
-	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected", sherd_frame_name(f->type),
-			  f->payload);
+	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected",
+			  sherd_frame_name(f->type), f->payload);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	const struct sherd_command ask = { .kind = SHERD_COMMAND_STATUS };
 	struct asked *a = ctx;
@@ -116,8 +120,10 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		return;
 	}
 	if (f->type == SHERD_FRAME_REPLY)
-		a->answer = json_loadb((const char *)payload, f->payload, JSON_REJECT_DUPLICATES, &e);
-	sherd_link_hang_up(l, f->type == SHERD_FRAME_REPLY ? "its answer is no JSON" : "it refuses to say");
+		a->answer =
+			json_loadb((const char *)payload, f->payload, JSON_REJECT_DUPLICATES, &e);
+	sherd_link_hang_up(l, f->type == SHERD_FRAME_REPLY ? "its answer is no JSON" :
+							     "it refuses to say");
 }
 
 static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
@@ -177,11 +183,13 @@ static void print_stage(json_t *stage)
 	json_t *next = json_object_get(stage, "down");
 	char layers[32];
 
-	snprintf(layers, sizeof(layers), "%lld-%lld", number(stage, "first"), number(stage, "end") - 1);
-	printf("  %5lld  %-9s %-8s %5lld %8zu %8lld %10lld %9.2f  %s\n", number(stage, "stage"), layers,
-	       number(stage, "epoch") ? text(stage, "state") : "reserve", number(stage, "epoch"),
-	       json_array_size(json_object_get(stage, "sessions")), number(stage, "queued"),
-	       number(stage, "rows"), (double)number(stage, "step_us") * 1e-3,
+	snprintf(layers, sizeof(layers), "%lld-%lld", number(stage, "first"),
+		 number(stage, "end") - 1);
+	printf("  %5lld  %-9s %-8s %5lld %8zu %8lld %10lld %9.2f  %s\n", number(stage, "stage"),
+	       layers, number(stage, "epoch") ? text(stage, "state") : "reserve",
+	       number(stage, "epoch"), json_array_size(json_object_get(stage, "sessions")),
+	       number(stage, "queued"), number(stage, "rows"),
+	       (double)number(stage, "step_us") * 1e-3,
 	       json_is_object(next) ? text(next, "address") : "-");
 }
 
@@ -190,8 +198,9 @@ static void print_node(const struct asked *a)
 	json_t *runs = json_object_get(a->answer, "runs"), *run, *stage;
 	size_t i, k;
 
-	printf("%s (%s), sherd %s, %zu %s\n", text(a->answer, "name"), a->address, text(a->answer, "version"),
-	       json_array_size(runs), json_array_size(runs) == 1 ? "run" : "runs");
+	printf("%s (%s), sherd %s, %zu %s\n", text(a->answer, "name"), a->address,
+	       text(a->answer, "version"), json_array_size(runs),
+	       json_array_size(runs) == 1 ? "run" : "runs");
 	json_array_foreach(runs, i, run) {
 		if (json_is_true(json_object_get(run, "headless")))
 			printf(" a run whose head is gone\n");
@@ -235,7 +244,8 @@ static int say(const struct status_tool *t)
 		const struct asked *a = &t->asked[i];
 
 		if (!a->answer)
-			rc = tool_failf(&tool_status, "%s: %s", a->name ? a->name : a->address, a->err.msg);
+			rc = tool_failf(&tool_status, "%s: %s", a->name ? a->name : a->address,
+					a->err.msg);
 		else if (!t->json)
 			print_node(a);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store: one thread does the jobs, in order. A file that is coming is ".NAME.HASH.part": so that it can be gone on with
- * after a broken link, a reboot, or both, and never be taken for one that is whole, or for another version.
+ * store: one thread does the jobs, in order. A file that is coming is ".NAME.HASH.part": so that it
+ * can be gone on with after a broken link, a reboot, or both, and never be taken for one that is
+ * whole, or for another version.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -103,8 +104,8 @@ static int check_room(const struct store *s, uint64_t lacks, struct sherd_error 
 	room = (uint64_t)v.f_bavail * v.f_frsize;
 	if (lacks <= room)
 		return 0;
-	return sherd_fail(err, -ENOSPC, "%s: %s are needed and %s are free; make room there", s->dir,
-			  tool_bytes(lacks), tool_bytes(room));
+	return sherd_fail(err, -ENOSPC, "%s: %s are needed and %s are free; make room there",
+			  s->dir, tool_bytes(lacks), tool_bytes(room));
 }
 
 static int open_part(const struct store *s, struct part *p, const struct sherd_offer *o,
@@ -114,7 +115,8 @@ static int open_part(const struct store *s, struct part *p, const struct sherd_o
 
 	p->fd = open(p->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (p->fd < 0)
-		return sherd_fail(err, -errno, "%s: can't be written: %s", p->path, strerror(errno));
+		return sherd_fail(err, -errno, "%s: can't be written: %s", p->path,
+				  strerror(errno));
 	if (flock(p->fd, LOCK_EX | LOCK_NB))
 		return sherd_fail(err, -EBUSY, "%s is on its way already", o->name);
 	n = hash_file(p->fd, p->sha);
@@ -122,7 +124,8 @@ static int open_part(const struct store *s, struct part *p, const struct sherd_o
 		return sherd_fail(err, (int)n, "%s: can't be read: %s", p->path, strerror((int)-n));
 	p->n = (uint64_t)n;
 	if (p->n > o->size)
-		return sherd_fail(err, -EFBIG, "%s has more bytes than what is offered: remove it", p->path);
+		return sherd_fail(err, -EFBIG, "%s has more bytes than what is offered: remove it",
+				  p->path);
 	return check_room(s, o->size - p->n, err);
 }
 
@@ -167,8 +170,8 @@ static int write_piece(struct sherd_store_job *job)
 	while (done < job->size) {
 		n = pwrite(p->fd, (const char *)job->data + done, job->size - done, (off_t)p->n);
 		if (n <= 0)
-			return sherd_fail(&job->err, n ? -errno : -EIO, "%s: can't be written: %s", p->path,
-					  strerror(n ? errno : EIO));
+			return sherd_fail(&job->err, n ? -errno : -EIO, "%s: can't be written: %s",
+					  p->path, strerror(n ? errno : EIO));
 		sherd_sha256_add(p->sha, (const char *)job->data + done, (size_t)n);
 		done += (size_t)n;
 		p->n += (uint64_t)n;
@@ -181,7 +184,8 @@ static int appear(const struct store *s, struct part *p, struct sherd_error *err
 	int dir;
 
 	if (fsync(p->fd) || rename(p->path, p->final))
-		return sherd_fail(err, -errno, "%s: can't be written: %s", p->final, strerror(errno));
+		return sherd_fail(err, -errno, "%s: can't be written: %s", p->final,
+				  strerror(errno));
 	dir = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir >= 0) {
 		fsync(dir); /* so that the name outlives a power cut, too */
@@ -201,8 +205,10 @@ static int finish(const struct store *s, struct sherd_store_job *job)
 	job->have = p->n;
 	if (strcmp(hex, job->offer.sha256)) {
 		unlink(p->path);
-		rc = sherd_fail(&job->err, -EBADMSG, "%s: what has come has the hash %.16s... and not %.16s...; "
-						     "push it again", job->offer.name, hex, job->offer.sha256);
+		rc = sherd_fail(&job->err, -EBADMSG,
+				"%s: what has come has the hash %.16s... and not %.16s...; "
+				"push it again",
+				job->offer.name, hex, job->offer.sha256);
 	} else {
 		rc = appear(s, p, &job->err);
 		job->whole = !rc;
@@ -277,8 +283,9 @@ static void submit(struct sherd_store *base, struct sherd_store_job *job)
 	pthread_mutex_unlock(&s->lock);
 }
 
-int store_open(struct store **store, const char *dir, int (*post)(void *loop, void (*fn)(void *), void *arg),
-	       void *loop, struct sherd_error *err)
+int store_open(struct store **store, const char *dir,
+	       int (*post)(void *loop, void (*fn)(void *), void *arg), void *loop,
+	       struct sherd_error *err)
 {
 	struct store *s = sherd_calloc(1, sizeof(*s));
 	struct stat st;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_find: which file of a folder is the shard that a plan means. Names are for people: what counts is what the
- * file says of itself, so that shards may be copied there by any means.
+ * store_find: which file of a folder is the shard that a plan means. Names are for people: what
+ * counts is what the file says of itself, so that shards may be copied there by any means.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +17,8 @@ void store_name(const struct sherd_stage_spec *spec, char name[SHERD_FILE_NAME])
 {
 	int n = snprintf(name, SHERD_FILE_NAME, "%.16s-%d-%d", spec->model, spec->first, spec->end);
 
-	snprintf(name + n, (size_t)(SHERD_FILE_NAME - n), spec->bits ? "-int%d.gguf" : ".gguf", spec->bits);
+	snprintf(name + n, (size_t)(SHERD_FILE_NAME - n), spec->bits ? "-int%d.gguf" : ".gguf",
+		 spec->bits);
 }
 
 enum match { NO_SHARD, OTHER_MODEL, OTHER_LAYERS, SAME };
@@ -60,8 +61,10 @@ char *store_find(const char *dir, const struct sherd_stage_spec *spec, struct sh
 	}
 	closedir(d);
 	if (!path)
-		sherd_fail(err, -ENOENT, "layers %d to %d of model %.16s... are not here%s; sherd push brings them",
-			   spec->first, spec->end - 1, spec->model,
-			   other_layers ? ", only others of its layers" : "");
+		sherd_fail(
+			err, -ENOENT,
+			"layers %d to %d of model %.16s... are not here%s; sherd push brings them",
+			spec->first, spec->end - 1, spec->model,
+			other_layers ? ", only others of its layers" : "");
 	return path;
 }

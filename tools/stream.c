@@ -76,8 +76,8 @@ static void release(struct stream *s, size_t n)
 }
 
 /*
- * Where the stop string begins that is complete first (of those, the longest); n_held: there is none.
- * So the result does not depend on how the text came in pieces.
+ * Where the stop string begins that is complete first (of those, the longest); n_held: there is
+ * none. So the result does not depend on how the text came in pieces.
  */
 static size_t find_stop(const struct stream *s)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * survey: brings each node the layers that it is to measure, asks it for its profile, and then has links measured, one
- * after the other. Boards measure at the same time; nodes at one host, one after the other, or each would
- * measure what the others do.
+ * survey: brings each node the layers that it is to measure, asks it for its profile, and then has
+ * links measured, one after the other. Boards measure at the same time; nodes at one host, one
+ * after the other, or each would measure what the others do.
  */
 #include "survey.h"
 
@@ -13,7 +13,8 @@
 #include "net/push.h"
 #include "probe.h"
 
-#define PROFILE_US 1000000000u /* beside the measuring itself: opening, and compiling kernels for the first time */
+/* beside the measuring itself: opening, and compiling kernels for the first time */
+#define PROFILE_US 1000000000u
 #define LINK_US	   20000000u
 #define STATUS_US  10000000u
 
@@ -153,9 +154,13 @@ static void pushed(void *ctx, const struct sherd_error *why, uint64_t sent)
 static void push(struct surveyed *x)
 {
 	struct survey *s = x->survey;
-	const struct sherd_push_params p = { .net = &s->net.loop->net, .name = x->node->name,
-					     .address = x->node->address, .files = s->files,
-					     .n_files = s->probe.n_windows, .ended = pushed, .ctx = x };
+	const struct sherd_push_params p = { .net = &s->net.loop->net,
+					     .name = x->node->name,
+					     .address = x->node->address,
+					     .files = s->files,
+					     .n_files = s->probe.n_windows,
+					     .ended = pushed,
+					     .ctx = x };
 	struct sherd_error err;
 
 	x->state = PUSHING;
@@ -185,8 +190,9 @@ static void ask_ended(void *ctx, const struct sherd_error *why)
 	struct surveyed *x = ctx;
 
 	fail(x->survey, number(x), why,
-	     x->state == GREETING ? "; is `sherd node` running there? Or name a profile of it in the "
-				    "cluster's file" : "");
+	     x->state != GREETING ? "" :
+				    "; is `sherd node` running there? Or name a profile of it in "
+				    "the cluster's file");
 }
 
 /* Whether it is there at all comes first: a transfer would wait for it. */
@@ -256,8 +262,11 @@ static void link_ended(void *ctx, const struct sherd_error *why, const struct sh
 static void start_link(struct survey *s)
 {
 	const struct sherd_cluster_node *to = s->nodes[s->to].node;
-	const struct sherd_probe_params p = { .net = &s->net.loop->net, .name = to->name,
-					      .address = to->address, .ended = link_ended, .ctx = s };
+	const struct sherd_probe_params p = { .net = &s->net.loop->net,
+					      .name = to->name,
+					      .address = to->address,
+					      .ended = link_ended,
+					      .ctx = s };
 	struct sherd_error err;
 
 	if (s->from < s->n_nodes) {
@@ -312,7 +321,8 @@ static int pack(struct survey *s, struct sherd_error *err)
 						      .ctx = p->params->ctx };
 		struct sherd_push_file *f = &s->files[i];
 
-		rc = sherd_shard_get(&s->shards[i], p->model, &pp, p->params->no_cache, &in_memory, err);
+		rc = sherd_shard_get(&s->shards[i], p->model, &pp, p->params->no_cache, &in_memory,
+				     err);
 		if (rc)
 			break;
 		f->data = s->shards[i]->gguf->map.data;

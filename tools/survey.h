@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * survey: what the cluster's file does not say, the nodes themselves are asked for: their profiles, and what the
- * links between them are worth.
+ * survey: what the cluster's file does not say, the nodes themselves are asked for: their profiles,
+ * and what the links between them are worth.
  */
 #ifndef SHERD_TOOL_SURVEY_H
 #define SHERD_TOOL_SURVEY_H
@@ -23,8 +23,9 @@ struct survey_params {
 };
 
 /*
- * Asks every node without a profile: it must be running. Links between those, and from here to them, are measured
- * where the file says nothing of them. TOOL_OK, or an exit code, the sentence being out.
+ * Asks every node without a profile: it must be running. Links between those, and from here to
+ * them, are measured where the file says nothing of them. TOOL_OK, or an exit code, the sentence
+ * being out.
  */
 int survey(const struct survey_params *params);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tool: failure, notes, progress and input of all sub-commands. stdout carries results only; whatever
- * is for the person in front of the terminal goes to stderr, in one sentence that begins with
- * "sherd <sub-command>:".
+ * tool: failure, notes, progress and input of all sub-commands. stdout carries results only;
+ * whatever is for the person in front of the terminal goes to stderr, in one sentence that begins
+ * with "sherd <sub-command>:".
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -149,7 +149,8 @@ static int read_all(FILE *f, const char *name, char **text, size_t *len, struct 
 			bigger = size <= 2 * TEXT_LIMIT ? realloc(buf, size) : NULL;
 			if (!bigger) {
 				free(buf);
-				return read_fail(err, -EFBIG, name, "too much text to read at once");
+				return read_fail(err, -EFBIG, name,
+						 "too much text to read at once");
 			}
 			buf = bigger;
 		}
@@ -180,7 +181,8 @@ int tool_pick(const struct tool *t, const char *opt, const char *value, const ch
 			return TOOL_OK;
 		}
 		if (len < sizeof(list))
-			len += snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "", names[i]);
+			len += snprintf(list + len, sizeof(list) - len, "%s%s", i ? ", " : "",
+					names[i]);
 	}
 	return tool_usage(t, "%s: '%s' is none of %s", opt, value, list);
 }
@@ -211,10 +213,11 @@ int tool_check_text(const char *name, const char *text, size_t len, struct sherd
 
 		if (n < 1) {
 			if (err)
-				snprintf(err->msg, sizeof(err->msg),
-					 "%s: byte %zu (0x%02x) is not valid UTF-8; convert the text "
-					 "first (iconv -t UTF-8)",
-					 name, (size_t)(at - (const utf8proc_uint8_t *)text), *at);
+				snprintf(
+					err->msg, sizeof(err->msg),
+					"%s: byte %zu (0x%02x) is not valid UTF-8; convert the text "
+					"first (iconv -t UTF-8)",
+					name, (size_t)(at - (const utf8proc_uint8_t *)text), *at);
 			return -EILSEQ;
 		}
 		at += n;

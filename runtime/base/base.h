@@ -34,7 +34,10 @@ int sherd_fail_oom(struct sherd_error *err, size_t bytes, const char *what);
 
 /* calloc of @n * @size bytes; NULL on overflow too. Free with free(). */
 void *sherd_calloc(size_t n, size_t size);
-/* @n * @size bytes aligned to @align (a power of two), not zeroed; NULL on overflow. Free with free(). */
+/*
+ * @n * @size bytes aligned to @align (a power of two), not zeroed; NULL on overflow. Free with
+ * free().
+ */
 void *sherd_alloc_aligned(size_t align, size_t n, size_t size);
 /* asprintf that returns the string, or NULL. Free with free(). */
 char *sherd_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -56,14 +59,15 @@ bool sherd_line_value(const char *line, const char *key, uint64_t *value);
 /* The same of the first line in the file @path that has @key. */
 bool sherd_proc_value(const char *path, const char *key, uint64_t *value);
 /*
- * Bytes that can be had without swapping, as the kernel estimates them: with what the page cache would give
- * back, which free memory lacks. No more than the control groups leave. Unknown: UINT64_MAX.
+ * Bytes that can be had without swapping, as the kernel estimates them: with what the page cache
+ * would give back, which free memory lacks. No more than the control groups leave. Unknown:
+ * UINT64_MAX.
  */
 uint64_t sherd_memory_available(void);
 
 /*
- * Calls @visit with the folder of every control group that bounds this process, as far as @controller goes ("cpu",
- * "memory"), of version 2 or 1.
+ * Calls @visit with the folder of every control group that bounds this process, as far as
+ * @controller goes ("cpu", "memory"), of version 2 or 1.
  */
 typedef void (*sherd_cgroup_fn)(void *ctx, const char *group);
 void sherd_cgroup_each(const char *controller, sherd_cgroup_fn visit, void *ctx);
@@ -102,9 +106,9 @@ void sherd_map_close(struct sherd_map *m);
 void sherd_map_large_pages(const struct sherd_map *m);
 /*
  * Asks the kernel to hold an empty file of @size bytes, with all its blocks, about to be written at
- * random places, in large pages. What small writes bring into the page cache stays in small pages for
- * as long as it is cached, and those read slower (int4 decoding by a fifth, AMD Zen 5). Best effort:
- * nothing is lost where it fails.
+ * random places, in large pages. What small writes bring into the page cache stays in small pages
+ * for as long as it is cached, and those read slower (int4 decoding by a fifth, AMD Zen 5). Best
+ * effort: nothing is lost where it fails.
  */
 void sherd_file_large_pages(int fd, size_t size);
 
@@ -122,17 +126,23 @@ int sherd_outfile_commit(struct sherd_outfile *o, struct sherd_error *err);
 void sherd_outfile_abort(struct sherd_outfile *o);
 
 /*
- * Files that go if a signal ends the process, should its handler call sherd_leftovers_remove(), which
- * is safe there: unfinished outfiles are among them. Best effort: adding has fixed room.
+ * Files that go if a signal ends the process, should its handler call sherd_leftovers_remove(),
+ * which is safe there: unfinished outfiles are among them. Best effort: adding has fixed room.
  */
 void sherd_leftover_add(const char *path);
 void sherd_leftover_drop(const char *path);
 void sherd_leftovers_remove(void);
 
-/* write() until all @size bytes are out; the sentence names @name on failure (ENOSPC says how much). */
+/*
+ * write() until all @size bytes are out; the sentence names @name on failure (ENOSPC says how
+ * much).
+ */
 int sherd_write_all(int fd, const void *data, size_t size, const char *name,
 		    struct sherd_error *err);
-/* Reads a small file whole, NUL-terminated (the NUL is not in *size); refuses more than @limit bytes. */
+/*
+ * Reads a small file whole, NUL-terminated (the NUL is not in *size); refuses more than @limit
+ * bytes.
+ */
 int sherd_read_file(const char *path, size_t limit, char **data, size_t *size,
 		    struct sherd_error *err);
 

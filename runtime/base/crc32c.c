@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crc32c: eight bytes at a time, by the processor's instruction (x86: SSE 4.2, Arm: CRC) or, without it, by
- * eight tables (Kounavis and Berry, "A Systematic Approach to Building High Performance
- * Software-Based CRC Generators", 2005).
+ * crc32c: eight bytes at a time, by the processor's instruction (x86: SSE 4.2, Arm: CRC) or,
+ * without it, by eight tables (Kounavis and Berry, "A Systematic Approach to Building High
+ * Performance Software-Based CRC Generators", 2005).
  */
 #include <pthread.h>
 #include <string.h>
@@ -39,10 +39,11 @@ uint32_t sherd_crc32c_plain(uint32_t crc, const void *data, size_t size)
 	pthread_once(&once, make_table);
 	crc = ~crc;
 	for (; size >= 8; size -= 8, p += 8) {
-		crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-		crc = table[7][crc & 0xff] ^ table[6][crc >> 8 & 0xff] ^ table[5][crc >> 16 & 0xff] ^
-		      table[4][crc >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^
-		      table[0][p[7]];
+		crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+		       (uint32_t)p[3] << 24;
+		crc = table[7][crc & 0xff] ^ table[6][crc >> 8 & 0xff] ^
+		      table[5][crc >> 16 & 0xff] ^ table[4][crc >> 24] ^ table[3][p[4]] ^
+		      table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
 	}
 	for (; size; size--, p++)
 		crc = (crc >> 8) ^ table[0][(crc ^ *p) & 0xff];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crc32c: the Castagnoli checksum (RFC 3720, appendix B.4), in the processor's instruction where it has
- * one. It finds what the network damaged, not what somebody forged.
+ * crc32c: the Castagnoli checksum (RFC 3720, appendix B.4), in the processor's instruction where it
+ * has one. It finds what the network damaged, not what somebody forged.
  */
 #ifndef SHERD_CRC32C_H
 #define SHERD_CRC32C_H

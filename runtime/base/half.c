@@ -50,6 +50,7 @@ uint16_t sherd_f32_to_f16(float f)
 	half = (exp > 0 ? (uint32_t)(exp - 1) << 10 : 0) + (man >> shift);
 	rest = man & ((1u << shift) - 1);
 	tie = 1u << (shift - 1);
-	half += rest + (half & 1) > tie; /* a tie to the even one, without a branch that is a toss */
+	/* a tie to the even one, without a branch that is a toss */
+	half += rest + (half & 1) > tie;
 	return (uint16_t)(sign | half);
 }

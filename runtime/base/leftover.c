@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * leftover: files that must not outlive this process: unfinished ones, and locks. The library catches no
- * signals; a program that does calls sherd_leftovers_remove() from its handler. That may happen at any
- * moment and in any thread: so the paths lie in fixed places, which are never freed.
+ * leftover: files that must not outlive this process: unfinished ones, and locks. The library
+ * catches no signals; a program that does calls sherd_leftovers_remove() from its handler. That may
+ * happen at any moment and in any thread: so the paths lie in fixed places, which are never freed.
  */
 #include <limits.h>
 #include <stdatomic.h>

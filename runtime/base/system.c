@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * system: what the kernel says of this process and this machine, in the lines of /proc and in the control
- * groups that bound the process; and from both, how much memory is left.
+ * system: what the kernel says of this process and this machine, in the lines of /proc and in the
+ * control groups that bound the process; and from both, how much memory is left.
  *
- * Every group from the process's own up to the mount's root may bound it. In a container /proc may name groups
- * that are not there, because its mount begins further down: the mount's root is then the process's own group.
+ * Every group from the process's own up to the mount's root may bound it. In a container /proc may
+ * name groups that are not there, because its mount begins further down: the mount's root is then
+ * the process's own group.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,8 +69,10 @@ int sherd_cgroup_numbers(const char *group, const char *file, long long n[2])
 /* The groups from @path up to the root of @mount. */
 static void visit_groups(const char *mount, const char *path, sherd_cgroup_fn visit, void *ctx)
 {
-	char *group = sherd_asprintf("%s/sys/fs/cgroup%s%s%s", sherd_root, *mount ? "/" : "", mount, path);
-	size_t mount_len = strlen(sherd_root) + strlen("/sys/fs/cgroup") + (*mount ? 1 : 0) + strlen(mount);
+	char *group = sherd_asprintf("%s/sys/fs/cgroup%s%s%s", sherd_root, *mount ? "/" : "", mount,
+				     path);
+	size_t mount_len =
+		strlen(sherd_root) + strlen("/sys/fs/cgroup") + (*mount ? 1 : 0) + strlen(mount);
 	char *slash;
 
 	while (group) {
@@ -114,7 +117,8 @@ static void visit_line(const char *controller, char *line, sherd_cgroup_fn visit
 
 void sherd_cgroup_each(const char *controller, sherd_cgroup_fn visit, void *ctx)
 {
-	char *file = sherd_asprintf("%s/proc/self/cgroup", sherd_root), *text = NULL, *save = NULL, *line;
+	char *file = sherd_asprintf("%s/proc/self/cgroup", sherd_root), *text = NULL, *save = NULL,
+	     *line;
 	size_t size;
 
 	if (file && !sherd_read_file(file, 1 << 16, &text, &size, NULL))
@@ -126,7 +130,10 @@ void sherd_cgroup_each(const char *controller, sherd_cgroup_fn visit, void *ctx)
 
 /* ------------------------------------------------------------------ memory */
 
-/* What of a group's memory is files' pages, which give way to others; version 1 says "total_" of all below. */
+/*
+ * What of a group's memory is files' pages, which give way to others; version 1 says "total_" of
+ * all below.
+ */
 static uint64_t file_bytes(const char *group, const char *prefix)
 {
 	static const char *const keys[] = { "inactive_file", "active_file" };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cgroup: how many CPUs' time a container leaves this process. A quota does not show in the affinity
- * mask: where there are more threads than it pays for, all are stopped for the rest of each period.
+ * cgroup: how many CPUs' time a container leaves this process. A quota does not show in the
+ * affinity mask: where there are more threads than it pays for, all are stopped for the rest of
+ * each period.
  */
 #include <limits.h>
 #include <math.h>

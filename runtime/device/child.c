@@ -136,8 +136,8 @@ static int read_child(struct child *c, double deadline)
 }
 
 /*
- * waitpid with a deadline: the child may have closed its stderr and hang on. -ECHILD: somebody else,
- * or nobody (SIGCHLD ignored), knows how it ended.
+ * waitpid with a deadline: the child may have closed its stderr and hang on. -ECHILD: somebody
+ * else, or nobody (SIGCHLD ignored), knows how it ended.
  */
 static int wait_child(pid_t pid, double deadline, int *status)
 {
@@ -201,11 +201,14 @@ close_writers:
 	return ret;
 }
 
-/* Signals that a driver earns itself; the others come from a person, or from a kernel without memory. */
+/*
+ * Signals that a driver earns itself; the others come from a person, or from a kernel without
+ * memory.
+ */
 static bool is_crash(int sig)
 {
-	return sig == SIGSEGV || sig == SIGABRT || sig == SIGILL || sig == SIGBUS || sig == SIGFPE ||
-	       sig == SIGSYS || sig == SIGTRAP;
+	return sig == SIGSEGV || sig == SIGABRT || sig == SIGILL || sig == SIGBUS ||
+	       sig == SIGFPE || sig == SIGSYS || sig == SIGTRAP;
 }
 
 static int judge(int status, const struct tail *tail, struct sherd_error *err)
@@ -217,7 +220,8 @@ static int judge(int status, const struct tail *tail, struct sherd_error *err)
 		return 0;
 	if (WIFSIGNALED(status)) {
 		sig = WTERMSIG(status);
-		return sherd_fail(err, is_crash(sig) ? -EBADE : -EIO, "the device's test %s (%s)%s%s",
+		return sherd_fail(err, is_crash(sig) ? -EBADE : -EIO,
+				  "the device's test %s (%s)%s%s",
 				  is_crash(sig) ? "crashed" : "was ended", strsignal(sig), colon,
 				  tail->last);
 	}
@@ -239,9 +243,11 @@ static int finish(struct child *c, double timeout_s, double deadline, struct she
 		return judge(status, &c->tail, err);
 	}
 	if (ret != -ETIMEDOUT && ret != -ECANCELED)
-		return sherd_fail(err, -EIO,
-				  "the device's test has ended, nobody knows how (%s): this process "
-				  "must not ignore SIGCHLD", strerror(-ret));
+		return sherd_fail(
+			err, -EIO,
+			"the device's test has ended, nobody knows how (%s): this process "
+			"must not ignore SIGCHLD",
+			strerror(-ret));
 	kill(-c->pid, SIGKILL);
 	waitpid(c->pid, &status, 0);
 	tail_end(&c->tail);

@@ -118,14 +118,14 @@ char *sherd_device_verdict_path(const char *key); /* the file, malloc'd; NULL: t
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s
  * seconds at most. 0: it exited with 0. -ENOENT: there is no sherd command to be found. -EBADE:
- * the device fails its test (the exit code below, or a crash), -ETIMEDOUT: it hangs; both will be so
- * next time. -EIO: the test could not be done. Each with one sentence.
+ * the device fails its test (the exit code below, or a crash), -ETIMEDOUT: it hangs; both will be
+ * so next time. -EIO: the test could not be done. Each with one sentence.
  */
 #define SHERD_DEVICE_TEST_FAILS 3 /* exit code */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);
 /*
- * The same; *text: what it printed on stdout, malloc'd. As soon as the descriptor @stop (-1: none) has
- * something to read, the child is ended: -ECANCELED.
+ * The same; *text: what it printed on stdout, malloc'd. As soon as the descriptor @stop (-1: none)
+ * has something to read, the child is ended: -ECANCELED.
  */
 int sherd_device_child_text(const char *const *argv_tail, double timeout_s, int stop, char **text,
 			    struct sherd_error *err);

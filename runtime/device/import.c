@@ -153,7 +153,8 @@ static cl_mem import_khr(const struct sherd_import *im, struct sherd_window *w, 
 
 static cl_mem import_pages(const struct sherd_import *im, struct sherd_window *w, cl_int *code)
 {
-	const cl_import_properties_arm dma_buf[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_DMA_BUF_ARM, 0 };
+	const cl_import_properties_arm dma_buf[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_DMA_BUF_ARM,
+						     0 };
 	const cl_import_properties_arm host[] = { CL_IMPORT_TYPE_ARM, CL_IMPORT_TYPE_HOST_ARM, 0 };
 
 	if (im->way == SHERD_IMPORT_DMA_BUF_KHR)
@@ -161,7 +162,8 @@ static cl_mem import_pages(const struct sherd_import *im, struct sherd_window *w
 	if (im->way == SHERD_IMPORT_DMA_BUF_ARM)
 		return import_arm(im->dev)(im->dev->context, access_flags(im), dma_buf, &w->fd,
 					   w->length, code);
-	return import_arm(im->dev)(im->dev->context, access_flags(im), host, w->data, w->length, code);
+	return import_arm(im->dev)(im->dev->context, access_flags(im), host, w->data, w->length,
+				   code);
 }
 
 /* The device's view of a part's two ends is the mapping's. */
@@ -182,17 +184,19 @@ static int check_part(struct sherd_import *im, struct sherd_look *look, const st
 	return rc;
 }
 
-static int cut_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err)
+static int cut_window(struct sherd_import *im, struct sherd_import_window *w,
+		      struct sherd_error *err)
 {
 	cl_int code;
 
 	for (int i = w->first; i < w->end; i++) {
 		struct sherd_part *p = &im->parts[i];
-		cl_buffer_region r = { (size_t)((const uint8_t *)p->data - (uint8_t *)w->window.data),
-				       p->size };
+		cl_buffer_region r = {
+			(size_t)((const uint8_t *)p->data - (uint8_t *)w->window.data), p->size
+		};
 
-		p->mem = clCreateSubBuffer(w->mem, access_flags(im), CL_BUFFER_CREATE_TYPE_REGION, &r,
-					   &code);
+		p->mem = clCreateSubBuffer(w->mem, access_flags(im), CL_BUFFER_CREATE_TYPE_REGION,
+					   &r, &code);
 		if (code) {
 			p->mem = NULL;
 			return sherd_fail_cl(err, code, "%s does not cut an import at byte %zu",
@@ -203,8 +207,8 @@ static int cut_window(struct sherd_import *im, struct sherd_import_window *w, st
 }
 
 /* The device has it from now on. */
-static int check_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
-			struct sherd_error *err)
+static int check_window(struct sherd_import *im, struct sherd_import_window *w,
+			struct sherd_look *look, struct sherd_error *err)
 {
 	int rc = sherd_turn_take(im, w, err);
 
@@ -216,7 +220,8 @@ static int check_window(struct sherd_import *im, struct sherd_import_window *w, 
 }
 
 /* The CPU changes what check_part() looks at; doing it twice undoes it. */
-static int invert_ends(struct sherd_import_window *w, const struct sherd_part *p, struct sherd_error *err)
+static int invert_ends(struct sherd_import_window *w, const struct sherd_part *p,
+		       struct sherd_error *err)
 {
 	unsigned access = SHERD_ACCESS_READ | SHERD_ACCESS_WRITE;
 	uint8_t *data = (uint8_t *)p->data;
@@ -229,8 +234,8 @@ static int invert_ends(struct sherd_import_window *w, const struct sherd_part *p
 }
 
 /* A new ring is all zeros, which any other new memory is, too. */
-static int check_slot(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
-		      struct sherd_error *err)
+static int check_slot(struct sherd_import *im, struct sherd_import_window *w,
+		      struct sherd_look *look, struct sherd_error *err)
 {
 	const struct sherd_part *p = &im->parts[w->first];
 	int rc = invert_ends(w, p, err), undone;
@@ -246,8 +251,8 @@ static int check_slot(struct sherd_import *im, struct sherd_import_window *w, st
 	return rc ? rc : undone;
 }
 
-static int import_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_look *look,
-			 struct sherd_error *err)
+static int import_window(struct sherd_import *im, struct sherd_import_window *w,
+			 struct sherd_look *look, struct sherd_error *err)
 {
 	cl_int code;
 	int rc;
@@ -290,13 +295,14 @@ static void plan_window(const struct sherd_import *im, const struct sherd_region
 }
 
 /*
- * A slot has one dma-buf: what is said of it around the CPU's accesses (sherd_window_begin()) reaches who
- * imported that, and nobody who imported another one of the same pages.
+ * A slot has one dma-buf: what is said of it around the CPU's accesses (sherd_window_begin())
+ * reaches who imported that, and nobody who imported another one of the same pages.
  */
-static int open_slot(struct sherd_import *im, struct sherd_import_window *w, struct sherd_region *region,
-		     int part, struct sherd_error *err)
+static int open_slot(struct sherd_import *im, struct sherd_import_window *w,
+		     struct sherd_region *region, int part, struct sherd_error *err)
 {
-	w->slot = sherd_ring_slot(region, (int)(offset_of(region, &im->parts[part]) / region->slot_size));
+	w->slot = sherd_ring_slot(region,
+				  (int)(offset_of(region, &im->parts[part]) / region->slot_size));
 	w->end = part + 1;
 	w->window = *w->slot;
 	w->window.fd = is_dma_buf(im->way) ? sherd_window_share(w->slot, err) : -1;
@@ -304,8 +310,8 @@ static int open_slot(struct sherd_import *im, struct sherd_import_window *w, str
 }
 
 /* With a dma-buf, if that is the way. */
-static int open_window(struct sherd_import *im, struct sherd_import_window *w, struct sherd_region *region,
-		       int first, struct sherd_error *err)
+static int open_window(struct sherd_import *im, struct sherd_import_window *w,
+		       struct sherd_region *region, int first, struct sherd_error *err)
 {
 	size_t offset, length;
 
@@ -315,7 +321,8 @@ static int open_window(struct sherd_import *im, struct sherd_import_window *w, s
 	plan_window(im, region, first, &w->end, &offset, &length);
 	if (is_dma_buf(im->way))
 		return sherd_window_open(&w->window, region, offset, length, err);
-	w->window = (struct sherd_window){ .data = region->data + offset, .length = length, .fd = -1 };
+	w->window =
+		(struct sherd_window){ .data = region->data + offset, .length = length, .fd = -1 };
 	return 0;
 }
 
@@ -337,7 +344,8 @@ static void release_windows(struct sherd_import *im)
 	im->n_windows = 0;
 }
 
-static int import_windows(struct sherd_import *im, struct sherd_region *region, struct sherd_error *err)
+static int import_windows(struct sherd_import *im, struct sherd_region *region,
+			  struct sherd_error *err)
 {
 	struct sherd_import_window *w;
 	struct sherd_look look;
@@ -381,7 +389,8 @@ static int make_turns(struct sherd_import *im, struct sherd_region *region, stru
 /* --------------------------------------------------------------------- all */
 
 /* Each part of a ring lies in a slot that it has to itself. */
-static int check_slots(const struct sherd_import *im, const struct sherd_region *region, struct sherd_error *err)
+static int check_slots(const struct sherd_import *im, const struct sherd_region *region,
+		       struct sherd_error *err)
 {
 	size_t size = region->slot_size, at, next = 0;
 
@@ -389,8 +398,10 @@ static int check_slots(const struct sherd_import *im, const struct sherd_region 
 		at = offset_of(region, &im->parts[i]);
 		if (!im->parts[i].size || at < next || at / size >= (size_t)region->n_slots ||
 		    at % size + im->parts[i].size > size)
-			return sherd_fail(err, -EINVAL, "part %d of a ring is no slot, or not all that is "
-							"imported of it", i);
+			return sherd_fail(err, -EINVAL,
+					  "part %d of a ring is no slot, or not all that is "
+					  "imported of it",
+					  i);
 		next = (at / size + 1) * size;
 	}
 	return 0;
@@ -413,7 +424,8 @@ static int check_way(const struct sherd_import *im, enum sherd_import_way way,
 	if (!region)
 		return sherd_fail(err, -EOPNOTSUPP, "they lie in no region");
 	if (is_dma_buf(way) && !region->max_window)
-		return sherd_fail(err, -EOPNOTSUPP, "there are no dma-bufs: they are %s", region->how);
+		return sherd_fail(err, -EOPNOTSUPP, "there are no dma-bufs: they are %s",
+				  region->how);
 	return 0;
 }
 
@@ -429,8 +441,8 @@ static int take_way(struct sherd_import *im, enum sherd_import_way way, struct s
 	return !rc && im->writable ? make_turns(im, region, err) : rc;
 }
 
-static void start(struct sherd_import *im, struct sherd_device *dev, const struct sherd_region *region,
-		  struct sherd_part *parts, int n_parts)
+static void start(struct sherd_import *im, struct sherd_device *dev,
+		  const struct sherd_region *region, struct sherd_part *parts, int n_parts)
 {
 	*im = (struct sherd_import){ .dev = dev, .parts = parts, .n_parts = n_parts };
 	im->writable = region && !region->read_only;
@@ -465,8 +477,8 @@ static void fail_ring(const struct sherd_import *im, struct sherd_error *err)
 	sherd_fail(err, 0, "%s can't share a ring", im->dev->info.name);
 	for (int i = 0; i < SHERD_IMPORT_COPY && err; i++) {
 		len = strlen(err->msg);
-		snprintf(err->msg + len, sizeof(err->msg) - len, "%s %s: %s", i ? ";" : ":", ways[i].name,
-			 im->refused[i].msg);
+		snprintf(err->msg + len, sizeof(err->msg) - len, "%s %s: %s", i ? ";" : ":",
+			 ways[i].name, im->refused[i].msg);
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * import_look: what a device sees of a buffer, through a kernel: cl_arm_import_memory before 1.1 lets no
- * command read, copy or map what was imported.
+ * import_look: what a device sees of a buffer, through a kernel: cl_arm_import_memory before 1.1
+ * lets no command read, copy or map what was imported.
  */
 #include "device/import_look.h"
 
@@ -46,11 +46,13 @@ cl_int sherd_look_copy(struct sherd_look *l, cl_mem from, cl_ulong at, cl_mem to
 		code = clSetKernelArg(l->kernel, 2, sizeof(to), &to);
 	if (!code)
 		code = clSetKernelArg(l->kernel, 3, sizeof(n), &n);
-	return code ? code : clEnqueueNDRangeKernel(l->dev->queue, l->kernel, 1, NULL, &global, &local, 0,
-						    NULL, NULL);
+	return code ? code :
+		      clEnqueueNDRangeKernel(l->dev->queue, l->kernel, 1, NULL, &global, &local, 0,
+					     NULL, NULL);
 }
 
-int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *seen, struct sherd_error *err)
+int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *seen,
+		  struct sherd_error *err)
 {
 	cl_int code;
 	cl_mem to = clCreateBuffer(l->dev->context, CL_MEM_READ_WRITE, n, NULL, &code);
@@ -62,8 +64,12 @@ int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *s
 		code = clEnqueueReadBuffer(l->dev->queue, to, CL_TRUE, 0, n, seen, 0, NULL, NULL);
 	clReleaseMemObject(to);
 	if (code)
-		return sherd_fail_cl(err, code, "%s can't read what it imported", l->dev->info.name);
-	/* PoCL compiles when it runs: now there is a binary to keep, and the next start has no need to */
+		return sherd_fail_cl(err, code, "%s can't read what it imported",
+				     l->dev->info.name);
+	/*
+	 * PoCL compiles when it runs: now there is a binary to keep, and the next start has no need
+	 * to
+	 */
 	if (l->dev->info.is_pocl && !l->kept)
 		sherd_device_keep(l->dev, "", sources, ARRAY_SIZE(sources), l->program, NULL);
 	l->kept = true;

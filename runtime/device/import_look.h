@@ -17,6 +17,7 @@ void sherd_look_close(struct sherd_look *l);
 /* Enqueues a copy of @n bytes of @from, from @at on, to the beginning of @to. */
 cl_int sherd_look_copy(struct sherd_look *l, cl_mem from, cl_ulong at, cl_mem to, cl_ulong n);
 /* Bytes [at, at + n) of @mem, as a kernel reads them, to @seen. */
-int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *seen, struct sherd_error *err);
+int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *seen,
+		  struct sherd_error *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * import_prove: drivers crash and hang on memory that they import, as they do when they compile. So each
- * way of importing is tried in a child process first, with windows of the rung at hand, of a shard or of a ring
- * as the case is, and what came of it is remembered with the device.
+ * import_prove: drivers crash and hang on memory that they import, as they do when they compile. So
+ * each way of importing is tried in a child process first, with windows of the rung at hand, of a
+ * shard or of a ring as the case is, and what came of it is remembered with the device.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,8 +48,8 @@ static int check_parts(struct sherd_device *dev, const struct sherd_part *parts,
 }
 
 /* The device stores @bytes, by its own stores, and the CPU finds them there afterwards. */
-static int check_stores(struct sherd_import *im, struct sherd_look *look, struct sherd_window *slot, int i,
-			uint8_t *bytes, struct sherd_error *err)
+static int check_stores(struct sherd_import *im, struct sherd_look *look, struct sherd_window *slot,
+			int i, uint8_t *bytes, struct sherd_error *err)
 {
 	const struct sherd_part *p = &im->parts[i];
 	const cl_mem_flags flags = CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR;
@@ -63,23 +63,26 @@ static int check_stores(struct sherd_import *im, struct sherd_look *look, struct
 	rc = sherd_import_release(im, i, err);
 	clReleaseMemObject(from);
 	if (code)
-		return sherd_fail_cl(err, code, "%s can't write to what it imported", im->dev->info.name);
+		return sherd_fail_cl(err, code, "%s can't write to what it imported",
+				     im->dev->info.name);
 	if (!rc)
 		rc = sherd_window_begin(slot, SHERD_ACCESS_READ, err);
 	if (rc)
 		return rc;
 	if (memcmp(bytes, p->data, p->size))
-		rc = sherd_fail(err, -EBADE, "what %s writes to an import is not there", im->dev->info.name);
+		rc = sherd_fail(err, -EBADE, "what %s writes to an import is not there",
+				im->dev->info.name);
 	return sherd_window_end(slot, SHERD_ACCESS_READ, rc ? NULL : err) && !rc ? -EIO : rc;
 }
 
 /* A slot goes to the device and back, with other bytes. */
-static int check_turn(struct sherd_import *im, struct sherd_look *look, struct sherd_window *slot, int i,
-		      struct sherd_error *err)
+static int check_turn(struct sherd_import *im, struct sherd_look *look, struct sherd_window *slot,
+		      int i, struct sherd_error *err)
 {
 	const struct sherd_part *p = &im->parts[i];
 	uint8_t *bytes = malloc(p->size);
-	int rc = bytes ? sherd_import_acquire(im, i, err) : sherd_fail_oom(err, p->size, "a sample");
+	int rc =
+		bytes ? sherd_import_acquire(im, i, err) : sherd_fail_oom(err, p->size, "a sample");
 
 	if (!rc)
 		rc = check_whole(look, p, err);
@@ -104,7 +107,10 @@ static int check_turns(struct sherd_import *im, struct sherd_region *ring, struc
 	return rc;
 }
 
-/* What will be so next time; not that memory or descriptors are short just now, or what the rung lacks. */
+/*
+ * What will be so next time; not that memory or descriptors are short just now, or what the rung
+ * lacks.
+ */
 static bool is_the_devices(int rc)
 {
 	static const int passing[] = { -ENOMEM, -EMFILE, -ENFILE, -ENOBUFS, -EOPNOTSUPP, -ENOENT,
@@ -116,9 +122,13 @@ static bool is_the_devices(int rc)
 	return rc != 0;
 }
 
-/* Imports @r's parts, and sees whether the device has them; slots of a ring it gives back with bytes of its own. */
+/*
+ * Imports @r's parts, and sees whether the device has them; slots of a ring it gives back with
+ * bytes of its own.
+ */
 static int import_parts(struct sherd_device *dev, enum sherd_import_way way, struct sherd_region *r,
-			struct sherd_part *parts, struct sherd_import_cost *cost, struct sherd_error *err)
+			struct sherd_part *parts, struct sherd_import_cost *cost,
+			struct sherd_error *err)
 {
 	struct sherd_memory before, after;
 	struct sherd_import im;
@@ -132,7 +142,8 @@ static int import_parts(struct sherd_device *dev, enum sherd_import_way way, str
 	sherd_memory_read(&after, NULL, 0);
 	cost->anon = after.anon > before.anon ? after.anon - before.anon : 0;
 	if (!rc)
-		rc = r->read_only ? check_parts(dev, parts, SAMPLE_PARTS, err) : check_turns(&im, r, err);
+		rc = r->read_only ? check_parts(dev, parts, SAMPLE_PARTS, err) :
+				    check_turns(&im, r, err);
 	sherd_import_close(&im);
 	return rc;
 }
@@ -144,7 +155,8 @@ static bool is_udmabuf(const char *rung)
 }
 
 static int hold_shard(struct sherd_region **r, struct sherd_map *map, struct sherd_part *parts,
-		      const struct sherd_import_trial *t, struct sherd_import_cost *cost, struct sherd_error *err)
+		      const struct sherd_import_trial *t, struct sherd_import_cost *cost,
+		      struct sherd_error *err)
 {
 	size_t each = cost->bytes / SAMPLE_PARTS;
 	int i, rc = sherd_sample_open(map, cost->bytes, is_udmabuf(t->rung), err);
@@ -158,8 +170,9 @@ static int hold_shard(struct sherd_region **r, struct sherd_map *map, struct she
 	return rc;
 }
 
-static int hold_ring(struct sherd_region **r, struct sherd_part *parts, const struct sherd_import_trial *t,
-		     struct sherd_import_cost *cost, struct sherd_error *err)
+static int hold_ring(struct sherd_region **r, struct sherd_part *parts,
+		     const struct sherd_import_trial *t, struct sherd_import_cost *cost,
+		     struct sherd_error *err)
 {
 	struct sherd_window *slot;
 	int i, rc;
@@ -190,8 +203,10 @@ int sherd_import_selftest(struct sherd_device *dev, const struct sherd_import_tr
 
 	if (way < 0)
 		return sherd_fail(err, -EINVAL, "no way of importing is called \"%s\"", t->way);
-	cost->bytes = ROUND_UP(t->bytes ? t->bytes : SAMPLE_BYTES, SAMPLE_PARTS * sherd_page_size());
-	rc = t->ring ? hold_ring(&r, parts, t, cost, err) : hold_shard(&r, &map, parts, t, cost, err);
+	cost->bytes =
+		ROUND_UP(t->bytes ? t->bytes : SAMPLE_BYTES, SAMPLE_PARTS * sherd_page_size());
+	rc = t->ring ? hold_ring(&r, parts, t, cost, err) :
+		       hold_shard(&r, &map, parts, t, cost, err);
 	if (!rc) {
 		rc = import_parts(dev, (enum sherd_import_way)way, r, parts, cost, err);
 		rc = is_the_devices(rc) ? -EBADE : rc;
@@ -201,7 +216,8 @@ int sherd_import_selftest(struct sherd_device *dev, const struct sherd_import_tr
 	return rc;
 }
 
-static int ask_child(const char *device, const struct sherd_import_trial *t, struct sherd_error *err)
+static int ask_child(const char *device, const struct sherd_import_trial *t,
+		     struct sherd_error *err)
 {
 	const char *argv[] = { "--device", device, "--import", t->way, "--region", t->rung,
 			       t->ring ? "--ring" : NULL, NULL };
@@ -209,8 +225,12 @@ static int ask_child(const char *device, const struct sherd_import_trial *t, str
 	return sherd_device_child(argv, TIME_LIMIT, err);
 }
 
-/* What the verdict hangs on: device and driver, the way, whose memory it is and what of it, and the kernel. */
-static int verdict_key(struct sherd_device *dev, const struct sherd_import_trial *t, char key[SHERD_SHA256_HEX])
+/*
+ * What the verdict hangs on: device and driver, the way, whose memory it is and what of it, and the
+ * kernel.
+ */
+static int verdict_key(struct sherd_device *dev, const struct sherd_import_trial *t,
+		       char key[SHERD_SHA256_HEX])
 {
 	char *module = NULL, *text;
 	struct utsname u = { .release = "" };
@@ -218,8 +238,8 @@ static int verdict_key(struct sherd_device *dev, const struct sherd_import_trial
 
 	uname(&u);
 	sherd_read_file("/sys/module/sherd/srcversion", 256, &module, &n, NULL);
-	text = sherd_asprintf("import 3 %s %s %s %s %s", t->way, t->rung, t->ring ? "ring" : "shard", u.release,
-			      module ? module : "");
+	text = sherd_asprintf("import 3 %s %s %s %s %s", t->way, t->rung,
+			      t->ring ? "ring" : "shard", u.release, module ? module : "");
 	free(module);
 	if (!text)
 		return -ENOMEM;
@@ -228,17 +248,20 @@ static int verdict_key(struct sherd_device *dev, const struct sherd_import_trial
 	return 0;
 }
 
-/* A hang may have had another reason, a busy machine say: how to have it tried again is said, too. */
-static int fail_again(const char *device, const struct sherd_import_trial *t, const char *key, const char *verdict,
-		      struct sherd_error *err)
+/*
+ * A hang may have had another reason, a busy machine say: how to have it tried again is said, too.
+ */
+static int fail_again(const char *device, const struct sherd_import_trial *t, const char *key,
+		      const char *verdict, struct sherd_error *err)
 {
 	char *file = sherd_device_verdict_path(key);
 
-	sherd_fail(err, -EBADE,
-		   "%.*s (at an earlier start; to have it tried anew, remove %s; to look closer: sherd device-test "
-		   "--device \"%s\" --import %s --region %s%s)",
-		   (int)strcspn(verdict, "\n"), verdict, file ? file : "what is kept of it", device, t->way,
-		   t->rung, t->ring ? " --ring" : "");
+	sherd_fail(
+		err, -EBADE,
+		"%.*s (at an earlier start; to have it tried anew, remove %s; to look closer: sherd device-test "
+		"--device \"%s\" --import %s --region %s%s)",
+		(int)strcspn(verdict, "\n"), verdict, file ? file : "what is kept of it", device,
+		t->way, t->rung, t->ring ? " --ring" : "");
 	free(file);
 	return -EBADE;
 }

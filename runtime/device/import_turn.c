@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * import_turn: who has a window, device or CPU. Each slot of a ring has its own turn, and an event of its own
- * that says when the device is done with it, so that one slot's end waits for nothing that came after it. Only
- * the Khronos extension has commands for it; the other ways need to know no more than that commands have ended.
+ * import_turn: who has a window, device or CPU. Each slot of a ring has its own turn, and an event
+ * of its own that says when the device is done with it, so that one slot's end waits for nothing
+ * that came after it. Only the Khronos extension has commands for it; the other ways need to know
+ * no more than that commands have ended.
  */
 #undef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300
@@ -16,7 +17,8 @@ static bool is_khr(const struct sherd_import *im, const struct sherd_import_wind
 }
 
 /* Acquires or releases; the two functions have one type. */
-static cl_int enqueue_khr(struct sherd_import *im, struct sherd_import_window *w, const char *name, cl_event *done)
+static cl_int enqueue_khr(struct sherd_import *im, struct sherd_import_window *w, const char *name,
+			  cl_event *done)
 {
 	clEnqueueAcquireExternalMemObjectsKHR_fn enqueue =
 		(clEnqueueAcquireExternalMemObjectsKHR_fn)clGetExtensionFunctionAddressForPlatform(
@@ -34,12 +36,14 @@ int sherd_turn_take(struct sherd_import *im, struct sherd_import_window *w, stru
 	if (is_khr(im, w))
 		code = enqueue_khr(im, w, "clEnqueueAcquireExternalMemObjectsKHR", NULL);
 	if (code)
-		return sherd_fail_cl(err, code, "%s does not acquire a dma-buf", im->dev->info.name);
+		return sherd_fail_cl(err, code, "%s does not acquire a dma-buf",
+				     im->dev->info.name);
 	w->acquired = true;
 	return 0;
 }
 
-int sherd_turn_give_back(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err)
+int sherd_turn_give_back(struct sherd_import *im, struct sherd_import_window *w,
+			 struct sherd_error *err)
 {
 	cl_int code;
 
@@ -55,9 +59,12 @@ int sherd_turn_give_back(struct sherd_import *im, struct sherd_import_window *w,
 		code = clFlush(im->dev->queue);
 	} else {
 		w->done = NULL;
-		clFinish(im->dev->queue); /* it may be the device's still, but nothing writes to it */
+		/* it may be the device's still, but nothing writes to it */
+		clFinish(im->dev->queue);
 	}
-	return code ? sherd_fail_cl(err, code, "%s does not release an import", im->dev->info.name) : 0;
+	return code ? sherd_fail_cl(err, code, "%s does not release an import",
+				    im->dev->info.name) :
+		      0;
 }
 
 int sherd_turn_wait(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err)
@@ -67,7 +74,9 @@ int sherd_turn_wait(struct sherd_import *im, struct sherd_import_window *w, stru
 	if (w->done)
 		clReleaseEvent(w->done);
 	w->done = NULL;
-	return code ? sherd_fail_cl(err, code, "%s: what it did with an import failed", im->dev->info.name) : 0;
+	return code ? sherd_fail_cl(err, code, "%s: what it did with an import failed",
+				    im->dev->info.name) :
+		      0;
 }
 
 static struct sherd_import_window *find(struct sherd_import *im, int part, struct sherd_error *err)

@@ -16,10 +16,13 @@ struct sherd_import_window {
 };
 
 /* The device has a window from now on; nothing where it has it already. */
-int sherd_turn_take(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err);
+int sherd_turn_take(struct sherd_import *im, struct sherd_import_window *w,
+		    struct sherd_error *err);
 /* It ends with what is enqueued so far: w->done. */
-int sherd_turn_give_back(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err);
+int sherd_turn_give_back(struct sherd_import *im, struct sherd_import_window *w,
+			 struct sherd_error *err);
 /* Until it has ended. */
-int sherd_turn_wait(struct sherd_import *im, struct sherd_import_window *w, struct sherd_error *err);
+int sherd_turn_wait(struct sherd_import *im, struct sherd_import_window *w,
+		    struct sherd_error *err);
 
 #endif

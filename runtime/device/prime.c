@@ -14,7 +14,8 @@ static void name_driver(int fd, struct sherd_prime *p)
 {
 	drmVersionPtr v = drmGetVersion(fd);
 
-	snprintf(p->driver, sizeof(p->driver), "%.*s", v ? v->name_len : 7, v ? v->name : "unknown");
+	snprintf(p->driver, sizeof(p->driver), "%.*s", v ? v->name_len : 7,
+		 v ? v->name : "unknown");
 	drmFreeVersion(v);
 }
 
@@ -57,7 +58,8 @@ int sherd_prime_list(struct sherd_prime **list, int *n, int dmabuf, struct sherd
 	*n = 0;
 	*list = sherd_calloc(END_NODE - FIRST_NODE, sizeof(**list));
 	if (!*list)
-		return sherd_fail_oom(err, (END_NODE - FIRST_NODE) * sizeof(**list), "DRM render nodes");
+		return sherd_fail_oom(err, (END_NODE - FIRST_NODE) * sizeof(**list),
+				      "DRM render nodes");
 	for (int i = FIRST_NODE; i < END_NODE; i++)
 		*n += look_at(i, dmabuf, &(*list)[*n]);
 	return 0;

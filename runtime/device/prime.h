@@ -13,8 +13,8 @@ struct sherd_prime {
 };
 
 /*
- * Every render node of this machine; imports @dmabuf into each, for a moment. -1: no dma-buf can be had,
- * and none is tried. *list is malloc'd.
+ * Every render node of this machine; imports @dmabuf into each, for a moment. -1: no dma-buf can be
+ * had, and none is tried. *list is malloc'd.
  */
 int sherd_prime_list(struct sherd_prime **list, int *n, int dmabuf, struct sherd_error *err);
 

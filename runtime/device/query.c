@@ -34,7 +34,8 @@ static int affinity_cpus(void)
 	return MAX(1, (int)sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-static int quota; /* is asked for often, and changes no more than the threads, once they are there */
+/* is asked for often, and changes no more than the threads, once they are there */
+static int quota;
 
 static void read_quota(void)
 {
@@ -200,8 +201,8 @@ static int find_devices(struct sherd_found **found, int *n, int n_threads, struc
 }
 
 /*
- * Drivers make their devices when they are first asked for them, and not all take care that only one thread does
- * (PoCL 3.1 shows the other one devices that are half made); nor does setenv().
+ * Drivers make their devices when they are first asked for them, and not all take care that only
+ * one thread does (PoCL 3.1 shows the other one devices that are half made); nor does setenv().
  */
 int sherd_devices_find(struct sherd_found **found, int *n, int n_threads, struct sherd_error *err)
 {

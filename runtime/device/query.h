@@ -21,8 +21,8 @@ void sherd_devices_free(struct sherd_found *found, int n);
 /* Sets PoCL's environment, once a process: before any platform is created. */
 void sherd_pocl_prepare(int n_threads);
 /*
- * The environment without the thread count that sherd_pocl_prepare() put there: a child counts for itself.
- * free() it, and not what it points to; NULL: no memory.
+ * The environment without the thread count that sherd_pocl_prepare() put there: a child counts for
+ * itself. free() it, and not what it points to; NULL: no memory.
  */
 char **sherd_pocl_child_environ(void);
 

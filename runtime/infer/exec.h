@@ -3,8 +3,8 @@
  * exec: what an executor of the step list has to offer. step.c flattens a batch into rows, takes KV
  * pages, and calls run() once; the executor walks ops [first, end).
  *
- * The KV cache is n_pages pages of SHERD_PAGE positions, laid out as kv.h says. A session's page table
- * says which page holds positions [i * SHERD_PAGE, ...).
+ * The KV cache is n_pages pages of SHERD_PAGE positions, laid out as kv.h says. A session's page
+ * table says which page holds positions [i * SHERD_PAGE, ...).
  */
 #ifndef SHERD_EXEC_H
 #define SHERD_EXEC_H
@@ -68,8 +68,9 @@ struct sherd_exec {
 
 struct sherd_exec_ops {
 	/*
-	 * Runs ops [first_op, end_op) over the rows. *rows: [n_wanted][width of the result], valid until
-	 * the next run. A NaN or Inf in an activation is -EDOM, its sentence names layer and position.
+	 * Runs ops [first_op, end_op) over the rows. *rows: [n_wanted][width of the result], valid
+	 * until the next run. A NaN or Inf in an activation is -EDOM, its sentence names layer and
+	 * position.
 	 */
 	int (*run)(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		   struct sherd_error *err);

@@ -151,14 +151,16 @@ static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)
 }
 
 /* @name: of the i-th way. */
-static char *add_refused(char *text, const struct sherd_error *refused, int n, const char *(*name)(int))
+static char *add_refused(char *text, const struct sherd_error *refused, int n,
+			 const char *(*name)(int))
 {
 	char *longer;
 
 	for (int i = 0; i < n && text; i++) {
 		if (!refused[i].msg[0])
 			continue;
-		longer = sherd_asprintf("%s%s%s: %s", text, text[0] ? "\n" : "", name(i), refused[i].msg);
+		longer = sherd_asprintf("%s%s%s: %s", text, text[0] ? "\n" : "", name(i),
+					refused[i].msg);
 		free(text);
 		text = longer;
 	}
@@ -169,7 +171,8 @@ static char *list_refused(const struct sherd_model *m)
 {
 	char *text = add_refused(strdup(""), m->region->refused, SHERD_N_RUNGS, sherd_rung_name);
 
-	return add_refused(text, m->exec->weights_refused, m->exec->n_refused, m->exec->weights_name);
+	return add_refused(text, m->exec->weights_refused, m->exec->n_refused,
+			   m->exec->weights_name);
 }
 
 /* The step list, the executor and what steps and sessions need beside it. */
@@ -195,7 +198,8 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->candidates = sherd_calloc(m->info.n_vocab, sizeof(*m->candidates));
 	if (!m->candidates)
 		return sherd_fail_oom(err, m->info.n_vocab * sizeof(*m->candidates), "the sampler");
-	rc = sherd_region_open_watched(&m->region, &m->shard->gguf->map, p->region, p->progress, p->ctx, err);
+	rc = sherd_region_open_watched(&m->region, &m->shard->gguf->map, p->region, p->progress,
+				       p->ctx, err);
 	if (rc)
 		return sherd_fail_prefix(err, rc, "%s", m->path);
 	rc = open_exec(m, p, n_pages, err);

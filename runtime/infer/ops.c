@@ -319,7 +319,8 @@ size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx)
 }
 
 /* In double on the host and rounded once: a device's own sine never enters a result. */
-void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx, float *table)
+void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx,
+		      float *table)
 {
 	int half = hp->rope_dim / 2, pos, i;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ops: a model as a list of steps, built from its architecture's row. Two executors walk the same list:
- * plain C (ref/), the definition of every result's bits, and OpenCL (cl/). Tracing, memory planning
- * and taps walk it too.
+ * ops: a model as a list of steps, built from its architecture's row. Two executors walk the same
+ * list: plain C (ref/), the definition of every result's bits, and OpenCL (cl/). Tracing, memory
+ * planning and taps walk it too.
  */
 #ifndef SHERD_OPS_H
 #define SHERD_OPS_H
@@ -12,7 +12,10 @@
 /* The activations of a step; each is [n_rows][width] floats, but for the quantized pair. */
 enum sherd_buf {
 	SHERD_BUF_X, /* residual stream, width hidden */
-	SHERD_BUF_A, /* input of the next matmuls: floats and/or quantized groups, width <= max(hidden, q, ffn) */
+	/*
+	 * input of the next matmuls: floats and/or quantized groups, width <= max(hidden, q, ffn)
+	 */
+	SHERD_BUF_A,
 	SHERD_BUF_QKV, /* q, k, v side by side, width q + 2 kv */
 	SHERD_BUF_ATT, /* attention's output, width q */
 	SHERD_BUF_FFN, /* gate and up side by side (or up alone) */
@@ -57,7 +60,8 @@ struct sherd_program {
 	const struct sherd_shard *shard;
 	struct sherd_op *ops;
 	int n_ops;
-	int *layer_op; /* [n_layers + 1]: index of the first op of a layer; [n_layers]: of the head's ops */
+	/* [n_layers + 1]: index of the first op of a layer; [n_layers]: of the head's ops */
+	int *layer_op;
 	int width[SHERD_N_BUFS];
 	struct sherd_forms forms; /* that are needed at all */
 	float *rope; /* [n_ctx][rope_dim / 2][2]: cos, sin; NULL for learned positions */
@@ -75,8 +79,8 @@ void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w);
 /* Adds what all matmuls of a shard read. */
 void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s);
 /*
- * Bytes of an executor's scratch: activations of @n_batch rows and the RoPE table, as cl/ has them on
- * a CPU. Logits come on top, as many rows as a step wants.
+ * Bytes of an executor's scratch: activations of @n_batch rows and the RoPE table, as cl/ has them
+ * on a CPU. Logits come on top, as many rows as a step wants.
  */
 uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_forms *forms,
 			     int n_batch, int n_ctx);

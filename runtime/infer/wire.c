@@ -10,8 +10,8 @@
  *	f32	[hidden] floats
  *
  * That is a row, little-endian; rows follow each other without gaps, aligned to nothing. Each is
- * complete in itself, so that any run of rows is a slice of the bytes: what was sent in one chunk can
- * be sent again in others.
+ * complete in itself, so that any run of rows is a slice of the bytes: what was sent in one chunk
+ * can be sent again in others.
  */
 #include <math.h>
 #include "infer/ref/ref.h"
@@ -105,9 +105,10 @@ int sherd_wire_encode(enum sherd_wire wire, const float *rows, int n_rows, int h
 		else
 			rc = encode_f32(x, hidden, to);
 		if (rc)
-			sherd_fail(err, rc,
-				   "row %d of an activation is NaN, infinite or too large for the wire",
-				   i);
+			sherd_fail(
+				err, rc,
+				"row %d of an activation is NaN, infinite or too large for the wire",
+				i);
 	}
 	return rc;
 }
@@ -123,16 +124,17 @@ static int refuse_int8(const uint8_t *q, const uint16_t *d, int n, int row, int 
 
 	for (g = 0; g < n_groups; g++)
 		if (d[g] >= 0x7c00)
-			return sherd_fail(err, -EPROTO,
-					  "row %d, group %d of an activation: its scale (0x%04x) is "
-					  "NaN, infinite or negative, which no sender writes",
-					  row, first_group + g, d[g]);
+			return sherd_fail(
+				err, -EPROTO,
+				"row %d, group %d of an activation: its scale (0x%04x) is "
+				"NaN, infinite or negative, which no sender writes",
+				row, first_group + g, d[g]);
 	low = memchr(q, 0x80, n_groups * SHERD_ACT_GROUP);
 	if (!low)
 		return 0;
 	return sherd_fail(err, -EPROTO,
-			  "row %d, group %d of an activation has a -128, which no sender writes", row,
-			  first_group + (int)(low - q) / SHERD_ACT_GROUP);
+			  "row %d, group %d of an activation has a -128, which no sender writes",
+			  row, first_group + (int)(low - q) / SHERD_ACT_GROUP);
 }
 
 static int decode_int8(const uint8_t *q, int hidden, int row, float *x, struct sherd_error *err)

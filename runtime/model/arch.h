@@ -18,7 +18,8 @@ struct sherd_arch {
 	enum sherd_position position; /* PAIRS: (2i, 2i+1) rotate together; HALVES: (i, i + d/2) */
 	enum sherd_act act;
 	bool gated; /* ffn: act(gate) * up */
-	bool norm_bias, qkv_bias, out_bias, ffn_bias; /* required; optional ones are used if there */
+	/* required; optional ones are used if there */
+	bool norm_bias, qkv_bias, out_bias, ffn_bias;
 	bool qkv_fused; /* the file has attn_qkv instead of attn_q, attn_k, attn_v */
 	bool parallel; /* attention and ffn both read the same norm's output */
 	const char *not_yet; /* non-NULL: known, but refused with this reason */
@@ -42,17 +43,19 @@ struct sherd_hparams {
 	/* Llama-3's scaling comes as the tensor rope_freqs: divisors [rope_dim / 2]. */
 };
 
-/* Reads and checks; refuses what the table or the kernels can't do with a sentence that says which. */
+/*
+ * Reads and checks; refuses what the table or the kernels can't do with a sentence that says which.
+ */
 int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sherd_error *err);
 /*
- * The context to open the model with: @asked, or if that is 0 what it was trained for, at most 4096,
- * and at most its window. Beyond the window the text would be another one: -ENOTSUP.
+ * The context to open the model with: @asked, or if that is 0 what it was trained for, at most
+ * 4096, and at most its window. Beyond the window the text would be another one: -ENOTSUP.
  */
 int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_error *err);
 
 /*
- * The matrices and vectors of a model, in file order: what the packer writes, the shard loader looks
- * up, and the step list refers to. @parts: names in the GGUF file whose rows are stacked.
+ * The matrices and vectors of a model, in file order: what the packer writes, the shard loader
+ * looks up, and the step list refers to. @parts: names in the GGUF file whose rows are stacked.
  */
 enum sherd_slot {
 	SHERD_TOKEN_EMBD, /* [n_vocab][hidden] */
@@ -83,7 +86,9 @@ enum sherd_slot {
 };
 #define SHERD_FIRST_LAYER_SLOT SHERD_ATTN_NORM
 
-/* "blk.3.attn_qkv.weight": the tensor's name in a packed shard. @layer is ignored for global slots. */
+/*
+ * "blk.3.attn_qkv.weight": the tensor's name in a packed shard. @layer is ignored for global slots.
+ */
 void sherd_slot_name(enum sherd_slot slot, int layer, char *buf, size_t size);
 bool sherd_slot_is_vector(enum sherd_slot slot);
 

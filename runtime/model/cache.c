@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cache: from a model's path to an open shard. A model is packed once; afterwards its shard is found
- * under a key made of everything that would change it: the source file's identity, bits, layers,
- * layout version. Processes that want the same shard at once wait for the first one to pack it.
- * Where the cache can't be used the shard goes into memory, and a note says why.
+ * cache: from a model's path to an open shard. A model is packed once; afterwards its shard is
+ * found under a key made of everything that would change it: the source file's identity, bits,
+ * layers, layout version. Processes that want the same shard at once wait for the first one to pack
+ * it. Where the cache can't be used the shard goes into memory, and a note says why.
  */
 #include "model/cache.h"
 
@@ -49,11 +49,11 @@ static int make_key(struct want *w, struct sherd_error *err)
 				 strerror(errno));
 		goto out;
 	}
-	text = sherd_asprintf("%s\n%lld %lld.%09ld %llu:%llu bits %d layers %d-%d layout %d whole hash", real,
-			      (long long)st.st_size, (long long)st.st_mtim.tv_sec,
-			      (long)st.st_mtim.tv_nsec, (unsigned long long)st.st_dev,
-			      (unsigned long long)st.st_ino, w->p->bits, w->p->first_layer,
-			      w->p->end_layer, SHERD_LAYOUT_VERSION);
+	text = sherd_asprintf(
+		"%s\n%lld %lld.%09ld %llu:%llu bits %d layers %d-%d layout %d whole hash", real,
+		(long long)st.st_size, (long long)st.st_mtim.tv_sec, (long)st.st_mtim.tv_nsec,
+		(unsigned long long)st.st_dev, (unsigned long long)st.st_ino, w->p->bits,
+		w->p->first_layer, w->p->end_layer, SHERD_LAYOUT_VERSION);
 	if (!text) {
 		ret = sherd_fail_oom(err, strlen(real), "a cache key");
 		goto out;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cache: the folder of packed shards, private to cache.c and cache_dir.c. Each shard is a file
- * "<key>.shard"; whoever reads it holds a shared flock on it, so that nobody evicts it; whoever packs
- * it holds "<key>.lock", which is gone again afterwards. Both locks end with their process.
+ * "<key>.shard"; whoever reads it holds a shared flock on it, so that nobody evicts it; whoever
+ * packs it holds "<key>.lock", which is gone again afterwards. Both locks end with their process.
  */
 #ifndef SHERD_CACHE_H
 #define SHERD_CACHE_H
@@ -23,8 +23,8 @@ int sherd_cache_lock(const char *dir, const char *key, sherd_note_fn note, void 
 void sherd_cache_unlock(const char *dir, const char *key, int fd);
 
 /*
- * Makes room for @need bytes of @key, whose lock is held; false where that is more than the limit, or
- * others' use forbids it.
+ * Makes room for @need bytes of @key, whose lock is held; false where that is more than the limit,
+ * or others' use forbids it.
  */
 bool sherd_cache_make_room(const char *dir, const char *key, uint64_t need, uint64_t *limit);
 

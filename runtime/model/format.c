@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * format: the only code that knows where an element of the packed layout lies on disk. Packing writes
- * through it, the plain-C reference reads through it, and the kernels are checked against that.
+ * format: the only code that knows where an element of the packed layout lies on disk. Packing
+ * writes through it, the plain-C reference reads through it, and the kernels are checked against
+ * that.
  *
  * Because the tiles of a row block follow the columns, a row block is one run of words: word w of
  * row r stands at index w * 16 + r, whatever the element type. Tiles only matter for padding.
@@ -230,9 +231,9 @@ static void put_words(enum sherd_elem e, const uint8_t *q, size_t n, uint32_t *o
 }
 
 /*
- * @values, @scales and @mins begin with the row block of row 0; a writer that streams passes one row
- * block's planes and rows 0..15. The planes start out as zeros: only columns that exist are written.
- * @q [cols] is unsigned; @scale and @min hold one float a column group.
+ * @values, @scales and @mins begin with the row block of row 0; a writer that streams passes one
+ * row block's planes and rows 0..15. The planes start out as zeros: only columns that exist are
+ * written. @q [cols] is unsigned; @scale and @min hold one float a column group.
  */
 void sherd_pack_int_row(const struct sherd_format *f, uint32_t row, const uint8_t *q,
 			const float *scale, const float *min, void *values, void *scales,

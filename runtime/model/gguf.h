@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gguf: reads and writes the GGUF container (v2 and v3, little endian), nothing about what is in it.
- * The file is mapped; strings, arrays and tensors are pointers into the mapping, and everything
- * that a file claims is checked against its size before use.
- * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ * gguf: reads and writes the GGUF container (v2 and v3, little endian), nothing about what is in
+ * it. The file is mapped; strings, arrays and tensors are pointers into the mapping, and everything
+ * that a file claims is checked against its size before use. Format:
+ * https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 #ifndef SHERD_GGUF_H
 #define SHERD_GGUF_H
@@ -64,7 +64,8 @@ struct gguf_tensor {
 	struct gguf_str name;
 	enum ggml_type type;
 	int n_dims;
-	uint64_t dims[GGUF_MAX_DIMS]; /* dims[0] is the contiguous one (columns); unused ones are 1 */
+	/* dims[0] is the contiguous one (columns); unused ones are 1 */
+	uint64_t dims[GGUF_MAX_DIMS];
 	uint64_t offset; /* in the file */
 	uint64_t size; /* bytes */
 	const void *data;

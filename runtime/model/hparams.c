@@ -207,7 +207,10 @@ static int read_heads(struct reader *r, struct sherd_hparams *hp)
 	return 0;
 }
 
-/* No step leaves positions out: a window is kept by keeping the context within it. 0: there is none. */
+/*
+ * No step leaves positions out: a window is kept by keeping the context within it. 0: there is
+ * none.
+ */
 static int read_window(struct reader *r, struct sherd_hparams *hp)
 {
 	static const char name[] = "attention.sliding_window";
@@ -358,9 +361,11 @@ int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_er
 	if (!asked)
 		return MIN(MIN(hp->n_ctx_train, DEFAULT_CTX), most);
 	if (asked > most)
-		return sherd_fail(err, -ENOTSUP,
-				  "its attention looks back on a window of %d tokens, which sherd keeps "
-				  "only by a context within it: one of %d cannot be had, ask for at most "
-				  "%d", most, asked, most);
+		return sherd_fail(
+			err, -ENOTSUP,
+			"its attention looks back on a window of %d tokens, which sherd keeps "
+			"only by a context within it: one of %d cannot be had, ask for at most "
+			"%d",
+			most, asked, most);
 	return asked;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack: writes a shard from a plan: metadata, the places of all planes, room for them in the file, and
- * when the rows are done (pack_rows.c) the source's hash and the report.
+ * pack: writes a shard from a plan: metadata, the places of all planes, room for them in the file,
+ * and when the rows are done (pack_rows.c) the source's hash and the report.
  */
 #include "model/pack.h"
 
@@ -53,7 +53,9 @@ static void put_metadata(struct gguf_writer *w, const struct sherd_packer *p)
 	gguf_put_u32_array(w, "sherd.layers", layers, 2);
 	gguf_put_u32(w, "sherd.bits", (uint32_t)plan->bits);
 	put_prefixed(w, plan->g, "general.name", "");
-	/* the source's size is that of its tokenizer or embedding, which may not be in this shard */
+	/*
+	 * the source's size is that of its tokenizer or embedding, which may not be in this shard
+	 */
 	snprintf(prefix, sizeof(prefix), "%s.", plan->hp.arch->name);
 	snprintf(vocab, sizeof(vocab), "%svocab_size", prefix);
 	gguf_put_u32(w, vocab, plan->hp.n_vocab);
@@ -234,10 +236,11 @@ static void note_bits_without_effect(const struct gguf *g, const struct sherd_pa
 	for (i = 0; i < g->n_tensors; i++)
 		if (g->tensors[i].n_dims > 1 && sherd_type_is_float(g->tensors[i].type))
 			return;
-	snprintf(note, sizeof(note),
-		 "%d bits change nothing: all matrices of the file are quantized already, and stay as "
-		 "they are",
-		 p->bits);
+	snprintf(
+		note, sizeof(note),
+		"%d bits change nothing: all matrices of the file are quantized already, and stay as "
+		"they are",
+		p->bits);
 	p->note(p->ctx, note);
 }
 

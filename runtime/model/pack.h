@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pack: what the packer's three files share: pack_plan.c decides what a shard holds and checks the
- * source, pack_rows.c transcodes, pack.c writes what is around. The way in is sherd_pack() in shard.h.
+ * source, pack_rows.c transcodes, pack.c writes what is around. The way in is sherd_pack() in
+ * shard.h.
  */
 #ifndef SHERD_PACK_H
 #define SHERD_PACK_H
@@ -18,7 +19,8 @@ struct sherd_pack_item {
 	char name[64];
 	bool vector;
 	int n_parts;
-	const struct gguf_tensor *part[SHERD_PACK_PARTS]; /* NULL: zeros (a bias that is not there) */
+	/* NULL: zeros (a bias that is not there) */
+	const struct gguf_tensor *part[SHERD_PACK_PARTS];
 	uint32_t part_rows[SHERD_PACK_PARTS]; /* vectors: elements */
 	struct sherd_format fmt; /* vectors: F32, 1 x n */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack_plan: decides what a shard will hold. Every slot of the architecture's layers is looked up in
- * the source, under the names that GGUF files use, and checked for type and shape; what the
+ * pack_plan: decides what a shard will hold. Every slot of the architecture's layers is looked up
+ * in the source, under the names that GGUF files use, and checked for type and shape; what the
  * architecture can't use is refused, since a weight silently left out gives wrong text.
  */
 #include "model/pack.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack_rows: the work of packing. A few threads take runs of row blocks, bring each row to the packed
- * layout, and write the planes where they belong; another takes the SHA-256 of the source
+ * pack_rows: the work of packing. A few threads take runs of row blocks, bring each row to the
+ * packed layout, and write the planes where they belong; another takes the SHA-256 of the source
  * meanwhile. Memory is bounded by what one run of row blocks needs.
  *
  * The source is untrusted: what the plan has not checked is checked here, row by row (NaN, Inf).
@@ -355,7 +355,8 @@ static void hash_tensor(const struct sherd_packer *p, struct sherd_sha256 *sha,
 		sherd_sha256_add(sha, (const uint8_t *)t->data + at, MIN(HASH_BYTES, t->size - at));
 }
 
-static void hash_plan(struct sherd_packer *p, const struct sherd_pack_plan *plan, struct sherd_sha256 *sha)
+static void hash_plan(struct sherd_packer *p, const struct sherd_pack_plan *plan,
+		      struct sherd_sha256 *sha)
 {
 	size_t i;
 	int k;
@@ -368,8 +369,8 @@ static void hash_plan(struct sherd_packer *p, const struct sherd_pack_plan *plan
 }
 
 /*
- * Name, type, shape and bytes of every source tensor, in the order of a plan for the whole model: shards of
- * one model have one hash, whatever their layers are, and boards know each other's by it.
+ * Name, type, shape and bytes of every source tensor, in the order of a plan for the whole model:
+ * shards of one model have one hash, whatever their layers are, and boards know each other's by it.
  */
 static void *hash_main(void *arg)
 {

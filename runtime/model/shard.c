@@ -320,7 +320,8 @@ int sherd_shard_peek(const char *path, struct sherd_shard_name *n, struct sherd_
 
 	if (ret)
 		return ret;
-	ret = sherd_is_shard(g) ? read_header(&s, g, err) : sherd_fail(err, -EINVAL, "%s: is no shard", path);
+	ret = sherd_is_shard(g) ? read_header(&s, g, err) :
+				  sherd_fail(err, -EINVAL, "%s: is no shard", path);
 	memcpy(n->source_sha256, s.source_sha256, sizeof(n->source_sha256));
 	n->first_layer = s.first_layer;
 	n->end_layer = s.end_layer;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shard: a packed shard, opened: a GGUF container in which every matrix is planes in the packed layout
- * and every vector is F32. What is on disk is what a device reads: nothing is copied here.
+ * shard: a packed shard, opened: a GGUF container in which every matrix is planes in the packed
+ * layout and every vector is F32. What is on disk is what a device reads: nothing is copied here.
  *
  *   general.architecture      "sherd"
  *   sherd.layout_version      u32, refused if unknown

@@ -43,7 +43,8 @@ static void send(struct sherd_ask *a)
 	a->question.with = NULL;
 }
 
-void sherd_ask(struct sherd_ask *a, enum sherd_command_kind kind, struct json_t *with, uint64_t patience_us)
+void sherd_ask(struct sherd_ask *a, enum sherd_command_kind kind, struct json_t *with,
+	       uint64_t patience_us)
 {
 	a->waiting = true;
 	a->until = sherd_net_now(a->p.net) + patience_us;
@@ -65,7 +66,8 @@ static void up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &h);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	const struct sherd_ask *a = ctx;
 	bool ok = false;
@@ -97,7 +99,8 @@ static void replied(struct sherd_ask *a, const struct sherd_frame *f, const uint
 	a->p.answered(a->p.ctx, j);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	struct sherd_ask *a = ctx;
 	char said[400], why[SHERD_SENTENCE_MAX];
@@ -145,7 +148,8 @@ static void beat(void *ctx)
 	}
 }
 
-int sherd_ask_new(struct sherd_ask **ask, const struct sherd_ask_params *params, struct sherd_error *err)
+int sherd_ask_new(struct sherd_ask **ask, const struct sherd_ask_params *params,
+		  struct sherd_error *err)
 {
 	static const struct sherd_link_user user = { up, expect, frame, down };
 	struct sherd_ask *a = sherd_calloc(1, sizeof(*a));
@@ -191,7 +195,8 @@ bool sherd_answer_failed(const json_t *answer, struct sherd_error *why)
 	if (!error)
 		return false;
 	if (json_is_string(error))
-		sherd_sentence_read(said, sizeof(said), json_string_value(error), json_string_length(error));
+		sherd_sentence_read(said, sizeof(said), json_string_value(error),
+				    json_string_length(error));
 	sherd_fail(why, -EIO, "%s", said);
 	return true;
 }
@@ -206,9 +211,11 @@ int sherd_answer_link(json_t *answer, double *mbit, double *rtt_us, struct sherd
 	json_int_t id;
 	json_error_t e;
 
-	if (json_unpack_ex(answer, &e, 0, "{s:I, s:F, s:F !}", "id", &id, "mbit", mbit, "rtt_us", rtt_us))
+	if (json_unpack_ex(answer, &e, 0, "{s:I, s:F, s:F !}", "id", &id, "mbit", mbit, "rtt_us",
+			   rtt_us))
 		return sherd_fail(err, -EPROTO, "an answer: %s", e.text);
 	if (!(*mbit > 0 && *mbit <= 1e7) || !(*rtt_us > 0 && *rtt_us <= 1e8))
-		return sherd_fail(err, -EPROTO, "a link of %g Mbit/s and %g us is none", *mbit, *rtt_us);
+		return sherd_fail(err, -EPROTO, "a link of %g Mbit/s and %g us is none", *mbit,
+				  *rtt_us);
 	return 0;
 }

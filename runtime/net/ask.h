@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ask: questions to a node, one at a time, over a link that stays: what it can do (`sherd plan`), what its links are
- * worth, how it is doing. A node that measures itself for a minute goes on answering PINGs, so silence means that
- * it is gone.
+ * ask: questions to a node, one at a time, over a link that stays: what it can do (`sherd plan`),
+ * what its links are worth, how it is doing. A node that measures itself for a minute goes on
+ * answering PINGs, so silence means that it is gone.
  *
  *	head				node
  *	HELLO measure	->
@@ -21,7 +21,10 @@ struct sherd_ask;
 struct sherd_ask_params {
 	struct sherd_net *net;
 	const char *name, *address; /* of the node */
-	/* The answer, a JSON object, which is the receiver's from now on; more may be asked from within. */
+	/*
+	 * The answer, a JSON object, which is the receiver's from now on; more may be asked from
+	 * within.
+	 */
 	void (*answered)(void *ctx, struct json_t *answer);
 	/* Once, and nothing comes after it. */
 	void (*ended)(void *ctx, const struct sherd_error *why);
@@ -29,15 +32,17 @@ struct sherd_ask_params {
 };
 
 /* Dials at once. The strings must outlive it. */
-int sherd_ask_new(struct sherd_ask **a, const struct sherd_ask_params *params, struct sherd_error *err);
+int sherd_ask_new(struct sherd_ask **a, const struct sherd_ask_params *params,
+		  struct sherd_error *err);
 /* At any time, from within ended() and answered() too. */
 void sherd_ask_free(struct sherd_ask *a);
 
 /*
- * STATUS, PROFILE or PROBE_LINK, when nothing else waits for its answer; goes out when the node has greeted.
- * @with, the question's part, is taken over.
+ * STATUS, PROFILE or PROBE_LINK, when nothing else waits for its answer; goes out when the node has
+ * greeted. @with, the question's part, is taken over.
  */
-void sherd_ask(struct sherd_ask *a, enum sherd_command_kind kind, struct json_t *with, uint64_t patience_us);
+void sherd_ask(struct sherd_ask *a, enum sherd_command_kind kind, struct json_t *with,
+	       uint64_t patience_us);
 
 /* Whether an answer is an error: its sentence, fit to be shown. */
 bool sherd_answer_failed(const struct json_t *answer, struct sherd_error *why);

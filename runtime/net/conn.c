@@ -306,10 +306,11 @@ static void has_finished(struct sherd_conn *c)
 				 c->link.address, c->reader.got,
 				 c->reader.size ? c->reader.size : SHERD_FRAME_HEADER);
 	else if (!c->tls && c->link.frames_out && !c->link.frames_in)
-		sherd_conn_failf(c,
-				 "%s: the other side hung up without a word: perhaps it takes nobody "
-				 "without TLS",
-				 c->link.address);
+		sherd_conn_failf(
+			c,
+			"%s: the other side hung up without a word: perhaps it takes nobody "
+			"without TLS",
+			c->link.address);
 	else
 		sherd_conn_failf(c, "%s: the other side hung up", c->link.address);
 }

@@ -2,8 +2,8 @@
 /*
  * frame: one message on a link. A header of 64 bytes, little-endian, then the payload, padded with
  * zeros to a multiple of 64, so that on a stream that began aligned every payload is. Fields are
- * encoded and decoded one by one: no struct is ever laid over bytes. Documentation/protocol.rst is the
- * specification, tests/net/frames/ has vectors.
+ * encoded and decoded one by one: no struct is ever laid over bytes. Documentation/protocol.rst is
+ * the specification, tests/net/frames/ has vectors.
  *
  *	offset	size
  *	0	4	magic "SHRD"
@@ -34,7 +34,10 @@
 #define SHERD_FRAME_MAX_PAYLOAD (64u << 20)
 
 enum sherd_frame_type {
-	/* Greeting: JSON. The dialling side says hello; the other welcomes, or refuses and hangs up. */
+	/*
+	 * Greeting: JSON. The dialling side says hello; the other welcomes, or refuses and hangs
+	 * up.
+	 */
 	SHERD_FRAME_HELLO = 1,
 	SHERD_FRAME_WELCOME,
 	SHERD_FRAME_REFUSE, /* a sentence */
@@ -46,9 +49,13 @@ enum sherd_frame_type {
 	/* Between neighbours in the pipeline. */
 	SHERD_FRAME_OPEN, /* a session begins, or is still there: JSON */
 	SHERD_FRAME_ALL_OPEN, /* these were all: the receiver drops the others */
-	/* Of this session everything before position has been computed; of a file, session bytes are written. */
+	/*
+	 * Of this session everything before position has been computed; of a file, session bytes
+	 * are written.
+	 */
 	SHERD_FRAME_HAVE,
-	SHERD_FRAME_ROWS, /* token ids, then rows in the session's wire type; ids only to the first stage */
+	/* token ids, then rows in the session's wire type; ids only to the first stage */
+	SHERD_FRAME_ROWS,
 	SHERD_FRAME_CLOSE, /* a session ends */
 	/* From the last stage to the head. */
 	SHERD_FRAME_TOKEN, /* the token at position, an id */
@@ -61,7 +68,8 @@ enum sherd_frame_type {
 enum sherd_frame_flags {
 	SHERD_FRAME_WANT = 1 << 0, /* ROWS: the token after the last row is wanted */
 	SHERD_FRAME_AGAIN = 1 << 1, /* REFUSE: not yet; dial again soon */
-	SHERD_FRAME_ALL_FLAGS = SHERD_FRAME_WANT | SHERD_FRAME_AGAIN, /* of this version; others are refused */
+	/* of this version; others are refused */
+	SHERD_FRAME_ALL_FLAGS = SHERD_FRAME_WANT | SHERD_FRAME_AGAIN,
 };
 
 /* A header, decoded. Neither magic, version nor padding are in it. */

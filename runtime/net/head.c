@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * head: who serves which stage, and since when. sherd_head_think() is called after whatever may have changed
- * something; it compares what is with what should be, and sends what brings it nearer: there is one way
- * through it for the beginning and for every kind of loss.
+ * head: who serves which stage, and since when. sherd_head_think() is called after whatever may
+ * have changed something; it compares what is with what should be, and sends what brings it nearer:
+ * there is one way through it for the beginning and for every kind of loss.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,8 @@
 #define LOST_US	    1000000u
 #define DEADLINE_US 30000000u
 #define LOAD_US	    600000000u
-#define GRACE_US    300000u /* a link that broke may be there again at once, and its node never gone */
+/* a link that broke may be there again at once, and its node never gone */
+#define GRACE_US    300000u
 
 void sherd_head_note(struct sherd_head *h, const char *fmt, ...)
 {
@@ -95,8 +96,8 @@ static void assign(struct sherd_head *h, int k, struct head_node *n)
 	struct head_stage *s = &h->stages[k];
 
 	if (s->node) {
-		sherd_head_note(h, "layers %d to %d go from %s to %s", s->plan->first, s->plan->end - 1,
-				s->node->plan->name, n->plan->name);
+		sherd_head_note(h, "layers %d to %d go from %s to %s", s->plan->first,
+				s->plan->end - 1, s->node->plan->name, n->plan->name);
 		sherd_head_drop(s->node, k);
 	} else {
 		memcpy(s->bit_profile, n->seats[k].bit_profile, sizeof(s->bit_profile));
@@ -115,7 +116,8 @@ static bool find_server(struct sherd_head *h, int k)
 
 	if (now && may_serve(h, k, now) && is_well(now, k))
 		return true;
-	if (now ? is_in_doubt(h, now) : is_hoped_for(h, k) && candidate(h, k) != &h->nodes[h->p.stages[k].nodes[0]])
+	if (now ? is_in_doubt(h, now) :
+		  is_hoped_for(h, k) && candidate(h, k) != &h->nodes[h->p.stages[k].nodes[0]])
 		return false;
 	n = candidate(h, k);
 	if (n && n != now)
@@ -176,8 +178,8 @@ static bool is_stale(const struct sherd_head *h)
 }
 
 /*
- * A stage that has not reached the next one for long: the next one is cut off, be it well or not. If nobody
- * else can take its place, it may be the stage before that reaches nobody.
+ * A stage that has not reached the next one for long: the next one is cut off, be it well or not.
+ * If nobody else can take its place, it may be the stage before that reaches nobody.
  */
 static void look_at_hop(struct sherd_head *h, int k)
 {
@@ -195,14 +197,18 @@ static void look_at_hop(struct sherd_head *h, int k)
 		seat->cut_off = true;
 }
 
-/* Of hops that there should be: whoever is not there himself, or was not until now, is reached by nobody. */
+/*
+ * Of hops that there should be: whoever is not there himself, or was not until now, is reached by
+ * nobody.
+ */
 static void look_for_cuts(struct sherd_head *h)
 {
 	const struct head_stage *s = h->stages;
 	int k;
 
 	for (k = 0; k + 1 < h->p.n_stages; k++)
-		if (s[k].node && s[k + 1].node && s[k].routed && s[k + 1].routed && s[k + 1].node->up)
+		if (s[k].node && s[k + 1].node && s[k].routed && s[k + 1].routed &&
+		    s[k + 1].node->up)
 			look_at_hop(h, k);
 }
 
@@ -229,8 +235,8 @@ static void give_up(struct sherd_head *h, int k, const char *for_how_long)
 	char why[SHERD_SENTENCE_MAX], *at = why, *end = why + sizeof(why);
 	int i;
 
-	at += snprintf(at, (size_t)(end - at), "nobody can serve layers %d to %d%s", plan->first, plan->end - 1,
-		       for_how_long);
+	at += snprintf(at, (size_t)(end - at), "nobody can serve layers %d to %d%s", plan->first,
+		       plan->end - 1, for_how_long);
 	for (i = 0; i < plan->n_nodes && at < end; i++) {
 		const struct head_node *n = &h->nodes[plan->nodes[i]];
 
@@ -275,7 +281,8 @@ static void check_deadline(struct sherd_head *h, int unserved)
 	if (unserved >= 0) {
 		if (is_hopeless(h, unserved))
 			give_up(h, unserved, "");
-		else if (waited > (is_loading(h, unserved) && !h->was_ready ? h->p.load_us : h->p.deadline_us))
+		else if (waited > (is_loading(h, unserved) && !h->was_ready ? h->p.load_us :
+									      h->p.deadline_us))
 			give_up(h, unserved, how_long);
 		return;
 	}
@@ -284,7 +291,8 @@ static void check_deadline(struct sherd_head *h, int unserved)
 	} else if (waited > h->p.deadline_us) {
 		char why[128];
 
-		snprintf(why, sizeof(why), "no stage has computed anything for %.0f s, though all answer",
+		snprintf(why, sizeof(why),
+			 "no stage has computed anything for %.0f s, though all answer",
 			 (double)waited * 1e-6);
 		sherd_head_fail(h, why);
 	}
@@ -337,7 +345,8 @@ static void redial(void *ctx)
 		sherd_head_data_dial(h);
 }
 
-int sherd_head_new(struct sherd_head **head, const struct sherd_head_params *p, struct sherd_error *err)
+int sherd_head_new(struct sherd_head **head, const struct sherd_head_params *p,
+		   struct sherd_error *err)
 {
 	struct sherd_head *h = sherd_calloc(1, sizeof(*h));
 	int k, rc = 0;
@@ -357,7 +366,8 @@ int sherd_head_new(struct sherd_head **head, const struct sherd_head_params *p, 
 	h->redial = (struct sherd_timer){ .fire = redial, .ctx = h };
 	h->stages = sherd_calloc((size_t)p->n_stages, sizeof(*h->stages));
 	if (!h->stages)
-		rc = sherd_fail_oom(err, (size_t)p->n_stages * sizeof(*h->stages), "a plan's stages");
+		rc = sherd_fail_oom(err, (size_t)p->n_stages * sizeof(*h->stages),
+				    "a plan's stages");
 	for (k = 0; !rc && k < p->n_stages; k++)
 		h->stages[k].plan = &p->stages[k];
 	rc = rc ? rc : sherd_head_nodes_init(h, err);
@@ -399,7 +409,8 @@ int sherd_head_recoveries(const struct sherd_head *h)
 	return h->recoveries;
 }
 
-void sherd_head_shape(const struct sherd_head *h, int *n_layers, int *hidden, const char **bit_profile)
+void sherd_head_shape(const struct sherd_head *h, int *n_layers, int *hidden,
+		      const char **bit_profile)
 {
 	const struct seat *seat = seat_of(h, 0);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * head_node: the links over which nodes are commanded. One that is lost is dialled again until the head
- * ends; what it says in the meantime over an old link is heard by nobody.
+ * head_node: the links over which nodes are commanded. One that is lost is dialled again until the
+ * head ends; what it says in the meantime over an old link is heard by nobody.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,10 @@ static void up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &h);
 }
 
-/* The node is there. What it had loaded for us it has still, if it is the same process; it will say. */
+/*
+ * The node is there. What it had loaded for us it has still, if it is the same process; it will
+ * say.
+ */
 static void welcomed(struct head_node *n)
 {
 	struct sherd_head *h = n->head;
@@ -149,7 +152,8 @@ static void failed(struct head_node *n, const struct sherd_frame *f, const uint8
 		sherd_head_session_failed(n->head, f->session, n->plan->name, why);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	const struct head_node *n = ctx;
 	bool ok = false;
@@ -183,7 +187,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 			       sherd_frame_name(f->type), f->payload);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	struct head_node *n = ctx;
 
@@ -244,7 +249,8 @@ void sherd_head_ping(struct head_node *n)
 		sherd_link_send(n->link, &ping, NULL, 0);
 		return;
 	}
-	snprintf(why, sizeof(why), "nothing has been heard of it for %.1f s", (double)silence * 1e-6);
+	snprintf(why, sizeof(why), "nothing has been heard of it for %.1f s",
+		 (double)silence * 1e-6);
 	n->link->user = &sherd_deaf;
 	sherd_link_hang_up(n->link, why);
 	n->failed_dials = 1; /* no use to wait for it */
@@ -265,8 +271,13 @@ void sherd_head_load(struct head_node *n, int k)
 	struct sherd_command c = {
 		.kind = SHERD_COMMAND_LOAD,
 		.stage = (uint32_t)k + 1,
-		.spec = { .bits = h->p.bits, .first = h->p.stages[k].first, .end = h->p.stages[k].end, .n_ctx = h->p.n_ctx,
-			  .n_sessions = h->p.n_sessions, .n_batch = h->p.n_batch, .kv = h->p.kv },
+		.spec = { .bits = h->p.bits,
+			  .first = h->p.stages[k].first,
+			  .end = h->p.stages[k].end,
+			  .n_ctx = h->p.n_ctx,
+			  .n_sessions = h->p.n_sessions,
+			  .n_batch = h->p.n_batch,
+			  .kv = h->p.kv },
 	};
 
 	memcpy(c.spec.model, h->p.model, sizeof(c.spec.model));
@@ -316,11 +327,14 @@ int sherd_head_nodes_init(struct sherd_head *h, struct sherd_error *err)
 
 	h->nodes = sherd_calloc((size_t)h->p.n_nodes, sizeof(*h->nodes));
 	if (!h->nodes)
-		return sherd_fail_oom(err, (size_t)h->p.n_nodes * sizeof(*h->nodes), "a plan's nodes");
+		return sherd_fail_oom(err, (size_t)h->p.n_nodes * sizeof(*h->nodes),
+				      "a plan's nodes");
 	for (i = 0; i < h->p.n_nodes; i++) {
 		struct head_node *n = &h->nodes[i];
 
-		*n = (struct head_node){ .head = h, .plan = &h->p.nodes[i], .redial_us = REDIAL_FIRST_US,
+		*n = (struct head_node){ .head = h,
+					 .plan = &h->p.nodes[i],
+					 .redial_us = REDIAL_FIRST_US,
 					 .redial = { .fire = dial, .ctx = n } };
 		n->seats = sherd_calloc((size_t)h->p.n_stages, sizeof(*n->seats));
 		if (!n->seats)

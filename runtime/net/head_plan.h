@@ -65,7 +65,8 @@ struct sherd_head {
 	uint32_t epoch, last_command;
 	bool was_ready, routing, dead;
 	int recoveries;
-	uint64_t progress_at, rows; /* the last time that something moved; rows of all stages then */
+	/* the last time that something moved; rows of all stages then */
+	uint64_t progress_at, rows;
 	struct sherd_timer tick, redial; /* redial: the first stage's data link */
 	/* to the first stage */
 	struct sherd_link *data;
@@ -75,7 +76,8 @@ struct sherd_head {
 
 /* head.c */
 void sherd_head_fail(struct sherd_head *h, const char *why);
-void sherd_head_note(struct sherd_head *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sherd_head_note(struct sherd_head *h, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 /* Looks at how things are, and does what is to be done. */
 void sherd_head_think(struct sherd_head *h);
 
@@ -97,7 +99,8 @@ void sherd_head_data_dial(struct sherd_head *h);
 void sherd_head_data_beat(struct sherd_head *h);
 void sherd_head_data_drop(struct sherd_head *h, const char *why);
 void sherd_head_token(struct sherd_head *h, const struct sherd_frame *f, const uint8_t *payload);
-void sherd_head_session_failed(struct sherd_head *h, uint64_t id, const char *node, const char *why);
+void sherd_head_session_failed(struct sherd_head *h, uint64_t id, const char *node,
+			       const char *why);
 void sherd_head_sessions_free(struct sherd_head *h);
 bool sherd_head_waiting(const struct sherd_head *h);
 

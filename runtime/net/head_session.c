@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * head_session: tokens out to the first stage, tokens in from the last. The head's half of a hop is the same
- * journal that stages have, with token ids alone.
+ * head_session: tokens out to the first stage, tokens in from the last. The head's half of a hop is
+ * the same journal that stages have, with token ids alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ static void up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &hello);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	const struct sherd_head *h = ctx;
 	bool greeted = h->hop.link == l;
@@ -54,7 +55,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 		return 0;
 	if (!greeted && f->type == SHERD_FRAME_REFUSE && f->payload < SHERD_SENTENCE_MAX)
 		return 0;
-	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected from the first stage",
+	return sherd_fail(err, -EPROTO,
+			  "a %s frame of %u bytes is not expected from the first stage",
 			  sherd_frame_name(f->type), f->payload);
 }
 
@@ -80,7 +82,8 @@ static void refused(struct sherd_head *h, const struct sherd_frame *f, const uin
 		sherd_head_fail(h, why);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	struct sherd_head *h = ctx;
 	struct head_session *s;
@@ -160,7 +163,8 @@ int sherd_head_open(struct sherd_head *h, const struct sherd_stage_session *para
 	int rc;
 
 	if (params->max > (uint32_t)h->p.n_ctx)
-		return sherd_fail(err, -ENOSPC, "a session of %u positions does not fit the plan's context of %d",
+		return sherd_fail(err, -ENOSPC,
+				  "a session of %u positions does not fit the plan's context of %d",
 				  params->max, h->p.n_ctx);
 	s = sherd_calloc(1, sizeof(*s));
 	text = sherd_open_text(params);
@@ -169,8 +173,8 @@ int sherd_head_open(struct sherd_head *h, const struct sherd_stage_session *para
 		free(text);
 		return sherd_fail_oom(err, sizeof(*s), "a session");
 	}
-	rc = sherd_journal_init(&s->out, h->last_session + 1, text, (uint32_t)strlen(text), params->max, 0,
-				err);
+	rc = sherd_journal_init(&s->out, h->last_session + 1, text, (uint32_t)strlen(text),
+				params->max, 0, err);
 	free(text);
 	if (rc) {
 		free(s);
@@ -184,15 +188,19 @@ int sherd_head_open(struct sherd_head *h, const struct sherd_stage_session *para
 	return 0;
 }
 
-int sherd_head_feed(struct sherd_head *h, uint64_t id, const int32_t *tokens, int n, struct sherd_error *err)
+int sherd_head_feed(struct sherd_head *h, uint64_t id, const int32_t *tokens, int n,
+		    struct sherd_error *err)
 {
 	struct head_session *s = find(h, id);
 
 	if (!s || n < 1)
-		return sherd_fail(err, -EINVAL, "session %llu takes no tokens", (unsigned long long)id);
+		return sherd_fail(err, -EINVAL, "session %llu takes no tokens",
+				  (unsigned long long)id);
 	if ((uint32_t)n > s->out.max - s->out.n)
-		return sherd_fail(err, -ENOSPC, "the session is full: it has %u positions of %u, and %d more do "
-						"not fit", s->out.n, s->out.max, n);
+		return sherd_fail(err, -ENOSPC,
+				  "the session is full: it has %u positions of %u, and %d more do "
+				  "not fit",
+				  s->out.n, s->out.max, n);
 	if (!sherd_head_waiting(h))
 		h->progress_at = sherd_net_now(h->net);
 	if (s->out.deadline && sherd_net_now(h->net) > s->out.deadline)
@@ -220,7 +228,9 @@ static void free_session(struct sherd_head *h, struct head_session *s)
 
 void sherd_head_close(struct sherd_head *h, uint64_t id)
 {
-	const struct sherd_frame close = { .type = SHERD_FRAME_CLOSE, .session = id, .epoch = h->epoch };
+	const struct sherd_frame close = { .type = SHERD_FRAME_CLOSE,
+					   .session = id,
+					   .epoch = h->epoch };
 	struct head_session *s = find(h, id);
 
 	if (!s)
@@ -251,8 +261,8 @@ void sherd_head_session_failed(struct sherd_head *h, uint64_t id, const char *no
 }
 
 /*
- * A token that is known has come again: by a stage that took the place of another, or said once more in case it was
- * lost. It must be the same; what was fed in its place is no matter.
+ * A token that is known has come again: by a stage that took the place of another, or said once
+ * more in case it was lost. It must be the same; what was fed in its place is no matter.
  */
 static void compare(struct sherd_head *h, struct head_session *s, uint32_t position, int32_t token)
 {
@@ -260,8 +270,10 @@ static void compare(struct sherd_head *h, struct head_session *s, uint32_t posit
 
 	if (position != s->drawn_at || s->drawn == token || h->p.inexact)
 		return;
-	sherd_fail(&err, -EILSEQ, "the stage that took over draws token %d at position %u, where it was %d: "
-				  "its arithmetic is another one", token, position, s->drawn);
+	sherd_fail(&err, -EILSEQ,
+		   "the stage that took over draws token %d at position %u, where it was %d: "
+		   "its arithmetic is another one",
+		   token, position, s->drawn);
 	s->waiting = false;
 	h->p.failed(h->p.ctx, s->out.session, &err);
 }

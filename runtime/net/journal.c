@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * journal: sends from `sent` on, never more than `window` rows beyond `have`. A link that comes up begins
- * with an OPEN; nothing is sent before the receiver has answered it with a HAVE.
+ * journal: sends from `sent` on, never more than `window` rows beyond `have`. A link that comes up
+ * begins with an OPEN; nothing is sent before the receiver has answered it with a HAVE.
  */
 #include <stdlib.h>
 #include "net/journal.h"
@@ -16,8 +16,8 @@ size_t sherd_rows_bytes(uint32_t n, size_t row_bytes)
 	return row_bytes ? sherd_rows_offset(n) + n * row_bytes : n * sizeof(int32_t);
 }
 
-int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *open, uint32_t open_size,
-		       uint32_t max, size_t row_bytes, struct sherd_error *err)
+int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *open,
+		       uint32_t open_size, uint32_t max, size_t row_bytes, struct sherd_error *err)
 {
 	*j = (struct sherd_journal){ .session = session, .open_size = open_size, .max = max,
 				     .row_bytes = row_bytes };
@@ -27,7 +27,8 @@ int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *op
 		j->rows = sherd_calloc(max, row_bytes);
 	if (!j->open || !j->ids || (row_bytes && !j->rows)) {
 		sherd_journal_destroy(j);
-		return sherd_fail_oom(err, max * (row_bytes + sizeof(*j->ids)), "a session's journal");
+		return sherd_fail_oom(err, max * (row_bytes + sizeof(*j->ids)),
+				      "a session's journal");
 	}
 	memcpy(j->open, open, open_size);
 	j->open[open_size] = '\0';
@@ -56,14 +57,16 @@ void sherd_journal_announce(struct sherd_journal *j, const struct sherd_hop *hop
 }
 
 /*
- * Right after an OPEN the receiver may be ahead of us: we are new ourselves then, and what it has got is
- * not sent, but computed for the journal. Later it can't be.
+ * Right after an OPEN the receiver may be ahead of us: we are new ourselves then, and what it has
+ * got is not sent, but computed for the journal. Later it can't be.
  */
 int sherd_journal_have(struct sherd_journal *j, uint32_t position, struct sherd_error *err)
 {
 	if (position > (j->known ? j->sent : j->max))
-		return sherd_fail(err, -EPROTO, "session %llx: the next stage says it has %u positions of %u",
-				  (unsigned long long)j->session, position, j->known ? j->sent : j->max);
+		return sherd_fail(err, -EPROTO,
+				  "session %llx: the next stage says it has %u positions of %u",
+				  (unsigned long long)j->session, position,
+				  j->known ? j->sent : j->max);
 	if (!j->known) {
 		j->known = true;
 		j->sent = j->have = position;
@@ -93,14 +96,18 @@ static uint32_t time_left(const struct sherd_journal *j, const struct sherd_hop 
 
 	if (!j->deadline)
 		return 0;
-	return j->deadline <= now ? 1 : (uint32_t)MIN(DIV_ROUND_UP(j->deadline - now, 1000), UINT32_MAX);
+	return j->deadline <= now ?
+		       1 :
+		       (uint32_t)MIN(DIV_ROUND_UP(j->deadline - now, 1000), UINT32_MAX);
 }
 
 static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
 {
 	const size_t size = sherd_rows_bytes(n, j->row_bytes), at = sherd_rows_offset(n);
 	struct sherd_slot *slot = sherd_slot_take(hop->slots, size);
-	struct sherd_payload p = { .size = (uint32_t)size, .done = sherd_slot_give_back, .arg = slot };
+	struct sherd_payload p = { .size = (uint32_t)size,
+				   .done = sherd_slot_give_back,
+				   .arg = slot };
 	const struct sherd_frame f = {
 		.type = SHERD_FRAME_ROWS,
 		.flags = j->want && j->sent + n == j->n ? SHERD_FRAME_WANT : 0,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * journal: what one side of a hop has to send of one session, and how far it has got. All rows are kept
- * until the session ends, in the bytes in which they went over the wire, so that a new receiver can be
- * brought to where the lost one was: it says how far it has got itself (HAVE), and the rest is sent. One
- * mechanism for the beginning, for a link that broke, and for a board that died.
+ * journal: what one side of a hop has to send of one session, and how far it has got. All rows are
+ * kept until the session ends, in the bytes in which they went over the wire, so that a new
+ * receiver can be brought to where the lost one was: it says how far it has got itself (HAVE), and
+ * the rest is sent. One mechanism for the beginning, for a link that broke, and for a board that
+ * died.
  *
  * The head's journal has token ids alone; a stage's has the rows that it computed, too.
  */
@@ -38,9 +39,12 @@ struct sherd_hop {
 	struct sherd_slots *slots; /* to send from; NULL: ordinary memory */
 };
 
-/* Takes a copy of @open. Room is made for @max positions, but no memory is touched before it is needed. */
-int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *open, uint32_t open_size,
-		       uint32_t max, size_t row_bytes, struct sherd_error *err);
+/*
+ * Takes a copy of @open. Room is made for @max positions, but no memory is touched before it is
+ * needed.
+ */
+int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *open,
+		       uint32_t open_size, uint32_t max, size_t row_bytes, struct sherd_error *err);
 void sherd_journal_destroy(struct sherd_journal *j);
 
 /* The next link: tells the receiver of the session. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * message: read with json_unpack's strict form, so that a missing, an unknown or an ill-typed key is a
- * sentence of jansson's; ranges are checked here.
+ * message: read with json_unpack's strict form, so that a missing, an unknown or an ill-typed key
+ * is a sentence of jansson's; ranges are checked here.
  */
 #include <ctype.h>
 #include <jansson.h>
@@ -51,7 +51,8 @@ static int find_word(const char *word, const char *const *words, int n)
 }
 
 /* Copies a string of printable ASCII that has room. */
-static int take_text(char *to, size_t room, const char *from, const char *what, struct sherd_error *err)
+static int take_text(char *to, size_t room, const char *from, const char *what,
+		     struct sherd_error *err)
 {
 	size_t n = strlen(from);
 
@@ -83,12 +84,14 @@ static int take_u32(uint32_t *to, json_int_t v, uint32_t lo, uint32_t hi, const 
 		    struct sherd_error *err)
 {
 	if (v < lo || v > hi)
-		return sherd_fail(err, -EPROTO, "%s is %lld, outside %u to %u", what, (long long)v, lo, hi);
+		return sherd_fail(err, -EPROTO, "%s is %lld, outside %u to %u", what, (long long)v,
+				  lo, hi);
 	*to = (uint32_t)v;
 	return 0;
 }
 
-static int take_int(int *to, json_int_t v, int lo, int hi, const char *what, struct sherd_error *err)
+static int take_int(int *to, json_int_t v, int lo, int hi, const char *what,
+		    struct sherd_error *err)
 {
 	uint32_t u = 0;
 	int rc = take_u32(&u, v, (uint32_t)lo, (uint32_t)hi, what, err);
@@ -99,7 +102,8 @@ static int take_int(int *to, json_int_t v, int lo, int hi, const char *what, str
 
 /* ------------------------------------------------------------- greeting */
 
-int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size, struct sherd_error *err)
+int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size,
+		     struct sherd_error *err)
 {
 	const char *role = "", *run = "", *model = "", *profile = "";
 	json_int_t lease = 0, epoch = 0, stage = 0, layer = 0;
@@ -110,10 +114,9 @@ int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size,
 	*h = (struct sherd_hello){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:s, s?s, s?I, s?I, s?I, s?s, s?s, s?I !}", "role", &role, "run", &run,
-			   "lease_ms", &lease,
-			   "epoch", &epoch, "stage", &stage, "model", &model, "bit_profile", &profile,
-			   "layer", &layer))
+	if (json_unpack_ex(j, &e, 0, "{s:s, s?s, s?I, s?I, s?I, s?s, s?s, s?I !}", "role", &role,
+			   "run", &run, "lease_ms", &lease, "epoch", &epoch, "stage", &stage,
+			   "model", &model, "bit_profile", &profile, "layer", &layer))
 		rc = sherd_fail(err, -EPROTO, "the greeting: %s", e.text);
 	at = find_word(role, roles, ARRAY_SIZE(roles));
 	if (!rc && at < 0)
@@ -125,7 +128,9 @@ int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size,
 	if (!rc && h->role == SHERD_ROLE_DATA) {
 		rc = take_u32(&h->epoch, epoch, 1, UINT32_MAX, "the epoch", err);
 		rc = rc ? rc : take_u32(&h->stage, stage, 1, UINT16_MAX, "the stage", err);
-		rc = rc ? rc : take_hex(h->model, SHERD_SHA256_HEX - 1, model, false, "the model's hash", err);
+		rc = rc ? rc :
+			  take_hex(h->model, SHERD_SHA256_HEX - 1, model, false, "the model's hash",
+				   err);
 		rc = rc ? rc : take_hex(h->bit_profile, SHERD_SHA256_HEX - 1, profile, true,
 					"the bit profile", err);
 		rc = rc ? rc : take_int(&h->layer, layer, 0, UINT16_MAX, "the layer", err);
@@ -144,9 +149,9 @@ void sherd_hello_send(struct sherd_link *l, const struct sherd_hello *h)
 	if (!rc && h->role == SHERD_ROLE_HEAD)
 		rc = json_object_set_new(j, "lease_ms", json_integer(h->lease_ms));
 	if (!rc && h->role == SHERD_ROLE_DATA) {
-		json_t *more = json_pack("{s:I, s:I, s:s, s:s, s:i}", "epoch", (json_int_t)h->epoch, "stage",
-					 (json_int_t)h->stage, "model", h->model, "bit_profile",
-					 h->bit_profile, "layer", h->layer);
+		json_t *more = json_pack("{s:I, s:I, s:s, s:s, s:i}", "epoch", (json_int_t)h->epoch,
+					 "stage", (json_int_t)h->stage, "model", h->model,
+					 "bit_profile", h->bit_profile, "layer", h->layer);
 
 		rc = json_object_update(j, more);
 		json_decref(more);
@@ -174,9 +179,9 @@ static int read_spec(struct sherd_stage_spec *s, json_t *j, struct sherd_error *
 	json_error_t e;
 	int rc;
 
-	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I !}", "model", &model, "bits", &bits, "first",
-			   &first, "end", &end, "n_ctx", &n_ctx, "n_sessions", &n_sessions, "n_batch",
-			   &n_batch, "kv", &kv))
+	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I !}", "model", &model,
+			   "bits", &bits, "first", &first, "end", &end, "n_ctx", &n_ctx,
+			   "n_sessions", &n_sessions, "n_batch", &n_batch, "kv", &kv))
 		return sherd_fail(err, -EPROTO, "a stage: %s", e.text);
 	rc = take_hex(s->model, SHERD_SHA256_HEX - 1, model, false, "the model's hash", err);
 	rc = rc ? rc : take_int(&s->bits, bits, 0, 8, "the bits", err);
@@ -197,14 +202,16 @@ static int read_route(struct sherd_command *c, json_t *j, struct sherd_error *er
 	json_error_t e;
 	int exact = 0, rc;
 
-	if (json_unpack_ex(j, &e, 0, "{s:I, s:I, s:I, s:b, s:s, s:s, s:s !}", "epoch", &epoch, "chunk", &chunk,
-			   "window", &window, "exact", &exact, "previous", &previous, "next", &next, "address", &address))
+	if (json_unpack_ex(j, &e, 0, "{s:I, s:I, s:I, s:b, s:s, s:s, s:s !}", "epoch", &epoch,
+			   "chunk", &chunk, "window", &window, "exact", &exact, "previous",
+			   &previous, "next", &next, "address", &address))
 		return sherd_fail(err, -EPROTO, "a route: %s", e.text);
 	c->exact = exact;
 	rc = take_u32(&c->epoch, epoch, 1, UINT32_MAX, "the epoch", err);
 	rc = rc ? rc : take_u32(&c->chunk, chunk, 1, 4096, "the chunk", err);
 	rc = rc ? rc : take_u32(&c->window, window, 1, 1 << 16, "the window", err);
-	rc = rc ? rc : take_text(c->previous, sizeof(c->previous), previous, "the node before", err);
+	rc = rc ? rc :
+		  take_text(c->previous, sizeof(c->previous), previous, "the node before", err);
 	rc = rc ? rc : take_text(c->next, sizeof(c->next), next, "the next node", err);
 	rc = rc ? rc : take_text(c->next_address, sizeof(c->next_address), address,
 				 "the next node's address", err);
@@ -218,7 +225,8 @@ static int read_offer(struct sherd_offer *o, json_t *j, struct sherd_error *err)
 	json_error_t e;
 	int rc;
 
-	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:s !}", "name", &name, "size", &size, "sha256", &sha256))
+	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s:s !}", "name", &name, "size", &size, "sha256",
+			   &sha256))
 		return sherd_fail(err, -EPROTO, "an offer: %s", e.text);
 	if (!sherd_file_name_ok(name))
 		return sherd_fail(err, -EPROTO, "an offer's name is no plain file name");
@@ -226,7 +234,9 @@ static int read_offer(struct sherd_offer *o, json_t *j, struct sherd_error *err)
 		return sherd_fail(err, -EPROTO, "an offer's size is %lld", (long long)size);
 	o->size = (uint64_t)size;
 	rc = take_text(o->name, sizeof(o->name), name, "an offer's name", err);
-	return rc ? rc : take_hex(o->sha256, SHERD_SHA256_HEX - 1, sha256, false, "an offer's hash", err);
+	return rc ? rc :
+		    take_hex(o->sha256, SHERD_SHA256_HEX - 1, sha256, false, "an offer's hash",
+			     err);
 }
 
 int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t size,
@@ -241,8 +251,8 @@ int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t s
 	*c = (struct sherd_command){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s?I, s?o !}", "do", &word, "id", &id, "stage", &stage,
-			   "with", &more))
+	if (json_unpack_ex(j, &e, 0, "{s:s, s:I, s?I, s?o !}", "do", &word, "id", &id, "stage",
+			   &stage, "with", &more))
 		rc = sherd_fail(err, -EPROTO, "a command: %s", e.text);
 	at = find_word(word, commands, ARRAY_SIZE(commands));
 	if (!rc && at < 0)
@@ -267,16 +277,17 @@ int sherd_command_read(struct sherd_command *c, const uint8_t *payload, size_t s
 
 static json_t *spec_json(const struct sherd_stage_spec *s)
 {
-	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "model", s->model, "bits", s->bits, "first", s->first, "end",
-			 s->end, "n_ctx", s->n_ctx, "n_sessions", s->n_sessions, "n_batch", s->n_batch,
-			 "kv", (int)s->kv);
+	return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "model", s->model, "bits",
+			 s->bits, "first", s->first, "end", s->end, "n_ctx", s->n_ctx, "n_sessions",
+			 s->n_sessions, "n_batch", s->n_batch, "kv", (int)s->kv);
 }
 
 static json_t *route_json(const struct sherd_command *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:b, s:s, s:s, s:s}", "epoch", (json_int_t)c->epoch, "chunk",
-			 (json_int_t)c->chunk, "window", (json_int_t)c->window, "exact", c->exact, "previous", c->previous,
-			 "next", c->next, "address", c->next_address);
+	return json_pack("{s:I, s:I, s:I, s:b, s:s, s:s, s:s}", "epoch", (json_int_t)c->epoch,
+			 "chunk", (json_int_t)c->chunk, "window", (json_int_t)c->window, "exact",
+			 c->exact, "previous", c->previous, "next", c->next, "address",
+			 c->next_address);
 }
 
 void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
@@ -294,14 +305,16 @@ void sherd_command_send(struct sherd_link *l, const struct sherd_command *c)
 void sherd_offer_send(struct sherd_link *l, uint32_t id, const struct sherd_offer *o)
 {
 	sherd_message_send(l, SHERD_FRAME_COMMAND,
-			json_pack("{s:s, s:I, s:{s:s, s:I, s:s}}", "do", commands[SHERD_COMMAND_OFFER], "id",
-				  (json_int_t)id, "with", "name", o->name, "size", (json_int_t)o->size,
-				  "sha256", o->sha256));
+			   json_pack("{s:s, s:I, s:{s:s, s:I, s:s}}", "do",
+				     commands[SHERD_COMMAND_OFFER], "id", (json_int_t)id, "with",
+				     "name", o->name, "size", (json_int_t)o->size, "sha256",
+				     o->sha256));
 }
 
 /* -------------------------------------------------------------- replies */
 
-int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err)
+int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
+		     struct sherd_error *err)
 {
 	json_t *j = parse(payload, size, "a reply", err);
 	json_int_t id = 0, room = 0, n_batch = 0, hidden = 0, n_layers = 0, epoch = 0, have = 0;
@@ -313,14 +326,15 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 	*r = (struct sherd_reply){ 0 };
 	if (!j)
 		return -EPROTO;
-	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?I, s?b !}", "id", &id, "error",
-			   &error, "bit_profile", &profile, "room", &room, "n_batch", &n_batch, "hidden",
-			   &hidden, "n_layers", &n_layers, "epoch", &epoch, "have", &have, "whole",
-			   &whole))
+	if (json_unpack_ex(j, &e, 0, "{s:I, s?s, s?s, s?I, s?I, s?I, s?I, s?I, s?I, s?b !}", "id",
+			   &id, "error", &error, "bit_profile", &profile, "room", &room, "n_batch",
+			   &n_batch, "hidden", &hidden, "n_layers", &n_layers, "epoch", &epoch,
+			   "have", &have, "whole", &whole))
 		rc = sherd_fail(err, -EPROTO, "a reply: %s", e.text);
 	rc = rc ? rc : take_u32(&r->id, id, 0, UINT32_MAX, "a reply's number", err);
 	if (!rc)
-		rc = take_hex(r->bit_profile, SHERD_SHA256_HEX - 1, profile, true, "the bit profile", err);
+		rc = take_hex(r->bit_profile, SHERD_SHA256_HEX - 1, profile, true,
+			      "the bit profile", err);
 	rc = rc ? rc : take_u32(&r->room, room, 0, UINT32_MAX, "the room", err);
 	rc = rc ? rc : take_u32(&r->n_batch, n_batch, 0, 4096, "the rows of a step", err);
 	rc = rc ? rc : take_u32(&r->epoch, epoch, 0, UINT32_MAX, "the epoch", err);
@@ -341,22 +355,25 @@ void sherd_reply_send(struct sherd_link *l, const struct sherd_reply *r)
 	char error[sizeof(r->error)];
 	json_t *j;
 
-	/* It may have a file's name in it, and end in the middle of a letter: JSON takes neither. */
+	/*
+	 * It may have a file's name in it, and end in the middle of a letter: JSON takes neither.
+	 */
 	sherd_sentence_read(error, sizeof(error), r->error, strlen(r->error));
 	if (error[0])
 		j = json_pack("{s:I, s:s}", "id", (json_int_t)r->id, "error", error);
 	else
-		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:I, s:b}", "id", (json_int_t)r->id, "bit_profile",
-			      r->bit_profile, "room", (json_int_t)r->room, "n_batch",
-			      (json_int_t)r->n_batch, "hidden", r->hidden, "n_layers", r->n_layers, "epoch",
-			      (json_int_t)r->epoch, "have",
-			      (json_int_t)r->have, "whole", r->whole);
+		j = json_pack("{s:I, s:s, s:I, s:I, s:i, s:i, s:I, s:I, s:b}", "id",
+			      (json_int_t)r->id, "bit_profile", r->bit_profile, "room",
+			      (json_int_t)r->room, "n_batch", (json_int_t)r->n_batch, "hidden",
+			      r->hidden, "n_layers", r->n_layers, "epoch", (json_int_t)r->epoch,
+			      "have", (json_int_t)r->have, "whole", r->whole);
 	sherd_message_send(l, SHERD_FRAME_REPLY, j);
 }
 
 /* ------------------------------------------------------------- sessions */
 
-static int read_cuts(struct sherd_session_params *p, json_t *cuts, int n_layers, struct sherd_error *err)
+static int read_cuts(struct sherd_session_params *p, json_t *cuts, int n_layers,
+		     struct sherd_error *err)
 {
 	size_t n = json_array_size(cuts), i;
 	int *list = sherd_calloc(n + 1, sizeof(*list)), rc = 0;
@@ -369,7 +386,8 @@ static int read_cuts(struct sherd_session_params *p, json_t *cuts, int n_layers,
 	json_array_foreach(cuts, i, v) {
 		if (!json_is_integer(v))
 			return sherd_fail(err, -EPROTO, "a session's cut is no number");
-		rc = take_int(&list[i], json_integer_value(v), 1, n_layers - 1, "a session's cut", err);
+		rc = take_int(&list[i], json_integer_value(v), 1, n_layers - 1, "a session's cut",
+			      err);
 		if (rc)
 			return rc;
 	}
@@ -384,14 +402,15 @@ static int read_sampler(struct sherd_sampler_params *s, json_t *j, struct sherd_
 	char *end = NULL;
 	json_error_t e;
 
-	if (json_unpack_ex(j, &e, 0, "{s:F, s:I, s:F, s:F, s:F, s:I, s:s !}", "temp", &temp, "top_k", &top_k,
-			   "top_p", &top_p, "min_p", &min_p, "repeat_penalty", &penalty, "repeat_last_n",
-			   &last_n, "seed", &seed))
+	if (json_unpack_ex(j, &e, 0, "{s:F, s:I, s:F, s:F, s:F, s:I, s:s !}", "temp", &temp,
+			   "top_k", &top_k, "top_p", &top_p, "min_p", &min_p, "repeat_penalty",
+			   &penalty, "repeat_last_n", &last_n, "seed", &seed))
 		return sherd_fail(err, -EPROTO, "a session's sampler: %s", e.text);
 	if (!(temp >= -1 && temp <= 1e3) || !(top_p >= -1 && top_p <= 1e3) ||
 	    !(min_p >= -1 && min_p <= 1e3) || !(penalty > 0 && penalty <= 1e3) || top_k < -1 ||
 	    top_k > INT32_MAX || last_n < -1 || last_n > INT32_MAX)
-		return sherd_fail(err, -EPROTO, "a session's sampler has a number outside its range");
+		return sherd_fail(err, -EPROTO,
+				  "a session's sampler has a number outside its range");
 	errno = 0;
 	*s = (struct sherd_sampler_params){
 		.temp = (float)temp,
@@ -452,10 +471,10 @@ char *sherd_open_text(const struct sherd_stage_session *s)
 		rc |= json_array_append_new(cuts, json_integer(s->params.cuts[i]));
 	snprintf(seed, sizeof(seed), "%llx", (unsigned long long)p->seed);
 	j = json_pack("{s:I, s:i, s:b, s:o, s:{s:f, s:i, s:f, s:f, s:f, s:i, s:s}}", "max",
-		      (json_int_t)s->max, "wire", (int)s->params.wire, "ignore_eos", s->ignore_eos, "cuts",
-		      cuts, "sampler", "temp", p->temp, "top_k", p->top_k, "top_p", p->top_p, "min_p",
-		      p->min_p, "repeat_penalty", p->repeat_penalty, "repeat_last_n", p->repeat_last_n,
-		      "seed", seed);
+		      (json_int_t)s->max, "wire", (int)s->params.wire, "ignore_eos", s->ignore_eos,
+		      "cuts", cuts, "sampler", "temp", p->temp, "top_k", p->top_k, "top_p",
+		      p->top_p, "min_p", p->min_p, "repeat_penalty", p->repeat_penalty,
+		      "repeat_last_n", p->repeat_last_n, "seed", seed);
 	text = j && !rc ? json_dumps(j, JSON_COMPACT) : NULL;
 	json_decref(j);
 	return text;
@@ -465,8 +484,8 @@ char *sherd_open_text(const struct sherd_stage_session *s)
 
 void sherd_progress_write(const struct sherd_progress *p, uint8_t out[SHERD_PROGRESS_BYTES])
 {
-	const uint64_t v[] = { p->stage, p->steps, p->rows, p->busy_us, p->due_us, p->sessions, p->queued,
-			       p->step_us, p->work_us, p->cut_off_us };
+	const uint64_t v[] = { p->stage,    p->steps,  p->rows,	   p->busy_us, p->due_us,
+			       p->sessions, p->queued, p->step_us, p->work_us, p->cut_off_us };
 
 	_Static_assert(sizeof(v) == SHERD_PROGRESS_BYTES, "a PONG's part");
 	for (size_t i = 0; i < ARRAY_SIZE(v); i++)

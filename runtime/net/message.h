@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * message: the rare frames' payloads, which are JSON: greetings, commands, replies, a session's parameters.
- * What is read is checked in full: unknown keys are refused (a release that means more by its words has another
- * version number), numbers have ranges, names lengths.
+ * message: the rare frames' payloads, which are JSON: greetings, commands, replies, a session's
+ * parameters. What is read is checked in full: unknown keys are refused (a release that means more
+ * by its words has another version number), numbers have ranges, names lengths.
  */
 #ifndef SHERD_MESSAGE_H
 #define SHERD_MESSAGE_H
@@ -32,15 +32,18 @@ enum sherd_role {
 struct sherd_hello {
 	enum sherd_role role;
 	char run[SHERD_RUN_ID]; /* HEAD, DATA */
-	uint32_t lease_ms; /* HEAD: so long the run outlives its head; 0: as long as the node likes */
+	/* HEAD: so long the run outlives its head; 0: as long as the node likes */
+	uint32_t lease_ms;
 	/* DATA: */
 	uint32_t epoch, stage; /* the stage that is dialled */
 	char model[SHERD_SHA256_HEX];
-	char bit_profile[SHERD_SHA256_HEX]; /* of the dialling side; "": the head, which computes nothing */
+	/* of the dialling side; "": the head, which computes nothing */
+	char bit_profile[SHERD_SHA256_HEX];
 	int layer; /* the first one that is to see the rows */
 };
 
-int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size, struct sherd_error *err);
+int sherd_hello_read(struct sherd_hello *h, const uint8_t *payload, size_t size,
+		     struct sherd_error *err);
 
 enum sherd_command_kind {
 	SHERD_COMMAND_LOAD, /* have this stage ready, to serve or in reserve */
@@ -84,7 +87,8 @@ struct sherd_reply {
 	bool whole;
 };
 
-int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size, struct sherd_error *err);
+int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
+		     struct sherd_error *err);
 
 /* An OPEN frame's: @s->params.cuts is malloc'd, sherd_stage_session_free() frees it. */
 int sherd_open_read(struct sherd_stage_session *s, uint64_t id, const uint8_t *payload, size_t size,
@@ -101,8 +105,8 @@ void sherd_welcome_send(struct sherd_link *l, const char *name);
 /* A sentence: REFUSE, FAILED. */
 void sherd_sentence_send(struct sherd_link *l, const struct sherd_frame *f, const char *sentence);
 /*
- * One that came, so that it can be shown: whole characters of UTF-8, none that commands a terminal; "?" for what
- * else there is. @room bytes at most, with the final zero.
+ * One that came, so that it can be shown: whole characters of UTF-8, none that commands a terminal;
+ * "?" for what else there is. @room bytes at most, with the final zero.
  */
 void sherd_sentence_read(char *to, size_t room, const void *from, size_t size);
 /* The payload of OPEN, to be freed; NULL: no memory. */
@@ -119,7 +123,8 @@ struct sherd_progress {
 	uint64_t sessions, queued; /* open ones; rows that wait */
 	uint64_t step_us; /* median of the last ones of a single row */
 	uint64_t work_us; /* computing, since the stage was loaded */
-	uint64_t cut_off_us; /* so long the next stage has not been reached; 0: it is, or there is none */
+	/* so long the next stage has not been reached; 0: it is, or there is none */
+	uint64_t cut_off_us;
 };
 #define SHERD_PROGRESS_BYTES 80u
 #define SHERD_MAX_POSTS	     16u /* stages of one run on one node */

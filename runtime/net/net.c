@@ -19,7 +19,8 @@ static int expect_nothing(void *ctx, struct sherd_link *l, const struct sherd_fr
 			  sherd_frame_name(f->type));
 }
 
-static void no_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void no_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		     const uint8_t *payload)
 {
 	(void)ctx;
 	(void)l;

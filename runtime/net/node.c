@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node: who is at the door. A stranger's first frame is a greeting, and says what the link is for; commands
- * come from heads alone. What a run's stages do with rows is node_post.c.
+ * node: who is at the door. A stranger's first frame is a greeting, and says what the link is for;
+ * commands come from heads alone. What a run's stages do with rows is node_post.c.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -101,7 +101,8 @@ static void lease_over(void *ctx)
 	struct run *r = ctx;
 
 	if (r->node->p.note)
-		r->node->p.note(r->node->p.ctx, "a run's head has not come back: its sessions are dropped");
+		r->node->p.note(r->node->p.ctx,
+				"a run's head has not come back: its sessions are dropped");
 	free_run(r);
 }
 
@@ -131,8 +132,8 @@ static bool is_head(struct peer *p)
 
 	if (!who[0] || !strcmp(who, head))
 		return true;
-	snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s", who, head,
-		 n->p.name);
+	snprintf(why, sizeof(why), "the certificate is that of '%s', and only '%s' may command %s",
+		 who, head, n->p.name);
 	sherd_node_refuse(p, why);
 	return false;
 }
@@ -145,7 +146,8 @@ static void greet_head(struct peer *p, const struct sherd_hello *h)
 	if (!r)
 		r = new_run(n, h->run);
 	if (!r) {
-		sherd_node_refuse(p, "as many runs as this node takes are under way; try again later");
+		sherd_node_refuse(p,
+				  "as many runs as this node takes are under way; try again later");
 		return;
 	}
 	if (r->control)
@@ -237,7 +239,8 @@ static struct post *new_post(struct run *r, const struct sherd_command *c, struc
 	for (p = r->posts; p; p = p->next)
 		count++;
 	if (count >= SHERD_MAX_POSTS) {
-		sherd_fail(err, -EMFILE, "%s serves %u stages of this run already", r->node->p.name, count);
+		sherd_fail(err, -EMFILE, "%s serves %u stages of this run already", r->node->p.name,
+			   count);
 		return NULL;
 	}
 	p = sherd_calloc(1, sizeof(*p));
@@ -262,7 +265,8 @@ static void do_load(struct peer *peer, const struct sherd_command *c)
 	struct sherd_error err;
 
 	/* A stage with other layers is another stage, whatever its number. */
-	if (p && (!sherd_spec_equal(&p->worker->spec, &c->spec) || p->worker->state == WORKER_BROKEN)) {
+	if (p &&
+	    (!sherd_spec_equal(&p->worker->spec, &c->spec) || p->worker->state == WORKER_BROKEN)) {
 		sherd_post_free(p);
 		p = NULL;
 	}
@@ -293,7 +297,8 @@ static void do_route(struct peer *peer, const struct sherd_command *c)
 		return;
 	}
 	if (sherd_post_is_last(p) != !c->next[0]) {
-		reply_error(peer, c->id, "the last layers have no next stage, and the others have one");
+		reply_error(peer, c->id,
+			    "the last layers have no next stage, and the others have one");
 		return;
 	}
 	sherd_post_route(p, c);
@@ -397,7 +402,8 @@ static int unexpected(const struct sherd_frame *f, struct sherd_error *err)
 			  sherd_frame_name(f->type), f->payload);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	struct peer *p = ctx;
 
@@ -420,7 +426,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 	return unexpected(f, err);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	struct peer *p = ctx;
 
@@ -485,7 +492,8 @@ static void accepted(void *ctx, struct sherd_link *l)
 
 /* ------------------------------------------------------------- the node */
 
-int sherd_node_new(struct sherd_node **node, const struct sherd_node_params *p, struct sherd_error *err)
+int sherd_node_new(struct sherd_node **node, const struct sherd_node_params *p,
+		   struct sherd_error *err)
 {
 	struct sherd_node *n = sherd_calloc(1, sizeof(*n));
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node: a board's side of the protocol (Documentation/protocol.rst). It serves stages to any number of
- * runs; each run is commanded by its head over one link, and has the links to the stages before and
- * behind. It decides nothing: which layers, who is next, when somebody is lost - the head says.
+ * node: a board's side of the protocol (Documentation/protocol.rst). It serves stages to any number
+ * of runs; each run is commanded by its head over one link, and has the links to the stages before
+ * and behind. It decides nothing: which layers, who is next, when somebody is lost - the head says.
  */
 #ifndef SHERD_NODE_H
 #define SHERD_NODE_H
@@ -22,7 +22,8 @@ struct sherd_node_params {
 	const char *head; /* with TLS: whose certificate may command; NULL: "head" */
 	struct sherd_stage_source source;
 	struct sherd_store *store; /* takes shards; NULL: none are taken */
-	struct sherd_slots *slots; /* to send rows from; NULL: ordinary memory. The ring is the loop's, too. */
+	/* to send rows from; NULL: ordinary memory. The ring is the loop's, too. */
+	struct sherd_slots *slots;
 	struct sherd_profiler *profiler; /* measures the node; NULL: it is not measured */
 	uint64_t lease_us; /* so long a run outlives its head; 0: 60 s */
 	int max_runs; /* 0: 16 */
@@ -32,12 +33,16 @@ struct sherd_node_params {
 };
 
 /* @p's strings must outlive the node. net->accepted becomes the node's. */
-int sherd_node_new(struct sherd_node **n, const struct sherd_node_params *p, struct sherd_error *err);
+int sherd_node_new(struct sherd_node **n, const struct sherd_node_params *p,
+		   struct sherd_error *err);
 /* Hangs up on everybody. Stages and profiler must not call back any more. */
 void sherd_node_free(struct sherd_node *n);
 /* Sessions that are open, of all runs. */
 int sherd_node_sessions(const struct sherd_node *n);
-/* How things are, for `sherd status`: runs, stages, sessions, queues, links. A new reference; NULL: no memory. */
+/*
+ * How things are, for `sherd status`: runs, stages, sessions, queues, links. A new reference; NULL:
+ * no memory.
+ */
 struct json_t *sherd_node_status(const struct sherd_node *n);
 
 #endif

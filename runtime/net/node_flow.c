@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node_flow: a session at a post, from its OPEN to its end. It ends when the stage has let go of it: what is
- * being computed is waited for, then the stage closes it, then its memory goes.
+ * node_flow: a session at a post, from its OPEN to its end. It ends when the stage has let go of
+ * it: what is being computed is waited for, then the stage closes it, then its memory goes.
  */
 #include <stdlib.h>
 #include "net/node_post.h"
@@ -65,7 +65,9 @@ static void end_if_idle(struct flow *f)
 {
 	if (f->opening || f->in_step)
 		return;
-	f->job = (struct sherd_job){ .kind = SHERD_JOB_CLOSE, .id = f->for_stage.id, .done = closed, .ctx = f };
+	f->job = (struct sherd_job){
+		.kind = SHERD_JOB_CLOSE, .id = f->for_stage.id, .done = closed, .ctx = f
+	};
 	f->worker->stage->ops->submit(f->worker->stage, &f->job);
 }
 
@@ -92,8 +94,11 @@ void sherd_flow_close(struct flow *f)
 static void tell_have(const struct flow *f, uint32_t position)
 {
 	const struct post *p = f->post;
-	const struct sherd_frame have = { .type = SHERD_FRAME_HAVE, .session = f->session.id,
-					  .epoch = p->epoch, .stage = p->number, .position = position };
+	const struct sherd_frame have = { .type = SHERD_FRAME_HAVE,
+					  .session = f->session.id,
+					  .epoch = p->epoch,
+					  .stage = p->number,
+					  .position = position };
 
 	if (p->up && f->announced)
 		sherd_link_send(p->up->link, &have, NULL, 0);
@@ -124,7 +129,8 @@ static void opened(void *ctx, struct sherd_job *job)
 	tell_have(f, f->received);
 }
 
-static int check_cuts(const struct flow *f, const struct sherd_stage_info *info, struct sherd_error *err)
+static int check_cuts(const struct flow *f, const struct sherd_stage_info *info,
+		      struct sherd_error *err)
 {
 	int i;
 
@@ -133,23 +139,26 @@ static int check_cuts(const struct flow *f, const struct sherd_stage_info *info,
 	for (i = 0; i < f->session.params.n_cuts; i++)
 		if (f->session.params.cuts[i] == info->first)
 			return 0;
-	return sherd_fail(err, -EPROTO, "the session has no cut before layer %d, where rows come in",
+	return sherd_fail(err, -EPROTO,
+			  "the session has no cut before layer %d, where rows come in",
 			  info->first);
 }
 
-static int fill_flow(struct flow *f, struct post *p, const struct sherd_frame *frame, const uint8_t *payload,
-		     struct sherd_error *err)
+static int fill_flow(struct flow *f, struct post *p, const struct sherd_frame *frame,
+		     const uint8_t *payload, struct sherd_error *err)
 {
 	const struct sherd_stage_info *info = &p->worker->stage->info;
 	bool last = sherd_post_is_last(p);
 	size_t row;
-	int rc = sherd_open_read(&f->session, frame->session, payload, frame->payload, info->n_layers, err);
+	int rc = sherd_open_read(&f->session, frame->session, payload, frame->payload,
+				 info->n_layers, err);
 
 	rc = rc ? rc : check_cuts(f, info, err);
 	if (rc)
 		return rc;
 	if (f->session.max > (uint32_t)info->n_ctx)
-		return sherd_fail(err, -EPROTO, "the session is to have %u positions, and %d are the most",
+		return sherd_fail(err, -EPROTO,
+				  "the session is to have %u positions, and %d are the most",
 				  f->session.max, info->n_ctx);
 	row = info->row_bytes[f->session.params.wire];
 	f->row_bytes = info->first ? row : 0;
@@ -179,8 +188,9 @@ static int new_flow(struct post *p, const struct sherd_frame *frame, const uint8
 	f->opening = true;
 	f->for_stage = f->session;
 	f->for_stage.id = ++p->run->node->last_session;
-	f->job = (struct sherd_job){ .kind = SHERD_JOB_OPEN, .session = &f->for_stage, .done = opened,
-				     .ctx = f };
+	f->job = (struct sherd_job){
+		.kind = SHERD_JOB_OPEN, .session = &f->for_stage, .done = opened, .ctx = f
+	};
 	p->worker->stage->ops->submit(p->worker->stage, &f->job);
 	return 0;
 }
@@ -222,7 +232,8 @@ static struct chunk *new_chunk(const struct flow *f, const struct sherd_frame *f
 	}
 	for (i = 0; i < n; i++)
 		c->ids[i] = (int32_t)((uint32_t)payload[4 * i] | (uint32_t)payload[4 * i + 1] << 8 |
-				      (uint32_t)payload[4 * i + 2] << 16 | (uint32_t)payload[4 * i + 3] << 24);
+				      (uint32_t)payload[4 * i + 2] << 16 |
+				      (uint32_t)payload[4 * i + 3] << 24);
 	if (c->rows)
 		memcpy(c->rows, payload + sherd_rows_offset(n), n * f->row_bytes);
 	return c;
@@ -234,7 +245,8 @@ int sherd_flow_rows(struct flow *f, const struct sherd_frame *frame, const uint8
 	struct chunk *c;
 
 	f->received += frame->n_tokens;
-	f->out.deadline = frame->deadline_ms ? sherd_net_now(f->worker->node->net) + frame->deadline_ms * 1000ull :
+	f->out.deadline = frame->deadline_ms ? sherd_net_now(f->worker->node->net) +
+						       frame->deadline_ms * 1000ull :
 					       0;
 	if (f->state == FLOW_FAILED)
 		return 0;
@@ -277,7 +289,10 @@ void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_ite
 	}
 	memcpy(sherd_journal_ids(&f->out), c->ids, c->n * sizeof(*c->ids));
 	sherd_journal_grow(&f->out, (uint32_t)c->n, c->want);
-	/* Whoever waits for the rows first: links are flushed in this order, and each takes a system call. */
+	/*
+	 * Whoever waits for the rows first: links are flushed in this order, and each takes a
+	 * system call.
+	 */
 	if (!sherd_post_is_last(f->post)) {
 		sherd_journal_send(&f->out, &f->post->hop);
 	} else if (c->want) {

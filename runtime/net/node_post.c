@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node_post: a stage of a run. A route begins an epoch: both data links are dropped, whoever was before
- * or behind; the next stage is dialled until it answers, and the stage before is let in if it greets with
- * this epoch. Everything that was on its way is then sent again by journals (journal.h).
+ * node_post: a stage of a run. A route begins an epoch: both data links are dropped, whoever was
+ * before or behind; the next stage is dialled until it answers, and the stage before is let in if
+ * it greets with this epoch. Everything that was on its way is then sent again by journals
+ * (journal.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +43,8 @@ static void dial(struct post *p)
 	}
 	peer->post = p;
 	p->down = peer;
-	if (n->net->ops->dial(n->net, p->next_address, p->next_name, &sherd_node_links, peer, &l, &err)) {
+	if (n->net->ops->dial(n->net, p->next_address, p->next_name, &sherd_node_links, peer, &l,
+			      &err)) {
 		sherd_post_down(peer, &err);
 		sherd_node_forget(peer);
 		return;
@@ -111,7 +113,8 @@ static void refused(struct peer *peer, const struct sherd_frame *f, const uint8_
 	char said[SHERD_SENTENCE_MAX - 96], why[SHERD_SENTENCE_MAX];
 
 	sherd_sentence_read(said, sizeof(said), payload, f->payload);
-	snprintf(why, sizeof(why), "%s refuses: %s", p->next_name[0] ? p->next_name : "the next stage", said);
+	snprintf(why, sizeof(why), "%s refuses: %s",
+		 p->next_name[0] ? p->next_name : "the next stage", said);
 	if (!(f->flags & SHERD_FRAME_AGAIN) && !p->complained && p->run->control) {
 		p->complained = true;
 		sherd_sentence_send(p->run->control->link, &failed, why);
@@ -144,8 +147,8 @@ static void refuse(struct peer *peer, unsigned flags, const char *why)
 }
 
 /* Why the stage before may not come in now, or NULL. */
-static const char *objection(const struct post *p, const struct peer *peer, const struct sherd_hello *h,
-			     unsigned *flags)
+static const char *objection(const struct post *p, const struct peer *peer,
+			     const struct sherd_hello *h, unsigned *flags)
 {
 	const struct sherd_stage_info *info;
 	const char *who = peer->link->identity, *due;
@@ -164,7 +167,9 @@ static const char *objection(const struct post *p, const struct peer *peer, cons
 	if (p->exact && h->stage > 1 &&
 	    (!info->bit_profile[0] || strcmp(h->bit_profile, info->bit_profile)))
 		return "its bit profile is another one: the same tokens are not to be had from the two";
-	due = p->previous[0] ? p->previous : p->run->control ? p->run->control->link->identity : who;
+	due = p->previous[0]  ? p->previous :
+	      p->run->control ? p->run->control->link->identity :
+				who;
 	if (who[0] && strcmp(who, due))
 		return "its certificate is not that of the stage before";
 	return NULL;
@@ -217,7 +222,8 @@ static void close_session(struct post *p, uint64_t id)
 
 /* --------------------------------------------------------- what may come */
 
-static int expect_rows(const struct post *p, const struct sherd_frame *frame, struct sherd_error *err)
+static int expect_rows(const struct post *p, const struct sherd_frame *frame,
+		       struct sherd_error *err)
 {
 	const struct flow *f = sherd_flow_find((struct post *)p, frame->session);
 	uint32_t n = frame->n_tokens;
@@ -226,23 +232,25 @@ static int expect_rows(const struct post *p, const struct sherd_frame *frame, st
 		return sherd_fail(err, -EPROTO, "rows of session %llx, which is not open",
 				  (unsigned long long)frame->session);
 	if (frame->position != f->received)
-		return sherd_fail(err, -EPROTO, "rows from position %u on, where position %u is due",
+		return sherd_fail(err, -EPROTO,
+				  "rows from position %u on, where position %u is due",
 				  frame->position, f->received);
 	if (!n || n > p->hop.chunk || n > f->session.max - f->received)
-		return sherd_fail(err, -EPROTO,
-				  "%u rows at once, from position %u on: a chunk has %u at most, and the "
-				  "session %u positions",
-				  n, f->received, p->hop.chunk, f->session.max);
+		return sherd_fail(
+			err, -EPROTO,
+			"%u rows at once, from position %u on: a chunk has %u at most, and the "
+			"session %u positions",
+			n, f->received, p->hop.chunk, f->session.max);
 	/*
-	 * A chunk more: what was in a step when the link broke counts as had. Failed sessions compute nothing, so their window would never
-	 * open: what comes is dropped.
+	 * A chunk more: what was in a step when the link broke counts as had. Failed sessions
+	 * compute nothing, so their window would never open: what comes is dropped.
 	 */
 	if (f->state == FLOW_OPEN && f->received + n - f->out.n > p->hop.window + p->hop.chunk)
 		return sherd_fail(err, -EPROTO, "%u rows are under way, and the window is %u",
 				  f->received + n - f->out.n, p->hop.window);
 	if (frame->payload != sherd_rows_bytes(n, f->row_bytes))
-		return sherd_fail(err, -EPROTO, "%u rows in %u bytes, which take %zu", n, frame->payload,
-				  sherd_rows_bytes(n, f->row_bytes));
+		return sherd_fail(err, -EPROTO, "%u rows in %u bytes, which take %zu", n,
+				  frame->payload, sherd_rows_bytes(n, f->row_bytes));
 	return 0;
 }
 
@@ -268,14 +276,14 @@ int sherd_post_expect(struct peer *peer, const struct sherd_frame *f, struct she
 	if (is_beat && peer->greeted && !f->payload)
 		return 0;
 	if (!greeting && f->epoch != peer->post->epoch)
-		return sherd_fail(err, -EPROTO, "a %s frame of epoch %u in epoch %u", sherd_frame_name(f->type),
-				  f->epoch, peer->post->epoch);
+		return sherd_fail(err, -EPROTO, "a %s frame of epoch %u in epoch %u",
+				  sherd_frame_name(f->type), f->epoch, peer->post->epoch);
 	if (peer->kind == PEER_UP && f->type == SHERD_FRAME_ROWS)
 		return expect_rows(peer->post, f, err);
 	if (peer->kind == PEER_UP ? fits_up(f) : fits_down(peer, f))
 		return 0;
-	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected now", sherd_frame_name(f->type),
-			  f->payload);
+	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected now",
+			  sherd_frame_name(f->type), f->payload);
 }
 
 static void frame_from_next(struct peer *peer, const struct sherd_frame *f, const uint8_t *payload)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node_post: what the files of a node share. A *run* is one head's pipeline; a *post* is a stage of a run
- * that this node serves; a *worker* is what computes, shared by all posts with the same layers; a *flow* is one
- * session at a post: rows come in, wait, are computed, and lie in a journal for the next stage.
+ * node_post: what the files of a node share. A *run* is one head's pipeline; a *post* is a stage of
+ * a run that this node serves; a *worker* is what computes, shared by all posts with the same
+ * layers; a *flow* is one session at a post: rows come in, wait, are computed, and lie in a journal
+ * for the next stage.
  */
 #ifndef SHERD_NODE_POST_H
 #define SHERD_NODE_POST_H
@@ -66,7 +67,8 @@ struct flow {
 	struct chunk *first, *last; /* [computed, received) but for what is in a step */
 	uint32_t received; /* positions */
 	size_t row_bytes; /* that come in; 0: ids alone */
-	int32_t token; /* the last stage: the one drawn last, and where it stands; position 0: none */
+	/* the last stage: the one drawn last, and where it stands; position 0: none */
+	int32_t token;
 	uint32_t token_position;
 	struct sherd_job job; /* OPEN, CLOSE */
 };
@@ -167,7 +169,8 @@ void sherd_node_push_down(struct peer *p);
 /* node_probe.c */
 void sherd_node_measure_greet(struct peer *p);
 void sherd_node_probe_greet(struct peer *p);
-int sherd_node_probe_expect(const struct peer *p, const struct sherd_frame *f, struct sherd_error *err);
+int sherd_node_probe_expect(const struct peer *p, const struct sherd_frame *f,
+			    struct sherd_error *err);
 void sherd_node_probe_frame(struct peer *p, const struct sherd_frame *f, const uint8_t *payload);
 /* PROFILE or PROBE_LINK, of which c->with is not dropped. */
 void sherd_node_measure(struct peer *p, const struct sherd_command *c);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node_probe: a node says what it and its links can do, when no run is served: what is measured beside other work is
- * worth nothing, and would slow that down. It measures one thing at a time; who asks while it does, or while
- * a run is served, is told so. When a run begins meanwhile, the run comes first.
+ * node_probe: a node says what it and its links can do, when no run is served: what is measured
+ * beside other work is worth nothing, and would slow that down. It measures one thing at a time;
+ * who asks while it does, or while a run is served, is told so. When a run begins meanwhile, the
+ * run comes first.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -25,12 +26,15 @@ static bool busy(const struct sherd_node *n, char *why, size_t size)
 
 	for (r = n->runs; r; r = r->next)
 		if (r->posts) {
-			snprintf(why, size, "%s serves a run; measure when it has ended", n->p.name);
+			snprintf(why, size, "%s serves a run; measure when it has ended",
+				 n->p.name);
 			return true;
 		}
 	if (n->profiling.under_way) {
-		snprintf(why, size, "%s has been measuring itself for %.0f s already; ask again when it is done",
-			 n->p.name, (double)(sherd_net_now(n->net) - n->profiling.since) * 1e-6);
+		snprintf(
+			why, size,
+			"%s has been measuring itself for %.0f s already; ask again when it is done",
+			n->p.name, (double)(sherd_net_now(n->net) - n->profiling.since) * 1e-6);
 		return true;
 	}
 	for (p = n->peers; p; p = p->next)
@@ -90,7 +94,8 @@ static void profiled(void *ctx, struct sherd_profiler_job *job)
 	if (p && job->profile)
 		send_profile(p, job->profile);
 	else if (p)
-		answer_error(p, job->rc == -ECANCELED ? "a run has begun, which comes first" : job->err.msg);
+		answer_error(p, job->rc == -ECANCELED ? "a run has begun, which comes first" :
+							job->err.msg);
 	free(job->profile);
 }
 
@@ -153,8 +158,9 @@ static bool take(char to[SHERD_NAME_MAX], const char *from)
 {
 	size_t n = strlen(from);
 
-	if (!n || n >= SHERD_NAME_MAX || strspn(from, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-						      "0123456789._-:[]%") != n)
+	if (!n || n >= SHERD_NAME_MAX ||
+	    strspn(from, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			 "0123456789._-:[]%") != n)
 		return false;
 	memcpy(to, from, n + 1);
 	return true;
@@ -212,18 +218,20 @@ void sherd_node_probe_greet(struct peer *p)
 	sherd_welcome_send(p->link, p->node->p.name);
 }
 
-int sherd_node_probe_expect(const struct peer *p, const struct sherd_frame *f, struct sherd_error *err)
+int sherd_node_probe_expect(const struct peer *p, const struct sherd_frame *f,
+			    struct sherd_error *err)
 {
 	if (f->type == SHERD_FRAME_PING && !f->payload)
 		return 0;
-	if (p->kind == PEER_MEASURE && f->type == SHERD_FRAME_COMMAND && f->payload <= SHERD_MESSAGE_MAX &&
-	    !p->asked)
+	if (p->kind == PEER_MEASURE && f->type == SHERD_FRAME_COMMAND &&
+	    f->payload <= SHERD_MESSAGE_MAX && !p->asked)
 		return 0;
-	if (p->kind == PEER_PROBE && f->type == SHERD_FRAME_FILE && f->session == p->probed && f->payload &&
-	    f->payload <= SHERD_PROBE_PIECE && f->payload <= SHERD_PROBE_BYTES - p->probed)
+	if (p->kind == PEER_PROBE && f->type == SHERD_FRAME_FILE && f->session == p->probed &&
+	    f->payload && f->payload <= SHERD_PROBE_PIECE &&
+	    f->payload <= SHERD_PROBE_BYTES - p->probed)
 		return 0;
-	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected now", sherd_frame_name(f->type),
-			  f->payload);
+	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected now",
+			  sherd_frame_name(f->type), f->payload);
 }
 
 /* Whatever comes over a link that is measured is answered at once. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node_push: a node takes a file. Pieces are written in order by the store, and acknowledged when they are; of
- * the jobs that are under way a link keeps count, so that it ends when the last one is done.
+ * node_push: a node takes a file. Pieces are written in order by the store, and acknowledged when
+ * they are; of the jobs that are under way a link keeps count, so that it ends when the last one is
+ * done.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -40,8 +41,13 @@ static int submit(struct push *t, enum sherd_store_kind kind, const void *data, 
 
 	if (!j)
 		return -ENOMEM;
-	j->job = (struct sherd_store_job){ .kind = kind, .offer = t->offer, .data = j->data, .size = size,
-					   .file = t->file, .done = done, .ctx = j };
+	j->job = (struct sherd_store_job){ .kind = kind,
+					   .offer = t->offer,
+					   .data = j->data,
+					   .size = size,
+					   .file = t->file,
+					   .done = done,
+					   .ctx = j };
 	j->push = t;
 	if (size)
 		memcpy(j->data, data, size);
@@ -75,7 +81,8 @@ static void offered(struct push *t, const struct sherd_store_job *job)
 		drop(t);
 	} else if (job->rc == -EBUSY) {
 		sherd_link_hang_up(t->peer->link, job->err.msg); /* it will come again */
-	} else if (t->file && t->received == t->offer.size && !submit(t, SHERD_STORE_FINISH, NULL, 0)) {
+	} else if (t->file && t->received == t->offer.size &&
+		   !submit(t, SHERD_STORE_FINISH, NULL, 0)) {
 		t->ending = true; /* all of it was there, and only the name lacked */
 	} else {
 		reply(t, job);
@@ -156,7 +163,8 @@ int sherd_node_push_expect(struct peer *p, const struct sherd_frame *f, struct s
 {
 	const struct push *t = p->push;
 
-	if (f->type == SHERD_FRAME_COMMAND && f->payload <= SHERD_MESSAGE_MAX && !t->file && !t->jobs)
+	if (f->type == SHERD_FRAME_COMMAND && f->payload <= SHERD_MESSAGE_MAX && !t->file &&
+	    !t->jobs)
 		return 0;
 	if (f->type == SHERD_FRAME_PING && !f->payload)
 		return 0;
@@ -165,9 +173,11 @@ int sherd_node_push_expect(struct peer *p, const struct sherd_frame *f, struct s
 				  sherd_frame_name(f->type), f->payload);
 	if (!t->file || t->ending || f->session != t->received || !f->payload ||
 	    f->payload > SHERD_PUSH_PIECE || f->payload > t->offer.size - t->received)
-		return sherd_fail(err, -EPROTO, "%u bytes from %llu on, where byte %llu of %llu is due",
+		return sherd_fail(err, -EPROTO,
+				  "%u bytes from %llu on, where byte %llu of %llu is due",
 				  f->payload, (unsigned long long)f->session,
-				  (unsigned long long)t->received, (unsigned long long)t->offer.size);
+				  (unsigned long long)t->received,
+				  (unsigned long long)t->offer.size);
 	if (t->received - t->written >= SHERD_PUSH_WINDOW * SHERD_PUSH_PIECE)
 		return sherd_fail(err, -EPROTO, "more bytes are under way than the window allows");
 	return 0;

@@ -12,12 +12,12 @@ static json_t *link_json(const struct peer *p)
 
 	if (!l)
 		return json_null();
-	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address", l->address, "name",
-			 l->identity, "greeted", p->greeted, "frames_in", (json_int_t)l->frames_in,
-			 "frames_out", (json_int_t)l->frames_out, "bytes_in", (json_int_t)l->bytes_in,
-			 "bytes_out", (json_int_t)l->bytes_out, "queued",
-			 (json_int_t)l->net->ops->queued(l), "zero_copies", (json_int_t)l->zero_copies,
-			 "copies", (json_int_t)l->copies);
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address",
+			 l->address, "name", l->identity, "greeted", p->greeted, "frames_in",
+			 (json_int_t)l->frames_in, "frames_out", (json_int_t)l->frames_out,
+			 "bytes_in", (json_int_t)l->bytes_in, "bytes_out", (json_int_t)l->bytes_out,
+			 "queued", (json_int_t)l->net->ops->queued(l), "zero_copies",
+			 (json_int_t)l->zero_copies, "copies", (json_int_t)l->copies);
 }
 
 static json_t *sessions_json(const struct post *p)
@@ -27,10 +27,11 @@ static json_t *sessions_json(const struct post *p)
 	const struct flow *f;
 
 	for (f = p->flows; f; f = f->next)
-		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "state", states[f->state],
-						      "computed", (json_int_t)f->out.n, "received",
-						      (json_int_t)f->received, "max",
-						      (json_int_t)f->session.max));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:I, s:I}", "state", states[f->state],
+						"computed", (json_int_t)f->out.n, "received",
+						(json_int_t)f->received, "max",
+						(json_int_t)f->session.max));
 	return list;
 }
 
@@ -54,10 +55,11 @@ static json_t *took_json(const struct worker *w)
 			continue;
 		memcpy(us, w->took[b], n * sizeof(*us));
 		qsort(us, n, sizeof(*us), by_time);
-		json_array_append_new(list, json_pack("{s:i, s:I, s:I, s:I, s:I}", "rows", 1 << b, "n",
-						      (json_int_t)n, "low_us", (json_int_t)us[n / 10], "us",
-						      (json_int_t)us[n / 2], "high_us",
-						      (json_int_t)us[9 * n / 10]));
+		json_array_append_new(list,
+				      json_pack("{s:i, s:I, s:I, s:I, s:I}", "rows", 1 << b, "n",
+						(json_int_t)n, "low_us", (json_int_t)us[n / 10],
+						"us", (json_int_t)us[n / 2], "high_us",
+						(json_int_t)us[9 * n / 10]));
 	}
 	return list;
 }
@@ -69,13 +71,14 @@ static json_t *post_json(const struct post *p)
 	struct sherd_progress now;
 
 	sherd_worker_progress(w, &now);
-	return json_pack("{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "stage",
-			 (json_int_t)p->number, "epoch", (json_int_t)p->epoch, "state", states[w->state],
-			 "first", w->spec.first, "end", w->spec.end, "steps", (json_int_t)now.steps, "rows",
-			 (json_int_t)now.rows, "busy_us", (json_int_t)now.busy_us, "queued",
-			 (json_int_t)now.queued, "step_us", (json_int_t)now.step_us, "work_us",
-			 (json_int_t)now.work_us, "up", link_json(p->up), "down", link_json(p->down),
-			 "sessions", sessions_json(p), "took", took_json(w));
+	return json_pack(
+		"{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
+		"stage", (json_int_t)p->number, "epoch", (json_int_t)p->epoch, "state",
+		states[w->state], "first", w->spec.first, "end", w->spec.end, "steps",
+		(json_int_t)now.steps, "rows", (json_int_t)now.rows, "busy_us",
+		(json_int_t)now.busy_us, "queued", (json_int_t)now.queued, "step_us",
+		(json_int_t)now.step_us, "work_us", (json_int_t)now.work_us, "up", link_json(p->up),
+		"down", link_json(p->down), "sessions", sessions_json(p), "took", took_json(w));
 }
 
 struct json_t *sherd_node_status(const struct sherd_node *n)
@@ -89,11 +92,13 @@ struct json_t *sherd_node_status(const struct sherd_node *n)
 
 		for (p = r->posts; p; p = p->next)
 			json_array_append_new(stages, post_json(p));
-		json_array_append_new(runs, json_pack("{s:b, s:s, s:o}", "headless", !r->control, "head",
-						      r->control ? r->control->link->address : "",
-						      "stages", stages));
+		json_array_append_new(runs,
+				      json_pack("{s:b, s:s, s:o}", "headless", !r->control, "head",
+						r->control ? r->control->link->address : "",
+						"stages", stages));
 	}
-	return json_pack("{s:s, s:s, s:o}", "name", n->p.name, "version", SHERD_VERSION, "runs", runs);
+	return json_pack("{s:s, s:s, s:o}", "name", n->p.name, "version", SHERD_VERSION, "runs",
+			 runs);
 }
 
 int sherd_node_sessions(const struct sherd_node *n)

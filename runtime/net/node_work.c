@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * node_work: what is computed next. A step takes the oldest chunk of every session that has one, of all runs,
- * until it is full: decoding sessions share it, a prompt's chunk goes along, and nobody waits for
- * more than a step. The next one begins behind the last session that had a turn.
+ * node_work: what is computed next. A step takes the oldest chunk of every session that has one, of
+ * all runs, until it is full: decoding sessions share it, a prompt's chunk goes along, and nobody
+ * waits for more than a step. The next one begins behind the last session that had a turn.
  *
- * It also knows how long a step of its size should take, by those before: a device that hangs is noticed
- * by that, while the process is in the best of health.
+ * It also knows how long a step of its size should take, by those before: a device that hangs is
+ * noticed by that, while the process is in the best of health.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include "net/node_post.h"
 
 /*
- * Overdue is what takes three times as long as the slowest of the last steps of its size. Where few such are
- * known, ten times, and at least a second; where none are, by steps of other sizes.
+ * Overdue is what takes three times as long as the slowest of the last steps of its size. Where few
+ * such are known, ten times, and at least a second; where none are, by steps of other sizes.
  */
 #define OVERDUE		   3
 #define OVERDUE_LEAST_US   100000u
@@ -184,7 +184,9 @@ void sherd_worker_kick(struct worker *w)
 
 	if (w->step_rows || w->state != WORKER_READY || !f)
 		return;
-	w->step = (struct sherd_job){ .kind = SHERD_JOB_STEP, .items = w->items, .done = stepped, .ctx = w };
+	w->step = (struct sherd_job){
+		.kind = SHERD_JOB_STEP, .items = w->items, .done = stepped, .ctx = w
+	};
 	do {
 		if (f->first && !f->in_step && f->state == FLOW_OPEN &&
 		    f->first->n <= w->stage->info.n_batch - w->step_rows && !is_too_late(w, f)) {
@@ -284,8 +286,8 @@ static void loaded(void *ctx, struct sherd_job *job)
 	sherd_worker_put(w);
 }
 
-static int new_worker(struct sherd_node *n, const struct sherd_stage_spec *spec, struct worker **worker,
-		      struct sherd_error *err)
+static int new_worker(struct sherd_node *n, const struct sherd_stage_spec *spec,
+		      struct worker **worker, struct sherd_error *err)
 {
 	struct worker *w = sherd_calloc(1, sizeof(*w));
 	int rc;
@@ -312,9 +314,9 @@ static int new_worker(struct sherd_node *n, const struct sherd_stage_spec *spec,
 
 bool sherd_spec_equal(const struct sherd_stage_spec *a, const struct sherd_stage_spec *b)
 {
-	return !strcmp(a->model, b->model) && a->bits == b->bits && a->first == b->first && a->end == b->end &&
-	       a->n_ctx == b->n_ctx && a->n_sessions == b->n_sessions && a->n_batch == b->n_batch &&
-	       a->kv == b->kv;
+	return !strcmp(a->model, b->model) && a->bits == b->bits && a->first == b->first &&
+	       a->end == b->end && a->n_ctx == b->n_ctx && a->n_sessions == b->n_sessions &&
+	       a->n_batch == b->n_batch && a->kv == b->kv;
 }
 
 int sherd_worker_get(struct sherd_node *n, const struct sherd_stage_spec *spec, struct worker **w,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe: the side that dials; node_probe.c answers. The beginning does not count for the bandwidth: there both
- * this window and TCP's open.
+ * probe: the side that dials; node_probe.c answers. The beginning does not count for the bandwidth:
+ * there both this window and TCP's open.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,8 @@ struct sherd_probe {
 	uint64_t sent, had, began, mark, mark_at; /* bytes, us */
 };
 
-static void end(struct sherd_probe *p, const struct sherd_error *why, const struct sherd_probe_result *r)
+static void end(struct sherd_probe *p, const struct sherd_error *why,
+		const struct sherd_probe_result *r)
 {
 	if (p->ended)
 		return;
@@ -95,7 +96,8 @@ static void ponged(struct sherd_probe *p)
 static void finish(struct sherd_probe *p)
 {
 	uint64_t now = sherd_net_now(p->p.net);
-	double rtt = p->trips[PINGS / 2], bytes = (double)p->had, us = (double)(now - p->began) - rtt;
+	double rtt = p->trips[PINGS / 2], bytes = (double)p->had,
+	       us = (double)(now - p->began) - rtt;
 	struct sherd_probe_result r;
 
 	if (p->mark && 2 * p->mark <= p->had) {
@@ -131,7 +133,8 @@ static void up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &h);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	const struct sherd_probe *p = ctx;
 	bool ok = false;
@@ -149,7 +152,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 				   sherd_frame_name(f->type), f->payload);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	struct sherd_probe *p = ctx;
 	char said[400], why[SHERD_SENTENCE_MAX];

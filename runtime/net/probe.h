@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe: what a link between two boards is worth, measured over a link of its own, with frames of the protocol, TLS
- * included where there is TLS: that is how rows will travel, too. The round trip is the median of some PINGs.
- * For the bandwidth pieces of nothing are sent, as many at a time as are acknowledged quickly, for half a second
- * or 8 MiB, whichever comes first.
+ * probe: what a link between two boards is worth, measured over a link of its own, with frames of
+ * the protocol, TLS included where there is TLS: that is how rows will travel, too. The round trip
+ * is the median of some PINGs. For the bandwidth pieces of nothing are sent, as many at a time as
+ * are acknowledged quickly, for half a second or 8 MiB, whichever comes first.
  *
  *	who dials			node
  *	HELLO probe	->

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * profiler: what measures a node for the planner, as the protocol sees it. net/ knows no models: question
- * and answer are JSON that it carries and does not look into. Measuring takes many seconds and is done elsewhere
- * (tools/profiler.c: a child process); links go on beating meanwhile.
+ * profiler: what measures a node for the planner, as the protocol sees it. net/ knows no models:
+ * question and answer are JSON that it carries and does not look into. Measuring takes many seconds
+ * and is done elsewhere (tools/profiler.c: a child process); links go on beating meanwhile.
  */
 #ifndef SHERD_PROFILER_H
 #define SHERD_PROFILER_H

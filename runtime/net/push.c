@@ -116,7 +116,8 @@ static void up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &h);
 }
 
-static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  struct sherd_error *err)
 {
 	const struct sherd_push *p = ctx;
 	bool ok = false;
@@ -136,7 +137,8 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, 
 				   sherd_frame_name(f->type), f->payload);
 }
 
-static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		  const uint8_t *payload)
 {
 	struct sherd_push *p = ctx;
 	struct sherd_reply r;
@@ -211,7 +213,8 @@ static void tick(void *ctx)
 	sherd_timer_after(net, &p->timer, REDIAL_US);
 }
 
-int sherd_push_new(struct sherd_push **push, const struct sherd_push_params *params, struct sherd_error *err)
+int sherd_push_new(struct sherd_push **push, const struct sherd_push_params *params,
+		   struct sherd_error *err)
 {
 	struct sherd_push *p = sherd_calloc(1, sizeof(*p));
 

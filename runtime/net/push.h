@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * push: files for a node, over a link of its own: what is offered is compared with what is there, only what lacks
- * goes over the wire, and a file appears when its hash is right. A link that breaks is dialled again, and the
- * file goes on where it stopped.
+ * push: files for a node, over a link of its own: what is offered is compared with what is there,
+ * only what lacks goes over the wire, and a file appears when its hash is right. A link that breaks
+ * is dialled again, and the file goes on where it stopped.
  *
  *	sender				node
  *	HELLO push	->
@@ -43,7 +43,8 @@ struct sherd_push_params {
 };
 
 /* The strings, files and their bytes must outlive it. */
-int sherd_push_new(struct sherd_push **p, const struct sherd_push_params *params, struct sherd_error *err);
+int sherd_push_new(struct sherd_push **p, const struct sherd_push_params *params,
+		   struct sherd_error *err);
 void sherd_push_free(struct sherd_push *p);
 
 /* What a name of a file must look like. */

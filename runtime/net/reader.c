@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reader: header first; room for a payload is made when somebody expects one of that length; only whole
- * and undamaged frames are handed on.
+ * reader: header first; room for a payload is made when somebody expects one of that length; only
+ * whole and undamaged frames are handed on.
  */
 #include <stdlib.h>
 #include "base/crc32c.h"
@@ -14,7 +14,8 @@ static int begin_payload(struct sherd_reader *r, struct sherd_link *l, struct sh
 	if (rc)
 		return rc;
 	if (r->frame.sequence != r->sequence)
-		return sherd_fail(err, -EPROTO, "frame number %llu has come where number %llu is due",
+		return sherd_fail(err, -EPROTO,
+				  "frame number %llu has come where number %llu is due",
 				  (unsigned long long)r->frame.sequence,
 				  (unsigned long long)r->sequence);
 	r->sequence++;
@@ -94,8 +95,8 @@ void sherd_reader_destroy(struct sherd_reader *r)
 	r->room = 0;
 }
 
-size_t sherd_frame_stamp(const struct sherd_frame *f, uint64_t sequence, const void *data, uint32_t size,
-			 uint8_t out[SHERD_FRAME_HEADER])
+size_t sherd_frame_stamp(const struct sherd_frame *f, uint64_t sequence, const void *data,
+			 uint32_t size, uint8_t out[SHERD_FRAME_HEADER])
 {
 	struct sherd_frame stamped = *f;
 

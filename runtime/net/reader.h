@@ -20,8 +20,8 @@ struct sherd_reader {
 };
 
 /*
- * @n more bytes have come for @l: calls l->user's expect() and frame(). Not 0: the stream is no good any
- * more, *err says why. What follows a stop is dropped without a word.
+ * @n more bytes have come for @l: calls l->user's expect() and frame(). Not 0: the stream is no
+ * good any more, *err says why. What follows a stop is dropped without a word.
  */
 int sherd_reader_feed(struct sherd_reader *r, struct sherd_link *l, const void *data, size_t n,
 		      struct sherd_error *err);
@@ -30,10 +30,10 @@ void sherd_reader_stop(struct sherd_reader *r);
 void sherd_reader_destroy(struct sherd_reader *r);
 
 /*
- * Header of the frame that comes @sequence-th, with @size bytes of payload at @data, into @out; returns how
- * many zeros follow the payload.
+ * Header of the frame that comes @sequence-th, with @size bytes of payload at @data, into @out;
+ * returns how many zeros follow the payload.
  */
-size_t sherd_frame_stamp(const struct sherd_frame *f, uint64_t sequence, const void *data, uint32_t size,
-			 uint8_t out[SHERD_FRAME_HEADER]);
+size_t sherd_frame_stamp(const struct sherd_frame *f, uint64_t sequence, const void *data,
+			 uint32_t size, uint8_t out[SHERD_FRAME_HEADER]);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sentence: why something was refused, or failed, as the other side says it. It ends on somebody's terminal, so
- * what comes from outside is made harmless.
+ * sentence: why something was refused, or failed, as the other side says it. It ends on somebody's
+ * terminal, so what comes from outside is made harmless.
  */
 #include <utf8proc.h>
 #include "net/message.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slots: a stack of those that are free. The CPU has access to a slot from when it is taken until it is given
- * back, which is when the network card has let go of it, too.
+ * slots: a stack of those that are free. The CPU has access to a slot from when it is taken until
+ * it is given back, which is when the network card has let go of it, too.
  */
 #include <stdlib.h>
 #include "net/frame.h"
@@ -50,7 +50,8 @@ void sherd_slots_free(struct sherd_slots *s)
 static struct sherd_slot *take_memory(size_t size)
 {
 	const size_t head = ROUND_UP(sizeof(struct sherd_slot), SHERD_FRAME_ALIGN);
-	uint8_t *memory = sherd_alloc_aligned(SHERD_FRAME_ALIGN, head + ROUND_UP(size, SHERD_FRAME_ALIGN), 1);
+	uint8_t *memory =
+		sherd_alloc_aligned(SHERD_FRAME_ALIGN, head + ROUND_UP(size, SHERD_FRAME_ALIGN), 1);
 	struct sherd_slot *slot = (struct sherd_slot *)memory;
 
 	if (slot)
@@ -66,8 +67,8 @@ struct sherd_slot *sherd_slot_take(struct sherd_slots *s, size_t size)
 	if (!s || !s->n_free || size > s->ring->slot_size)
 		return take_memory(size);
 	slot = &s->slots[s->free[s->n_free - 1]];
-	if (sherd_window_begin(sherd_ring_slot(s->ring, slot->number), SHERD_ACCESS_READ | SHERD_ACCESS_WRITE,
-			       &err))
+	if (sherd_window_begin(sherd_ring_slot(s->ring, slot->number),
+			       SHERD_ACCESS_READ | SHERD_ACCESS_WRITE, &err))
 		return take_memory(size);
 	s->n_free--;
 	return slot;
@@ -83,7 +84,11 @@ void sherd_slot_give_back(void *arg)
 		free(slot);
 		return;
 	}
-	/* A device that cannot be told will be told when the slot is taken next, or it is not taken. */
-	sherd_window_end(sherd_ring_slot(s->ring, slot->number), SHERD_ACCESS_READ | SHERD_ACCESS_WRITE, &err);
+	/*
+	 * A device that cannot be told will be told when the slot is taken next, or it is not
+	 * taken.
+	 */
+	sherd_window_end(sherd_ring_slot(s->ring, slot->number),
+			 SHERD_ACCESS_READ | SHERD_ACCESS_WRITE, &err);
 	s->free[s->n_free++] = slot->number;
 }

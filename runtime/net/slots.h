@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slots: a ring's slots (region.h), lent to frames that are on their way. Rows that are sent from a slot go from
- * pages that the loop has registered and that a device may have written; where no slot is free, or none is large
- * enough, ordinary memory does.
+ * slots: a ring's slots (region.h), lent to frames that are on their way. Rows that are sent from a
+ * slot go from pages that the loop has registered and that a device may have written; where no slot
+ * is free, or none is large enough, ordinary memory does.
  */
 #ifndef SHERD_SLOTS_H
 #define SHERD_SLOTS_H

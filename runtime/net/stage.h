@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stage: what computes, as the protocol sees it: a run of layers behind a queue. net/ knows no models; who
- * has one (tools/stage.c), or pretends to (the tests), implements this. Jobs are done in the order in
- * which they were submitted, and each says so once, by done(), on the loop's thread and never from
- * within submit().
+ * stage: what computes, as the protocol sees it: a run of layers behind a queue. net/ knows no
+ * models; who has one (tools/stage.c), or pretends to (the tests), implements this. Jobs are done
+ * in the order in which they were submitted, and each says so once, by done(), on the loop's thread
+ * and never from within submit().
  */
 #ifndef SHERD_STAGE_H
 #define SHERD_STAGE_H
@@ -15,7 +15,8 @@ struct sherd_stage;
 enum sherd_job_kind {
 	SHERD_JOB_LOAD, /* the first job: weights into memory; fills stage->info */
 	SHERD_JOB_OPEN, /* room for a session: refused with the numbers where there is none */
-	SHERD_JOB_CLOSE, /* all of a session's memory is free again; of one that is not there: nothing */
+	/* all of a session's memory is free again; of one that is not there: nothing */
+	SHERD_JOB_CLOSE,
 	SHERD_JOB_STEP,
 };
 
@@ -85,7 +86,9 @@ struct sherd_stage_spec {
 	enum sherd_kv_type kv;
 };
 
-/* Where stages come from. One that is there already is shared: a stage serves any number of runs. */
+/*
+ * Where stages come from. One that is there already is shared: a stage serves any number of runs.
+ */
 struct sherd_stage_source {
 	int (*get)(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stage **s,
 		   struct sherd_error *err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store: where a node keeps the shards that are pushed to it, as the protocol sees it. Disks are slow and may
- * stand still for seconds, so every job is done elsewhere (tools/store.c: a thread) and says so by done(), on the
- * loop's thread, in the order of submission, and never from within submit().
+ * store: where a node keeps the shards that are pushed to it, as the protocol sees it. Disks are
+ * slow and may stand still for seconds, so every job is done elsewhere (tools/store.c: a thread)
+ * and says so by done(), on the loop's thread, in the order of submission, and never from within
+ * submit().
  */
 #ifndef SHERD_STORE_H
 #define SHERD_STORE_H
@@ -18,10 +19,14 @@ struct sherd_offer {
 };
 
 enum sherd_store_kind {
-	/* Sets have and whole; takes the file for this offer until FINISH or DROP. -EBUSY: it is taken. */
+	/*
+	 * Sets have and whole; takes the file for this offer until FINISH or DROP. -EBUSY: it is
+	 * taken.
+	 */
 	SHERD_STORE_OFFER,
 	SHERD_STORE_WRITE, /* @size bytes behind those that there are */
-	SHERD_STORE_FINISH, /* all bytes are there: the hash is compared, and the file appears under its name */
+	/* all bytes are there: the hash is compared, and the file appears under its name */
+	SHERD_STORE_FINISH,
 	SHERD_STORE_DROP, /* what there is stays, to be gone on with */
 };
 

@@ -38,12 +38,13 @@ int sherd_rung_check(const char *name, struct sherd_error *err)
 {
 	if (is_auto(name) || find_rung(name) >= 0)
 		return 0;
-	return sherd_fail(err, -EINVAL, "region \"%s\" is none of auto, sherd, udmabuf, locked and plain", name);
+	return sherd_fail(err, -EINVAL,
+			  "region \"%s\" is none of auto, sherd, udmabuf, locked and plain", name);
 }
 
 /*
- * Bytes that somebody has pinned, which the kernel still counts among what can be had; twice, what is pinned
- * twice.
+ * Bytes that somebody has pinned, which the kernel still counts among what can be had; twice, what
+ * is pinned twice.
  */
 static uint64_t pinned_bytes(void)
 {
@@ -79,8 +80,8 @@ static size_t resident_bytes(const struct sherd_region *r)
 }
 
 /*
- * What stays in memory already takes no more of it: another process may hold this very file. Nobody says whether
- * what is held are these pages, but they are not unless they are here.
+ * What stays in memory already takes no more of it: another process may hold this very file. Nobody
+ * says whether what is held are these pages, but they are not unless they are here.
  */
 static size_t more_bytes(const struct sherd_region *r)
 {
@@ -101,11 +102,13 @@ int sherd_region_check_room(const struct sherd_region *r, struct sherd_error *er
 
 	if (size / 3 <= have / 4)
 		return 0;
-	return sherd_fail(err, -ENOMEM,
-			  "%.1f MiB that must stay in memory would be more than three quarters of the "
-			  "%.1f MiB that can be had%s", size / 1048576.0, have / 1048576.0,
-			  r->n_slots ? "; take fewer or smaller slots, or end what uses memory" :
-				       "; what is asked for by name (--region NAME) is held all the same");
+	return sherd_fail(
+		err, -ENOMEM,
+		"%.1f MiB that must stay in memory would be more than three quarters of the "
+		"%.1f MiB that can be had%s",
+		size / 1048576.0, have / 1048576.0,
+		r->n_slots ? "; take fewer or smaller slots, or end what uses memory" :
+			     "; what is asked for by name (--region NAME) is held all the same");
 }
 
 static int open_slots(struct sherd_region *r, struct sherd_error *err)
@@ -159,8 +162,9 @@ int sherd_region_hold(struct sherd_region *r, const char *name, struct sherd_err
 	return rc; /* 0: the plain rung refuses nothing */
 }
 
-int sherd_region_open_watched(struct sherd_region **out, const struct sherd_map *map, const char *rung,
-			      sherd_progress_fn progress, void *ctx, struct sherd_error *err)
+int sherd_region_open_watched(struct sherd_region **out, const struct sherd_map *map,
+			      const char *rung, sherd_progress_fn progress, void *ctx,
+			      struct sherd_error *err)
 {
 	struct sherd_region *r = sherd_calloc(1, sizeof(*r));
 	int rc;
@@ -210,13 +214,17 @@ int sherd_window_open(struct sherd_window *w, struct sherd_region *r, size_t off
 	int fd;
 
 	*w = (struct sherd_window){ .fd = -1 };
-	if (!length || offset % page || length % page || offset > r->size || length > r->size - offset)
-		return sherd_fail(err, -EINVAL,
-				  "a window of %zu bytes at %zu is not a run of pages of a region of %zu",
-				  length, offset, r->size);
+	if (!length || offset % page || length % page || offset > r->size ||
+	    length > r->size - offset)
+		return sherd_fail(
+			err, -EINVAL,
+			"a window of %zu bytes at %zu is not a run of pages of a region of %zu",
+			length, offset, r->size);
 	if (r->max_window && length > r->max_window)
-		return sherd_fail(err, -EFBIG, "a window of %zu KiB is more than the %zu KiB that %s "
-					       "allows%s%s", length >> 10, r->max_window >> 10, r->ops->name,
+		return sherd_fail(err, -EFBIG,
+				  "a window of %zu KiB is more than the %zu KiB that %s "
+				  "allows%s%s",
+				  length >> 10, r->max_window >> 10, r->ops->name,
 				  r->ops->more ? "; " : "", r->ops->more ? r->ops->more : "");
 	fd = r->max_window ? r->ops->window(r, offset, length, err) : -1;
 	if (r->max_window && fd < 0)
@@ -239,7 +247,8 @@ void sherd_window_close(struct sherd_window *w)
 	*w = (struct sherd_window){ .fd = -1 };
 }
 
-static int sync_window(struct sherd_window *w, uint64_t when, unsigned access, struct sherd_error *err)
+static int sync_window(struct sherd_window *w, uint64_t when, unsigned access,
+		       struct sherd_error *err)
 {
 	struct dma_buf_sync arg = { .flags = when };
 
@@ -251,7 +260,8 @@ static int sync_window(struct sherd_window *w, uint64_t when, unsigned access, s
 		arg.flags |= DMA_BUF_SYNC_WRITE;
 	while (ioctl(w->fd, DMA_BUF_IOCTL_SYNC, &arg))
 		if (errno != EINTR && errno != EAGAIN)
-			return sherd_fail(err, -errno, "a dma-buf can't be synced: %s", strerror(errno));
+			return sherd_fail(err, -errno, "a dma-buf can't be synced: %s",
+					  strerror(errno));
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ring: memory for activations on their way, as slots in a memfd (ring_memory.c), each a window of its own.
+ * ring: memory for activations on their way, as slots in a memfd (ring_memory.c), each a window of
+ * its own.
  */
 #include <stdlib.h>
 #include "region/rung.h"
@@ -8,7 +9,8 @@
 #define MIN_SLOTS 3
 #define MAX_SLOTS 1024 /* as many fixed buffers as old kernels register */
 
-static int check_shape(struct sherd_region *r, int n_slots, size_t slot_bytes, struct sherd_error *err)
+static int check_shape(struct sherd_region *r, int n_slots, size_t slot_bytes,
+		       struct sherd_error *err)
 {
 	size_t page = sherd_page_size();
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ring_memory: a ring's memory is a memfd in the largest pages that can be had, since a device, or the network
- * card, is told of each run of them: huge pages that the administrator reserved, then transparent ones, then
- * small ones. All are there when the ring is, so that none can be missing later.
+ * ring_memory: a ring's memory is a memfd in the largest pages that can be had, since a device, or
+ * the network card, is told of each run of them: huge pages that the administrator reserved, then
+ * transparent ones, then small ones. All are there when the ring is, so that none can be missing
+ * later.
  */
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -32,16 +33,17 @@ static size_t transparent_size(void)
 }
 
 /*
- * Where a huge page can begin: not every kernel thinks of that by itself for transparent ones. The place may be
- * taken meanwhile by another thread, and is only wished for: to force the mapping there would unmap that, and
- * when it fails leave a hole that is anybody's.
+ * Where a huge page can begin: not every kernel thinks of that by itself for transparent ones. The
+ * place may be taken meanwhile by another thread, and is only wished for: to force the mapping
+ * there would unmap that, and when it fails leave a hole that is anybody's.
  */
 static void *map_aligned(int fd, size_t size, size_t huge)
 {
 	uint8_t *room, *at = NULL;
 
 	if (huge && size >= huge) {
-		room = mmap(NULL, size + huge, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		room = mmap(NULL, size + huge, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (room != MAP_FAILED) {
 			at = (uint8_t *)ROUND_UP((uintptr_t)room, huge);
 			munmap(room, size + huge);
@@ -50,7 +52,10 @@ static void *map_aligned(int fd, size_t size, size_t huge)
 	return mmap(at, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
-/* @flags: what the memfd is beside sealable. A negative errno, and nothing is left, or all is there and mapped. */
+/*
+ * @flags: what the memfd is beside sealable. A negative errno, and nothing is left, or all is there
+ * and mapped.
+ */
 static int make_memory(struct sherd_region *r, size_t size, unsigned flags)
 {
 	int rc;
@@ -64,7 +69,10 @@ static int make_memory(struct sherd_region *r, size_t size, unsigned flags)
 	r->data = map_aligned(r->fd, size, flags ? 0 : transparent_size());
 	if (r->data == MAP_FAILED)
 		goto close_fd;
-	/* Through the mapping, whose wish for huge pages fallocate() doesn't know; that one fails cleanly. */
+	/*
+	 * Through the mapping, whose wish for huge pages fallocate() doesn't know; that one fails
+	 * cleanly.
+	 */
 	if (!flags && !madvise(r->data, size, MADV_HUGEPAGE))
 		madvise(r->data, size, MADV_POPULATE_WRITE);
 	do
@@ -85,7 +93,10 @@ close_fd:
 	return rc;
 }
 
-/* Bytes of the mapping at @at that are in transparent huge pages, which the kernel gives as it likes. */
+/*
+ * Bytes of the mapping at @at that are in transparent huge pages, which the kernel gives as it
+ * likes.
+ */
 static uint64_t transparent_bytes(const void *at)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");
@@ -123,8 +134,8 @@ int sherd_ring_make_unreserved(struct sherd_region *r, struct sherd_error *err)
 	if (rc == -EMFILE || rc == -ENFILE)
 		return sherd_fail_files(err, "a ring", -rc);
 	if (rc)
-		return sherd_fail(err, rc, "a ring: no memory for %.1f MiB: %s", r->size / 1048576.0,
-				  strerror(-rc));
+		return sherd_fail(err, rc, "a ring: no memory for %.1f MiB: %s",
+				  r->size / 1048576.0, strerror(-rc));
 	memset(r->data, 0, r->size); /* maps it */
 	r->pages = huge && r->size >= huge && transparent_bytes(r->data) >= r->size / huge * huge ?
 			   SHERD_PAGES_TRANSPARENT : SHERD_PAGES_SMALL;
@@ -135,14 +146,19 @@ int sherd_ring_make_memory(struct sherd_region *r, struct sherd_error *err)
 {
 	uint64_t sizes[] = { (size_t)2 << 20, 0 };
 
-	/* 2 MiB there are on x86 and on Arm whatever the small pages are; else the kernel's own kind */
+	/*
+	 * 2 MiB there are on x86 and on Arm whatever the small pages are; else the kernel's own
+	 * kind
+	 */
 	sherd_proc_value("/proc/meminfo", "Hugepagesize", &sizes[1]);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t huge = (size_t)sizes[i], size = huge ? ROUND_UP(small_size(r), huge) : 0;
 
-		if (!huge || huge & (huge - 1) || small_size(r) < huge / 2) /* at most twice of what is needed */
+		/* at most twice of what is needed */
+		if (!huge || huge & (huge - 1) || small_size(r) < huge / 2)
 			continue;
-		if (make_memory(r, size, MFD_HUGETLB | (unsigned)__builtin_ctzl(huge) << MFD_HUGE_SHIFT))
+		if (make_memory(r, size,
+				MFD_HUGETLB | (unsigned)__builtin_ctzl(huge) << MFD_HUGE_SHIFT))
 			continue;
 		r->pages = SHERD_PAGES_HUGETLB;
 		return 0;

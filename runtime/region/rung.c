@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* rung: what the rungs share - opening a device node, the limit on locked memory - and the plain one. */
+/*
+ * rung: what the rungs share - opening a device node, the limit on locked memory - and the plain
+ * one.
+ */
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
@@ -24,7 +27,8 @@ static bool is_known(const char *sysfs)
 	return known;
 }
 
-static int fail_open(const char *path, const char *sysfs, const char *missing, int code, struct sherd_error *err)
+static int fail_open(const char *path, const char *sysfs, const char *missing, int code,
+		     struct sherd_error *err)
 {
 	switch (code) {
 	case ENOENT:
@@ -33,13 +37,16 @@ static int fail_open(const char *path, const char *sysfs, const char *missing, i
 		return sherd_fail(err, -code, "there is no %s here, though the kernel has it: in a "
 					      "container, start that with --device %s", path, path);
 	case EACCES:
-		return sherd_fail(err, -code,
-				  "%s may not be opened: join the group that it belongs to (usually "
-				  "usermod -aG render USER, and log in anew)", path);
+		return sherd_fail(
+			err, -code,
+			"%s may not be opened: join the group that it belongs to (usually "
+			"usermod -aG render USER, and log in anew)",
+			path);
 	case EPERM:
-		return sherd_fail(err, -code,
-				  "%s may not be opened in this container: start it with --device %s", path,
-				  path);
+		return sherd_fail(
+			err, -code,
+			"%s may not be opened in this container: start it with --device %s", path,
+			path);
 	case EMFILE:
 	case ENFILE:
 		return sherd_fail_files(err, path, code);
@@ -48,7 +55,8 @@ static int fail_open(const char *path, const char *sysfs, const char *missing, i
 	}
 }
 
-int sherd_rung_open_node(const char *path, const char *sysfs, const char *missing, struct sherd_error *err)
+int sherd_rung_open_node(const char *path, const char *sysfs, const char *missing,
+			 struct sherd_error *err)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	struct stat st;
@@ -75,7 +83,8 @@ static bool may_lock_all(void)
 	if (at)
 		caps = strtoull(at + strlen("CapEff:"), NULL, 16);
 	free(text);
-	if (!(caps >> CAP_IPC_LOCK & 1) || sherd_read_file("/proc/self/uid_map", 4096, &text, &size, NULL))
+	if (!(caps >> CAP_IPC_LOCK & 1) ||
+	    sherd_read_file("/proc/self/uid_map", 4096, &text, &size, NULL))
 		return false;
 	if (sscanf(text, "%llu %llu %llu", &in, &out, &n) != 3)
 		n = 0;
@@ -87,7 +96,8 @@ bool sherd_memlock_bounds(void)
 {
 	struct rlimit limit;
 
-	return !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY && !may_lock_all();
+	return !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+	       !may_lock_all();
 }
 
 int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes, size_t taken)
@@ -100,9 +110,10 @@ int sherd_fail_memlock(struct sherd_error *err, const char *what, size_t bytes, 
 		snprintf(used, sizeof(used), " for all that this user has pinned");
 	else if (taken)
 		snprintf(used, sizeof(used), ", of which %zu KiB are taken", taken >> 10);
-	return sherd_fail(err, -ENOBUFS,
-			  "%s: %zu KiB are needed, and RLIMIT_MEMLOCK allows %llu KiB%s; " SHERD_RAISE_MEMLOCK,
-			  what, bytes >> 10, (unsigned long long)limit.rlim_cur >> 10, used);
+	return sherd_fail(
+		err, -ENOBUFS,
+		"%s: %zu KiB are needed, and RLIMIT_MEMLOCK allows %llu KiB%s; " SHERD_RAISE_MEMLOCK,
+		what, bytes >> 10, (unsigned long long)limit.rlim_cur >> 10, used);
 }
 
 int sherd_fail_files(struct sherd_error *err, const char *what, int code)
@@ -114,14 +125,16 @@ int sherd_fail_files(struct sherd_error *err, const char *what, int code)
 	if (code == ENFILE) {
 		if (path)
 			sherd_read_file(path, 64, &text, &size, NULL);
-		sherd_fail(err, -code, "%s: all %.*s files that this machine may open are open; root can "
-				       "write more into /proc/sys/fs/file-max", what,
-			   (int)strcspn(text ? text : "", "\n"), text ? text : "");
+		sherd_fail(err, -code,
+			   "%s: all %.*s files that this machine may open are open; root can "
+			   "write more into /proc/sys/fs/file-max",
+			   what, (int)strcspn(text ? text : "", "\n"), text ? text : "");
 	} else {
 		getrlimit(RLIMIT_NOFILE, &limit);
-		sherd_fail(err, -code, "%s: all %llu files that this process may open are open; raise "
-				       "RLIMIT_NOFILE with ulimit -n or LimitNOFILE= in a systemd unit", what,
-			   (unsigned long long)limit.rlim_cur);
+		sherd_fail(err, -code,
+			   "%s: all %llu files that this process may open are open; raise "
+			   "RLIMIT_NOFILE with ulimit -n or LimitNOFILE= in a systemd unit",
+			   what, (unsigned long long)limit.rlim_cur);
 	}
 	free(text);
 	free(path);
@@ -132,7 +145,8 @@ int sherd_fail_window(struct sherd_error *err, const char *node, size_t length, 
 {
 	if (code == EMFILE || code == ENFILE)
 		return sherd_fail_files(err, node, code);
-	return sherd_fail(err, -code, "%s: %zu KiB are refused: %s", node, length >> 10, strerror(code));
+	return sherd_fail(err, -code, "%s: %zu KiB are refused: %s", node, length >> 10,
+			  strerror(code));
 }
 
 static int plain_hold(struct sherd_region *r, struct sherd_error *err)

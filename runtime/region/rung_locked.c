@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rung_locked: mlock() keeps in memory what has come there. A shard's pages are locked as they are read
- * (MLOCK_ONFAULT), so that the start does not wait for those that are not needed yet; a ring's are there
- * already.
+ * rung_locked: mlock() keeps in memory what has come there. A shard's pages are locked as they are
+ * read (MLOCK_ONFAULT), so that the start does not wait for those that are not needed yet; a ring's
+ * are there already.
  */
 #include <stdio.h>
 #include <sys/mman.h>
@@ -30,7 +30,8 @@ static int fail_lock(const struct sherd_region *r, int code, struct sherd_error 
 	size_t taken = locked_bytes();
 	struct rlimit limit;
 
-	if (sherd_memlock_bounds() && !getrlimit(RLIMIT_MEMLOCK, &limit) && r->size + taken > limit.rlim_cur)
+	if (sherd_memlock_bounds() && !getrlimit(RLIMIT_MEMLOCK, &limit) &&
+	    r->size + taken > limit.rlim_cur)
 		return sherd_fail_memlock(err, "mlock", r->size, taken);
 	return sherd_fail(err, -code, "mlock: %zu KiB can't be locked: %s", r->size >> 10,
 			  strerror(code));

@@ -28,8 +28,9 @@ static int fail_pin(const struct sherd_region *r, int code, struct sherd_error *
 	case ENOTTY:
 		return sherd_fail(err, -ENODEV, "%s is another driver's", sherd_rung_sherd_path);
 	case EFAULT:
-		return sherd_fail(err, -code, "/dev/sherd: a page can't be pinned: the file lies where its "
-					      "pages can't be (DAX, or it was cut short)");
+		return sherd_fail(err, -code,
+				  "/dev/sherd: a page can't be pinned: the file lies where its "
+				  "pages can't be (DAX, or it was cut short)");
 	default:
 		return sherd_fail_window(err, "/dev/sherd", r->size, code);
 	}
@@ -62,10 +63,10 @@ static int bring_piece(const struct sherd_region *r, size_t at, size_t n)
 }
 
 /*
- * The pin reads what is not in memory yet, which takes minutes from a slow card, and heeds no signal on the way
- * but one that kills: a handler, as of Ctrl-C, would wait for it. So all is brought in before, piece by piece. The
- * pages are mapped, too, which the pin would have to do otherwise: nothing is done twice. What fails, fails there
- * again.
+ * The pin reads what is not in memory yet, which takes minutes from a slow card, and heeds no
+ * signal on the way but one that kills: a handler, as of Ctrl-C, would wait for it. So all is
+ * brought in before, piece by piece. The pages are mapped, too, which the pin would have to do
+ * otherwise: nothing is done twice. What fails, fails there again.
  */
 static void bring(const struct sherd_region *r)
 {
@@ -87,7 +88,10 @@ static int pin_shard(int node, struct sherd_pin *arg)
 {
 	int code = pin(node, arg, SHERD_PIN_IMMUTABLE);
 
-	/* Somebody writes to it, or may, and this user can't forbid that. It is read-only all the same. */
+	/*
+	 * Somebody writes to it, or may, and this user can't forbid that. It is read-only all the
+	 * same.
+	 */
 	if (code == ETXTBSY || code == EACCES || code == EPERM)
 		code = pin(node, arg, SHERD_PIN_READ_ONLY);
 	return code;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rung_udmabuf: /dev/udmabuf makes dma-bufs of a memfd's pages, in the kernel since 4.20 but not built by
- * every distribution. It takes memfds that can't shrink and are not sealed against writing, 64 MiB each
- * unless its parameter says more, and holds their pages for as long as such a dma-buf is open.
+ * rung_udmabuf: /dev/udmabuf makes dma-bufs of a memfd's pages, in the kernel since 4.20 but not
+ * built by every distribution. It takes memfds that can't shrink and are not sealed against
+ * writing, 64 MiB each unless its parameter says more, and holds their pages for as long as such a
+ * dma-buf is open.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -55,8 +56,8 @@ static int probe(struct sherd_region *r, struct sherd_error *err)
 }
 
 /*
- * Many kernels' udmabuf takes no reserved huge pages. That a slot is a dma-buf is worth more than how large its
- * pages are: the ring gets other memory, if that is taken.
+ * Many kernels' udmabuf takes no reserved huge pages. That a slot is a dma-buf is worth more than
+ * how large its pages are: the ring gets other memory, if that is taken.
  */
 static int probe_unreserved(struct sherd_region *r, struct sherd_error *err)
 {
@@ -82,12 +83,14 @@ static int hold(struct sherd_region *r, struct sherd_error *err)
 	bool refused;
 
 	if (seals < 0 || seals == F_SEAL_SEAL) /* tmpfs, too, knows seals */
-		return sherd_fail(err, -EINVAL, "/dev/udmabuf takes memfds only, and this is a file");
+		return sherd_fail(err, -EINVAL,
+				  "/dev/udmabuf takes memfds only, and this is a file");
 	if (!(seals & F_SEAL_SHRINK))
 		return sherd_fail(err, -EINVAL, "/dev/udmabuf takes memfds that can't shrink only");
 	if (r->slot_size > size_limit())
-		return sherd_fail(err, -EFBIG, "/dev/udmabuf: a slot of %zu KiB is more than the %zu MiB "
-					       "that it allows; " MORE,
+		return sherd_fail(err, -EFBIG,
+				  "/dev/udmabuf: a slot of %zu KiB is more than the %zu MiB "
+				  "that it allows; " MORE,
 				  r->slot_size >> 10, size_limit() >> 20);
 	r->held = sherd_rung_open_node(sherd_rung_udmabuf_path, "/sys/class/misc/udmabuf",
 				       "the kernel is built without CONFIG_UDMABUF", err);

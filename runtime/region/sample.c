@@ -37,16 +37,22 @@ static int open_memfd(struct sherd_map *map, size_t size, struct sherd_error *er
 	return sherd_map_fd(map, fd, "a sample", err);
 }
 
-/* Opened a second time and nameless before anything is written: a signal leaves nothing, whenever it comes. */
+/*
+ * Opened a second time and nameless before anything is written: a signal leaves nothing, whenever
+ * it comes.
+ */
 static int make_file(char *path, int *reader, struct sherd_error *err)
 {
 	int fd = mkostemp(path, O_CLOEXEC), rc;
 
 	if (fd < 0)
-		return sherd_fail(err, -errno, "%s: no file can be made: %s", path, strerror(errno));
+		return sherd_fail(err, -errno, "%s: no file can be made: %s", path,
+				  strerror(errno));
 	sherd_leftover_add(path);
 	*reader = open(path, O_RDONLY | O_CLOEXEC);
-	rc = *reader < 0 ? sherd_fail(err, -errno, "%s: cannot open it: %s", path, strerror(errno)) : 0;
+	rc = *reader < 0 ?
+		     sherd_fail(err, -errno, "%s: cannot open it: %s", path, strerror(errno)) :
+		     0;
 	unlink(path);
 	sherd_leftover_drop(path);
 	if (!rc)
@@ -57,7 +63,8 @@ static int make_file(char *path, int *reader, struct sherd_error *err)
 
 static int open_file(struct sherd_map *map, size_t size, struct sherd_error *err)
 {
-	char *dir = sherd_cache_dir(), *path = sherd_asprintf("%s/sample-XXXXXX", dir ? dir : "/tmp");
+	char *dir = sherd_cache_dir(),
+	     *path = sherd_asprintf("%s/sample-XXXXXX", dir ? dir : "/tmp");
 	int fd, reader = -1, rc;
 
 	free(dir);

@@ -293,8 +293,11 @@ int main(int argc, char **argv)
 
 		if (n[k])
 			printf("%-12s median %6.1f  p99 %7.1f  (%.1f - %.1f)\n",
-			       k == BARE ? "bare socket" : k == TLS ? "TLS" : sherd_io_name(k), middle,
-			       quantile(p99[k], n[k], 0.5), median[k][0], median[k][n[k] - 1]);
+			       k == BARE ? "bare socket" :
+			       k == TLS	 ? "TLS" :
+					   sherd_io_name(k),
+			       middle, quantile(p99[k], n[k], 0.5), median[k][0],
+			       median[k][n[k] - 1]);
 	}
 	sherd_tls_ctx_free(tls);
 	return 0;

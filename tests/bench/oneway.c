@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * oneway: what a message takes from one process to another over plain TCP, on one machine's clock: the least
- * that a hop between two stages could cost here. Messages come at intervals, since a machine that has slept
- * for a step's time wakes up more slowly than one that is busy.
+ * oneway: what a message takes from one process to another over plain TCP, on one machine's clock:
+ * the least that a hop between two stages could cost here. Messages come at intervals, since a
+ * machine that has slept for a step's time wakes up more slowly than one that is busy.
  *
  *	oneway listen ADDRESS PORT BYTES COUNT		prints microseconds, a line each
  *	oneway send ADDRESS PORT BYTES COUNT INTERVAL_US
@@ -78,8 +78,9 @@ int main(int argc, char **argv)
 		return 2;
 	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (!listens)
-		return connect(s, (struct sockaddr *)&a, sizeof(a)) ? fail("connect") :
-								      transmit(s, buf, size, count, atol(argv[6]));
+		return connect(s, (struct sockaddr *)&a, sizeof(a)) ?
+			       fail("connect") :
+			       transmit(s, buf, size, count, atol(argv[6]));
 	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(s, (struct sockaddr *)&a, sizeof(a)) || listen(s, 1))
 		return fail("listen");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json: checks that standard input is one JSON value and nothing else, and prints what stands at a path
- * in it: `json tensors.0.name`. For the shell tests of --json, where jq may be missing.
+ * json: checks that standard input is one JSON value and nothing else, and prints what stands at a
+ * path in it: `json tensors.0.name`. For the shell tests of --json, where jq may be missing.
  */
 #include <jansson.h>
 #include <stdlib.h>

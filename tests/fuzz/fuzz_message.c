@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz_message: any bytes as the rare frames' payloads; the first byte says which. What is taken is within the limits
- * that messages have, and is the same message when it was sent and read again; what is not, is refused with a
- * sentence.
+ * fuzz_message: any bytes as the rare frames' payloads; the first byte says which. What is taken is
+ * within the limits that messages have, and is the same message when it was sent and read again;
+ * what is not, is refused with a sentence.
  */
 #include <stdlib.h>
 #include <utf8proc.h>
@@ -85,8 +85,8 @@ static int command(struct ear *e, const uint8_t *p, size_t n, struct sherd_error
 	if (rc)
 		return rc;
 	if (c.kind == SHERD_COMMAND_LOAD)
-		check(c.spec.first >= 0 && c.spec.first < c.spec.end && c.spec.n_batch >= 1 && c.spec.n_ctx >= 1 &&
-		      c.spec.n_sessions >= 1);
+		check(c.spec.first >= 0 && c.spec.first < c.spec.end && c.spec.n_batch >= 1 &&
+		      c.spec.n_ctx >= 1 && c.spec.n_sessions >= 1);
 	if (c.kind == SHERD_COMMAND_ROUTE)
 		check(c.chunk >= 1 && c.window >= 1 && c.epoch >= 1);
 	if (c.kind == SHERD_COMMAND_OFFER) {
@@ -156,9 +156,8 @@ static void sentence(const uint8_t *p, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static int (*const readers[])(struct ear *, const uint8_t *, size_t, struct sherd_error *) = {
-		hello, command, reply, open_
-	};
+	static int (*const readers[])(struct ear *, const uint8_t *, size_t,
+				      struct sherd_error *) = { hello, command, reply, open_ };
 	struct ear e = { .net = { .ops = &ops }, .link = { .net = &e.net, .ctx = &e } };
 	struct sherd_error err = { "" };
 	unsigned which = size ? data[0] % (ARRAY_SIZE(readers) + 2) : 0;

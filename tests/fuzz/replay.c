@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * replay: feeds a fuzz target every file under the folders on the command line, in order of name. With
- * it the corpus is a test that any compiler builds; libFuzzer is for finding new files.
+ * replay: feeds a fuzz target every file under the folders on the command line, in order of name.
+ * With it the corpus is a test that any compiler builds; libFuzzer is for finding new files.
  */
 #include <ftw.h>
 #include <stdint.h>

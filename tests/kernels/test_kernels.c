@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_kernels: every kernel gives the C reference's bits on random odd shapes - on each path of dot4.h
- * that this machine runs, and in both shapes. SHERD_DOT=plain leaves only the plain path (Oclgrind knows
- * no inline assembly), SHERD_LONG=1 crosses every program with every path. For an interpreter,
- * SHERD_OCLGRIND=walks takes only walks, =steps only the rest, and both leave out the largest shapes.
+ * test_kernels: every kernel gives the C reference's bits on random odd shapes - on each path of
+ * dot4.h that this machine runs, and in both shapes. SHERD_DOT=plain leaves only the plain path
+ * (Oclgrind knows no inline assembly), SHERD_LONG=1 crosses every program with every path. For an
+ * interpreter, SHERD_OCLGRIND=walks takes only walks, =steps only the rest, and both leave out the
+ * largest shapes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,9 +17,9 @@
 #include "infer/ref/ref.h"
 
 static const char *const programs[] = {
-	"rows", "attention.0.64", "attention.1.20", "attention.2.8", "int.4.32.0.0", "int.4.32.0.1",
-	"int.4.32.1.2", "int.4.16.1.2", "int.8.32.0.0", "int.8.32.0.1", "int.8.32.1.2", "int.8.16.1.0",
-	"float.2", "float.3", "float.4",
+	"rows",		"attention.0.64", "attention.1.20", "attention.2.8", "int.4.32.0.0",
+	"int.4.32.0.1", "int.4.32.1.2",	  "int.4.16.1.2",   "int.8.32.0.0",  "int.8.32.0.1",
+	"int.8.32.1.2", "int.8.16.1.0",	  "float.2",	    "float.3",	     "float.4",
 };
 
 /* Both widths and groups, minima, each cache; for CPUs, in the wide shape. */
@@ -165,7 +166,8 @@ static void a_result_that_differs_in_one_bit_is_found(void **state)
 	((uint8_t *)x)[17] ^= 1;
 	sherd_st_expect(&t, m, x, 20, "copy", "one bit");
 	assert_int_equal(t.rc, -EBADE);
-	assert_non_null(strstr(err.msg, "copy (one bit) differs from the reference at byte 16 of 20"));
+	assert_non_null(
+		strstr(err.msg, "copy (one bit) differs from the reference at byte 16 of 20"));
 	sherd_st_reset(&t);
 	sherd_cl_close(&c);
 }
@@ -185,8 +187,8 @@ static void open_program(struct sherd_cl *c, const char *spec)
 
 static void programs_that_give_the_reference_s_bits_have_its_profile(void **state)
 {
-	static const char *const specs[] = { "rows", "attention.0.64", "attention.1.20", "int.4.32.0.0",
-					     "int.8.32.0.0", "float.2" };
+	static const char *const specs[] = { "rows",	     "attention.0.64", "attention.1.20",
+					     "int.4.32.0.0", "int.8.32.0.0",   "float.2" };
 	char want[SHERD_SHA256_HEX], got[SHERD_SHA256_HEX];
 	struct sherd_error err;
 	struct sherd_cl c;

@@ -2,9 +2,9 @@
 /*
  * init of the guest: mounts, loads the modules, runs the tests, prints TAP, powers off.
  *
- * The leak oracle: after each test the module is referenced by nobody, no dma-buf exists, the kernel
- * has let go of as many pinned pages as it pinned, both users can pin exactly up to their limits, and
- * the kernel's log and its instruments (instruments.c) have nothing of alarm.
+ * The leak oracle: after each test the module is referenced by nobody, no dma-buf exists, the
+ * kernel has let go of as many pinned pages as it pinned, both users can pin exactly up to their
+ * limits, and the kernel's log and its instruments (instruments.c) have nothing of alarm.
  */
 #include <dirent.h>
 #include <poll.h>
@@ -77,7 +77,8 @@ long number_in(const char *path, const char *key)
 /* What cannot be read would compare as equal, and look like nothing. */
 static bool can_count(void)
 {
-	return number_in("/sys/module/sherd/refcnt", "") == 0 && number_in(BUFINFO, "Total ") == 0 &&
+	return number_in("/sys/module/sherd/refcnt", "") == 0 &&
+	       number_in(BUFINFO, "Total ") == 0 &&
 	       number_in("/proc/vmstat", "nr_foll_pin_acquired ") >= 0 &&
 	       number_in("/proc/vmstat", "nr_foll_pin_released ") >= 0;
 }
@@ -95,7 +96,10 @@ static const char *leak(void)
 		return "the module is still referenced";
 	if (number_in(BUFINFO, "Total ") != 0)
 		return "a dma-buf is left";
-	/* Each processor counts for itself, and tells the others now and then; or when this is read. */
+	/*
+	 * Each processor counts for itself, and tells the others now and then; or when this is
+	 * read.
+	 */
 	number_in("/proc/sys/vm/stat_refresh", "");
 	if (number_in("/proc/vmstat", "nr_foll_pin_acquired ") !=
 	    number_in("/proc/vmstat", "nr_foll_pin_released "))
@@ -154,7 +158,10 @@ static bool has_words(const char *name, const char *words)
 static int number;
 static bool all_good = true;
 
-/* sherd.only=words: no other tests; sherd.long: the long ones, too; sherd.also=words: these of them. */
+/*
+ * sherd.only=words: no other tests; sherd.long: the long ones, too; sherd.also=words: these of
+ * them.
+ */
 static bool is_wanted(const struct test *t)
 {
 	const char *only = option("sherd.only="), *also = option("sherd.also=");
@@ -402,8 +409,8 @@ static void load_modules(const char *list)
 
 static void mount_all(void)
 {
-	static const char *const dirs[] = { "/proc", "/sys", "/dev", "/tmp", "/mnt", "/ext4", "/squash",
-					    "/overlay", "/dax" };
+	static const char *const dirs[] = { "/proc", "/sys",	"/dev",	    "/tmp", "/mnt",
+					    "/ext4", "/squash", "/overlay", "/dax" };
 	size_t i;
 
 	for (i = 0; i < sizeof(dirs) / sizeof(*dirs); i++)
@@ -453,13 +460,24 @@ static void run_all(void)
 		const char *mark;
 		const struct test *tests;
 	} all[] = {
-		{ "debian", abi_tests },    { "debian", source_tests }, { "debian", seal_tests },
-		{ "debian", life_tests },   { "debian", charge_tests }, { "debian", window_tests },
-		{ "debian", bounce_tests }, { "debian", kill_tests },   { "debian", net_tests },	{ "debian", cma_tests },
-		{ "debian", race_tests },   { "debian", thread_tests }, { "debian", fuzz_tests },
-		{ "debian", time_tests },   { "debug", nth_tests },
+		{ "debian", abi_tests },
+		{ "debian", source_tests },
+		{ "debian", seal_tests },
+		{ "debian", life_tests },
+		{ "debian", charge_tests },
+		{ "debian", window_tests },
+		{ "debian", bounce_tests },
+		{ "debian", kill_tests },
+		{ "debian", net_tests },
+		{ "debian", cma_tests },
+		{ "debian", race_tests },
+		{ "debian", thread_tests },
+		{ "debian", fuzz_tests },
+		{ "debian", time_tests },
+		{ "debug", nth_tests },
 		/* These switch off one instrument after the other. */
-		{ "debug", dma_instrument_tests }, { "debug", nth_dma_tests },
+		{ "debug", dma_instrument_tests },
+		{ "debug", nth_dma_tests },
 		{ "debug", instrument_tests },
 	};
 	const struct test *t;

@@ -85,15 +85,17 @@ int vgem_import(int drm, int dmabuf, uint32_t *handle);
 int vgem_close(int drm, uint32_t handle);
 
 /*
- * edu's attachment to a window, which lasts until the descriptor is closed, or -errno: dir is IMPORTER_BOTH or
- * another, bits how far the device reaches. Then 2 KiB at offset by DMA: IMPORTER_READ or IMPORTER_WRITE.
+ * edu's attachment to a window, which lasts until the descriptor is closed, or -errno: dir is
+ * IMPORTER_BOTH or another, bits how far the device reaches. Then 2 KiB at offset by DMA:
+ * IMPORTER_READ or IMPORTER_WRITE.
  */
 int importer(int dmabuf, uint32_t dir, uint32_t bits);
 void device_copy(int device, unsigned long request, size_t offset, void *data);
 
 /*
- * A device that has the buffer's window mapped until the descriptor is closed: vgem's or, where vgem does
- * not map what it imports (since 6.16), edu's. Where there is neither the test is skipped.
+ * A device that has the buffer's window mapped until the descriptor is closed: vgem's or, where
+ * vgem does not map what it imports (since 6.16), edu's. Where there is neither the test is
+ * skipped.
  */
 int attach(int buffer, int dmabuf);
 
@@ -101,13 +103,17 @@ int attach(int buffer, int dmabuf);
 void instruments_start(void);
 bool instruments_are_quiet(void);
 
-/* In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255. */
+/*
+ * In another process, as that user without capabilities and with that MEMLOCK: fn's value, 0..255.
+ */
 int as_user(uid_t uid, uint64_t memlock, int (*fn)(void));
 
 /* What /init does when a test executes it. */
 int executed(int argc, char **argv);
 
-/* Instead of the tests: the script that the kernel's command line names, on the host's file system. */
+/*
+ * Instead of the tests: the script that the kernel's command line names, on the host's file system.
+ */
 int run_on_host(void);
 
 #endif

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * The runtime above the module: the guest takes the host's file system as its root, read-only and over 9p,
- * and runs the script that the kernel's command line names, with memory at /run, and the disk at /run/disk.
- * So the programs that are tested are those that were built there, with every library that they use.
+ * The runtime above the module: the guest takes the host's file system as its root, read-only and
+ * over 9p, and runs the script that the kernel's command line names, with memory at /run, and the
+ * disk at /run/disk. So the programs that are tested are those that were built there, with every
+ * library that they use.
  */
 #include <linux/limits.h>
 #include <sys/mount.h>
@@ -24,7 +25,8 @@ static void move(const char *from, const char *to)
 static bool take_root(void)
 {
 	mkdir(HOST, 0755);
-	if (mount("host", HOST, "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=524288,cache=loose")) {
+	if (mount("host", HOST, "9p", MS_RDONLY,
+		  "trans=virtio,version=9p2000.L,msize=524288,cache=loose")) {
 		printf("skipped: no file system over 9p: %s\n", strerror(errno));
 		return false;
 	}
@@ -36,7 +38,8 @@ static bool take_root(void)
 	move("/ext4", "/run/disk");
 	if (!chdir(HOST) && !chroot("."))
 		return true;
-	printf("not ok 998 - the guest takes the host's file system as its root (%s)\n", strerror(errno));
+	printf("not ok 998 - the guest takes the host's file system as its root (%s)\n",
+	       strerror(errno));
 	return false;
 }
 

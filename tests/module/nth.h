@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop of nth.c: a request is made again and again, and each time something else in it fails. */
+/*
+ * The loop of nth.c: a request is made again and again, and each time something else in it fails.
+ */
 #ifndef NTH_H
 #define NTH_H
 

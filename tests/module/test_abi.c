@@ -78,9 +78,10 @@ static void ranges(void)
 	static const uint64_t far = 1ull << 63;
 	uint64_t p = page;
 	const uint64_t bad[][2] = {
-		{ 0, 0 }, { 0, 1 }, { 1, p }, { 0, p + 1 }, { p / 2, p }, { 0, 9 * p }, { 8 * p, p },
-		{ p, 8 * p }, { -p, p }, { -p, 2 * p }, { p, -p }, { 0, -p }, { far, far }, { far, p },
-		{ p, far - p }, { 0, far }, { far - p, p }, { -1ull, 1 }, { -1ull, -1ull },
+		{ 0, 0 },     { 0, 1 },	      { 1, p },	    { 0, p + 1 },     { p / 2, p },
+		{ 0, 9 * p }, { 8 * p, p },   { p, 8 * p }, { -p, p },	      { -p, 2 * p },
+		{ p, -p },    { 0, -p },      { far, far }, { far, p },	      { p, far - p },
+		{ 0, far },   { far - p, p }, { -1ull, 1 }, { -1ull, -1ull },
 	};
 	int fd = memfd(0, 8 * page, F_SEAL_SHRINK), buffer = pin(fd, 0, 8 * page, 0);
 	size_t i;
@@ -234,7 +235,8 @@ static void faulting_arguments(void)
 	CHECK_EQ(ioctl(dev, SHERD_PIN, NULL) ? -errno : 0, -EFAULT);
 	CHECK_EQ(ioctl(dev, SHERD_PIN, (void *)-8ul) ? -errno : 0, -EFAULT);
 	CHECK_EQ(ioctl(dev, SHERD_PIN, memcpy(before_hole(55), &p, 55)) ? -errno : 0, -EFAULT);
-	CHECK_EQ(ioctl(buffer, SHERD_EXPORT, memcpy(before_hole(31), &e, 31)) ? -errno : 0, -EFAULT);
+	CHECK_EQ(ioctl(buffer, SHERD_EXPORT, memcpy(before_hole(31), &e, 31)) ? -errno : 0,
+		 -EFAULT);
 	CHECK_EQ(ioctl(buffer, SHERD_INFO, memcpy(before_hole(47), &i, 47)) ? -errno : 0, -EFAULT);
 	/* just there */
 	pp = memcpy(before_hole(sizeof(p)), &p, sizeof(p));
@@ -329,14 +331,16 @@ static void numbers(void)
 }
 
 const struct test abi_tests[] = {
-	{ "each request takes its own size and larger ones with zeros behind, and no other", sizes, 0 },
+	{ "each request takes its own size and larger ones with zeros behind, and no other", sizes,
+	  0 },
 	{ "unknown flags, reserved bits and foreign requests are refused", unknown_flags, 0 },
 	{ "ranges that are empty, unaligned, wrapping or beyond the end are refused", ranges, 0 },
 	{ "addresses that are unaligned, wrapping or nobody's are refused", addresses, 0 },
 	{ "what is neither a memfd nor a mapped regular file is refused", wrong_descriptors, 0 },
 	{ "argument memory that faults, on the way in or out, changes nothing (invariant 4)",
 	  faulting_arguments, 0 },
-	{ "without a free descriptor nothing is pinned or exported (invariant 4)", no_descriptor_left, 0 },
+	{ "without a free descriptor nothing is pinned or exported (invariant 4)",
+	  no_descriptor_left, 0 },
 	{ "descriptors are made close-on-exec", close_on_exec, 0 },
 	{ "a program of 32 bits makes the same requests", compat, 0 },
 	{ "neither a buffer nor a window is opened again by its name (invariant 6)", reopened, 0 },

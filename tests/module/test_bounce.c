@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * A device that does not reach the memory, and gets copies of it instead: bounce buffers. It is the one
- * incoherent device that there is in QEMU, so what SYNC does, and in which direction, shows here.
+ * A device that does not reach the memory, and gets copies of it instead: bounce buffers. It is the
+ * one incoherent device that there is in QEMU, so what SYNC does, and in which direction, shows
+ * here.
  */
 #include <linux/dma-buf.h>
 #include <pthread.h>
@@ -202,12 +203,16 @@ static void two_writers(void)
 	CHECK_EQ(info(f.buffer).mappings, 2);
 }
 
-/* Neither START nor detaching puts back what lay in a bounce buffer of another window, or a reader's. */
+/*
+ * Neither START nor detaching puts back what lay in a bounce buffer of another window, or a
+ * reader's.
+ */
 static void writes_stay(void)
 {
 	struct far f = far_window(SHERD_PIN_ALLOW_BOUNCE);
 	int left = window(f.buffer, 0, 4 * page), right = window(f.buffer, 4 * page, 4 * page);
-	int far = importer(left, IMPORTER_BOTH, 32), near = importer(right, IMPORTER_BOTH, 64), reader;
+	int far = importer(left, IMPORTER_BOTH, 32), near = importer(right, IMPORTER_BOTH, 64),
+	    reader;
 
 	CHECK(far >= 0 && near >= 0);
 	reader = attach_bounced(&f, IMPORTER_TO_DEVICE);
@@ -268,16 +273,16 @@ const struct test bounce_tests[] = {
 	  refused, 0 },
 	{ "SYNC copies to and from a bounce buffer that is mapped in both directions (invariant 5)",
 	  bidirectional, 0 },
-	{ "SYNC copies both ways even for a device that says it only writes (invariant 5)", from_device,
-	  0 },
+	{ "SYNC copies both ways even for a device that says it only writes (invariant 5)",
+	  from_device, 0 },
 	{ "SYNC copies to a bounce buffer that is mapped to the device, and never back (invariant 5)",
 	  to_device, 0 },
 	{ "a device's write to read-only memory never reaches it through a bounce buffer (invariant 6)",
 	  read_only, 0 },
 	{ "who writes through a bounce buffer is the only device that writes there (invariant 5)",
 	  two_writers, 0 },
-	{ "what a device wrote is not overwritten by another's bounce buffer (invariant 5)", writes_stay,
-	  0 },
+	{ "what a device wrote is not overwritten by another's bounce buffer (invariant 5)",
+	  writes_stay, 0 },
 	{ "a device with bounce buffers detaches while four threads SYNC (invariant 7)",
 	  detached_during_sync, 0 },
 	{ 0 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Memory that the kernel keeps for drivers that need much of it in one piece, and lends to page cache
- * meanwhile: on boards like Jetson and RK3588 a model's file lies there. What is pinned for long must
- * leave it, or the drivers' turn never comes. The guest that has some is booted by check --cma.
+ * Memory that the kernel keeps for drivers that need much of it in one piece, and lends to page
+ * cache meanwhile: on boards like Jetson and RK3588 a model's file lies there. What is pinned for
+ * long must leave it, or the drivers' turn never comes. The guest that has some is booted by check
+ * --cma.
  */
 #include "guest.h"
 #include "importer.h"
@@ -130,8 +131,8 @@ static void shared_memory(void)
 }
 
 const struct test cma_tests[] = {
-	{ "page cache leaves the memory kept for drivers when it is pinned, and they can have it", file,
-	  0 },
+	{ "page cache leaves the memory kept for drivers when it is pinned, and they can have it",
+	  file, 0 },
 	{ "a memfd leaves the memory kept for drivers when it is pinned, and they can have it",
 	  shared_memory, 0 },
 	{ 0 }

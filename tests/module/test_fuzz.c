@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Random sequences of requests, closes, maps and file operations. Nothing is expected of any of them
- * but what the leak oracle and the kernel's log say afterwards. The seed is printed; check --seed N
- * repeats a run, or of several threads at least what each of them does.
+ * Random sequences of requests, closes, maps and file operations. Nothing is expected of any of
+ * them but what the leak oracle and the kernel's log say afterwards. The seed is printed; check
+ * --seed N repeats a run, or of several threads at least what each of them does.
  */
 #include <linux/dma-buf.h>
 #include <pthread.h>
@@ -72,7 +72,9 @@ static int new_source(void)
 	return fd;
 }
 
-/* Attached to that for as long as it stays in its slot, if it is a window; sometimes it does DMA. */
+/*
+ * Attached to that for as long as it stays in its slot, if it is a window; sometimes it does DMA.
+ */
 static int new_device(int fd)
 {
 	struct importer_attach a = { .fd = fd, .dir = rnd(4), .bits = rnd(2) ? 64 : 32 };
@@ -88,7 +90,10 @@ static int new_device(int fd)
 static void step(int dev)
 {
 	struct sherd_pin p = { .size = rnd(16) ? sizeof(p) : rnd(80),
-			       .flags = rnd(16) ? rnd(8) : 1u << rnd(32), .fd = any_fd(), .offset = rnd_range(), .length = rnd_range() };
+			       .flags = rnd(16) ? rnd(8) : 1u << rnd(32),
+			       .fd = any_fd(),
+			       .offset = rnd_range(),
+			       .length = rnd_range() };
 	struct sherd_export e = { .size = sizeof(e), .flags = rnd(16) == 0, .offset = rnd_range(),
 				  .length = rnd_range() };
 	struct sherd_info i = { .size = sizeof(i) };
@@ -203,7 +208,8 @@ static void fuzz_long_together(void)
 
 const struct test fuzz_tests[] = {
 	{ "random requests for 3 s leave nothing and alarm nobody", fuzz_short, 0 },
-	{ "random requests of three threads for 3 s leave nothing and alarm nobody", fuzz_together, 0 },
+	{ "random requests of three threads for 3 s leave nothing and alarm nobody", fuzz_together,
+	  0 },
 	{ "random requests for 60 s leave nothing and alarm nobody", fuzz_long, 1 },
 	{ "random requests of three threads for 60 s leave nothing and alarm nobody",
 	  fuzz_long_together, 1 },

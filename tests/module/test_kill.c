@@ -21,7 +21,8 @@ static void look(const struct traced *event, void *arg)
 {
 	struct death *d = arg;
 
-	if (!strncmp(event->what, "signal_generate:", 16) && traced_number(event, "sig") == SIGKILL &&
+	if (!strncmp(event->what, "signal_generate:", 16) &&
+	    traced_number(event, "sig") == SIGKILL &&
 	    traced_number(event, "pid") == (uint64_t)d->pid) {
 		d->sent = event->at;
 	} else if (!strncmp(event->what, "sherd_release:", 14) && event->pid == d->pid && d->sent &&
@@ -34,7 +35,8 @@ static void look(const struct traced *event, void *arg)
 
 static struct death kill_after(int fd, size_t bytes, double seconds)
 {
-	static const char *const events[] = { "signal/signal_generate", "sherd/sherd_release", NULL };
+	static const char *const events[] = { "signal/signal_generate", "sherd/sherd_release",
+					      NULL };
 	struct death d = { 0 };
 
 	if (!trace_start(events))
@@ -62,8 +64,8 @@ static int by_length(const void *a, const void *b)
 
 /*
  * The tracepoints tell how long the request went on after the signal, and how long it took to undo
- * what was done. What is measured is an emulated machine on a busy one, so the bound on the worst is wide;
- * half of them keep to what is promised, 100 ms.
+ * what was done. What is measured is an emulated machine on a busy one, so the bound on the worst
+ * is wide; half of them keep to what is promised, 100 ms.
  */
 static void killed(size_t bytes, int times)
 {
@@ -185,7 +187,9 @@ static void starved_file(void)
 const struct test kill_tests[] = {
 	{ "a process that is killed in a pin of 256 MiB leaves nothing", killed_short, 0 },
 	{ "a process that is killed in a pin of 3 GiB leaves nothing", killed_long, 1 },
-	{ "a process that runs out of memory while it pins a memfd leaves nothing", starved_memfd, 0 },
-	{ "a process that runs out of memory while it pins a file leaves nothing", starved_file, 0 },
+	{ "a process that runs out of memory while it pins a memfd leaves nothing", starved_memfd,
+	  0 },
+	{ "a process that runs out of memory while it pins a file leaves nothing", starved_file,
+	  0 },
 	{ 0 }
 };

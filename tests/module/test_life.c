@@ -111,7 +111,9 @@ static void after_fork(void)
 	CHECK(buffer >= 0);
 	pid = fork();
 	if (!pid) {
-		/* shared, not copied; the child is charged nothing, and its exit takes nothing away */
+		/*
+		 * shared, not copied; the child is charged nothing, and its exit takes nothing away
+		 */
 		seen[0] = 42;
 		_exit(vm_pin() || info(buffer).pages != N || window(buffer, 0, page) < 0);
 	}
@@ -131,7 +133,9 @@ static void after_fork(void)
 	CHECK_EQ(status, 0);
 }
 
-/* /init OUT IN [BUFFER]: uses the buffer, says that it is there, and waits until nobody holds IN. */
+/*
+ * /init OUT IN [BUFFER]: uses the buffer, says that it is there, and waits until nobody holds IN.
+ */
 int executed(int argc, char **argv)
 {
 	int out = atoi(argv[1]), in = argc > 2 ? atoi(argv[2]) : -1;
@@ -162,7 +166,10 @@ static int can_pin_one(void)
 	return pin(memfd(0, page, F_SEAL_SHRINK), 0, page, 0) < 0;
 }
 
-/* A child that pins, and becomes another program that is there when this returns, until *end is closed. */
+/*
+ * A child that pins, and becomes another program that is there when this returns, until *end is
+ * closed.
+ */
 static pid_t execute(bool inherit, int *end)
 {
 	int up[2], down[2], buffer, w;
@@ -335,7 +342,9 @@ static void reload(int cycles)
 		CHECK(buffer >= 0);
 		CHECK(syscall(SYS_delete_module, "sherd", O_NONBLOCK) && errno == EWOULDBLOCK);
 		close(buffer);
-		/* The last reference is dropped a moment after the close, and there is the other. */
+		/*
+		 * The last reference is dropped a moment after the close, and there is the other.
+		 */
 		for (j = 0; j < 10000 && syscall(SYS_delete_module, "sherd", O_NONBLOCK); j++)
 			usleep(500);
 		CHECK(j < 10000);
@@ -364,18 +373,20 @@ const struct test life_tests[] = {
 	  window_mapping_moved, 0 },
 	{ "a buffer does not need its source's mapping, name or descriptor (invariant 2)",
 	  source_mapping_gone, 0 },
-	{ "a forked child shares buffer and window, and neither takes them from the other", after_fork,
+	{ "a forked child shares buffer and window, and neither takes them from the other",
+	  after_fork, 0 },
+	{ "exec lets go of what was pinned, while the process lives on (invariant 3)", after_exec,
 	  0 },
-	{ "exec lets go of what was pinned, while the process lives on (invariant 3)", after_exec, 0 },
 	{ "a buffer that exec keeps open works there, charged as before, until it is closed (invariant 3)",
 	  inherited_over_exec, 0 },
 	{ "the module stays while a device, buffer, window or mapping is open (invariant 8)",
 	  unload_while_alive, 0 },
-	{ "the module stays while a driver has a window attached (invariant 8)", unload_while_attached,
-	  0 },
+	{ "the module stays while a driver has a window attached (invariant 8)",
+	  unload_while_attached, 0 },
 	{ "the module stays while a buffer is in a message (invariant 8)", unload_while_sent, 0 },
-	{ "the module is unloaded between another's uses of it, 20 times (invariant 8)", reload_short, 0 },
-	{ "the module is unloaded between another's uses of it, 1,000 times (invariant 8)", reload_long,
-	  1 },
+	{ "the module is unloaded between another's uses of it, 20 times (invariant 8)",
+	  reload_short, 0 },
+	{ "the module is unloaded between another's uses of it, 1,000 times (invariant 8)",
+	  reload_long, 1 },
 	{ 0 }
 };

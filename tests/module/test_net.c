@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * io_uring sends, without a copy where the kernel can, from the very memory that a window is made of.
- * The ring's own mapping is what io_uring pins: the window's mapping has no pages to it.
+ * io_uring sends, without a copy where the kernel can, from the very memory that a window is made
+ * of. The ring's own mapping is what io_uring pins: the window's mapping has no pages to it.
  */
 #include <arpa/inet.h>
 #include <linux/dma-buf.h>
@@ -82,7 +82,8 @@ static struct completion complete(void)
 /* Both ends of a TCP connection within the guest. */
 static void connect_ends(int ends[2])
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
 	int server = socket(AF_INET, SOCK_STREAM, 0), room = 4 * SLOT;
 	socklen_t n = sizeof(at);
@@ -192,7 +193,8 @@ static void not_from_window(void)
 	struct iovec iov = { .iov_len = N * page };
 
 	CHECK(buffer >= 0);
-	iov.iov_base = map(window(buffer, 0, N * page), N * page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	iov.iov_base =
+		map(window(buffer, 0, N * page), N * page, PROT_READ | PROT_WRITE, MAP_SHARED);
 	ring_open();
 	CHECK(syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_BUFFERS, &iov, 1) &&
 	      errno == EFAULT);
@@ -201,7 +203,8 @@ static void not_from_window(void)
 const struct test net_tests[] = {
 	{ "SEND_ZC from a ring's mapping while windows of it are exported leaves the pins even",
 	  unregistered, 0 },
-	{ "SEND_ZC from a ring that is registered as a fixed buffer leaves the pins even", registered, 0 },
+	{ "SEND_ZC from a ring that is registered as a fixed buffer leaves the pins even",
+	  registered, 0 },
 	{ "a window's own mapping cannot be registered with io_uring", not_from_window, 0 },
 	{ 0 }
 };

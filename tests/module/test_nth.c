@@ -337,7 +337,12 @@ static void close_edu(void)
 
 static void nth_attach(void)
 {
-	struct request r = { "attaching a device", open_edu, attach_once, check_attached, nothing, NULL,
+	struct request r = { "attaching a device",
+			     open_edu,
+			     attach_once,
+			     check_attached,
+			     nothing,
+			     NULL,
 			     close_edu };
 
 	if (access("/dev/importer", F_OK))

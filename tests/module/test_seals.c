@@ -13,7 +13,8 @@ static void each_seal_missing(void)
 {
 	CHECK_EQ(pin(memfd(0, page, 0), 0, page, 0), -EPERM);
 	CHECK_EQ(pin(memfd(0, page, 0), 0, page, SHERD_PIN_READ_ONLY), -EPERM);
-	CHECK_EQ(pin(memfd(0, page, F_SEAL_GROW | F_SEAL_WRITE), 0, page, SHERD_PIN_IMMUTABLE), -EPERM);
+	CHECK_EQ(pin(memfd(0, page, F_SEAL_GROW | F_SEAL_WRITE), 0, page, SHERD_PIN_IMMUTABLE),
+		 -EPERM);
 	CHECK_EQ(pin(memfd(0, page, F_SEAL_SHRINK), 0, page, SHERD_PIN_IMMUTABLE), -EPERM);
 	CHECK_EQ(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_WRITE), 0, page, 0), -EPERM);
 	CHECK(pin(memfd(0, page, F_SEAL_SHRINK | F_SEAL_WRITE), 0, page, SHERD_PIN_IMMUTABLE) >= 0);
@@ -87,7 +88,8 @@ static void thp_seals(void)
 static void memfd_by_address(void)
 {
 	int fd = memfd(0, N * page, F_SEAL_SHRINK), buffer = pin(fd, 0, N * page, 0), ro;
-	uint8_t *at, *seen = map(window(buffer, 0, N * page), page, PROT_READ | PROT_WRITE, MAP_SHARED);
+	uint8_t *at,
+		*seen = map(window(buffer, 0, N * page), page, PROT_READ | PROT_WRITE, MAP_SHARED);
 	char name[64];
 
 	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
@@ -247,7 +249,9 @@ static int pin_as_stranger(void)
 	return pin_at(fd, at, page, SHERD_PIN_IMMUTABLE) < 0 ? 2 : 0;
 }
 
-/* Nobody can write it, so anybody may rely on that; and when root thinks better of it, it stays so. */
+/*
+ * Nobody can write it, so anybody may rely on that; and when root thinks better of it, it stays so.
+ */
 static void chattr_immutable(void)
 {
 	int fd, buffer, rc;
@@ -301,9 +305,9 @@ static void verity(void)
 /* ---------------------------------------------------------------- the race */
 
 /*
- * Two threads. While one makes the next memfd the other may sleep; then they meet, and both run when the
- * race begins, or who was asleep would always lose. Delays that differ from round to round let now this
- * one be first, now that.
+ * Two threads. While one makes the next memfd the other may sleep; then they meet, and both run
+ * when the race begins, or who was asleep would always lose. Delays that differ from round to round
+ * let now this one be first, now that.
  */
 static struct race {
 	int fd;
@@ -429,7 +433,8 @@ const struct test seal_tests[] = {
 	{ "a hugetlb memfd's seals hold, and are refused while it is pinned", hugetlb_seals, 0 },
 	{ "the seals of a memfd of transparent huge pages hold, and are refused while it is pinned",
 	  thp_seals, 0 },
-	{ "a memfd given by address is immutable by its seals alone (invariant 1)", memfd_by_address, 0 },
+	{ "a memfd given by address is immutable by its seals alone (invariant 1)",
+	  memfd_by_address, 0 },
 	{ "nothing changes an immutable memfd buffer (invariant 1)", immutable_memfd, 0 },
 	{ "nothing changes an immutable file buffer until its last window closes (invariant 1)",
 	  immutable_file, 0 },
@@ -438,7 +443,9 @@ const struct test seal_tests[] = {
 	{ "a file that nobody may change (chattr +i) is immutable, and still when that ends (invariant 1)",
 	  chattr_immutable, 0 },
 	{ "a file with fs-verity is immutable without denying anybody", verity, 0 },
-	{ "no memfd is both pinned for writing and sealed against it: 1,000 races", seal_race_short, 0 },
-	{ "no memfd is both pinned for writing and sealed against it: 100,000 races", seal_race_long, 1 },
+	{ "no memfd is both pinned for writing and sealed against it: 1,000 races", seal_race_short,
+	  0 },
+	{ "no memfd is both pinned for writing and sealed against it: 100,000 races",
+	  seal_race_long, 1 },
 	{ 0 }
 };

@@ -380,11 +380,15 @@ static void truncated_under_window(void)
 	}
 }
 
-/* What is written past the page cache drops its pages, unless they are dirty: as if it were truncated. */
+/*
+ * What is written past the page cache drops its pages, unless they are dirty: as if it were
+ * truncated.
+ */
 static void written_past_cache(void)
 {
 	char path[64];
-	uint8_t *at, *seen, *data = map(-1, N * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+	uint8_t *at, *seen,
+		*data = map(-1, N * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
 	int fd, buffer, rw;
 
 	if (!mounted("/ext4"))
@@ -446,7 +450,8 @@ const struct test source_tests[] = {
 	{ "a file that an overlay copies up is pinned as what it was, or as the copy (invariant 1)",
 	  copied_up, 0 },
 	{ "a hugetlb memfd is pinned in any run of small pages", hugetlb, 0 },
-	{ "a memfd of transparent huge pages is pinned, and its window outlives it", huge_shmem, 0 },
+	{ "a memfd of transparent huge pages is pinned, and its window outlives it", huge_shmem,
+	  0 },
 	{ "secret memory is refused", secret, 0 },
 	{ "mappings without struct pages are refused", pfn_mapping, 0 },
 	{ "private and foreign mappings are refused, wholly or in part (invariant 2)",
@@ -455,7 +460,8 @@ const struct test source_tests[] = {
 	  beyond_end, 0 },
 	{ "holes are zeros, and filled in place (invariant 2)", holes, 0 },
 	{ "holes of a memfd become its pages (invariant 2)", memfd_holes, 0 },
-	{ "a file system is unmounted under a window, but not under an immutable one", unmounted, 0 },
+	{ "a file system is unmounted under a window, but not under an immutable one", unmounted,
+	  0 },
 	{ "two buffers of a file are one set of pages (invariant 2)", one_set_of_pages, 0 },
 	{ "a window survives the truncation and the end of its file (invariant 2)",
 	  truncated_under_window, 0 },

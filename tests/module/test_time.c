@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * How long pinning, exporting, mapping for a device, syncing and letting go take, per GiB. The machine
- * is emulated, so what these numbers say is which kind of memory is dearer, and not what a board needs.
+ * How long pinning, exporting, mapping for a device, syncing and letting go take, per GiB. The
+ * machine is emulated, so what these numbers say is which kind of memory is dearer, and not what a
+ * board needs.
  */
 #include <linux/dma-buf.h>
 
@@ -127,7 +128,8 @@ static void page_cache(void)
 
 const struct test time_tests[] = {
 	{ "a memfd of small pages is pinned, exported and let go; the times", small_pages, 1 },
-	{ "a memfd of transparent huge pages is pinned, exported and let go; the times", huge_pages, 1 },
+	{ "a memfd of transparent huge pages is pinned, exported and let go; the times", huge_pages,
+	  1 },
 	{ "a hugetlb memfd is pinned, exported and let go; the times", hugetlb, 1 },
 	{ "page cache of ext4 is pinned, exported and let go; the times", page_cache, 1 },
 	{ 0 }

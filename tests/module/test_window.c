@@ -249,7 +249,8 @@ const struct test window_tests[] = {
 	  synced, 0 },
 	{ "SYNC from four threads while a driver attaches and detaches (invariant 7)",
 	  sync_during_attach, 0 },
-	{ "a device reads and writes the source's own pages by DMA (invariant 2)", device_reads, 0 },
+	{ "a device reads and writes the source's own pages by DMA (invariant 2)", device_reads,
+	  0 },
 	{ "a device reads a file's page cache by DMA, and may not ask to write it (invariant 6)",
 	  device_reads_file, 0 },
 	{ 0 }

@@ -13,7 +13,8 @@ void trace_stop(const char *const *events);
 struct traced {
 	double at; /* seconds */
 	int pid; /* who did it */
-	char what[256]; /* the event's name and what it says: "sherd_pin: bytes=4096 segments=1 ns=9" */
+	/* the event's name and what it says: "sherd_pin: bytes=4096 segments=1 ns=9" */
+	char what[256];
 };
 
 /* Calls fn with all that was traced, oldest first. */

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* The drivers that import: vgem, a graphics driver without a device, and importer.ko with QEMU's edu. */
+/*
+ * The drivers that import: vgem, a graphics driver without a device, and importer.ko with QEMU's
+ * edu.
+ */
 #include <linux/dma-buf.h>
 
 #include "guest.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake_stage: a stage without a model, on the real queue with its real thread. What a row becomes is a
- * hash of it, of its token, of where it stands, of the stage's layers and of all rows of the session
- * before it: a row that is lost, doubled, swapped, damaged or given to another session changes every
- * token that follows. Rows look like a wire's, and sherd_wire_decode() takes them.
+ * fake_stage: a stage without a model, on the real queue with its real thread. What a row becomes
+ * is a hash of it, of its token, of where it stands, of the stage's layers and of all rows of the
+ * session before it: a row that is lost, doubled, swapped, damaged or given to another session
+ * changes every token that follows. Rows look like a wire's, and sherd_wire_decode() takes them.
  */
 #ifndef FAKE_STAGE_H
 #define FAKE_STAGE_H
@@ -31,7 +31,8 @@ struct fake_params {
 	void *loop;
 };
 
-int fake_stage_new(struct sherd_stage **stage, const struct fake_params *p, struct sherd_error *err);
+int fake_stage_new(struct sherd_stage **stage, const struct fake_params *p,
+		   struct sherd_error *err);
 
 /* The token after @n tokens of a session with @seed, by stages that begin at those layers. */
 int32_t fake_next_token(const int *first, int n_stages, enum sherd_wire wire, uint64_t seed,

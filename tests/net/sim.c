@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim: events in a heap, ordered by time and then by when they were made, so that a seed always gives the
- * same story.
+ * sim: events in a heap, ordered by time and then by when they were made, so that a seed always
+ * gives the same story.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,7 +228,8 @@ static void link_at(struct sim_link *l, uint64_t when, void (*fn)(void *))
 
 static uint64_t latency(struct sim *s)
 {
-	return s->faults.latency_us + (s->faults.jitter_us ? sim_random(s, s->faults.jitter_us) : 0);
+	return s->faults.latency_us +
+	       (s->faults.jitter_us ? sim_random(s, s->faults.jitter_us) : 0);
 }
 
 static void tell_down(void *arg)
@@ -330,7 +331,8 @@ static void pump(void *arg)
 		l->blocked_since = 0;
 		deliver(l);
 		if (l->first)
-			pump_later(l, MAX(l->first->due, s->now + (s->faults.chop ? sim_random(s, 50) : 0)));
+			pump_later(l, MAX(l->first->due,
+					  s->now + (s->faults.chop ? sim_random(s, 50) : 0)));
 		else if (l->closing)
 			lose_other(l, "the other side hung up");
 	}
@@ -396,7 +398,8 @@ static void mistreat(struct sim_link *l, struct packet *p)
 	}
 }
 
-static void sim_send(struct sherd_link *base, const struct sherd_frame *f, const struct sherd_payload *p)
+static void sim_send(struct sherd_link *base, const struct sherd_frame *f,
+		     const struct sherd_payload *p)
 {
 	struct sim_link *l = (struct sim_link *)base;
 	struct packet *k;
@@ -520,7 +523,8 @@ static int sim_dial(struct sherd_net *n, const char *address, const char *name,
 	return 0;
 }
 
-static const struct sherd_net_ops ops = { sim_now, sim_dial, sim_send, sim_queued, sim_hang_up, sim_timer };
+static const struct sherd_net_ops ops = { sim_now,    sim_dial,	   sim_send,
+					  sim_queued, sim_hang_up, sim_timer };
 
 /* ---------------------------------------------------------------- hosts */
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim: a network in memory, with hosts, a clock of its own, and every kind of bad luck, all of it drawn from a
- * seed. It implements net/net.h, so that the protocol runs on it as it is. Links behave as TCP's do:
- * bytes come in order, cut anywhere, late, or never; besides, frames may be lost, doubled, swapped and damaged,
- * which TCP does not do, but what lies on the way may.
+ * sim: a network in memory, with hosts, a clock of its own, and every kind of bad luck, all of it
+ * drawn from a seed. It implements net/net.h, so that the protocol runs on it as it is. Links
+ * behave as TCP's do: bytes come in order, cut anywhere, late, or never; besides, frames may be
+ * lost, doubled, swapped and damaged, which TCP does not do, but what lies on the way may.
  */
 #ifndef SIM_H
 #define SIM_H
@@ -38,7 +38,8 @@ struct sim {
 	uint64_t now; /* us */
 	uint64_t seed;
 	struct sim_host hosts[SIM_HOSTS];
-	bool blocked[SIM_HOSTS][SIM_HOSTS]; /* [from][to]: nothing gets through; what was sent waits */
+	/* [from][to]: nothing gets through; what was sent waits */
+	bool blocked[SIM_HOSTS][SIM_HOSTS];
 	struct sim_faults faults;
 	struct sim_event **heap;
 	size_t n_events, room;
@@ -55,12 +56,15 @@ uint64_t sim_random(struct sim *s, uint64_t below);
 
 struct sherd_net *sim_start(struct sim *s, int host);
 /*
- * The process dies: nothing that it has queued goes out, and the others are told at once, or if they are
- * cut off from it, late. @clean frees what ran there, and is heard by nobody.
+ * The process dies: nothing that it has queued goes out, and the others are told at once, or if
+ * they are cut off from it, late. @clean frees what ran there, and is heard by nobody.
  */
 void sim_kill(struct sim *s, int host, void (*clean)(void *), void *arg);
 void sim_pause(struct sim *s, int host, uint64_t us);
-/* One way; without acknowledgements nothing gets through the other way either, but new connections may differ. */
+/*
+ * One way; without acknowledgements nothing gets through the other way either, but new connections
+ * may differ.
+ */
 void sim_block(struct sim *s, int from, int to, bool blocked);
 
 /* @fn at a time, on a host (-1: outside): later if it is paused, never if it has died by then. */

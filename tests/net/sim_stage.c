@@ -33,7 +33,8 @@ static uint64_t mix(uint64_t h, uint64_t v)
 	return h ^ h >> 32;
 }
 
-static uint64_t mix_row(uint64_t state, int first, uint32_t position, int32_t token, const uint8_t *row)
+static uint64_t mix_row(uint64_t state, int first, uint32_t position, int32_t token,
+			const uint8_t *row)
 {
 	state = mix(mix(mix(state, (uint64_t)first), position), (uint32_t)token);
 	for (int i = 0; row && i < ROW_BYTES; i++)
@@ -54,7 +55,8 @@ int32_t sim_next_token(const int *first, int n_stages, const int32_t *tokens, in
 
 	for (int p = 0; p < n; p++)
 		for (int k = 0; k < n_stages; k++) {
-			state[k] = mix_row(state[k], first[k], (uint32_t)p, tokens[p], k ? row : NULL);
+			state[k] =
+				mix_row(state[k], first[k], (uint32_t)p, tokens[p], k ? row : NULL);
 			write_row(row, state[k]);
 		}
 	return (int32_t)(state[n_stages - 1] % SIM_VOCAB);
@@ -246,8 +248,14 @@ static int get(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stag
 
 void sim_stages_init(struct sim_stages *s, struct sim *sim, int host, int n_layers)
 {
-	*s = (struct sim_stages){ .sim = sim, .host = host, .n_layers = n_layers, .n_batch = 32,
-				  .step_us = 1000, .row_us = 300, .load_us = 20000, .bit_profile = 'a' };
+	*s = (struct sim_stages){ .sim = sim,
+				  .host = host,
+				  .n_layers = n_layers,
+				  .n_batch = 32,
+				  .step_us = 1000,
+				  .row_us = 300,
+				  .load_us = 20000,
+				  .bit_profile = 'a' };
 }
 
 struct sherd_stage_source sim_stages_source(struct sim_stages *s)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sim_stage: a stage without a model. What a row becomes is a hash of it, of the session, of where it stands and of
- * all rows before it, so that any row lost, doubled, swapped, damaged or given to another session changes all
- * tokens that follow. It computes in virtual time, and can be told to hang, or to refuse.
+ * sim_stage: a stage without a model. What a row becomes is a hash of it, of the session, of where
+ * it stands and of all rows before it, so that any row lost, doubled, swapped, damaged or given to
+ * another session changes all tokens that follow. It computes in virtual time, and can be told to
+ * hang, or to refuse.
  */
 #ifndef SIM_STAGE_H
 #define SIM_STAGE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_boards: a head and boards with all that is real but the model: sockets of the loop, a thread for each board
- * and one for each of its stages. What the simulator cannot show is what threads do to each other; this is what the
- * thread sanitizer is run on, and what is run on old kernels.
+ * test_boards: a head and boards with all that is real but the model: sockets of the loop, a thread
+ * for each board and one for each of its stages. What the simulator cannot show is what threads do
+ * to each other; this is what the thread sanitizer is run on, and what is run on old kernels.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -171,7 +171,8 @@ static void token(void *ctx, uint64_t id, uint32_t position, int32_t token)
 	int n = s->n_prompt + s->n;
 
 	assert_int_equal(position, n);
-	t->wrong += token != fake_next_token(first, N_STAGES, SHERD_WIRE_INT8, s->seed, s->tokens, n);
+	t->wrong +=
+		token != fake_next_token(first, N_STAGES, SHERD_WIRE_INT8, s->seed, s->tokens, n);
 	s->tokens[n] = token;
 	s->n++;
 	if (s == t->sessions && s->n == N_TOKENS / 2 && t->mischief)
@@ -211,13 +212,24 @@ static void fill_plan(struct test *t, struct sherd_head_params *p)
 	for (int k = 0; k < N_STAGES; k++) {
 		t->seats[k][0] = k;
 		t->seats[k][1] = N_BOARDS - 1;
-		t->stages[k] = (struct sherd_head_stage){ first[k], k + 1 < N_STAGES ? first[k + 1] : N_LAYERS,
-							  t->seats[k], 2 };
+		t->stages[k] = (struct sherd_head_stage){
+			first[k], k + 1 < N_STAGES ? first[k + 1] : N_LAYERS, t->seats[k], 2
+		};
 	}
-	*p = (struct sherd_head_params){ .net = &t->loop->net, .model = HASH, .nodes = t->nodes,
-					 .stages = t->stages, .n_nodes = N_BOARDS, .n_stages = N_STAGES,
-					 .n_ctx = MAX_POSITIONS, .n_sessions = N_SESSIONS, .n_batch = 16, .chunk = 8,
-					 .ready = ready, .token = token, .failed = failed, .ctx = t };
+	*p = (struct sherd_head_params){ .net = &t->loop->net,
+					 .model = HASH,
+					 .nodes = t->nodes,
+					 .stages = t->stages,
+					 .n_nodes = N_BOARDS,
+					 .n_stages = N_STAGES,
+					 .n_ctx = MAX_POSITIONS,
+					 .n_sessions = N_SESSIONS,
+					 .n_batch = 16,
+					 .chunk = 8,
+					 .ready = ready,
+					 .token = token,
+					 .failed = failed,
+					 .ctx = t };
 	for (int i = 0; i < SHERD_RUN_ID - 1; i++)
 		p->run[i] = "0123456789abcdef"[tiny_below(&seed, 16)];
 }
@@ -225,7 +237,8 @@ static void fill_plan(struct test *t, struct sherd_head_params *p)
 static struct test *start(const char *io)
 {
 	const struct sherd_loop_params lp = { .io = io };
-	struct test *t = test_calloc(1, sizeof(*t)); /* not on the stack: what fails leaves threads behind */
+	/* not on the stack: what fails leaves threads behind */
+	struct test *t = test_calloc(1, sizeof(*t));
 	struct sherd_head_params p;
 
 	for (int i = 0; i < N_BOARDS; i++) {

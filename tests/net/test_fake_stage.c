@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The stand-in for a stage, in sentences: it must see what it is there to see. And the queue below it,
- * which is the real one's: this is where the thread sanitizer meets it.
+ * The stand-in for a stage, in sentences: it must see what it is there to see. And the queue below
+ * it, which is the real one's: this is where the thread sanitizer meets it.
  */
 #include <setjmp.h>
 #include <stdarg.h>

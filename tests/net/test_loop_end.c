@@ -51,7 +51,10 @@ static void payloads_are_done_once_when(struct rig *r, int how)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 		close(fd);
 		rig_run(r, rig_first_is_down);
-		/* the kernel says so once, to a send or to a receive, which may be the one that is not asked for it */
+		/*
+		 * the kernel says so once, to a send or to a receive, which may be the one that is
+		 * not asked for it
+		 */
 		if (!strstr(r->ends[0].why.msg, "the other side hung up"))
 			ASSERT_SAYS(r->ends[0].why, "the connection is lost: ");
 		fd = -1;

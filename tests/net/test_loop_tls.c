@@ -9,8 +9,8 @@
 static struct sherd_tls_ctx *who[2];
 static const char *expected;
 
-static int open_either(struct sherd_tls **t, struct sherd_tls_ctx *ctx, bool server, const char *name,
-		       struct sherd_error *err)
+static int open_either(struct sherd_tls **t, struct sherd_tls_ctx *ctx, bool server,
+		       const char *name, struct sherd_error *err)
 {
 	(void)ctx;
 	return sherd_tls_new(t, who[server], server, server ? name : expected, err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_probe: questions to nodes on a simulated network - profiles, links - and nodes that are busy, gone, or answer
- * nonsense. The network's delay and bandwidth are known here, so that what is measured can be compared with them.
+ * test_probe: questions to nodes on a simulated network - profiles, links - and nodes that are
+ * busy, gone, or answer nonsense. The network's delay and bandwidth are known here, so that what is
+ * measured can be compared with them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,7 +66,8 @@ static void finish(void *arg)
 	if (p->fails)
 		job->rc = sherd_fail(&job->err, -EIO, "%s", p->fails);
 	else if (job->rc != -ECANCELED)
-		job->profile = p->answer ? strdup(p->answer) : sherd_asprintf("{\"asked\": %s}", job->ask);
+		job->profile =
+			p->answer ? strdup(p->answer) : sherd_asprintf("{\"asked\": %s}", job->ask);
 	job->done(job->ctx, job);
 }
 
@@ -102,7 +104,9 @@ static void begin(struct world *w, uint64_t seed)
 	w->sim.faults.latency_us = 300;
 	for (int i = 0; i < NODES; i++) {
 		struct profiler *f = &w->profilers[i];
-		struct sherd_node_params p = { .name = names[i], .profiler = &f->base, .lease_us = SECOND };
+		struct sherd_node_params p = { .name = names[i],
+					       .profiler = &f->base,
+					       .lease_us = SECOND };
 
 		*f = (struct profiler){ .base = { submit, cancel }, .sim = &w->sim, .host = i + 1,
 					.takes_us = 30 * SECOND };
@@ -169,8 +173,12 @@ static void ended(void *ctx, const struct sherd_error *why)
 static struct asker *start(struct world *w, int i, const char *address)
 {
 	struct asker *a = &w->askers[i];
-	struct sherd_ask_params p = { .net = &w->sim.hosts[0].net, .name = "node0", .address = address,
-				      .answered = answered, .ended = ended, .ctx = a };
+	struct sherd_ask_params p = { .net = &w->sim.hosts[0].net,
+				      .name = "node0",
+				      .address = address,
+				      .answered = answered,
+				      .ended = ended,
+				      .ctx = a };
 	struct sherd_error err;
 
 	a->w = w;
@@ -219,7 +227,8 @@ static void a_profile_is_brought_as_it_is(void **state)
 	a = start(&w, 0, "host:1");
 	for (int i = 0; i < 3; i++) {
 		assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
-		assert_true(json_equal(json_object_get(json_object_get(a->answer, "profile"), "asked"), want));
+		assert_true(json_equal(
+			json_object_get(json_object_get(a->answer, "profile"), "asked"), want));
 	}
 	assert_int_equal(w.profilers[0].n_asked, 3);
 	assert_true(ask(a, SHERD_COMMAND_STATUS, NULL));
@@ -240,7 +249,9 @@ static void a_second_profile_is_refused_while_one_is_measured(void **state)
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
 	settle(&w, 5 * SECOND);
 	assert_true(ask(b, SHERD_COMMAND_PROFILE, question()));
-	assert_string_equal(error_of(b), "node0 has been measuring itself for 5 s already; ask again when it is done");
+	assert_string_equal(
+		error_of(b),
+		"node0 has been measuring itself for 5 s already; ask again when it is done");
 	assert_true(ask(b, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2")));
 	assert_non_null(strstr(error_of(b), "measuring itself"));
 	sim_run(&w.sim, w.sim.now + 100 * SECOND, is_over, a);
@@ -328,7 +339,8 @@ static void head_up(void *ctx, struct sherd_link *l)
 	sherd_hello_send(l, &h);
 }
 
-static int head_expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f, struct sherd_error *err)
+static int head_expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		       struct sherd_error *err)
 {
 	(void)ctx;
 	(void)l;
@@ -337,10 +349,15 @@ static int head_expect(void *ctx, struct sherd_link *l, const struct sherd_frame
 	return 0;
 }
 
-static void head_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+static void head_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		       const uint8_t *payload)
 {
-	struct sherd_command c = { .kind = SHERD_COMMAND_LOAD, .id = 1, .stage = 1,
-				   .spec = { .first = 0, .end = 4, .n_ctx = 64, .n_sessions = 1, .n_batch = 8 } };
+	struct sherd_command c = {
+		.kind = SHERD_COMMAND_LOAD,
+		.id = 1,
+		.stage = 1,
+		.spec = { .first = 0, .end = 4, .n_ctx = 64, .n_sessions = 1, .n_batch = 8 }
+	};
 
 	(void)ctx;
 	(void)payload;
@@ -370,8 +387,9 @@ static void a_run_comes_first(void **state)
 	a = start(&w, 0, "host:1");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
 	settle(&w, 5 * SECOND);
-	assert_int_equal(w.sim.hosts[0].net.ops->dial(&w.sim.hosts[0].net, "host:1", NULL, &head_links, &head,
-						      &head, &err), 0);
+	assert_int_equal(w.sim.hosts[0].net.ops->dial(&w.sim.hosts[0].net, "host:1", NULL,
+						      &head_links, &head, &head, &err),
+			 0);
 	settle(&w, SECOND / 2);
 	assert_string_equal(error_of(a), "a run has begun, which comes first");
 	assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
@@ -389,7 +407,8 @@ static void a_run_comes_first(void **state)
 
 /* -------------------------------------------------------------- links */
 
-static void probe_ended(void *ctx, const struct sherd_error *why, const struct sherd_probe_result *r)
+static void probe_ended(void *ctx, const struct sherd_error *why,
+			const struct sherd_probe_result *r)
 {
 	struct world *w = ctx;
 
@@ -410,8 +429,11 @@ static bool is_probed(void *arg)
 /* Returns whether there is a result; the time it took is in *us. */
 static bool probe(struct world *w, const char *address, uint64_t *us)
 {
-	struct sherd_probe_params p = { .net = &w->sim.hosts[0].net, .name = "node", .address = address,
-					.ended = probe_ended, .ctx = w };
+	struct sherd_probe_params p = { .net = &w->sim.hosts[0].net,
+					.name = "node",
+					.address = address,
+					.ended = probe_ended,
+					.ctx = w };
 	struct sherd_error err;
 	uint64_t start = w->sim.now;
 
@@ -425,7 +447,8 @@ static bool probe(struct world *w, const char *address, uint64_t *us)
 
 static void a_link_is_what_the_network_makes_it(void **state)
 {
-	static const uint32_t rates[] = { 125000, 12500, 1250, 125, 30 }; /* bytes/ms: 1 Gbit/s to 240 kbit/s */
+	/* bytes/ms: 1 Gbit/s to 240 kbit/s */
+	static const uint32_t rates[] = { 125000, 12500, 1250, 125, 30 };
 	struct world w;
 	uint64_t us;
 
@@ -433,7 +456,8 @@ static void a_link_is_what_the_network_makes_it(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rates); i++)
 		for (uint32_t latency = 100; latency <= 10000; latency *= 10) {
 			double mbit = 8e-3 * rates[i], rtt = 2.0 * latency + 2 * 64e3 / rates[i];
-			double most = 8.0 * 32 * SHERD_PROBE_PIECE / (rtt + 1); /* a window a round trip */
+			/* a window a round trip */
+			double most = 8.0 * 32 * SHERD_PROBE_PIECE / (rtt + 1);
 
 			begin(&w, base_seed + i);
 			w.sim.faults.latency_us = latency;
@@ -442,8 +466,10 @@ static void a_link_is_what_the_network_makes_it(void **state)
 				fail_msg("%u bytes/ms, %u us: %s", rates[i], latency, w.why.msg);
 			if (fabs(w.result.rtt_us / rtt - 1) > 0.1 ||
 			    fabs(w.result.mbit / MIN(mbit, most) - 1) > 0.1)
-				fail_msg("%u bytes/ms, %u us: found %g Mbit/s and %g us, not %g and %g", rates[i],
-					 latency, w.result.mbit, w.result.rtt_us, MIN(mbit, most), rtt);
+				fail_msg(
+					"%u bytes/ms, %u us: found %g Mbit/s and %g us, not %g and %g",
+					rates[i], latency, w.result.mbit, w.result.rtt_us,
+					MIN(mbit, most), rtt);
 			assert_true(us < 4 * SECOND);
 			end(&w);
 		}
@@ -470,10 +496,14 @@ static void a_node_measures_its_link_to_another(void **state)
 	assert_true(ask(a, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2")));
 	assert_non_null(strstr(error_of(a), "node1: "));
 	sim_block(&w.sim, 1, 2, false);
-	/* Who is being measured for somebody measures nothing else, and does not when nobody waits. */
-	sherd_ask(a->ask, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2"), 300 * SECOND);
+	/*
+	 * Who is being measured for somebody measures nothing else, and does not when nobody waits.
+	 */
+	sherd_ask(a->ask, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2"),
+		  300 * SECOND);
 	settle(&w, 20000);
-	assert_true(ask(start(&w, 1, "host:1"), SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2")));
+	assert_true(ask(start(&w, 1, "host:1"), SHERD_COMMAND_PROBE_LINK,
+			sherd_ask_link("node1", "host:2")));
 	assert_string_equal(error_of(&w.askers[1]), "node0 is measuring another link; ask again");
 	sherd_ask_free(a->ask);
 	a->ask = NULL;
@@ -551,7 +581,10 @@ static void a_node_that_never_comes_to_an_end_is_given_up(void **state)
 	end(&w);
 }
 
-/* Frames are lost, doubled, swapped and damaged: there is an answer, or a sentence, and nothing is left. */
+/*
+ * Frames are lost, doubled, swapped and damaged: there is an answer, or a sentence, and nothing is
+ * left.
+ */
 static void any_bad_luck_ends(void **state)
 {
 	int n = getenv("SHERD_LONG") ? 3000 : 150, answers = 0, links = 0;
@@ -562,8 +595,9 @@ static void any_bad_luck_ends(void **state)
 	(void)state;
 	for (int i = 0; i < n; i++) {
 		begin(&w, base_seed + (uint64_t)i);
-		w.sim.faults = (struct sim_faults){ .latency_us = 300, .jitter_us = 300, .bytes_per_ms = 50000,
-						    .chop = i % 2 };
+		w.sim.faults = (struct sim_faults){
+			.latency_us = 300, .jitter_us = 300, .bytes_per_ms = 50000, .chop = i % 2
+		};
 		w.sim.faults.drop = (uint32_t)sim_random(&w.sim, 20000);
 		w.sim.faults.damage = w.sim.faults.twice = (uint32_t)sim_random(&w.sim, 5000);
 		w.sim.faults.swap = w.sim.faults.reset = (uint32_t)sim_random(&w.sim, 5000);
@@ -572,7 +606,8 @@ static void any_bad_luck_ends(void **state)
 		answers += ask(a, SHERD_COMMAND_PROFILE, question());
 		assert_true(a->ended || a->n_answers == 1);
 		if (!a->ended)
-			links += ask(a, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2"));
+			links +=
+				ask(a, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2"));
 		probe(&w, "host:2", &us);
 		assert_true(us <= 11 * SECOND);
 		w.sim.faults = (struct sim_faults){ .latency_us = 300 };

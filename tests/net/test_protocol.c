@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_protocol: head and nodes on a simulated network. Whatever happens to links, boards and devices, the tokens
- * are those of the undisturbed chain, or there is a sentence in time; and nothing is left behind.
+ * test_protocol: head and nodes on a simulated network. Whatever happens to links, boards and
+ * devices, the tokens are those of the undisturbed chain, or there is a sentence in time; and
+ * nothing is left behind.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,8 +31,8 @@ static void expect_well(struct world *w, uint64_t us)
 	bool over = world_run(w, us);
 
 	if (!over || !world_is_well(w))
-		printf("# %s; head: %s\n", over ? w->wrong ? "wrong token" : "failed" : "out of time",
-		       w->err.msg);
+		printf("# %s; head: %s\n",
+		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
 	assert_true(over && world_is_well(w));
 }
 
@@ -114,7 +115,10 @@ static void at_token(struct world *w, struct world_session *s)
 		mischief.healed = w->sim.now;
 }
 
-/* Strikes one of three stages at a token (0: while the prompt is computed); with a spare, or coming back. */
+/*
+ * Strikes one of three stages at a token (0: while the prompt is computed); with a spare, or coming
+ * back.
+ */
 static uint64_t survive(uint64_t seed, int what, int node, int at, int n_nodes, uint64_t back_after)
 {
 	struct world w;
@@ -148,8 +152,9 @@ static void survive_everywhere(int what, int n_nodes, uint64_t back_after, uint6
 	for (int node = 0; node < 3; node++)
 		for (size_t t = 0; t < ARRAY_SIZE(tokens); t++)
 			for (uint64_t k = 0; k < 4; k++) {
-				uint64_t took = survive(base_seed + 1000 * k + 10 * t + (uint64_t)node, what,
-							node, tokens[t], n_nodes, back_after);
+				uint64_t took =
+					survive(base_seed + 1000 * k + 10 * t + (uint64_t)node,
+						what, node, tokens[t], n_nodes, back_after);
 
 				worst = MAX(worst, took);
 			}
@@ -238,7 +243,8 @@ static void a_head_that_has_died_is_followed_by_another(void **state)
 			world_kill_head(&w);
 			if (sim_random(&w.sim, 2))
 				world_kill_node(&w, (int)sim_random(&w.sim, 3));
-			for (uint64_t until = w.sim.now + sim_random(&w.sim, SECOND); sim_step(&w.sim, until);)
+			for (uint64_t until = w.sim.now + sim_random(&w.sim, SECOND);
+			     sim_step(&w.sim, until);)
 				;
 			for (int n = 0; n < 3; n++)
 				if (!w.nodes[n].node)
@@ -270,7 +276,8 @@ static void bad_luck(void *arg)
 	mischief.us = SECOND / 10 + sim_random(&w->sim, 3 * SECOND);
 	mischief.what = sim_random(&w->sim, 4);
 	strike(w);
-	sim_at(&w->sim, w->sim.now + mischief.us + sim_random(&w->sim, 2 * SECOND), -1, bad_luck, l);
+	sim_at(&w->sim, w->sim.now + mischief.us + sim_random(&w->sim, 2 * SECOND), -1, bad_luck,
+	       l);
 }
 
 static void one_story(uint64_t seed)
@@ -284,12 +291,15 @@ static void one_story(uint64_t seed)
 	w.params.chunk = 1 + (int)sim_random(&w.sim, 16);
 	w.params.window = w.params.chunk * (1 + (int)sim_random(&w.sim, 4));
 	w.sim.faults = (struct sim_faults){
-		.drop = (uint32_t)sim_random(&w.sim, 400), .twice = (uint32_t)sim_random(&w.sim, 400),
-		.swap = (uint32_t)sim_random(&w.sim, 400), .damage = (uint32_t)sim_random(&w.sim, 400),
+		.drop = (uint32_t)sim_random(&w.sim, 400),
+		.twice = (uint32_t)sim_random(&w.sim, 400),
+		.swap = (uint32_t)sim_random(&w.sim, 400),
+		.damage = (uint32_t)sim_random(&w.sim, 400),
 		.reset = (uint32_t)sim_random(&w.sim, 400),
 		.latency_us = 20 + (uint32_t)sim_random(&w.sim, 2000),
 		.jitter_us = (uint32_t)sim_random(&w.sim, 2000),
-		.bytes_per_ms = sim_random(&w.sim, 2) ? 0 : 12 + (uint32_t)sim_random(&w.sim, 10000),
+		.bytes_per_ms =
+			sim_random(&w.sim, 2) ? 0 : 12 + (uint32_t)sim_random(&w.sim, 10000),
 		.chop = sim_random(&w.sim, 2),
 	};
 	for (int i = 1 + (int)sim_random(&w.sim, 5); i; i--)
@@ -337,7 +347,9 @@ static void without_anybody_there_is_a_sentence_in_time(void **state)
 	world_start_head(&w);
 	assert_true(world_run(&w, 40 * SECOND));
 	assert_true(w.failed);
-	assert_non_null(strstr(w.err.msg, "nobody can serve layers 4 to 7, after 30 s: node1: connection refused"));
+	assert_non_null(
+		strstr(w.err.msg,
+		       "nobody can serve layers 4 to 7, after 30 s: node1: connection refused"));
 	end(&w);
 }
 
@@ -353,8 +365,10 @@ static void a_shard_that_is_nowhere_is_said_at_once(void **state)
 	world_start_head(&w);
 	assert_true(world_run(&w, SECOND));
 	assert_true(w.failed);
-	assert_string_equal(w.err.msg, "nobody can serve layers 6 to 11: node1: the shard is not here; node2: the "
-				       "shard is not here");
+	assert_string_equal(
+		w.err.msg,
+		"nobody can serve layers 6 to 11: node1: the shard is not here; node2: the "
+		"shard is not here");
 	end(&w);
 }
 
@@ -430,7 +444,8 @@ static void a_thousand_sessions_come_and_go(void **state)
 		w.n_sessions = 0;
 		memset(w.sessions, 0, sizeof(w.sessions));
 		for (int i = 0; i < 20; i++, n++)
-			world_add(&w, 1 + (int)sim_random(&w.sim, 20), 1 + (int)sim_random(&w.sim, 5));
+			world_add(&w, 1 + (int)sim_random(&w.sim, 20),
+				  1 + (int)sim_random(&w.sim, 5));
 		/* half of them are cancelled in mid-stream */
 		world_run(&w, sim_random(&w.sim, 40000));
 		for (int i = 0; i < 20; i += 2)

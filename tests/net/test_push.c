@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_push: files for a node on a simulated network, into a store in memory that takes its time and can be full.
- * Whatever happens on the way, the file that appears is the one that was sent, and what was there is not sent again.
+ * test_push: files for a node on a simulated network, into a store in memory that takes its time
+ * and can be full. Whatever happens on the way, the file that appears is the one that was sent, and
+ * what was there is not sent again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -195,9 +196,14 @@ static void begin(struct world *w, uint64_t seed)
 
 static void start_push(struct world *w)
 {
-	struct sherd_push_params p = { .net = sim_start(&w->sim, 0), .name = "node0", .address = "host:1",
-				       .files = w->files, .n_files = w->n_files, .progress = progress,
-				       .ended = ended, .ctx = w };
+	struct sherd_push_params p = { .net = sim_start(&w->sim, 0),
+				       .name = "node0",
+				       .address = "host:1",
+				       .files = w->files,
+				       .n_files = w->n_files,
+				       .progress = progress,
+				       .ended = ended,
+				       .ctx = w };
 	struct sherd_error err;
 
 	w->ended = false;
@@ -303,7 +309,8 @@ static void a_full_disk_is_one_sentence_and_loses_nothing(void **state)
 	w.n_files = 2;
 	free(w.data[1]);
 	w.data[1] = calloc(1, FILE_MAX);
-	w.files[1] = (struct sherd_push_file){ .data = w.data[1], .offer = { .name = "big", .size = FILE_MAX } };
+	w.files[1] = (struct sherd_push_file){ .data = w.data[1],
+					       .offer = { .name = "big", .size = FILE_MAX } };
 	sherd_sha256(w.data[1], FILE_MAX, w.files[1].offer.sha256);
 	w.store.room = FILE_MAX / 2;
 	start_push(&w);

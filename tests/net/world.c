@@ -16,7 +16,8 @@ static void note(void *ctx, const char *sentence)
 
 static void open_session(struct world *w, struct world_session *s)
 {
-	struct sherd_stage_session params = { .max = (uint32_t)s->n_max, .params.cuts = w->first + 1,
+	struct sherd_stage_session params = { .max = (uint32_t)s->n_max,
+					      .params.cuts = w->first + 1,
 					      .params.n_cuts = w->n_stages - 1,
 					      .params.sampler = SHERD_SAMPLER_PARAMS_INIT };
 	struct sherd_error err;
@@ -88,8 +89,11 @@ static void failed(void *ctx, uint64_t id, const struct sherd_error *why)
 void world_start_node(struct world *w, int i)
 {
 	struct world_node *n = &w->nodes[i];
-	struct sherd_node_params p = { .net = sim_start(&w->sim, n->host), .name = w->names[i][0],
-				       .source = sim_stages_source(&n->stages), .note = note, .ctx = w };
+	struct sherd_node_params p = { .net = sim_start(&w->sim, n->host),
+				       .name = w->names[i][0],
+				       .source = sim_stages_source(&n->stages),
+				       .note = note,
+				       .ctx = w };
 	struct sherd_error err;
 
 	if (sherd_node_new(&n->node, &p, &err))

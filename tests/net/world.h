@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * world: a head, nodes and sessions on a simulated network, and the oracle: every token must be the one that
- * the undisturbed chain of stages gives.
+ * world: a head, nodes and sessions on a simulated network, and the oracle: every token must be the
+ * one that the undisturbed chain of stages gives.
  */
 #ifndef WORLD_H
 #define WORLD_H
@@ -43,7 +43,8 @@ struct world {
 	bool ready, failed, wrong;
 	struct sherd_error err;
 	bool verbose;
-	void (*on_token)(struct world *w, struct world_session *s); /* for mischief at a certain token */
+	/* for mischief at a certain token */
+	void (*on_token)(struct world *w, struct world_session *s);
 };
 
 /* @n_stages of @n_nodes; the nodes beyond are spares of every stage. */
@@ -59,7 +60,10 @@ struct world_session *world_add(struct world *w, int n_prompt, int n_tokens);
 bool world_run(struct world *w, uint64_t us);
 /* All right tokens, and nobody failed. */
 bool world_is_well(const struct world *w);
-/* Closes everything; returns the number of things that are left and should not be, having said which. */
+/*
+ * Closes everything; returns the number of things that are left and should not be, having said
+ * which.
+ */
 int world_end(struct world *w);
 
 #endif

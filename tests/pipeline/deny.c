@@ -15,7 +15,10 @@
 
 int main(int argc, char **argv)
 {
-	/* io_uring_setup, _enter and _register have the same numbers everywhere, one after the other. */
+	/*
+	 * io_uring_setup, _enter and _register have the same numbers everywhere, one after the
+	 * other.
+	 */
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, SYS_io_uring_setup, 0, 2),
@@ -27,7 +30,8 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return 2;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) {
 		perror("deny");
 		return 77;
 	}

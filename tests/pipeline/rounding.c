@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rounding: preloaded, makes a program round towards zero: a machine whose arithmetic is not that of others.
+ * rounding: preloaded, makes a program round towards zero: a machine whose arithmetic is not that
+ * of others.
  */
 #include <fenv.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sessions: many sessions on the boards of a plan, some at once, some cancelled on their way, each of its own
- * length, prompt and sampler; every token must be the one that a process alone draws.
+ * sessions: many sessions on the boards of a plan, some at once, some cancelled on their way, each
+ * of its own length, prompt and sampler; every token must be the one that a process alone draws.
  *
  *	sessions PLAN MODEL COUNT AT_ONCE SEED
  */
@@ -37,11 +37,13 @@ static uint32_t draw(struct test *t, uint32_t below)
 }
 
 /* What one process makes of it. */
-static int alone(struct test *t, const struct sherd_sampler_params *sampler, const int32_t *prompt, int n,
-		 struct slot *s, struct sherd_error *err)
+static int alone(struct test *t, const struct sherd_sampler_params *sampler, const int32_t *prompt,
+		 int n, struct slot *s, struct sherd_error *err)
 {
 	const struct sherd_plan *plan = pipeline_plan(t->pipe);
-	struct sherd_session_params p = { .sampler = *sampler, .cuts = t->cuts, .n_cuts = plan->n_stages - 1,
+	struct sherd_session_params p = { .sampler = *sampler,
+					  .cuts = t->cuts,
+					  .n_cuts = plan->n_stages - 1,
 					  .wire = plan->wire };
 	struct sherd_session *session;
 	const float *logits;
@@ -62,8 +64,11 @@ static int alone(struct test *t, const struct sherd_sampler_params *sampler, con
 static int begin(struct test *t, struct slot *s, struct sherd_error *err)
 {
 	const int n_vocab = sherd_tokenizer_n_vocab(sherd_model_tokenizer(t->model));
-	struct sherd_sampler_params sampler = { .temp = draw(t, 2) ? 0.9f : 0, .top_k = 40, .top_p = 1,
-						.repeat_penalty = 1, .seed = draw(t, 1u << 31) };
+	struct sherd_sampler_params sampler = { .temp = draw(t, 2) ? 0.9f : 0,
+						.top_k = 40,
+						.top_p = 1,
+						.repeat_penalty = 1,
+						.seed = draw(t, 1u << 31) };
 	int32_t prompt[MAX_PROMPT];
 	int n = 1 + (int)draw(t, MAX_PROMPT), i, rc;
 
@@ -91,7 +96,8 @@ static int take(struct test *t, struct slot *s, int32_t token, struct sherd_erro
 {
 	t->n_tokens++;
 	if (token != s->due[s->n]) {
-		printf("# session %d: token %d is %d, and %d alone\n", (int)s->id, s->n, token, s->due[s->n]);
+		printf("# session %d: token %d is %d, and %d alone\n", (int)s->id, s->n, token,
+		       s->due[s->n]);
 		t->n_wrong++;
 		s->n = s->n_due - 1;
 	}
@@ -149,8 +155,8 @@ int main(int argc, char **argv)
 		rc = run(t, atoi(argv[3]), at_once, &err);
 		if (rc)
 			fprintf(stderr, "sessions: %s\n", err.msg);
-		printf("# %d sessions, %d of them cancelled, %d tokens, %d wrong\n", t->n_ended, t->n_cancelled,
-		       t->n_tokens, t->n_wrong);
+		printf("# %d sessions, %d of them cancelled, %d tokens, %d wrong\n", t->n_ended,
+		       t->n_cancelled, t->n_tokens, t->n_wrong);
 		rc = rc || t->n_wrong;
 	}
 	pipeline_close(t->pipe);

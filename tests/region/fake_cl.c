@@ -106,8 +106,8 @@ static cl_int give_extensions(cl_device_id id, size_t size, void *to, size_t *si
 	return give(all, strlen(all) + 1, size, to, size_ret);
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info what, size_t size, void *to,
-						size_t *size_ret)
+CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info what, size_t size,
+						void *to, size_t *size_ret)
 {
 	const cl_device_type gpu = CL_DEVICE_TYPE_GPU;
 
@@ -148,8 +148,8 @@ static bool refuses(void)
 	return fake_cl.refuse_after >= 0 && fake_cl.imports >= fake_cl.refuse_after;
 }
 
-static struct imported *keep(cl_context context, cl_mem_flags flags, void *data, size_t size, bool ours,
-			     cl_int *code)
+static struct imported *keep(cl_context context, cl_mem_flags flags, void *data, size_t size,
+			     bool ours, cl_int *code)
 {
 	struct imported *i = calloc(1, sizeof(*i));
 
@@ -169,7 +169,8 @@ static struct imported *keep(cl_context context, cl_mem_flags flags, void *data,
 	return i;
 }
 
-static struct imported *import_fd(cl_context context, cl_mem_flags flags, int fd, size_t size, cl_int *code)
+static struct imported *import_fd(cl_context context, cl_mem_flags flags, int fd, size_t size,
+				  cl_int *code)
 {
 	void *data;
 	int prot;
@@ -187,8 +188,8 @@ static struct imported *import_fd(cl_context context, cl_mem_flags flags, int fd
 
 CL_API_ENTRY cl_mem CL_API_CALL clCreateBufferWithProperties(cl_context context,
 							     const cl_mem_properties *props,
-							     cl_mem_flags flags, size_t size, void *host,
-							     cl_int *code)
+							     cl_mem_flags flags, size_t size,
+							     void *host, cl_int *code)
 {
 	struct imported *i;
 
@@ -207,8 +208,8 @@ CL_API_ENTRY cl_mem CL_API_CALL clCreateBufferWithProperties(cl_context context,
 }
 
 static cl_mem CL_API_CALL import_arm(cl_context context, cl_mem_flags flags,
-				     const cl_import_properties_arm *props, void *memory, size_t size,
-				     cl_int *code)
+				     const cl_import_properties_arm *props, void *memory,
+				     size_t size, cl_int *code)
 {
 	struct imported *i;
 
@@ -250,16 +251,16 @@ static cl_int mark(cl_command_queue q, cl_event *event)
 	return event ? clEnqueueMarkerWithWaitList(q, 0, NULL, event) : CL_SUCCESS;
 }
 
-static cl_int CL_API_CALL acquire(cl_command_queue q, cl_uint n, const cl_mem *mems, cl_uint n_events,
-				  const cl_event *events, cl_event *event)
+static cl_int CL_API_CALL acquire(cl_command_queue q, cl_uint n, const cl_mem *mems,
+				  cl_uint n_events, const cl_event *events, cl_event *event)
 {
 	(void)n_events, (void)events;
 	set_acquired(n, mems, true);
 	return mark(q, event);
 }
 
-static cl_int CL_API_CALL release(cl_command_queue q, cl_uint n, const cl_mem *mems, cl_uint n_events,
-				  const cl_event *events, cl_event *event)
+static cl_int CL_API_CALL release(cl_command_queue q, cl_uint n, const cl_mem *mems,
+				  cl_uint n_events, const cl_event *events, cl_event *event)
 {
 	(void)n_events, (void)events;
 	if (fake_cl.release_error)
@@ -271,7 +272,8 @@ static cl_int CL_API_CALL release(cl_command_queue q, cl_uint n, const cl_mem *m
 CL_API_ENTRY void *CL_API_CALL clGetExtensionFunctionAddressForPlatform(cl_platform_id platform,
 									const char *name)
 {
-	if (!strcmp(name, "clImportMemoryARM") && fake_cl.announce & (FAKE_ARM_DMA_BUF | FAKE_ARM_HOST))
+	if (!strcmp(name, "clImportMemoryARM") &&
+	    fake_cl.announce & (FAKE_ARM_DMA_BUF | FAKE_ARM_HOST))
 		return (void *)import_arm;
 	if (!strcmp(name, "clEnqueueAcquireExternalMemObjectsKHR") && fake_cl.announce & FAKE_KHR)
 		return (void *)acquire;
@@ -323,8 +325,9 @@ static void CL_CALLBACK forget_sub_buffer(cl_mem mem, void *data)
 	free(data);
 }
 
-CL_API_ENTRY cl_mem CL_API_CALL clCreateSubBuffer(cl_mem mem, cl_mem_flags flags, cl_buffer_create_type type,
-						  const void *info, cl_int *code)
+CL_API_ENTRY cl_mem CL_API_CALL clCreateSubBuffer(cl_mem mem, cl_mem_flags flags,
+						  cl_buffer_create_type type, const void *info,
+						  cl_int *code)
 {
 	struct sub_buffer *s;
 	cl_mem sub;
@@ -355,7 +358,8 @@ static cl_mem import_of(cl_mem value)
 	return NULL;
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index, size_t size, const void *value)
+CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index, size_t size,
+					       const void *value)
 {
 	cl_mem mem = NULL;
 	int i = 0;
@@ -370,7 +374,9 @@ CL_API_ENTRY cl_int CL_API_CALL clSetKernelArg(cl_kernel kernel, cl_uint index, 
 	return REAL(clSetKernelArg)(kernel, index, size, value);
 }
 
-/* What a kernel is given is acquired, where that is needed; all else may be the host's meanwhile. */
+/*
+ * What a kernel is given is acquired, where that is needed; all else may be the host's meanwhile.
+ */
 static void check_arguments(cl_kernel kernel)
 {
 	cl_uint n = 0;
@@ -378,22 +384,26 @@ static void check_arguments(cl_kernel kernel)
 	clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof(n), &n, NULL);
 	for (int a = 0; a < n_arguments; a++)
 		for (const struct imported *i = imports; i; i = i->next)
-			if (arguments[a].kernel == kernel && arguments[a].index < n && i->mem == arguments[a].mem &&
-			    i->khr && !i->acquired)
+			if (arguments[a].kernel == kernel && arguments[a].index < n &&
+			    i->mem == arguments[a].mem && i->khr && !i->acquired)
 				broken("no kernel is given an import that is not acquired");
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
-						       const size_t *offset, const size_t *global,
-						       const size_t *local, cl_uint n_events,
-						       const cl_event *events, cl_event *event)
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel,
+						       cl_uint dims, const size_t *offset,
+						       const size_t *global, const size_t *local,
+						       cl_uint n_events, const cl_event *events,
+						       cl_event *event)
 {
 	check_arguments(kernel);
-	return REAL(clEnqueueNDRangeKernel)(queue, kernel, dims, offset, global, local, n_events, events,
-					    event);
+	return REAL(clEnqueueNDRangeKernel)(queue, kernel, dims, offset, global, local, n_events,
+					    events, event);
 }
 
-/* Commands may read what came by Khronos' extension and is acquired, and nothing that came by Arm's. */
+/*
+ * Commands may read what came by Khronos' extension and is acquired, and nothing that came by
+ * Arm's.
+ */
 static bool may_read(cl_mem mem)
 {
 	const struct imported *i = find(mem);
@@ -405,33 +415,38 @@ static bool may_read(cl_mem mem)
 	return false;
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
-						    size_t at, size_t n, void *to, cl_uint n_events,
-						    const cl_event *events, cl_event *event)
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem mem,
+						    cl_bool blocking, size_t at, size_t n, void *to,
+						    cl_uint n_events, const cl_event *events,
+						    cl_event *event)
 {
 	if (!may_read(mem))
 		return CL_INVALID_OPERATION;
 	return REAL(clEnqueueReadBuffer)(queue, mem, blocking, at, n, to, n_events, events, event);
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem to, size_t at,
-						    size_t to_at, size_t n, cl_uint n_events,
-						    const cl_event *events, cl_event *event)
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueCopyBuffer(cl_command_queue queue, cl_mem from, cl_mem to,
+						    size_t at, size_t to_at, size_t n,
+						    cl_uint n_events, const cl_event *events,
+						    cl_event *event)
 {
 	if (!may_read(from) || !may_read(to))
 		return CL_INVALID_OPERATION;
 	return REAL(clEnqueueCopyBuffer)(queue, from, to, at, to_at, n, n_events, events, event);
 }
 
-CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem, cl_bool blocking,
-						  cl_map_flags flags, size_t at, size_t n, cl_uint n_events,
-						  const cl_event *events, cl_event *event, cl_int *code)
+CL_API_ENTRY void *CL_API_CALL clEnqueueMapBuffer(cl_command_queue queue, cl_mem mem,
+						  cl_bool blocking, cl_map_flags flags, size_t at,
+						  size_t n, cl_uint n_events,
+						  const cl_event *events, cl_event *event,
+						  cl_int *code)
 {
 	if (!may_read(mem)) {
 		*code = CL_INVALID_OPERATION;
 		return NULL;
 	}
-	return REAL(clEnqueueMapBuffer)(queue, mem, blocking, flags, at, n, n_events, events, event, code);
+	return REAL(clEnqueueMapBuffer)(queue, mem, blocking, flags, at, n, n_events, events, event,
+					code);
 }
 
 void fake_cl_settle(void)

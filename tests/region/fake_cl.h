@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake_cl: makes the CPU's OpenCL device look like a GPU that imports memory - by the Khronos extension, by
- * Arm's, or not at all - by standing before libOpenCL. A dma-buf is mapped and given to the real device, so
- * that kernels compute on what was imported. Rules of the extensions are checked: nothing is used that was
- * not acquired, nothing is imported that is not announced, no command reads or copies what came by Arm's
- * extension (before 1.1), and a descriptor that came by Khronos' is the driver's, which closes it. Linked into
- * tests, or preloaded:
+ * fake_cl: makes the CPU's OpenCL device look like a GPU that imports memory - by the Khronos
+ * extension, by Arm's, or not at all - by standing before libOpenCL. A dma-buf is mapped and given
+ * to the real device, so that kernels compute on what was imported. Rules of the extensions are
+ * checked: nothing is used that was not acquired, nothing is imported that is not announced, no
+ * command reads or copies what came by Arm's extension (before 1.1), and a descriptor that came by
+ * Khronos' is the driver's, which closes it. Linked into tests, or preloaded:
  *
  *	LD_PRELOAD=libfakecl.so SHERD_FAKE_CL=khr,arm-dma-buf,arm-host sherd doctor
  */

@@ -77,15 +77,19 @@ int memfd_create(const char *name, unsigned int flags)
 	return fd;
 }
 
-/* Without huge pages fails when the old mapping at that place is gone already; and another thread is quick. */
+/*
+ * Without huge pages fails when the old mapping at that place is gone already; and another thread
+ * is quick.
+ */
 void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	if (fd < 0 || !fake_kernel.no_huge_pages || !is_huge(fd))
 		return (void *)syscall(SYS_mmap, addr, length, prot, flags, fd, offset);
 	if (flags & MAP_FIXED) {
 		munmap(addr, length);
-		fake_kernel.neighbour = (void *)syscall(SYS_mmap, addr, page_size(), PROT_READ | PROT_WRITE,
-							MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		fake_kernel.neighbour =
+			(void *)syscall(SYS_mmap, addr, page_size(), PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	}
 	errno = ENOMEM;
 	return MAP_FAILED;
@@ -194,7 +198,8 @@ static int fake_pin(struct sherd_pin *arg)
 		return fail(fake_kernel.pin_error);
 	if (immutable && fake_kernel.immutable_error)
 		return fail(fake_kernel.immutable_error);
-	fake_kernel.missing = arg->addr ? missing_bytes((void *)(uintptr_t)arg->addr, arg->length) : 0;
+	fake_kernel.missing =
+		arg->addr ? missing_bytes((void *)(uintptr_t)arg->addr, arg->length) : 0;
 	fake_kernel.pins++;
 	fake_kernel.last_flags = arg->flags;
 	arg->buffer = dup(arg->fd);
@@ -214,7 +219,8 @@ static int fake_export(int fd, struct sherd_export *arg)
 	if (fake_kernel.export_error && fake_kernel.exports >= fake_kernel.export_after)
 		return fail(fake_kernel.export_error);
 	fake_kernel.exports++;
-	arg->fd = make_dma_buf(fd, arg->offset, arg->length, last_pin.addr ? PROT_READ : PROT_READ | PROT_WRITE);
+	arg->fd = make_dma_buf(fd, arg->offset, arg->length,
+			       last_pin.addr ? PROT_READ : PROT_READ | PROT_WRITE);
 	return arg->fd < 0 ? -1 : 0;
 }
 

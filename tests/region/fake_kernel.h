@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake_kernel: /dev/sherd and /dev/udmabuf as far as the runtime sees them, for machines that have neither:
- * ioctl(), memfd_create() and mmap() are replaced, /dev/null stands for the nodes, and an empty memfd for a
- * dma-buf, whose pages a device gets from fake_kernel_attach(). It checks the arguments, fails where a test wants
- * that, counts, and knows which dma-buf a sync is about, and whether a device has it. The real module is tested in
- * its guest.
+ * fake_kernel: /dev/sherd and /dev/udmabuf as far as the runtime sees them, for machines that have
+ * neither: ioctl(), memfd_create() and mmap() are replaced, /dev/null stands for the nodes, and an
+ * empty memfd for a dma-buf, whose pages a device gets from fake_kernel_attach(). It checks the
+ * arguments, fails where a test wants that, counts, and knows which dma-buf a sync is about, and
+ * whether a device has it. The real module is tested in its guest.
  */
 #ifndef FAKE_KERNEL_H
 #define FAKE_KERNEL_H
@@ -27,7 +27,8 @@ struct fake_kernel {
 	int wrong; /* argument checks that failed */
 	size_t missing; /* of SHERD_PIN: bytes that it would have to read */
 	int pins, exports, syncs; /* calls that went well */
-	void *neighbour; /* a page of another thread's, that came to lie in a hole which a failed mmap() left */
+	/* a page of another thread's, that came to lie in a hole which a failed mmap() left */
+	void *neighbour;
 	int reached; /* of syncs: those of a dma-buf that a device has */
 	unsigned last_flags; /* of SHERD_PIN */
 	uint64_t last_sync; /* flags of DMA_BUF_IOCTL_SYNC */
@@ -37,7 +38,10 @@ extern struct fake_kernel fake_kernel;
 
 /* Nothing fails, everything counted is 0; which are there. */
 void fake_kernel_reset(bool sherd, bool udmabuf);
-/* What a device that imports the dma-buf @fd sees: its first @size bytes, until munmap(). MAP_FAILED: it can't. */
+/*
+ * What a device that imports the dma-buf @fd sees: its first @size bytes, until munmap().
+ * MAP_FAILED: it can't.
+ */
 void *fake_kernel_attach(int fd, size_t size, int prot);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What `sherd doctor` says of machines that this one is not: the kernel and the OpenCL device are pretended. */
+/*
+ * What `sherd doctor` says of machines that this one is not: the kernel and the OpenCL device are
+ * pretended.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <fcntl.h>
@@ -43,7 +46,8 @@ static const char *get(const json_t *row, const char *key)
 }
 
 /* The row of that name, of @of if that is not NULL; NULL: there is none. */
-static const json_t *find(const json_t *report, const char *section, const char *of, const char *name)
+static const json_t *find(const json_t *report, const char *section, const char *of,
+			  const char *name)
 {
 	const json_t *list = json_object_get(report, section);
 
@@ -68,7 +72,10 @@ static bool says(const json_t *row, const char *what)
 
 #define KHR "dma-buf (cl_khr_external_memory_dma_buf)"
 
-/* To be forked: as a user without capabilities, with the limit that most distributions set, and no OpenCL. */
+/*
+ * To be forked: as a user without capabilities, with the limit that most distributions set, and no
+ * OpenCL.
+ */
 static int examine_limited(void)
 {
 	struct rlimit limit = { 8 << 20, 8 << 20 };
@@ -87,7 +94,10 @@ static int examine_limited(void)
 		return 3;
 	report = examine("big");
 	row = find(report, "weights", NULL, "locked");
-	return row && !works(row) && says(row, "not this model: locked: ") && says(row, "allows 8192 KiB") ? 0 : 4;
+	return row && !works(row) && says(row, "not this model: locked: ") &&
+			       says(row, "allows 8192 KiB") ?
+		       0 :
+		       4;
 }
 
 static void a_limit_that_no_model_fits_in_is_a_no(void **state)
@@ -162,10 +172,14 @@ static void a_ring_that_nobody_can_share_is_said_to_be_none(void **state)
 	json_decref(report);
 }
 
-/* The samples are locked while a device is tried; and a ring of the host's memory comes with a warning. */
+/*
+ * The samples are locked while a device is tried; and a ring of the host's memory comes with a
+ * warning.
+ */
 static void what_is_locked_stays_so_while_it_is_imported(void **state)
 {
-	char *path = in_dir("locked"), *script = sherd_asprintf("grep VmLck: /proc/$PPID/status >>%s", path), *text;
+	char *path = in_dir("locked"),
+	     *script = sherd_asprintf("grep VmLck: /proc/$PPID/status >>%s", path), *text;
 	const json_t *row;
 	json_t *report;
 	uint64_t locked;
@@ -177,7 +191,8 @@ static void what_is_locked_stays_so_while_it_is_imported(void **state)
 	fake_sherd(script);
 	report = examine(NULL);
 	if (!works(find(report, "weights", NULL, "locked"))) {
-		print_message("skipped: %s\n", get(find(report, "weights", NULL, "locked"), "text"));
+		print_message("skipped: %s\n",
+			      get(find(report, "weights", NULL, "locked"), "text"));
 		skip();
 	}
 	assert_int_equal(sherd_read_file(path, 4096, &text, &n, NULL), 0);
@@ -186,7 +201,8 @@ static void what_is_locked_stays_so_while_it_is_imported(void **state)
 	row = find(report, "opencl", "ring", "host pointer (cl_arm_import_memory)");
 	assert_true(works(row));
 	assert_true(says(row, "caches are not coherent"));
-	assert_false(says(find(report, "opencl", "weights", "host pointer (cl_arm_import_memory)"), "caches"));
+	assert_false(says(find(report, "opencl", "weights", "host pointer (cl_arm_import_memory)"),
+			  "caches"));
 	json_decref(report);
 	free(text);
 	free(path);

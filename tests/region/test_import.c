@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How weights come to a device: every way of import on a device that pretends to offer it, and models that
- * compute on what was imported.
+ * How weights come to a device: every way of import on a device that pretends to offer it, and
+ * models that compute on what was imported.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,7 +70,8 @@ static void check_planes(const struct planes *p)
 	for (int i = 0; i < p->n; i++) {
 		assert_non_null(p->parts[i].mem);
 		memset(seen, 0x5a, 20000);
-		assert_int_equal(sherd_look_at(&look, p->parts[i].mem, 0, p->parts[i].size, seen, &err), 0);
+		assert_int_equal(
+			sherd_look_at(&look, p->parts[i].mem, 0, p->parts[i].size, seen, &err), 0);
 		assert_memory_equal(seen, p->parts[i].data, p->parts[i].size);
 	}
 	sherd_look_close(&look);
@@ -120,7 +121,8 @@ static void the_best_way_that_the_device_announces_is_taken(void **state)
 		{ FAKE_KHR, SHERD_IMPORT_DMA_BUF_KHR, SHERD_IMPORT_COPY },
 		{ FAKE_ARM_DMA_BUF, SHERD_IMPORT_DMA_BUF_ARM, SHERD_IMPORT_COPY },
 		{ FAKE_ARM_HOST, SHERD_IMPORT_HOST_ARM, SHERD_IMPORT_HOST_ARM },
-		{ FAKE_ARM_DMA_BUF | FAKE_ARM_HOST, SHERD_IMPORT_DMA_BUF_ARM, SHERD_IMPORT_HOST_ARM },
+		{ FAKE_ARM_DMA_BUF | FAKE_ARM_HOST, SHERD_IMPORT_DMA_BUF_ARM,
+		  SHERD_IMPORT_HOST_ARM },
 		{ FAKE_KHR | FAKE_ARM_DMA_BUF | FAKE_ARM_HOST, SHERD_IMPORT_DMA_BUF_KHR,
 		  SHERD_IMPORT_HOST_ARM },
 		{ 0, SHERD_IMPORT_COPY, SHERD_IMPORT_COPY },
@@ -166,7 +168,8 @@ static void a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left(
 		for (int i = SHERD_IMPORT_DMA_BUF_KHR; i <= SHERD_IMPORT_HOST_ARM; i++)
 			assert_non_null(strstr(why[i].msg, "does not import"));
 		announce_everything();
-		fake_cl.refuse_after = 1; /* what came of the first window goes again, if there is a second */
+		/* what came of the first window goes again, if there is a second */
+		fake_cl.refuse_after = 1;
 		if (import_planes("sherd", why) != SHERD_IMPORT_DMA_BUF_KHR)
 			assert_non_null(strstr(why[SHERD_IMPORT_HOST_ARM].msg, "does not import"));
 		assert_int_equal(fake_cl.imports, 1);
@@ -182,7 +185,8 @@ static void a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left(
 		announce_everything();
 		fake_kernel.export_error = ENOMEM;
 		assert_int_equal(import_planes("sherd", why), SHERD_IMPORT_HOST_ARM);
-		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "Cannot allocate memory"));
+		assert_non_null(
+			strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "Cannot allocate memory"));
 	}
 }
 
@@ -205,7 +209,8 @@ static void announce_only(unsigned what)
 	fake_cl.announce = what;
 	strcpy(dev->info.extensions, what == FAKE_KHR	   ? "cl_khr_external_memory_dma_buf" :
 				     what == FAKE_ARM_HOST ? "cl_arm_import_memory_host" :
-				     what			   ? "cl_arm_import_memory_dma_buf" : "");
+				     what		   ? "cl_arm_import_memory_dma_buf" :
+							     "");
 }
 
 /* @announce: 0: in place. */
@@ -221,7 +226,8 @@ static void import_slots(struct slots *s, unsigned announce)
 		struct sherd_window *slot = sherd_ring_slot(s->ring, i);
 
 		memset(slot->data, i + 1, SLOT_SIZE);
-		s->parts[i] = (struct sherd_part){ (uint8_t *)slot->data + 4096, SLOT_SIZE - 4096 - 100, NULL };
+		s->parts[i] = (struct sherd_part){ (uint8_t *)slot->data + 4096,
+						   SLOT_SIZE - 4096 - 100, NULL };
 	}
 	if (sherd_import_open(&s->im, dev, NULL, s->ring, s->parts, SLOTS, &err))
 		fail_msg("%s", err.msg);
@@ -250,8 +256,11 @@ static void close_slots(struct slots *s)
 /* The device writes a slot, by its own stores, some time after this returns. */
 static void device_fills(struct slots *s, int i, uint8_t byte)
 {
-	assert_int_equal(clEnqueueFillBuffer(dev->queue, s->bytes, &byte, 1, 0, SLOT_SIZE, 0, NULL, NULL), 0);
-	assert_int_equal(sherd_look_copy(&s->look, s->bytes, 0, s->parts[i].mem, s->parts[i].size), 0);
+	assert_int_equal(clEnqueueFillBuffer(dev->queue, s->bytes, &byte, 1, 0, SLOT_SIZE, 0, NULL,
+					     NULL),
+			 0);
+	assert_int_equal(sherd_look_copy(&s->look, s->bytes, 0, s->parts[i].mem, s->parts[i].size),
+			 0);
 }
 
 static void device_sees(struct slots *s, int i, uint8_t byte)
@@ -302,7 +311,9 @@ static void a_rings_slot_is_written_by_both_sides_in_turn(void **state)
 	}
 }
 
-/* What came of one slot can be read while the device still works at what was enqueued for another. */
+/*
+ * What came of one slot can be read while the device still works at what was enqueued for another.
+ */
 static void each_slot_has_a_turn_of_its_own(void **state)
 {
 	struct slots s;
@@ -321,18 +332,23 @@ static void each_slot_has_a_turn_of_its_own(void **state)
 		assert_int_equal(sherd_import_release(&s.im, 2, &err), 0);
 		cpu_sees(&s, 2, 77, 3);
 		assert_int_equal(fake_cl.acquired, all_ways[k] == FAKE_KHR ? 1 : 0);
-		assert_int_equal(sherd_import_release(&s.im, 2, &err), 0); /* once more is nothing */
+		/* once more is nothing */
+		assert_int_equal(sherd_import_release(&s.im, 2, &err), 0);
 		assert_int_equal(sherd_import_release(&s.im, 1, &err), 0);
 		cpu_sees(&s, 1, 78, 2);
 		cpu_sees(&s, 3, 50, 50);
 		assert_int_equal(sherd_import_acquire(&s.im, SLOTS, &err), -EINVAL);
 		assert_int_equal(sherd_import_release(&s.im, -1, &err), -EINVAL);
-		assert_int_equal(sherd_import_acquire(&s.im, 0, &err), 0); /* and is not given back */
+		/* and is not given back */
+		assert_int_equal(sherd_import_acquire(&s.im, 0, &err), 0);
 		close_slots(&s);
 	}
 }
 
-/* A dma-buf for each attachment would do for the bytes, on a machine whose caches are coherent, and only there. */
+/*
+ * A dma-buf for each attachment would do for the bytes, on a machine whose caches are coherent, and
+ * only there.
+ */
 static void a_slots_sync_reaches_the_device_that_imported_it(void **state)
 {
 	static const unsigned announce[] = { FAKE_KHR, FAKE_ARM_DMA_BUF };
@@ -395,8 +411,11 @@ static void parts_of_a_ring_have_a_slot_each_to_themselves(void **state)
 		struct sherd_part parts[2];
 
 		for (int k = 0; k < 2; k++)
-			parts[k] = (struct sherd_part){ r->data + wrong[i].at[k], wrong[i].size[k], NULL };
-		assert_int_equal(sherd_import_try(&im, dev, r, parts, 2, SHERD_IMPORT_DMA_BUF_KHR, &err), -EINVAL);
+			parts[k] = (struct sherd_part){ r->data + wrong[i].at[k], wrong[i].size[k],
+							NULL };
+		assert_int_equal(sherd_import_try(&im, dev, r, parts, 2, SHERD_IMPORT_DMA_BUF_KHR,
+						  &err),
+				 -EINVAL);
 	}
 	sherd_region_close(r);
 	assert_int_equal(fake_cl.imports, 0);
@@ -414,12 +433,14 @@ static void a_ring_is_never_a_copy_and_nothing_else_than_it_is(void **state)
 	part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
 	assert_int_equal(sherd_import_open(&im, dev, NULL, r, &part, 1, &err), -EOPNOTSUPP);
 	print_message("%s\n", err.msg);
-	assert_non_null(strstr(err.msg, "it is no CPU; dma-buf (cl_khr_external_memory_dma_buf): "));
+	assert_non_null(
+		strstr(err.msg, "it is no CPU; dma-buf (cl_khr_external_memory_dma_buf): "));
 	assert_non_null(strstr(im.refused[SHERD_IMPORT_COPY].msg, "a copy is nothing"));
 	/* other memory, as empty as a new ring is */
 	announce_only(FAKE_KHR);
 	fake_cl.wrong_bytes = true;
-	assert_int_equal(sherd_import_try(&im, dev, r, &part, 1, SHERD_IMPORT_DMA_BUF_KHR, &err), -EBADE);
+	assert_int_equal(sherd_import_try(&im, dev, r, &part, 1, SHERD_IMPORT_DMA_BUF_KHR, &err),
+			 -EBADE);
 	assert_non_null(strstr(err.msg, "shows other bytes"));
 	assert_int_equal(*r->data, 0);
 	sherd_region_close(r);
@@ -501,17 +522,21 @@ static void a_way_is_tried_in_a_child_first_and_what_came_of_it_is_remembered(vo
 	(void)state;
 	use_cache("remembered");
 	/* the driver crashes on what comes by Khronos' extension, and fails with Arm's dma-bufs */
-	fake_sherd(LOG "case $* in *khr*) kill -SEGV $$ ;; *arm-dma-buf*) echo 'sherd device-test: other "
-		   "bytes' >&2; exit 3 ;; esac");
+	fake_sherd(
+		LOG
+		"case $* in *khr*) kill -SEGV $$ ;; *arm-dma-buf*) echo 'sherd device-test: other "
+		"bytes' >&2; exit 3 ;; esac");
 	for (int round = 0; round < 2; round++) {
 		announce_everything();
 		assert_int_equal(import_proven(why), SHERD_IMPORT_HOST_ARM);
 		print_message("%s\n%s\n", why[SHERD_IMPORT_DMA_BUF_KHR].msg,
 			      why[SHERD_IMPORT_DMA_BUF_ARM].msg);
 		assert_non_null(strstr(why[SHERD_IMPORT_DMA_BUF_ARM].msg, "other bytes"));
-		assert_int_equal(!!strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "at an earlier start"), round);
+		assert_int_equal(!!strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "at an earlier start"),
+				 round);
 		if (round) {
-			char *file = strdup(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "remove /") + 7);
+			char *file =
+				strdup(strstr(why[SHERD_IMPORT_DMA_BUF_KHR].msg, "remove /") + 7);
 
 			file[strcspn(file, ";")] = '\0';
 			assert_int_equal(access(file, F_OK), 0);
@@ -537,20 +562,24 @@ static void a_ring_is_proven_by_a_ring(void **state)
 	(void)state;
 	use_cache("rings");
 	/* the driver shows what it imports, and writes elsewhere */
-	fake_sherd(LOG "case $* in *--ring*) echo 'sherd device-test: what it writes is not there' >&2; exit 3 ;; "
-		   "esac");
+	fake_sherd(
+		LOG
+		"case $* in *--ring*) echo 'sherd device-test: what it writes is not there' >&2; exit 3 ;; "
+		"esac");
 	announce_everything();
 	assert_int_equal(import_proven(why), SHERD_IMPORT_DMA_BUF_KHR);
 	assert_int_equal(count_children(), 1);
 	assert_int_equal(sherd_ring_create(&r, 3, 4096, "sherd", &err), 0);
 	for (int round = 0; round < 2; round++) {
 		part = (struct sherd_part){ .data = sherd_ring_slot(r, 0)->data, .size = 4096 };
-		assert_int_equal(sherd_import_open(&im, dev, "gpu", r, &part, 1, &err), -EOPNOTSUPP);
+		assert_int_equal(sherd_import_open(&im, dev, "gpu", r, &part, 1, &err),
+				 -EOPNOTSUPP);
 		print_message("%s\n", err.msg);
 		assert_non_null(strstr(err.msg, "what it writes is not there"));
 		for (int i = 0; i < SHERD_N_IMPORTS; i++)
 			assert_true(im.refused[i].msg[0]);
-		assert_non_null(strstr(im.refused[SHERD_IMPORT_HOST_ARM].msg, "what it writes is not there"));
+		assert_non_null(strstr(im.refused[SHERD_IMPORT_HOST_ARM].msg,
+				       "what it writes is not there"));
 		sherd_import_close(&im);
 		assert_int_equal(count_children(), 4);
 	}
@@ -565,9 +594,12 @@ static void a_sample_goes_to_the_device_and_a_rings_comes_back(void **state)
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(all_ways); k++) {
-		static const enum sherd_import_way ways[] = { SHERD_IMPORT_DMA_BUF_KHR, SHERD_IMPORT_DMA_BUF_ARM,
-							      SHERD_IMPORT_HOST_ARM, SHERD_IMPORT_IN_PLACE };
-		struct sherd_import_trial t = { .way = sherd_import_word(ways[k]), .rung = "sherd" };
+		static const enum sherd_import_way ways[] = { SHERD_IMPORT_DMA_BUF_KHR,
+							      SHERD_IMPORT_DMA_BUF_ARM,
+							      SHERD_IMPORT_HOST_ARM,
+							      SHERD_IMPORT_IN_PLACE };
+		struct sherd_import_trial t = { .way = sherd_import_word(ways[k]),
+						.rung = "sherd" };
 
 		announce_only(all_ways[k]);
 		fake_cl.cpu = dev->info.is_cpu = !all_ways[k];
@@ -595,7 +627,8 @@ static void a_sample_goes_to_the_device_and_a_rings_comes_back(void **state)
 	}
 	dev->info.is_cpu = false;
 	announce_only(FAKE_ARM_HOST);
-	assert_int_equal(sherd_import_selftest(dev, &(struct sherd_import_trial){ .way = "wrong" }, &cost, &err),
+	assert_int_equal(sherd_import_selftest(dev, &(struct sherd_import_trial){ .way = "wrong" },
+					       &cost, &err),
 			 -EINVAL);
 }
 
@@ -619,7 +652,8 @@ static void an_import_test_that_could_not_be_done_is_not_remembered(void **state
 }
 
 /* Logits of a few tokens of a golden model. */
-static void compute(const char *path, const char *device, const char *rung, const char *weights, float *logits)
+static void compute(const char *path, const char *device, const char *rung, const char *weights,
+		    float *logits)
 {
 	static const int32_t tokens[] = { 1, 7, 3, 12, 5, 9 };
 	struct sherd_model_params params = { .device = device, .region = rung, .untested = true,
@@ -641,7 +675,8 @@ static void compute(const char *path, const char *device, const char *rung, cons
 
 static void a_model_computes_the_same_bits_on_imported_weights(void **state)
 {
-	static const char *const models[] = { "tests/golden/llama-q4_1.gguf", "tests/golden/gpt2-q8_0.gguf" };
+	static const char *const models[] = { "tests/golden/llama-q4_1.gguf",
+					      "tests/golden/gpt2-q8_0.gguf" };
 	static const struct {
 		unsigned announce;
 		const char *rung, *way;
@@ -678,7 +713,8 @@ static int set_up(void **state)
 		print_message("skipped: %s\n", err.msg);
 		exit(77);
 	}
-	seed = getenv("SHERD_SEED") ? strtoull(getenv("SHERD_SEED"), NULL, 0) : (uint64_t)time(NULL);
+	seed = getenv("SHERD_SEED") ? strtoull(getenv("SHERD_SEED"), NULL, 0) :
+				      (uint64_t)time(NULL);
 	print_message("SHERD_SEED=%llu\n", (unsigned long long)seed);
 	fake_cl_map = fake_kernel_attach;
 	return fake_sherd_set_up(state);
@@ -695,7 +731,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_best_way_that_the_device_announces_is_taken),
-		cmocka_unit_test(a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left),
+		cmocka_unit_test(
+			a_driver_that_refuses_or_lies_gets_the_next_way_and_nothing_is_left),
 		cmocka_unit_test(a_rings_slot_is_written_by_both_sides_in_turn),
 		cmocka_unit_test(each_slot_has_a_turn_of_its_own),
 		cmocka_unit_test(a_slots_sync_reaches_the_device_that_imported_it),

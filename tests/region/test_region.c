@@ -91,7 +91,8 @@ static void a_rung_asked_for_by_name_is_taken_or_its_refusal_is_the_error(void *
 	assert_null(sherd_rung_name(SHERD_N_RUNGS));
 	assert_null(sherd_rung_name(-1));
 	assert_int_not_equal(sherd_region_open(&r, &map, "udmabuf", &err), 0);
-	assert_string_equal(err.msg, "region \"udmabuf\": /dev/udmabuf takes memfds only, and this is a file");
+	assert_string_equal(
+		err.msg, "region \"udmabuf\": /dev/udmabuf takes memfds only, and this is a file");
 	assert_null(r);
 	assert_int_equal(sherd_region_open(&r, &map, "shred", &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "shred"));
@@ -117,7 +118,8 @@ static void a_shard_is_pinned_immutable_or_else_read_only(void **state)
 		assert_int_equal(fake_kernel.last_flags,
 				 may_not[i] ? SHERD_PIN_READ_ONLY : SHERD_PIN_IMMUTABLE);
 		print_message("%s\n", r->how);
-		assert_non_null(strstr(r->how, may_not[i] ? "6 pages in 1 runs, read-only" : "immutable"));
+		assert_non_null(
+			strstr(r->how, may_not[i] ? "6 pages in 1 runs, read-only" : "immutable"));
 		assert_int_equal(r->size, PAGES * page);
 		sherd_region_close(r);
 	}
@@ -143,8 +145,8 @@ static void tell(void *ctx, const char *what, uint64_t done, uint64_t total)
 }
 
 /*
- * The pin itself heeds no handler of a signal: it finds all in memory, brought there in pieces that take no time
- * worth speaking of.
+ * The pin itself heeds no handler of a signal: it finds all in memory, brought there in pieces that
+ * take no time worth speaking of.
  */
 static void what_is_pinned_was_read_before_in_pieces_between_which_a_signal_is_taken(void **state)
 {
@@ -184,8 +186,10 @@ static void each_refusal_of_the_module_is_a_sentence_and_leaves_nothing(void **s
 		int code;
 		const char *says;
 	} cases[] = {
-		{ ENOBUFS, "RLIMIT_MEMLOCK allows" }, { ENOTTY, "another driver" },
-		{ EMFILE, "files that this process may open are open" }, { EFAULT, "can't be pinned" },
+		{ ENOBUFS, "RLIMIT_MEMLOCK allows" },
+		{ ENOTTY, "another driver" },
+		{ EMFILE, "files that this process may open are open" },
+		{ EFAULT, "can't be pinned" },
 		{ ENOMEM, "Cannot allocate memory" },
 	};
 	struct sherd_map map = make_map();
@@ -230,7 +234,8 @@ static int limited(void)
 	return sherd_region_open(&r, &map, NULL, &err) || r->rung != SHERD_RUNG_PLAIN ? 4 : 0;
 }
 
-static void beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it(void **state)
+static void
+beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it(void **state)
 {
 	pid_t pid;
 	int status;
@@ -255,7 +260,8 @@ static void what_would_take_most_of_the_memory_is_held_only_when_asked(void **st
 	if (have > SIZE_MAX / 2)
 		skip();
 	map.size = have / 5 * 4;
-	map.data = mmap(NULL, map.size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	map.data =
+		mmap(NULL, map.size, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_true(map.data != MAP_FAILED);
 	assert_int_equal(sherd_region_open(&r, &map, NULL, &err), 0);
 	assert_int_equal(r->rung, SHERD_RUNG_PLAIN);
@@ -269,9 +275,11 @@ static void what_would_take_most_of_the_memory_is_held_only_when_asked(void **st
 /* A tree of files that stands for /proc, of a machine with so many pages to be had. */
 static void pretend(int available, int pinned, int locked)
 {
-	char *text = sherd_asprintf("MemAvailable: %zu kB\nHugepagesize: 2048 kB\n", available * page >> 10);
-	char *counters = sherd_asprintf("nr_mlock %d\nnr_foll_pin_acquired %d\nnr_foll_pin_released 1000\n",
-					locked, 1000 + pinned);
+	char *text = sherd_asprintf("MemAvailable: %zu kB\nHugepagesize: 2048 kB\n",
+				    available * page >> 10);
+	char *counters =
+		sherd_asprintf("nr_mlock %d\nnr_foll_pin_acquired %d\nnr_foll_pin_released 1000\n",
+			       locked, 1000 + pinned);
 
 	write_file("root/proc/meminfo", text);
 	write_file("root/proc/vmstat", counters);
@@ -352,7 +360,8 @@ static void a_window_is_a_run_of_pages_within_its_region(void **state)
 	sherd_map_close(&map);
 }
 
-static void sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf(void **state)
+static void
+sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf(void **state)
 {
 	struct sherd_region *r;
 
@@ -361,11 +370,14 @@ static void sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_
 		fake_kernel_reset(dma_buf, false);
 		assert_int_equal(sherd_ring_create(&r, 3, page, NULL, &err), 0);
 		assert_int_equal(sherd_ring_slot(r, 1)->fd >= 0, dma_buf);
-		assert_int_equal(sherd_window_begin(sherd_ring_slot(r, 1), SHERD_ACCESS_WRITE, &err), 0);
-		assert_int_equal(fake_kernel.last_sync, dma_buf ? DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE : 0);
+		assert_int_equal(
+			sherd_window_begin(sherd_ring_slot(r, 1), SHERD_ACCESS_WRITE, &err), 0);
+		assert_int_equal(fake_kernel.last_sync,
+				 dma_buf ? DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE : 0);
 		assert_int_equal(sherd_window_end(sherd_ring_slot(r, 1),
 						  SHERD_ACCESS_WRITE | SHERD_ACCESS_READ, &err), 0);
-		assert_int_equal(fake_kernel.last_sync, dma_buf ? DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW : 0);
+		assert_int_equal(fake_kernel.last_sync,
+				 dma_buf ? DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW : 0);
 		assert_int_equal(fake_kernel.syncs, 2 * dma_buf);
 		sherd_region_close(r);
 	}
@@ -609,7 +621,9 @@ static void a_locked_shard_is_not_read_before_its_time(void **state)
 	sherd_map_close(&map);
 }
 
-/* A ring's memfd is not handed to programs that are started, nor is anything of it left afterwards. */
+/*
+ * A ring's memfd is not handed to programs that are started, nor is anything of it left afterwards.
+ */
 static void a_ring_is_nobody_elses_and_ends_with_its_region(void **state)
 {
 	struct sherd_region *r;
@@ -703,7 +717,8 @@ static bool registered(int rc)
 }
 
 /* A page, as fixed buffer @index, to or from a pipe; the number of bytes, or a negative errno. */
-static int move_page(struct io_uring *uring, const struct sherd_window *slot, int index, int fd, bool out)
+static int move_page(struct io_uring *uring, const struct sherd_window *slot, int index, int fd,
+		     bool out)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(uring);
 	struct io_uring_cqe *cqe;
@@ -800,10 +815,12 @@ static void rings_come_and_go_in_a_table_of_fixed_buffers(void **state)
 		skip();
 	send_slot(&uring, r[0], 1, 1, r[1], 4, 15);
 	send_slot(&uring, r[1], 0, 11, r[0], 3, 3);
-	assert_int_equal(sherd_region_register_at(r[1], &uring, 12, &err), -EINVAL); /* beyond the end */
+	/* beyond the end */
+	assert_int_equal(sherd_region_register_at(r[1], &uring, 12, &err), -EINVAL);
 	print_message("%s\n", err.msg);
 	assert_int_equal(sherd_region_unregister_at(r[1], &uring, 11, &err), 0);
-	assert_int_equal(move_page(&uring, sherd_ring_slot(r[1], 0), 11, 1, true), -EFAULT); /* it is no buffer */
+	/* it is no buffer */
+	assert_int_equal(move_page(&uring, sherd_ring_slot(r[1], 0), 11, 1, true), -EFAULT);
 	send_slot(&uring, r[0], 0, 0, r[0], 2, 2);
 	assert_int_equal(sherd_region_register_at(r[1], &uring, 4, &err), 0);
 	send_slot(&uring, r[1], 0, 4, r[1], 1, 5);
@@ -862,21 +879,27 @@ int main(void)
 		cmocka_unit_test(the_first_rung_that_works_is_taken),
 		cmocka_unit_test(a_rung_asked_for_by_name_is_taken_or_its_refusal_is_the_error),
 		cmocka_unit_test(a_shard_is_pinned_immutable_or_else_read_only),
-		cmocka_unit_test(what_is_pinned_was_read_before_in_pieces_between_which_a_signal_is_taken),
+		cmocka_unit_test(
+			what_is_pinned_was_read_before_in_pieces_between_which_a_signal_is_taken),
 		cmocka_unit_test(each_refusal_of_the_module_is_a_sentence_and_leaves_nothing),
-		cmocka_unit_test(beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it),
+		cmocka_unit_test(
+			beyond_memlock_the_sentence_says_what_is_needed_allowed_and_how_to_raise_it),
 		cmocka_unit_test(what_would_take_most_of_the_memory_is_held_only_when_asked),
 		cmocka_unit_test(what_is_held_already_costs_nothing_to_hold_once_more),
 		cmocka_unit_test(a_window_is_a_run_of_pages_within_its_region),
-		cmocka_unit_test(sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf),
+		cmocka_unit_test(
+			sync_tells_the_kernel_what_the_cpu_does_and_costs_nothing_without_a_dma_buf),
 		cmocka_unit_test(a_ring_is_sealed_slots_of_its_own),
 		cmocka_unit_test(a_ring_for_which_no_huge_page_is_left_leaves_its_neighbours_alone),
-		cmocka_unit_test(a_ring_that_fits_into_reserved_huge_pages_asks_for_no_other_memory),
-		cmocka_unit_test(udmabuf_that_refuses_huge_pages_gets_small_ones_before_the_next_rung),
+		cmocka_unit_test(
+			a_ring_that_fits_into_reserved_huge_pages_asks_for_no_other_memory),
+		cmocka_unit_test(
+			udmabuf_that_refuses_huge_pages_gets_small_ones_before_the_next_rung),
 		cmocka_unit_test(a_ring_begins_where_a_huge_page_of_this_kernel_can),
 		cmocka_unit_test(a_limit_that_is_hit_is_named_with_its_number_and_what_helps),
 		cmocka_unit_test(a_slot_larger_than_udmabuf_allows_goes_a_rung_down),
-		cmocka_unit_test(a_ring_of_which_a_window_fails_goes_a_rung_down_and_leaves_nothing_there),
+		cmocka_unit_test(
+			a_ring_of_which_a_window_fails_goes_a_rung_down_and_leaves_nothing_there),
 		cmocka_unit_test(a_locked_shard_is_not_read_before_its_time),
 		cmocka_unit_test(a_ring_is_nobody_elses_and_ends_with_its_region),
 		cmocka_unit_test(a_shard_is_no_fixed_buffer),

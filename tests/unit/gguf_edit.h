@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gguf_edit: a copy of a GGUF file with one thing changed, for tests of what readers refuse. A tensor
- * whose type or shape changes is zeros; everything else stays as it was.
+ * gguf_edit: a copy of a GGUF file with one thing changed, for tests of what readers refuse. A
+ * tensor whose type or shape changes is zeros; everything else stays as it was.
  */
 #ifndef GGUF_EDIT_H
 #define GGUF_EDIT_H

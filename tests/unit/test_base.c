@@ -292,7 +292,10 @@ static void a_committed_file_is_there_and_an_aborted_one_is_not(void **state)
 	assert_int_equal(entries_in(in_dir("out")), 1);
 }
 
-/* More than there is room for, some ended before: what is removed is unfinished, and nothing else is. */
+/*
+ * More than there is room for, some ended before: what is removed is unfinished, and nothing else
+ * is.
+ */
 static void leftovers_are_what_is_unfinished(void **state)
 {
 	struct sherd_outfile o[40];

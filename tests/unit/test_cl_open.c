@@ -47,7 +47,9 @@ static void scratch_is_what_its_formula_says(void **state)
 
 static void want_of_room_is_one_sentence_that_says_what_needs_less(void **state)
 {
-	struct sherd_model_params p = { .n_ctx = SHERD_PAGE, .kv_type = SHERD_KV_F32, .device = "cpu" };
+	struct sherd_model_params p = { .n_ctx = SHERD_PAGE,
+					.kv_type = SHERD_KV_F32,
+					.device = "cpu" };
 	struct sherd_error err;
 	struct sherd_model *m;
 	struct sherd_cl c;

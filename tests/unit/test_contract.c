@@ -571,7 +571,9 @@ static void rows_off_the_wire_give_the_bits_of_one_process_with_the_same_cuts(vo
 	for_models(check_wired, *state);
 }
 
-/* Rows so small that the wire's scales are denormal halves: there a second cut takes other scales. */
+/*
+ * Rows so small that the wire's scales are denormal halves: there a second cut takes other scales.
+ */
 static void check_cut_once(struct rig *r)
 {
 	enum { N = 5 };
@@ -715,10 +717,12 @@ static void single_tokens_of_sessions_that_take_turns_have_the_reference_s_bits(
 
 	(void)state;
 	for (i = 0; i < n; i++) {
-		struct sherd_model_params p = { .kv_type = (enum sherd_kv_type)tiny_below(&rng, 3) };
+		struct sherd_model_params p = { .kv_type =
+							(enum sherd_kv_type)tiny_below(&rng, 3) };
 		struct rig r;
 
-		if (!rig_open(&r, &tiny_models[which[(first + i) % ARRAY_SIZE(which)]], "auto", &p)) {
+		if (!rig_open(&r, &tiny_models[which[(first + i) % ARRAY_SIZE(which)]], "auto",
+			      &p)) {
 			skip();
 			return;
 		}
@@ -735,12 +739,16 @@ static const struct overflow {
 	enum sherd_kv_type kv;
 	const char *says;
 } overflows[] = {
-	{ "blk.1.attn_norm.weight", 3e38f, SHERD_KV_F16, "layer 1, position 0: the residual stream" },
-	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_F16, "layer 1, position 0: a query, key or value" },
+	{ "blk.1.attn_norm.weight", 3e38f, SHERD_KV_F16,
+	  "layer 1, position 0: the residual stream" },
+	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_F16,
+	  "layer 1, position 0: a query, key or value" },
 	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_F32, NULL },
 	{ "blk.1.attn_norm.weight", 1e6f, SHERD_KV_INT8, NULL },
-	{ "blk.1.attn_norm.weight", 1e20f, SHERD_KV_F32, "layer 1, position 0: a query, key or value" },
-	{ "blk.1.attn_norm.weight", 1e20f, SHERD_KV_INT8, "layer 1, position 0: a query, key or value" },
+	{ "blk.1.attn_norm.weight", 1e20f, SHERD_KV_F32,
+	  "layer 1, position 0: a query, key or value" },
+	{ "blk.1.attn_norm.weight", 1e20f, SHERD_KV_INT8,
+	  "layer 1, position 0: a query, key or value" },
 	{ "blk.0.ffn_norm.weight", 1e22f, SHERD_KV_F16, "layer 0, position 0: the feed-forward" },
 	{ "output_norm.weight", 3e38f, SHERD_KV_F16, "after the last layer, position 0" },
 };

@@ -494,7 +494,8 @@ static void a_quota_is_the_least_of_a_groups_and_its_parents_rounded_up(void **s
 	assert_int_equal(quota_in("v2"), 4);
 	write_file("v2/sys/fs/cgroup/a/cpu.max", "250000 100000\n");
 	assert_int_equal(quota_in("v2"), 3);
-	write_file("v2/sys/fs/cgroup/unified/a/b/cpu.max", "150000 100000\n"); /* beside version 1 */
+	/* beside version 1 */
+	write_file("v2/sys/fs/cgroup/unified/a/b/cpu.max", "150000 100000\n");
 	assert_int_equal(quota_in("v2"), 2);
 	write_file("v2/sys/fs/cgroup/cpu.max", "1000 100000\n");
 	assert_int_equal(quota_in("v2"), 1);
@@ -511,7 +512,8 @@ static void a_quota_is_the_least_of_a_groups_and_its_parents_rounded_up(void **s
 static void a_quota_of_version_1_counts_too(void **state)
 {
 	(void)state;
-	write_file("v1/proc/self/cgroup", "9:name=systemd:/\n3:cpuset:/s\n2:cpu,cpuacct:/d/1\n0::/\n");
+	write_file("v1/proc/self/cgroup",
+		   "9:name=systemd:/\n3:cpuset:/s\n2:cpu,cpuacct:/d/1\n0::/\n");
 	write_file("v1/sys/fs/cgroup/cpuset/s/cpu.cfs_quota_us", "100000\n");
 	write_file("v1/sys/fs/cgroup/cpuset/s/cpu.cfs_period_us", "100000\n");
 	assert_int_equal(quota_in("v1"), INT_MAX); /* cpuset has none */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack: what a shard holds is what its source says, for every type and architecture; and sources that
- * can't be packed are refused in a sentence that names the tensor.
+ * pack: what a shard holds is what its source says, for every type and architecture; and sources
+ * that can't be packed are refused in a sentence that names the tensor.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -218,7 +218,9 @@ static void bits_requantize_float_weights_and_the_loss_is_measured(void **state)
 	(void)state;
 	for (p.bits = 4; p.bits <= 8; p.bits += 4) {
 		struct sherd_shard *s = pack_open(g, &p, &report);
-		/* the whole distance between two steps of the grid, since the scale is rounded too */
+		/*
+		 * the whole distance between two steps of the grid, since the scale is rounded too
+		 */
 		check_all(g, s, p.bits == 4 ? 1. / 7.9 : 1. / 126);
 		assert_int_equal(sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1)->fmt.elem,
 				 p.bits == 4 ? SHERD_ELEM_U4 : SHERD_ELEM_U8);

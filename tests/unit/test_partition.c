@@ -227,7 +227,8 @@ static double solve(const struct sherd_problem *p, int must, struct sherd_pipeli
 	struct sherd_prediction out;
 	struct sherd_error err = { "" };
 	bool exact;
-	int rc = sherd_partition(p, must < 0 ? 0 : (uint64_t)1 << must, SHERD_SEARCH_WIDE, pipe, &exact, &err);
+	int rc = sherd_partition(p, must < 0 ? 0 : (uint64_t)1 << must, SHERD_SEARCH_WIDE, pipe,
+				 &exact, &err);
 
 	if (rc == -ENOSPC) {
 		assert_true(strlen(err.msg) > 20);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * prove: what a device's test has shown is remembered, good or bad, and nothing else is. The test itself
- * is played by a script that adds a line to a file each time.
+ * prove: what a device's test has shown is remembered, good or bad, and nothing else is. The test
+ * itself is played by a script that adds a line to a file each time.
  */
 #include <sched.h>
 #include "fake_sherd.h"
@@ -143,7 +143,10 @@ static void a_test_that_could_not_be_done_is_done_again(void **state)
 	}
 }
 
-/* Of three programs the first passes before the child dies: the second is to blame, the third untested. */
+/*
+ * Of three programs the first passes before the child dies: the second is to blame, the third
+ * untested.
+ */
 static void the_program_that_failed_is_the_one_that_is_remembered(void **state)
 {
 	struct sherd_error err;
@@ -170,7 +173,8 @@ static void the_program_that_failed_is_the_one_that_is_remembered(void **state)
 
 static void a_broken_verdict_is_none(void **state)
 {
-	const char *broken[] = { "", "failed", "failed: cut off in the mid", "passed", "passed\n\n" };
+	const char *broken[] = { "", "failed", "failed: cut off in the mid", "passed",
+				 "passed\n\n" };
 	struct sherd_error err;
 	struct sherd_cl c;
 	char key[SHERD_SHA256_HEX];

@@ -728,8 +728,8 @@ static void the_bit_profile_is_a_hash_that_stays(void **state)
 	assert_string_equal(a, b);
 	assert_int_equal(strlen(a), SHERD_SHA256_HEX - 1);
 	/*
-	 * Changes when the contract does, and then its version in ref_profile.c has to as well; or with
-	 * the vector; or on a machine whose sine is another one.
+	 * Changes when the contract does, and then its version in ref_profile.c has to as well; or
+	 * with the vector; or on a machine whose sine is another one.
 	 */
 	assert_string_equal(a, "ba62d6218a336ad19d6617b9c05423a69eaad9362602a9fbb41f094cfcef7b6d");
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * shard: whatever is wrong with a packed file is said in one sentence, and nothing is read that isn't
- * there.
+ * shard: whatever is wrong with a packed file is said in one sentence, and nothing is read that
+ * isn't there.
  */
 #include <stdarg.h>
 #include <stddef.h>

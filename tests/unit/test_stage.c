@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stages in sentences: several of them, each with a part of the layers, draw the tokens of one process
- * with the same cuts, whatever the company; what is wrong with a session's rows is that session's failure.
+ * Stages in sentences: several of them, each with a part of the layers, draw the tokens of one
+ * process with the same cuts, whatever the company; what is wrong with a session's rows is that
+ * session's failure.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -185,7 +186,10 @@ static struct sherd_job_item make_item(const struct talk *t, int n)
 					.want = t->pos + n >= t->n_prompt };
 }
 
-/* What stage @k says of the items. The rows they came with are freed; they leave with the next ones. */
+/*
+ * What stage @k says of the items. The rows they came with are freed; they leave with the next
+ * ones.
+ */
 static void chain_step(struct chain *c, int k, struct sherd_job_item *items, int n_items)
 {
 	const struct sherd_stage_info *info = &c->stage[k]->info;
@@ -203,7 +207,9 @@ static void chain_step(struct chain *c, int k, struct sherd_job_item *items, int
 		free((void *)items[i].rows);
 }
 
-/* Some rows of some sessions through all stages; the tokens that come out are those of one process. */
+/*
+ * Some rows of some sessions through all stages; the tokens that come out are those of one process.
+ */
 static void chain_round(struct chain *c)
 {
 	struct sherd_job_item items[N_TALKS];
@@ -520,7 +526,10 @@ static bool damage_nan(uint8_t *rows, enum sherd_wire wire)
 	return true;
 }
 
-/* One session's rows are damaged, and come again as they should; the other's token is right at once. */
+/*
+ * One session's rows are damaged, and come again as they should; the other's token is right at
+ * once.
+ */
 static bool check_damage(bool (*damage)(uint8_t *, enum sherd_wire), int rc, const char *words)
 {
 	int bad = tiny_below(&rng, 2);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What /proc and the control groups say, as far as the runtime asks: trees of files stand for them. */
+/*
+ * What /proc and the control groups say, as far as the runtime asks: trees of files stand for them.
+ */
 #include "scratch.h"
 
 static uint64_t available_in(const char *name)
@@ -28,7 +30,8 @@ static void available_memory_is_no_more_than_the_control_groups_leave(void **sta
 	assert_int_equal(available_in("m2"), 1000 * MIB);
 	write_file("m2/sys/fs/cgroup/a/b/memory.max", "524288000\n");
 	assert_int_equal(available_in("m2"), 400 * MIB);
-	write_file("m2/sys/fs/cgroup/a/b/memory.stat", "file 1\nactive_file 20971520\ninactive_file 31457280\n");
+	write_file("m2/sys/fs/cgroup/a/b/memory.stat",
+		   "file 1\nactive_file 20971520\ninactive_file 31457280\n");
 	assert_int_equal(available_in("m2"), 450 * MIB);
 	write_file("m2/sys/fs/cgroup/a/memory.max", "209715200\n");
 	write_file("m2/sys/fs/cgroup/a/memory.current", "199229440\n");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * walk: which steps are done in one launch and which by themselves, and that both give the reference's
- * bits. Odd step lists are made by hand: the same change to those of two models, one on OpenCL, one on the
- * reference.
+ * walk: which steps are done in one launch and which by themselves, and that both give the
+ * reference's bits. Odd step lists are made by hand: the same change to those of two models, one on
+ * OpenCL, one on the reference.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -92,7 +92,10 @@ static unsigned count(struct sherd_model *m, bool walks)
 	return n;
 }
 
-/* One token after the other on both: equal bits, and a token is @walks walks and @steps other launches. */
+/*
+ * One token after the other on both: equal bits, and a token is @walks walks and @steps other
+ * launches.
+ */
 static void compare(struct sherd_model *cl, struct sherd_model *ref, unsigned walks, unsigned steps)
 {
 	struct sherd_model *m[] = { cl, ref };

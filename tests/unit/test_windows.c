@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_windows: which layers of a model a node is sent to measure, and what it makes of a question that somebody else
- * has written.
+ * test_windows: which layers of a model a node is sent to measure, and what it makes of a question
+ * that somebody else has written.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,8 +22,12 @@ static struct sherd_sizes *make_sizes(int n_layers, int n_kinds, uint64_t larges
 {
 	struct sherd_sizes *z = calloc(1, sizeof(*z));
 
-	*z = (struct sherd_sizes){ .name = "model", .n_layers = n_layers, .hidden = 64, .n_ctx_train = 2048,
-				   .n_kinds = n_kinds, .bits = 4 * (int)draw(3) };
+	*z = (struct sherd_sizes){ .name = "model",
+				   .n_layers = n_layers,
+				   .hidden = 64,
+				   .n_ctx_train = 2048,
+				   .n_kinds = n_kinds,
+				   .bits = 4 * (int)draw(3) };
 	memset(z->hash, 'a', SHERD_SHA256_HEX - 1);
 	z->layer = calloc((size_t)n_layers, sizeof(*z->layer));
 	z->kind_of = calloc((size_t)n_layers, 1);
@@ -114,7 +118,8 @@ static void a_question_arrives_as_it_was_asked(void **state)
 	(void)state;
 	for (int i = 0; i < 200; i++) {
 		int n = 1 + (int)draw(60);
-		struct sherd_sizes *z = make_sizes(n, 1 + (int)draw((uint64_t)MIN(n, 6)), 100 << 20);
+		struct sherd_sizes *z =
+			make_sizes(n, 1 + (int)draw((uint64_t)MIN(n, 6)), 100 << 20);
 		char *text, *again;
 
 		probe_choose(&p, z);

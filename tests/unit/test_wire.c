@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Activations on the wire, in sentences: what is decoded is what a cut leaves, bit for bit; what no
- * sender writes is refused and named; nothing is read or written beside the bytes that were asked for.
+ * sender writes is refused and named; nothing is read or written beside the bytes that were asked
+ * for.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -55,8 +56,8 @@ static void assert_bits(const char *what, enum sherd_wire wire, const float *got
 
 	for (i = 0; i < n; i++)
 		if (memcmp(&got[i], &want[i], sizeof(float)))
-			fail_msg("%s, wire %d, %d columns: column %d is %a, not %a", what, wire, n, i,
-				 (double)got[i], (double)want[i]);
+			fail_msg("%s, wire %d, %d columns: column %d is %a, not %a", what, wire, n,
+				 i, (double)got[i], (double)want[i]);
 }
 
 /* At any address: a frame puts them behind token ids. */
@@ -77,11 +78,14 @@ static void what_is_decoded_is_what_a_cut_leaves(void **state)
 			uint8_t *bytes = malloc(size + shift);
 
 			fill(x, n * hidden, most[wire]);
-			assert_int_equal(sherd_wire_encode(wire, x, n, hidden, bytes + shift, NULL), 0);
-			assert_int_equal(sherd_wire_decode(wire, bytes + shift, n, hidden, y, NULL), 0);
+			assert_int_equal(sherd_wire_encode(wire, x, n, hidden, bytes + shift, NULL),
+					 0);
+			assert_int_equal(sherd_wire_decode(wire, bytes + shift, n, hidden, y, NULL),
+					 0);
 			for (i = 0; i < n; i++) {
 				assert_int_equal(sherd_ref_cut(wire, x + i * hidden, hidden), 0);
-				assert_bits("decoded", wire, y + i * hidden, x + i * hidden, hidden);
+				assert_bits("decoded", wire, y + i * hidden, x + i * hidden,
+					    hidden);
 			}
 			free(bytes);
 		}

@@ -12,7 +12,9 @@
 #define REST NULL, 0, 0, NULL, 0 /* nothing huge, no window, nothing odd */
 
 const struct tiny_model tiny_models[] = {
-	/* arch, layers, hidden, heads, kv, head_dim, ffn, vocab, ctx, type, embd, tied, freqs, seed */
+	/*
+	 * arch, layers, hidden, heads, kv, head_dim, ffn, vocab, ctx, type, embd, tied, freqs, seed
+	 */
 	{ "llama", 2, 96, 3, 1, 32, 160, 77, 700, GGML_Q4_0, GGML_Q8_0, false, false, 1, REST },
 	{ "llama", 3, 64, 4, 2, 16, 96, 130, 700, GGML_Q8_0, GGML_F16, true, true, 2, REST },
 	{ "llama", 2, 52, 2, 2, 26, 43, 61, 700, GGML_F32, GGML_F32, false, false, 3, REST },

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl: the OpenCL executor's parts. A *program* is a set of kernels compiled for one purpose, named by a
- * spec ("int.4.32.0.0": 4 bits, groups of 32, half scales, no minima), so that a model compiles what it
- * needs and no more. cl_kernels.c launches kernels, one function a kernel; cl_exec.c walks the step list
- * with them, and cl_selftest.c compares each with the C reference.
+ * cl: the OpenCL executor's parts. A *program* is a set of kernels compiled for one purpose, named
+ * by a spec ("int.4.32.0.0": 4 bits, groups of 32, half scales, no minima), so that a model
+ * compiles what it needs and no more. cl_kernels.c launches kernels, one function a kernel;
+ * cl_exec.c walks the step list with them, and cl_selftest.c compares each with the C reference.
  */
 #ifndef SHERD_CL_H
 #define SHERD_CL_H
@@ -13,7 +13,13 @@
 #include "infer/kv.h"
 #include "walk.h"
 
-enum sherd_cl_kind { SHERD_CL_ROWS, SHERD_CL_ATTENTION, SHERD_CL_INT, SHERD_CL_FLOAT, SHERD_CL_WALK };
+enum sherd_cl_kind {
+	SHERD_CL_ROWS,
+	SHERD_CL_ATTENTION,
+	SHERD_CL_INT,
+	SHERD_CL_FLOAT,
+	SHERD_CL_WALK
+};
 
 enum sherd_cl_kernel {
 	/* rows */
@@ -31,7 +37,8 @@ enum sherd_cl_kernel {
 	SHERD_K_MATMUL_1,
 	SHERD_K_MATMUL_4,
 	SHERD_K_MATMUL_8,
-	SHERD_K_MATMUL_TILE, /* many tokens, in the wide shape; by a matrix unit where there is one */
+	/* many tokens, in the wide shape; by a matrix unit where there is one */
+	SHERD_K_MATMUL_TILE,
 	SHERD_K_MATMUL_GATED, /* a gated feed-forward network's first half, likewise */
 	/* walk */
 	SHERD_K_WALK,
@@ -42,14 +49,19 @@ enum sherd_cl_kernel {
 struct sherd_cl_program {
 	char spec[32];
 	enum sherd_cl_kind kind;
-	/* int: bits, group, scale f32?, min; attention: KV type, head_dim; walk: int's, attention's;
-	 * float: element */
+	/*
+	 * int: bits, group, scale f32?, min; attention: KV type, head_dim; walk: int's and
+	 * attention's; float: element
+	 */
 	int arg[6];
 	cl_program program;
 	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
 };
 
-/* A model's most: 24 integer and 3 float formats, as many walks as integer formats, rows, attention. */
+/*
+ * A model's most: 24 integer and 3 float formats, as many walks as integer formats, rows,
+ * attention.
+ */
 #define SHERD_CL_MAX_PROGRAMS 56
 
 /* Seconds and counts of one kernel at one shape, for `sherd bench --kernels`. */
@@ -59,7 +71,8 @@ struct sherd_cl_time {
 	double seconds;
 	double bytes, ops;
 	unsigned calls;
-	double share; /* of the walk before it, whose event is the only one; 0: has an event of its own */
+	/* of the walk before it, whose event is the only one; 0: has an event of its own */
+	double share;
 };
 
 struct sherd_cl {
@@ -83,8 +96,8 @@ struct sherd_cl {
 };
 
 /*
- * Opens "auto", "cpu", a name ..., followed by "/<dot4.h path>" and "/simt" or "/wide" where they are to
- * be forced: "cpu/plain/simt".
+ * Opens "auto", "cpu", a name ..., followed by "/<dot4.h path>" and "/simt" or "/wide" where they
+ * are to be forced: "cpu/plain/simt".
  */
 int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err);
 void sherd_cl_close(struct sherd_cl *c);
@@ -112,7 +125,8 @@ struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
 
 /* @bytes: a column's. */
 void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width);
-void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f, int n);
+void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
+			  int n);
 void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s);
 void sherd_cl_note_merge(struct sherd_cl *c, int n, int n_heads, int n_parts, int head_dim);
 void sherd_cl_note_walk(struct sherd_cl *c, int n_steps);
@@ -166,8 +180,9 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,
 		     const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
 		     cl_mem bias, bool residual, struct sherd_cl_rows dst, int dst_col);
 /*
- * to = act(gate) * up, quantized, where @w is the gate's rows and then as many of "up": one launch instead
- * of a matmul and an activation. sherd_cl_can_gate() tells whether there is a kernel for it that pays.
+ * to = act(gate) * up, quantized, where @w is the gate's rows and then as many of "up": one launch
+ * instead of a matmul and an activation. sherd_cl_can_gate() tells whether there is a kernel for it
+ * that pays.
  */
 bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_format *w, int n);
 void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
@@ -184,9 +199,9 @@ struct sherd_cl_tile {
 	cl_int first_row, first_query, n_queries, item;
 };
 /*
- * @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row, head,
- * chunk).
- * @to: NULL, or where the outputs go, quantized, instead of to @att; see sherd_cl_attend_quantizes().
+ * @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row,
+ * head, chunk). @to: NULL, or where the outputs go, quantized, instead of to @att; see
+ * sherd_cl_attend_quantizes().
  */
 void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
 		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
@@ -204,31 +219,33 @@ struct sherd_cl_walk {
 	cl_mem rope, parts, tiles;
 };
 
-void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w, const struct sherd_cl_cache *cache,
-		   const struct sherd_cl_act *a);
+void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w,
+		   const struct sherd_cl_cache *cache, const struct sherd_cl_act *a);
 /*
- * Where the device has @mem [n], for a table of steps: at [n], 0 for NULL and after a failure (c->rc). There
- * is a walk program. Waits.
+ * Where the device has @mem [n], for a table of steps: at [n], 0 for NULL and after a failure
+ * (c->rc). There is a walk program. Waits.
  */
 void sherd_cl_addresses(struct sherd_cl *c, const cl_mem *mem, int n, cl_ulong *at);
 /* One of the walk programs; NULL: there is none. */
 struct sherd_cl_program *sherd_cl_any_walk(struct sherd_cl *c);
 /*
- * The spec of the program that walks over matrices of this format, with such a cache; false if there is
- * none: not in the SIMT shape, nor where there are more workers than CPUs, as they wait for each other awake.
+ * The spec of the program that walks over matrices of this format, with such a cache; false if
+ * there is none: not in the SIMT shape, nor where there are more workers than CPUs, as they wait
+ * for each other awake.
  */
 bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
 			const struct sherd_kv_shape *kv, char *spec, size_t size);
 /* Writes the tiles of a batch; returns how many. @tiles NULL: only counts. */
-int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles);
+int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
+			struct sherd_cl_tile *tiles);
 
 /* --- */
 
 /*
- * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones, on a CPU in both
- * shapes unless one is forced) with the C reference, bit for bit, on random shapes, one program after the
- * other, and keeps the binaries of those that pass. -EBADE: one fails, which is what it would do again; it
- * is the first without a verdict.
+ * Compares every kernel of the programs (specs, comma separated; NULL: the usual ones, on a CPU in
+ * both shapes unless one is forced) with the C reference, bit for bit, on random shapes, one
+ * program after the other, and keeps the binaries of those that pass. -EBADE: one fails, which is
+ * what it would do again; it is the first without a verdict.
  */
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);

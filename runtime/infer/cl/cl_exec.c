@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_exec: walks the step list with the kernels of cl_kernels.c. A run is one upload (tokens, positions,
- * page tables: one buffer cut into parts), all launches, and one wait at its end.
+ * cl_exec: walks the step list with the kernels of cl_kernels.c. A run is one upload (tokens,
+ * positions, page tables: one buffer cut into parts), all launches, and one wait at its end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,11 +59,12 @@ static int upload(struct cl_exec *x, struct sherd_error *err)
 					 (void *)(x->staging + x->input_at[IN_TILES]));
 	count_chunks(x);
 	x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->inputs, CL_FALSE, 0,
-				       x->input_at[IN_PAGES] + 4 * n_pages, x->staging, 0, NULL, NULL);
+				       x->input_at[IN_PAGES] + 4 * n_pages, x->staging, 0, NULL,
+				       NULL);
 	if (!x->c.rc && w->hidden)
-		x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->buf[SHERD_BUF_X].mem, CL_FALSE, 0,
-					       4 * (size_t)w->n_rows * x->hp->hidden, w->hidden, 0,
-					       NULL, NULL);
+		x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->buf[SHERD_BUF_X].mem, CL_FALSE,
+					       0, 4 * (size_t)w->n_rows * x->hp->hidden, w->hidden,
+					       0, NULL, NULL);
 	return 0;
 }
 
@@ -186,8 +187,8 @@ static void run_rope(struct cl_exec *x, const struct sherd_op *op)
 }
 
 /*
- * Few rows and a long past: chunks are computed side by side and merged after; else there are enough
- * queries to keep the device busy, and each walks its chunks. The bits are the same.
+ * Few rows and a long past: chunks are computed side by side and merged after; else there are
+ * enough queries to keep the device busy, and each walks its chunks. The bits are the same.
  */
 int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err)
 {
@@ -317,8 +318,9 @@ static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err
 					      sizeof(failed), failed, 0, NULL, NULL);
 	if (!x->c.rc && x->n) {
 		x->mapped_mem = r->mem;
-		x->mapped = clEnqueueMapBuffer(x->c.dev->queue, r->mem, CL_TRUE, CL_MAP_READ, 0,
-					       4 * (size_t)x->n * r->stride, 0, NULL, NULL, &x->c.rc);
+		x->mapped =
+			clEnqueueMapBuffer(x->c.dev->queue, r->mem, CL_TRUE, CL_MAP_READ, 0,
+					   4 * (size_t)x->n * r->stride, 0, NULL, NULL, &x->c.rc);
 		*rows = x->mapped;
 	}
 	if (clFinish(x->c.dev->queue) && !x->c.rc)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step list
- * with it, cl_walk.c does many steps at once where that is possible, cl_profile.c reads its clocks. Names
- * begin with sherd_clx_ and are for these files alone; cl.h has what others call, as sherd_cl_.
+ * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step
+ * list with it, cl_walk.c does many steps at once where that is possible, cl_profile.c reads its
+ * clocks. Names begin with sherd_clx_ and are for these files alone; cl.h has what others call, as
+ * sherd_cl_.
  */
 #ifndef SHERD_CL_EXEC_H
 #define SHERD_CL_EXEC_H
@@ -11,7 +12,17 @@
 #include "infer/cl/cl_weights.h"
 
 /* The parts of the upload, in order. */
-enum input { IN_FAILED, IN_COUNTERS, IN_TOKENS, IN_POS, IN_ITEM, IN_WANTED, IN_TILES, IN_PAGES, N_INPUTS };
+enum input {
+	IN_FAILED,
+	IN_COUNTERS,
+	IN_TOKENS,
+	IN_POS,
+	IN_ITEM,
+	IN_WANTED,
+	IN_TILES,
+	IN_PAGES,
+	N_INPUTS
+};
 
 struct cl_exec {
 	struct sherd_exec exec;
@@ -22,7 +33,8 @@ struct cl_exec {
 	int n_batch, n_pages;
 	struct sherd_kv_shape shape;
 	struct sherd_cl_rows buf[SHERD_N_BUFS];
-	struct sherd_cl_act act, other; /* A; what a fused step writes while it reads A: then they swap */
+	/* A; what a fused step writes while it reads A: then they swap */
+	struct sherd_cl_act act, other;
 	int logit_rows;
 	cl_mem pool, parts, wire;
 	cl_mem steps; /* walk.cl's table; NULL: step by step */
@@ -64,7 +76,8 @@ void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err);
 /* --- many steps in one launch --- */
 
 /* Adds the programs that walk over the model's matrices. */
-int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err);
+int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
+			struct sherd_error *err);
 /* Writes the table of steps, once weights and cache are there. */
 int sherd_clx_make_walk(struct cl_exec *x, struct sherd_error *err);
 /* Runs the ops from @i on in one launch, as far as that goes, and returns how many; 0: none. */

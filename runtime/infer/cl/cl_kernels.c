@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cl_kernels: a function a kernel: arguments in the kernel's order, global and local sizes by the
- * device's shape. All launch and return at once; the first failure sticks in c->rc, and the caller looks
- * at it when the work is enqueued.
+ * device's shape. All launch and return at once; the first failure sticks in c->rc, and the caller
+ * looks at it when the work is enqueued.
  */
 #include "infer/cl/cl.h"
 
@@ -41,8 +41,8 @@ static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl
 	if (c->rc)
 		return;
 	event = sherd_cl_next_event(c);
-	c->rc = clEnqueueNDRangeKernel(c->dev->queue, p->kernel[k], dims, NULL, global, local, 0, NULL,
-				       event);
+	c->rc = clEnqueueNDRangeKernel(c->dev->queue, p->kernel[k], dims, NULL, global, local, 0,
+				       NULL, event);
 	if (c->rc && event)
 		c->n_events--;
 }
@@ -63,7 +63,8 @@ static void launch_groups(struct sherd_cl *c, enum sherd_cl_kernel k, int width,
 
 static cl_int4 format_of(const struct sherd_cl_matrix *m)
 {
-	return (cl_int4){ { m->fmt.elem, m->fmt.group ? m->fmt.group : 32, m->fmt.scale, m->fmt.min } };
+	return (cl_int4){ { m->fmt.elem, m->fmt.group ? m->fmt.group : 32, m->fmt.scale,
+			    m->fmt.min } };
 }
 
 void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
@@ -96,8 +97,9 @@ static struct sherd_cl_act all_of(const struct sherd_cl *c, const struct sherd_c
 	to.halves = or_none(c, to.halves);
 	return to;
 }
-#define ACT_ARGS(to) \
-	ARG((to).a), ARG((to).a_stride), ARG((to).q), ARG((to).groups), ARG((to).halves), ARG((to).want)
+#define ACT_ARGS(to)                                                                      \
+	ARG((to).a), ARG((to).a_stride), ARG((to).q), ARG((to).groups), ARG((to).halves), \
+		ARG((to).want)
 
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a)
@@ -147,7 +149,8 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wanted), ARG(n) };
 
 	sherd_cl_note_rows(c, "gather", 8, n, width);
-	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL, args);
+	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL,
+	       args);
 }
 
 /* What the program has, and what pays for n rows. */
@@ -259,7 +262,8 @@ int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim)
 	return (wide(c) ? ROUND_UP(head_dim, 16) : head_dim) + 2;
 }
 
-int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group, struct sherd_cl_tile *tiles)
+int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
+			struct sherd_cl_tile *tiles)
 {
 	int i, q, n = 0;
 
@@ -289,9 +293,11 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	size_t merge_global[2] = { n_heads, n }, one[2] = { 1, 1 };
 	cl_mem p = or_none(c, parts);
 	struct sherd_cl_act to = all_of(c, dst);
-	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(att.mem), ARG(att.stride),
-				    ARG(p), ARG(n_parts), ARG(n_heads), ARG(group), ARG(tiles),
-				    CACHE_ARGS(cache, x), ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
+	const struct arg args[] = { ARG(qkv.mem),	  ARG(qkv.stride), ARG(att.mem),
+				    ARG(att.stride),	  ARG(p),	   ARG(n_parts),
+				    ARG(n_heads),	  ARG(group),	   ARG(tiles),
+				    CACHE_ARGS(cache, x), ACT_ARGS(to),	   ARG(c->step),
+				    ARG(c->failed) };
 	const struct arg merge[] = { ARG(p), ARG(n_parts), ARG(att.mem), ARG(att.stride),
 				     ARG(n_heads), ARG(cache->pos), ACT_ARGS(to), ARG(c->step),
 				     ARG(c->failed) };
@@ -304,12 +310,13 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	LAUNCH(c, program, SHERD_K_ATTEND_MERGE, 2, merge_global, wide(c) ? one : NULL, merge);
 }
 
-void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w, const struct sherd_cl_cache *cache,
-		   const struct sherd_cl_act *a)
+void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w,
+		   const struct sherd_cl_cache *cache, const struct sherd_cl_act *a)
 {
 	struct cache_args x = cache_args(&cache->shape, 0);
 	size_t global = 2 * w->run.workers, local = 1;
-	cl_mem rope = or_none(c, w->rope), parts = or_none(c, w->parts), logits = or_none(c, w->logits);
+	cl_mem rope = or_none(c, w->rope), parts = or_none(c, w->parts),
+	       logits = or_none(c, w->logits);
 	struct sherd_cl_act to = all_of(c, a);
 	const struct arg args[] = {
 		ARG(w->run),	     ARG(w->steps),	ARG(w->counters),  ARG(w->x),
@@ -333,8 +340,8 @@ void sherd_cl_addresses(struct sherd_cl *c, const cl_mem *mem, int n, cl_ulong *
 
 	memset(at, 0, size);
 	if (!c->rc)
-		to = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size, at,
-				    &c->rc);
+		to = clCreateBuffer(c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, size,
+				    at, &c->rc);
 	for (i = 0; i < n && !c->rc; i++) {
 		const struct arg args[] = { ARG(mem[i]), ARG(to), ARG(i) };
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_note: what a step moves and computes, for the profile: name, shape, bytes that must be read and
- * operations. Noted before a launch; a walk's steps are noted after it, each with its share of the time.
+ * cl_note: what a step moves and computes, for the profile: name, shape, bytes that must be read
+ * and operations. Noted before a launch; a walk's steps are noted after it, each with its share of
+ * the time.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "infer/cl/cl.h"
 
-static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt,
+		 ...) __attribute__((format(printf, 5, 6)));
 
-static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt, ...)
+static void note(struct sherd_cl *c, double bytes, double ops, const char *name, const char *fmt,
+		 ...)
 {
 	va_list ap;
 
@@ -28,7 +30,8 @@ void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int 
 	note(c, bytes * n * width, 0, name, "%d x %d", n, width);
 }
 
-void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f, int n)
+void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
+			  int n)
 {
 	size_t v, s, m;
 	char fmt[24];
@@ -37,15 +40,15 @@ void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const stru
 		return;
 	sherd_format_sizes(f, &v, &s, &m);
 	sherd_format_name(f, fmt, sizeof(fmt));
-	note(c, v + s + m, 2.0 * f->rows * f->cols * n, sherd_cl_kernel_name(k), "%u x %u x %d %s", f->rows,
-	     f->cols, n, fmt);
+	note(c, v + s + m, 2.0 * f->rows * f->cols * n, sherd_cl_kernel_name(k), "%u x %u x %d %s",
+	     f->rows, f->cols, n, fmt);
 }
 
 void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s)
 {
 	note(c, c->kv_rows * 2.0 * s->n_kv_heads * sherd_kv_side_bytes(s) / SHERD_PAGE,
-	     c->q_rows * 4.0 * n_heads * s->head_dim, "attend", "%d rows, %d heads of %d", n, n_heads,
-	     s->head_dim);
+	     c->q_rows * 4.0 * n_heads * s->head_dim, "attend", "%d rows, %d heads of %d", n,
+	     n_heads, s->head_dim);
 }
 
 void sherd_cl_note_merge(struct sherd_cl *c, int n, int n_heads, int n_parts, int head_dim)

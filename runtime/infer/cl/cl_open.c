@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_open: opens a device for a model and closes it: programs, proven and built; weights; buffers for a
- * step's inputs and activations; the KV cache.
+ * cl_open: opens a device for a model and closes it: programs, proven and built; weights; buffers
+ * for a step's inputs and activations; the KV cache.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +22,8 @@ cl_mem sherd_clx_buffer(struct cl_exec *x, size_t size, const char *what, struct
 	} else if ((info->is_cpu || info->host_unified) && size > sherd_memory_available()) {
 		/* Drivers promise it all the same; who writes there is killed then. */
 		x->c.rc = CL_MEM_OBJECT_ALLOCATION_FAILURE;
-		sherd_fail(err, -ENOMEM, "%s: no room for %s, %.1f MiB: %.1f MiB can be had", info->name, what,
-			   size / mib, sherd_memory_available() / mib);
+		sherd_fail(err, -ENOMEM, "%s: no room for %s, %.1f MiB: %.1f MiB can be had",
+			   info->name, what, size / mib, sherd_memory_available() / mib);
 	} else {
 		m = clCreateBuffer(x->c.dev->context, CL_MEM_READ_WRITE, MAX(size, 64), NULL,
 				   &x->c.rc);
@@ -225,7 +225,8 @@ static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	return check_room(x, "a smaller context (-c) needs less", err);
 }
 
-static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
+			struct sherd_error *err)
 {
 	char spec[32];
 	int i, rc = sherd_cl_add(&x->c, "rows", err);
@@ -244,7 +245,8 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p, st
 
 const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run, .close = cl_close };
 
-static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
+			   struct sherd_error *err)
 {
 	int rc = sherd_cl_prove(&x->c, p, err);
 
@@ -253,7 +255,10 @@ static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
 	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
 }
 
-/* The device with all programs that the model needs, proven and built; without walk.cl, should that fail. */
+/*
+ * The device with all programs that the model needs, proven and built; without walk.cl, should that
+ * fail.
+ */
 static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
 		       struct sherd_error *err)
 {
@@ -270,7 +275,8 @@ static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, con
 		rc = prove_and_build(x, p, &why);
 	if (rc && sherd_cl_drop_walks(&x->c) && !prove_and_build(x, p, err)) {
 		snprintf(note, sizeof(note),
-			 "walk.cl fails here, and each step is a launch, which is slower: %s", why.msg);
+			 "walk.cl fails here, and each step is a launch, which is slower: %s",
+			 why.msg);
 		if (p->note)
 			p->note(p->ctx, note);
 		return 0;
@@ -281,8 +287,8 @@ static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, con
 }
 
 /*
- * A compiler or driver that fails with an instruction set's path gets the plain one, and a remark: slower,
- * but a text. A path that was asked for by name fails.
+ * A compiler or driver that fails with an instruction set's path gets the plain one, and a remark:
+ * slower, but a text. A path that was asked for by name fails.
  */
 static int open_device_somehow(struct cl_exec *x, const struct sherd_exec_params *p,
 			       struct sherd_error *err)

@@ -15,7 +15,8 @@ int sherd_cl_exec_profile(struct sherd_exec *e, bool on, struct sherd_error *err
 }
 
 /* Adds a launch to the row of its name and shape. */
-static int add_time(struct sherd_cl_time *rows, int n, const struct sherd_cl_time *t, double seconds)
+static int add_time(struct sherd_cl_time *rows, int n, const struct sherd_cl_time *t,
+		    double seconds)
 {
 	int i;
 

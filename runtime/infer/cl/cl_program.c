@@ -71,9 +71,10 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 
 	memset(c, 0, sizeof(*c));
 	if (device && !*device)
-		return sherd_fail(err, -EINVAL,
-				  "a device without a name: auto, cpu, gpu, reference, a number or part of a "
-				  "name");
+		return sherd_fail(
+			err, -EINVAL,
+			"a device without a name: auto, cpu, gpu, reference, a number or part of a "
+			"name");
 	snprintf(c->device, sizeof(c->device), "%s", device ? device : "auto");
 	split_device(device, name, sizeof(name), &dot, &shape);
 	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
@@ -159,7 +160,8 @@ bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
 	    args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
 	    (int)c->dev->info.compute_units > sherd_device_host_cpus())
 		return false;
-	snprintf(spec, size, "walk.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type, kv->head_dim);
+	snprintf(spec, size, "walk.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type,
+		 kv->head_dim);
 	return true;
 }
 
@@ -170,8 +172,8 @@ static bool attention_args_ok(const int *a)
 
 static bool int_args_ok(const int *a)
 {
-	return (a[0] == 4 || a[0] == 8) && (a[1] == 16 || a[1] == 32) && (a[2] & ~1) == 0 && a[3] >= 0 &&
-	       a[3] <= 2;
+	return (a[0] == 4 || a[0] == 8) && (a[1] == 16 || a[1] == 32) && (a[2] & ~1) == 0 &&
+	       a[3] >= 0 && a[3] <= 2;
 }
 
 static bool parse_spec(struct sherd_cl_program *p, const char *spec)
@@ -186,12 +188,14 @@ static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 		p->kind = SHERD_CL_ATTENTION;
 		return attention_args_ok(a);
 	}
-	if (sscanf(spec, "walk.%d.%d.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5], &end) == 6 &&
+	if (sscanf(spec, "walk.%d.%d.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5],
+		   &end) == 6 &&
 	    !spec[end]) {
 		p->kind = SHERD_CL_WALK;
 		return int_args_ok(a) && attention_args_ok(a + 4) && a[5] % 32 == 0;
 	}
-	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 && !spec[end]) {
+	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 &&
+	    !spec[end]) {
 		p->kind = SHERD_CL_INT;
 		return int_args_ok(a);
 	}
@@ -211,7 +215,8 @@ int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err)
 		if (!strcmp(c->programs[i].spec, spec))
 			return 0;
 	if (c->n_programs == SHERD_CL_MAX_PROGRAMS)
-		return sherd_fail(err, -E2BIG, "more than %d kernel programs", SHERD_CL_MAX_PROGRAMS);
+		return sherd_fail(err, -E2BIG, "more than %d kernel programs",
+				  SHERD_CL_MAX_PROGRAMS);
 	memset(p, 0, sizeof(*p));
 	if (strlen(spec) >= sizeof(p->spec) || !parse_spec(p, spec))
 		return sherd_fail(err, -EINVAL, "there is no program '%s'", spec);
@@ -252,14 +257,15 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		break;
 	case SHERD_CL_INT:
 		source[0] = "matmul.cl";
-		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d", a[0], a[1], a[2],
-			 a[3]);
+		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d", a[0], a[1],
+			 a[2], a[3]);
 		break;
 	case SHERD_CL_WALK:
 		source[0] = "walk.cl";
-		snprintf(options, size,
-			 "-DSHERD_WALK -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d",
-			 a[0], a[1], a[2], a[3], a[4], a[5]);
+		snprintf(
+			options, size,
+			"-DSHERD_WALK -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d",
+			a[0], a[1], a[2], a[3], a[4], a[5]);
 		break;
 	case SHERD_CL_FLOAT:
 		source[0] = "matmul_float.cl";
@@ -268,7 +274,10 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 	}
 }
 
-/* "norm;quantize;...": is @name among them? Asking for one that is not there is an error to some tools. */
+/*
+ * "norm;quantize;...": is @name among them? Asking for one that is not there is an error to some
+ * tools.
+ */
 static bool has_kernel(cl_program program, const char *name)
 {
 	char names[1024] = "", *save = NULL, *s;

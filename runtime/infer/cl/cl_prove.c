@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_prove: no kernel computes for a user that has not given the reference's bits on this very device and
- * driver. Drivers crash and hang when they compile: so this happens in a child process, once; what passed
- * and what failed is remembered in the user's cache.
+ * cl_prove: no kernel computes for a user that has not given the reference's bits on this very
+ * device and driver. Drivers crash and hang when they compile: so this happens in a child process,
+ * once; what passed and what failed is remembered in the user's cache.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -59,9 +59,11 @@ static int fail_again(struct sherd_cl *c, const struct sherd_cl_program *p, cons
 {
 	const char *why = verdict + strlen(SHERD_CL_FAILED);
 
-	return sherd_fail(err, -EBADE,
-			  "%.*s (at an earlier start; to try again: sherd device-test --device \"%s\" "
-			  "--programs %s)", (int)strcspn(why, "\n"), why, c->device, p->spec);
+	return sherd_fail(
+		err, -EBADE,
+		"%.*s (at an earlier start; to try again: sherd device-test --device \"%s\" "
+		"--programs %s)",
+		(int)strcspn(why, "\n"), why, c->device, p->spec);
 }
 
 /* Programs to be tested, in this order. */
@@ -88,8 +90,8 @@ static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error 
 }
 
 /*
- * The first of the list that has not passed; NULL: all have. Children test in order: it is what ended
- * a child.
+ * The first of the list that has not passed; NULL: all have. Children test in order: it is what
+ * ended a child.
  */
 static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct list *l)
 {
@@ -107,8 +109,8 @@ static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct 
 }
 
 /*
- * Drivers that crash, hang or give other bits do so every time: then the next start need not try. A test
- * that was ended from outside has shown nothing.
+ * Drivers that crash, hang or give other bits do so every time: then the next start need not try. A
+ * test that was ended from outside has shown nothing.
  */
 static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *p, int rc,
 			     const struct sherd_error *why)
@@ -208,7 +210,10 @@ static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_thr
 	return rc;
 }
 
-/* No sherd command beside this library: the test runs here, and a bad driver takes the process along. */
+/*
+ * No sherd command beside this library: the test runs here, and a bad driver takes the process
+ * along.
+ */
 static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_error *err)
 {
 	struct sherd_error why = { "" };
@@ -248,8 +253,8 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 }
 
 /*
- * What "all these programs gave the bits of @profile in one process" is kept under: what decides the
- * verdicts, and the reference, which a compiler may change.
+ * What "all these programs gave the bits of @profile in one process" is kept under: what decides
+ * the verdicts, and the reference, which a compiler may change.
  */
 static int profile_key(struct sherd_cl *c, const char *profile, char key[SHERD_SHA256_HEX])
 {

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_selftest: every kernel of a program against the C reference, bit for bit, on random odd shapes. This
- * is what decides whether a device may be used, and what tests/kernels runs. Results are poisoned
- * before a kernel runs, and what it has no business to write is compared too.
+ * cl_selftest: every kernel of a program against the C reference, bit for bit, on random odd
+ * shapes. This is what decides whether a device may be used, and what tests/kernels runs. Results
+ * are poisoned before a kernel runs, and what it has no business to write is compared too.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include "infer/cl/cl_selftest.h"
 
-/* Addresses; memory is what a case touches of them: 5 MiB as a rule, 110 with a head_dim of 1024. */
+/*
+ * Addresses; memory is what a case touches of them: 5 MiB as a rule, 110 with a head_dim of 1024.
+ */
 #define ARENA  ((size_t)512 << 20)
 
 uint32_t sherd_st_random(struct sherd_st *t)
@@ -70,8 +72,8 @@ cl_mem sherd_st_upload(struct sherd_st *t, const void *data, size_t size)
 
 	if (size < 64) /* the least that a buffer has */
 		data = memcpy(sherd_st_alloc(t, 64), data, size);
-	m = clCreateBuffer(t->c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, MAX(size, 64),
-			   (void *)data, &code);
+	m = clCreateBuffer(t->c->dev->context, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+			   MAX(size, 64), (void *)data, &code);
 
 	if (code && !t->c->rc)
 		t->c->rc = code;
@@ -110,7 +112,8 @@ void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size
 	vsnprintf(shape, sizeof(shape), fmt, ap);
 	va_end(ap);
 	if (!t->c->rc)
-		t->c->rc = clEnqueueReadBuffer(t->c->dev->queue, m, CL_TRUE, 0, size, got, 0, NULL, NULL);
+		t->c->rc = clEnqueueReadBuffer(t->c->dev->queue, m, CL_TRUE, 0, size, got, 0, NULL,
+					       NULL);
 	if (t->c->rc) {
 		t->rc = sherd_fail_cl(t->err, t->c->rc, "%s: %s (%s) does not run",
 				      t->c->dev->info.name, what, shape);
@@ -122,12 +125,12 @@ void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size
 	if (i == size)
 		return;
 	i &= ~(size_t)3;
-	t->rc = sherd_fail(t->err, -EBADE,
-			   "%s: %s (%s) differs from the reference at byte %zu of %zu: 0x%08x, not 0x%08x "
-			   "(seed %llu); --device reference computes without it",
-			   t->c->dev->info.name, what, shape, i, size, *(uint32_t *)(got + i),
-			   *(const uint32_t *)((const uint8_t *)want + i),
-			   (unsigned long long)t->seed);
+	t->rc = sherd_fail(
+		t->err, -EBADE,
+		"%s: %s (%s) differs from the reference at byte %zu of %zu: 0x%08x, not 0x%08x "
+		"(seed %llu); --device reference computes without it",
+		t->c->dev->info.name, what, shape, i, size, *(uint32_t *)(got + i),
+		*(const uint32_t *)((const uint8_t *)want + i), (unsigned long long)t->seed);
 }
 
 /* Compares what kernels said of the row that they refused, and forgets it. @row -1: none. */
@@ -135,7 +138,8 @@ void sherd_st_expect_failed(struct sherd_st *t, int row, const char *what, float
 {
 	const cl_int want[2] = { row < 0 ? 0 : t->c->step + 1, MAX(row, 0) };
 
-	sherd_st_expect(t, t->c->failed, want, sizeof(want), what, "step and row refused, for %g", x);
+	sherd_st_expect(t, t->c->failed, want, sizeof(want), what, "step and row refused, for %g",
+			x);
 	sherd_st_clear_failed(t);
 }
 
@@ -144,8 +148,8 @@ void sherd_st_clear_failed(struct sherd_st *t)
 	static const cl_int none[2];
 
 	if (!t->c->rc)
-		t->c->rc = clEnqueueWriteBuffer(t->c->dev->queue, t->c->failed, CL_TRUE, 0, sizeof(none),
-						none, 0, NULL, NULL);
+		t->c->rc = clEnqueueWriteBuffer(t->c->dev->queue, t->c->failed, CL_TRUE, 0,
+						sizeof(none), none, 0, NULL, NULL);
 }
 
 static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
@@ -221,8 +225,8 @@ int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error 
 }
 
 /*
- * Keeps binary and verdict: the next process neither compiles nor tests. That a walk's workers wait for
- * each other as they should, few of them do not show: that counts for this process alone.
+ * Keeps binary and verdict: the next process neither compiles nor tests. That a walk's workers wait
+ * for each other as they should, few of them do not show: that counts for this process alone.
  */
 static void keep(struct sherd_cl *c, struct sherd_cl_program *p)
 {

@@ -94,16 +94,16 @@ static void check_attend(struct sherd_st *t, struct sherd_st_past *a, struct she
 		struct sherd_cl_rows att = sherd_st_upload_rows(t, bad, n, width);
 		cl_mem pm = parts ? sherd_st_upload(t, sherd_st_alloc(t, part), part) : NULL;
 
-		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0, cache,
-				a->layer, att, NULL);
+		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0,
+				cache, a->layer, att, NULL);
 		sherd_st_expect(t, att.mem, want, 4 * (size_t)n * width, "attend",
-				"%d rows to position %d, %d of %d heads of %d, parts %d", n, a->n_ctx,
-				a->n_heads, a->shape.n_kv_heads, dim, parts);
+				"%d rows to position %d, %d of %d heads of %d, parts %d", n,
+				a->n_ctx, a->n_heads, a->shape.n_kv_heads, dim, parts);
 		if (!sherd_cl_attend_quantizes(t->c, dim))
 			continue;
 		to = sherd_st_poisoned_act(t, n, width);
-		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0, cache,
-				a->layer, att, &to);
+		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0,
+				cache, a->layer, att, &to);
 		sherd_st_expect_act(t, &to, &h, "attend, quantized");
 	}
 }
@@ -147,7 +147,7 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 	a.qkv[sherd_st_below(t, a.stride)] = extreme;
 	cache.pos = sherd_st_upload(t, pos, 4);
 	qkv = sherd_st_upload_rows(t, a.qkv, 1, a.stride);
-	sherd_cl_rope(t->c, qkv, 1, a.n_heads, rope, a.rope_dim, a.position == SHERD_POS_ROPE_HALVES,
-		      SHERD_ST_Q_SCALE, &cache, a.layer);
+	sherd_cl_rope(t->c, qkv, 1, a.n_heads, rope, a.rope_dim,
+		      a.position == SHERD_POS_ROPE_HALVES, SHERD_ST_Q_SCALE, &cache, a.layer);
 	sherd_st_expect_failed(t, sherd_st_past_add(&a, 0) ? 0 : -1, "rope", extreme);
 }

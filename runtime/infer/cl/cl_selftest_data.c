@@ -21,8 +21,8 @@ struct sherd_st_act sherd_st_new_act(struct sherd_st *t, int rows, int width)
 void sherd_st_quantize_row(struct sherd_st_act *h, int row, const float *x)
 {
 	memcpy(h->a + (size_t)row * h->width, x, 4 * h->width);
-	sherd_ref_quantize(x, h->width, h->q + row * h->n_groups * 32, h->groups + row * h->n_groups,
-			   h->halves + row * h->n_groups);
+	sherd_ref_quantize(x, h->width, h->q + row * h->n_groups * 32,
+			   h->groups + row * h->n_groups, h->halves + row * h->n_groups);
 }
 
 struct sherd_st_act sherd_st_random_act(struct sherd_st *t, int rows, int width)
@@ -38,7 +38,9 @@ struct sherd_st_act sherd_st_random_act(struct sherd_st *t, int rows, int width)
 
 struct sherd_ref_act sherd_st_ref_act(const struct sherd_st_act *h)
 {
-	return (struct sherd_ref_act){ h->a, h->width, h->q, h->n_groups * 32, h->groups, h->halves };
+	return (struct sherd_ref_act){
+		h->a, h->width, h->q, h->n_groups * 32, h->groups, h->halves
+	};
 }
 
 struct sherd_cl_act sherd_st_upload_act(struct sherd_st *t, const struct sherd_st_act *h)
@@ -65,8 +67,10 @@ void sherd_st_expect_act(struct sherd_st *t, const struct sherd_cl_act *a,
 {
 	int rows = h->rows - SHERD_ACT_PAD;
 
-	sherd_st_expect(t, a->a, h->a, 4 * h->rows * h->width, what, "%d x %d floats", rows, h->width);
-	sherd_st_expect(t, a->q, h->q, 32 * h->rows * h->n_groups, what, "%d x %d int8", rows, h->width);
+	sherd_st_expect(t, a->a, h->a, 4 * h->rows * h->width, what, "%d x %d floats", rows,
+			h->width);
+	sherd_st_expect(t, a->q, h->q, 32 * h->rows * h->n_groups, what, "%d x %d int8", rows,
+			h->width);
 	sherd_st_expect(t, a->groups, h->groups, 16 * h->rows * h->n_groups, what, "%d x %d groups",
 			rows, h->width);
 	sherd_st_expect(t, a->halves, h->halves, 16 * h->rows * h->n_groups, what, "%d x %d halves",
@@ -126,7 +130,8 @@ struct sherd_format sherd_st_format(const struct sherd_cl_program *p, int rows, 
 	static const enum sherd_elem mins[] = { SHERD_ELEM_NONE, SHERD_ELEM_F16, SHERD_ELEM_F32 };
 
 	if (p->kind == SHERD_CL_FLOAT)
-		return (struct sherd_format){ p->arg[0], 0, SHERD_ELEM_NONE, SHERD_ELEM_NONE, rows, cols };
+		return (struct sherd_format){ p->arg[0],       0,    SHERD_ELEM_NONE,
+					      SHERD_ELEM_NONE, rows, cols };
 	return (struct sherd_format){ p->arg[0] == 4 ? SHERD_ELEM_U4 : SHERD_ELEM_U8, p->arg[1],
 				      p->arg[2] ? SHERD_ELEM_F32 : SHERD_ELEM_F16, mins[p->arg[3]],
 				      rows, cols };

@@ -8,7 +8,8 @@ static void check_matmul(struct sherd_st *t, struct sherd_cl_program *p, enum sh
 			 const struct sherd_st_act *h, const struct sherd_cl_act *a, int n)
 {
 	bool residual = sherd_st_below(t, 2), with_bias = sherd_st_below(t, 2);
-	int rows = w->fmt.rows, col = sherd_st_below(t, 3), stride = rows + col + sherd_st_below(t, 5);
+	int rows = w->fmt.rows, col = sherd_st_below(t, 3),
+	    stride = rows + col + sherd_st_below(t, 5);
 	float *bias = sherd_st_floats(t, rows), *dst = sherd_st_floats(t, (size_t)n * stride);
 	struct sherd_ref_act ra = sherd_st_ref_act(h);
 	struct sherd_cl_rows d = { sherd_st_upload(t, dst, 4 * (size_t)n * stride), stride };
@@ -38,7 +39,8 @@ static int gated_reference(struct sherd_st *t, struct gated *g)
 
 	sherd_ref_matmul(&g->w, &a, n, NULL, false, y, 2 * width);
 	for (i = 0; i < n; i++) {
-		sherd_ref_act(g->act, y + 2 * (size_t)i * width, y + (2 * (size_t)i + 1) * width, width, row);
+		sherd_ref_act(g->act, y + 2 * (size_t)i * width, y + (2 * (size_t)i + 1) * width,
+			      width, row);
 		if (refused < 0 && sherd_ref_norm(SHERD_NORM_NONE, row, NULL, NULL, width, 0, row))
 			refused = i;
 		sherd_st_quantize_row(&g->out, i, row);
@@ -81,7 +83,9 @@ static void check_gated(struct sherd_st *t, struct sherd_cl_program *p, int cols
 /* Fixed sizes: the least; whole tiles; odd ones; more tokens than matmul_tile sums at a time. */
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round)
 {
-	static const int sizes[][3] = { { 1, 1, 1 }, { 16, 256, 16 }, { 70, 544, 33 }, { 20, 300, 270 } };
+	static const int sizes[][3] = {
+		{ 1, 1, 1 }, { 16, 256, 16 }, { 70, 544, 33 }, { 20, 300, 270 }
+	};
 	bool fixed = round < (int)ARRAY_SIZE(sizes);
 	int rows = fixed ? sizes[round][0] : 1 + sherd_st_below(t, 150);
 	int cols = fixed ? sizes[round][1] : 1 + sherd_st_below(t, 700);

@@ -18,13 +18,16 @@ static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int widt
 		      sherd_st_upload(t, w, 4 * width),
 		      with_bias ? sherd_st_upload(t, b, 4 * width) : NULL, 1e-5f, &a);
 	for (i = 0; i < n; i++) {
-		sherd_ref_norm(norm, x + (size_t)i * stride, w, with_bias ? b : NULL, width, 1e-5f, y);
+		sherd_ref_norm(norm, x + (size_t)i * stride, w, with_bias ? b : NULL, width, 1e-5f,
+			       y);
 		sherd_st_quantize_row(&h, i, y);
 	}
 	sherd_st_expect_act(t, &a, &h, norm == SHERD_NORM_NONE ? "quantize" : "norm");
 }
 
-/* A row that is its mean, which is huge: a distance from it is nothing, beyond the row's end too. */
+/*
+ * A row that is its mean, which is huge: a distance from it is nothing, beyond the row's end too.
+ */
 static void check_flat_norm(struct sherd_st *t, int width)
 {
 	float *x = sherd_st_alloc(t, 4 * width), *w = sherd_st_floats(t, width);
@@ -128,7 +131,8 @@ static void check_embed(struct sherd_st *t, int n, int width)
 	for (i = 0; i < n; i++) {
 		tokens[i] = sherd_st_below(t, 50);
 		pos[i] = sherd_st_below(t, 70);
-		sherd_ref_embed(&ht, learned ? &hp : NULL, tokens[i], pos[i], x + (size_t)i * width);
+		sherd_ref_embed(&ht, learned ? &hp : NULL, tokens[i], pos[i],
+				x + (size_t)i * width);
 	}
 	sherd_cl_embed(t->c, &table, learned ? &positions : NULL, sherd_st_upload(t, tokens, 4 * n),
 		       sherd_st_upload(t, pos, 4 * n), n, d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_selftest_walk: layers and a head at the end of random pasts, by walk.cl in one launch, or in several
- * that follow each other without a wait, and by the reference's steps.
+ * cl_selftest_walk: layers and a head at the end of random pasts, by walk.cl in one launch, or in
+ * several that follow each other without a wait, and by the reference's steps.
  */
 #include <math.h>
 #include "infer/cl/cl_selftest.h"
@@ -11,7 +11,10 @@
 #define FIRST_STEP 3 /* of the table: what is before it is not there */
 #define LOGITS_COL 5
 #define MAX_TRIES  8
-/* Workers that do not wait as they should give the right bits nearly always: the more, the busier CPUs are. */
+/*
+ * Workers that do not wait as they should give the right bits nearly always: the more, the busier
+ * CPUs are.
+ */
 #define WIDE_CHAINS 6
 
 enum { QKV, OUT, UP, DOWN };
@@ -198,7 +201,8 @@ static struct sherd_walk_step matmul_step(struct sherd_st *t, const struct layer
 		.scales = address(t, m->scales),
 		.mins = address(t, m->mins),
 		.bias = address(t, l->bias_mem[i]),
-		.flags = (dst == SHERD_BUF_X ? SHERD_CL_RESIDUAL : 0) | (l->with_bias ? SHERD_CL_BIAS : 0),
+		.flags = (dst == SHERD_BUF_X ? SHERD_CL_RESIDUAL : 0) |
+			 (l->with_bias ? SHERD_CL_BIAS : 0),
 	};
 }
 
@@ -227,7 +231,10 @@ static void add_layer(struct sherd_st *t, const struct layer *l, struct sherd_wa
 	s[MUL_DOWN] = matmul_step(t, l, DOWN, SHERD_BUF_X);
 }
 
-/* The table of @n layers, which take turns with the weights, and of a head: UP, as there is no other matrix. */
+/*
+ * The table of @n layers, which take turns with the weights, and of a head: UP, as there is no
+ * other matrix.
+ */
 static cl_mem make_table(struct sherd_st *t, const struct layer *l, int n)
 {
 	struct sherd_walk_step *s = sherd_st_alloc(t, N_STEPS * sizeof(*s)), *head;
@@ -237,8 +244,8 @@ static cl_mem make_table(struct sherd_st *t, const struct layer *l, int n)
 	for (i = 0; i < MIN(n, N_WEIGHTS); i++)
 		add_layer(t, &l[i], s + FIRST_STEP + i * LAYER_STEPS);
 	for (; i < n; i++)
-		memcpy(s + FIRST_STEP + i * LAYER_STEPS, s + FIRST_STEP + i % N_WEIGHTS * LAYER_STEPS,
-		       LAYER_STEPS * sizeof(*s));
+		memcpy(s + FIRST_STEP + i * LAYER_STEPS,
+		       s + FIRST_STEP + i % N_WEIGHTS * LAYER_STEPS, LAYER_STEPS * sizeof(*s));
 	head = s + FIRST_STEP + n * LAYER_STEPS;
 	head[0] = norm_step(t, l, 0);
 	head[1] = matmul_step(t, l, UP, SHERD_BUF_LOGITS);
@@ -319,7 +326,10 @@ static void upload_pool(struct sherd_st *t, struct layer *l)
 
 /* --- the cases --- */
 
-/* All layers and the head on @x, which changes; y: the head's A; logits of LOGITS_COL + rows floats. */
+/*
+ * All layers and the head on @x, which changes; y: the head's A; logits of LOGITS_COL + rows
+ * floats.
+ */
 static void reference_chain(struct sherd_st *t, struct layer *l, float *x, float *y, float *logits)
 {
 	int i;
@@ -339,11 +349,12 @@ static void check_act(struct sherd_st *t, const struct sherd_cl_program *p, cons
 	void *bad = poisoned(t, MAX(floats, halves));
 
 	sherd_st_quantize_row(&h, 0, y);
-	sherd_st_expect(t, s->a.a, l->want & SHERD_QUANT_F32 ? h.a : bad, floats, p->spec, "A's floats");
+	sherd_st_expect(t, s->a.a, l->want & SHERD_QUANT_F32 ? h.a : bad, floats, p->spec,
+			"A's floats");
 	sherd_st_expect(t, s->a.q, h.q, 32 * (size_t)h.n_groups, p->spec, "A's int8");
 	sherd_st_expect(t, s->a.groups, h.groups, 16 * (size_t)h.n_groups, p->spec, "A's groups");
-	sherd_st_expect(t, s->a.halves, l->want & SHERD_QUANT_HALVES ? h.halves : bad, halves, p->spec,
-			"A's halves");
+	sherd_st_expect(t, s->a.halves, l->want & SHERD_QUANT_HALVES ? h.halves : bad, halves,
+			p->spec, "A's halves");
 }
 
 /* Layers and head, in one run and attention's chunks in turn; in three, and chunks side by side. */
@@ -370,13 +381,14 @@ static void check_chain(struct sherd_st *t, const struct sherd_cl_program *p, st
 	reference_chain(t, l, x, y, logits);
 	for (i = 0; i < 2; i++) {
 		check_act(t, p, l, &s[i], y);
-		sherd_st_expect(t, s[i].x, x, 4 * l->hidden, p->spec,
-				"%d layers: hidden %d, %d of %d heads, ffn %d, %d positions, parts %d",
-				N_LAYERS, l->hidden, l->past.n_heads, l->past.shape.n_kv_heads, l->ffn,
-				l->past.n_ctx, i);
+		sherd_st_expect(
+			t, s[i].x, x, 4 * l->hidden, p->spec,
+			"%d layers: hidden %d, %d of %d heads, ffn %d, %d positions, parts %d",
+			N_LAYERS, l->hidden, l->past.n_heads, l->past.shape.n_kv_heads, l->ffn,
+			l->past.n_ctx, i);
 		sherd_st_expect(t, s[i].logits, logits, size, p->spec, "the head, parts %d", i);
-		sherd_st_expect(t, pool[i], l->past.pool, l->past.pool_size, p->spec, "the cache, parts %d",
-				i);
+		sherd_st_expect(t, pool[i], l->past.pool, l->past.pool_size, p->spec,
+				"the cache, parts %d", i);
 	}
 	t->c->step = FIRST_STEP;
 	sherd_st_expect_failed(t, -1, "walk", 0);

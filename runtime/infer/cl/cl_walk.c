@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_walk: runs of the step list that walk.cl does in one launch, for one row: as far as all matrices have
- * one format, no session is cut, and the result is wanted. What cannot be walked is launched step by step.
+ * cl_walk: runs of the step list that walk.cl does in one launch, for one row: as far as all
+ * matrices have one format, no session is cut, and the result is wanted. What cannot be walked is
+ * launched step by step.
  */
 #include <stdlib.h>
 #include "infer/cl/cl_exec.h"
 
-int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
+int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
+			struct sherd_error *err)
 {
 	const struct sherd_kv_shape kv = { .head_dim = x->hp->head_dim, .type = p->kv_type };
 	char spec[32];
@@ -15,7 +17,10 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p, st
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
 		const struct sherd_op *op = &p->program->ops[i];
 
-		/* a format that the head alone has would save one launch: it does not pay for compiling */
+		/*
+		 * a format that the head alone has would save one launch: it does not pay for
+		 * compiling
+		 */
 		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0 &&
 		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, spec, sizeof(spec)))
 			rc = sherd_cl_add(&x->c, spec, err);
@@ -110,12 +115,13 @@ int sherd_clx_make_walk(struct cl_exec *x, struct sherd_error *err)
 		steps[i] = step_of(x, i, at + 4 * i);
 	x->steps = sherd_clx_buffer(x, size, "the list of steps", err);
 	if (!x->c.rc)
-		x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->steps, CL_TRUE, 0, size, steps, 0, NULL,
-					       NULL);
+		x->c.rc = clEnqueueWriteBuffer(x->c.dev->queue, x->steps, CL_TRUE, 0, size, steps,
+					       0, NULL, NULL);
 	if (x->c.rc)
-		rc = x->no_room ? sherd_cl_errno(x->c.rc) :
-				  sherd_fail_cl(err, x->c.rc, "%s: finding out where the weights are",
-						x->c.dev->info.name);
+		rc = x->no_room ?
+			     sherd_cl_errno(x->c.rc) :
+			     sherd_fail_cl(err, x->c.rc, "%s: finding out where the weights are",
+					   x->c.dev->info.name);
 out:
 	free(steps);
 	free(mem);
@@ -125,7 +131,10 @@ out:
 
 /* --- a run --- */
 
-/* May op @i be part of the run that began at @first, whose matrices are for *@program (NULL: none so far)? */
+/*
+ * May op @i be part of the run that began at @first, whose matrices are for *@program (NULL: none
+ * so far)?
+ */
 static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program **program)
 {
 	const struct sherd_op *op = &x->program->ops[i];
@@ -202,8 +211,8 @@ static void note_step(struct cl_exec *x, int i)
 }
 
 /*
- * Shares the launch's time out among its steps, by the clock that the kernel has read. What the launch took
- * before its first step is shared out too: of a small model's token that is a tenth.
+ * Shares the launch's time out among its steps, by the clock that the kernel has read. What the
+ * launch took before its first step is shared out too: of a small model's token that is a tenth.
  */
 static void note_steps(struct cl_exec *x, int first, int end)
 {
@@ -214,8 +223,8 @@ static void note_steps(struct cl_exec *x, int first, int end)
 
 	if (!c || x->c.rc)
 		goto out;
-	x->c.rc = clEnqueueReadBuffer(x->c.dev->queue, x->input[IN_COUNTERS], CL_TRUE, first * sizeof(*c),
-				      size, c, 0, NULL, NULL);
+	x->c.rc = clEnqueueReadBuffer(x->c.dev->queue, x->input[IN_COUNTERS], CL_TRUE,
+				      first * sizeof(*c), size, c, 0, NULL, NULL);
 	for (i = 0; i < end - first; i++) {
 		begin = begin ? begin : c[i].begin;
 		last = MAX(last, c[i].end);
@@ -238,7 +247,10 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 	struct sherd_cl_walk run;
 	int end = i, k, n_parts;
 
-	/* one row in all: of more, the head's may be the only one that is left, but its place is not 0 */
+	/*
+	 * one row in all: of more, the head's may be the only one that is left, but its place is
+	 * not 0
+	 */
 	if (!x->steps || x->n != 1 || x->w->n_rows != 1)
 		return 0;
 	while (end < x->w->end_op && walks(x, i, end, &program))

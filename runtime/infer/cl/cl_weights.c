@@ -71,20 +71,20 @@ static void fill_matrix(const struct sherd_cl_weights *w, struct sherd_cl_matrix
 }
 
 /* A copy of @n floats; NULL where there are none. */
-static int copy_vector(struct sherd_cl_weights *w, struct sherd_cl *c, const float *data, size_t size,
-		       cl_mem *to, struct sherd_error *err)
+static int copy_vector(struct sherd_cl_weights *w, struct sherd_cl *c, const float *data,
+		       size_t size, cl_mem *to, struct sherd_error *err)
 {
 	cl_int code;
 
 	*to = NULL;
 	if (!data || !size)
 		return 0;
-	*to = clCreateBuffer(c->dev->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, size, (void *)data,
-			     &code);
+	*to = clCreateBuffer(c->dev->context, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, size,
+			     (void *)data, &code);
 	if (code) {
 		*to = NULL;
-		return sherd_fail_cl(err, code, "%s: no room for %.1f MiB of weights", c->dev->info.name,
-				     size / 1048576.0);
+		return sherd_fail_cl(err, code, "%s: no room for %.1f MiB of weights",
+				     c->dev->info.name, size / 1048576.0);
 	}
 	w->vectors[w->n_vectors++] = *to;
 	return 0;
@@ -121,7 +121,8 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 	if (!w->op || !w->planes || !w->vectors)
 		return sherd_fail_oom(err, p->n_ops * sizeof(*w->op), "the list of weights");
 	list_planes(w, p);
-	rc = sherd_import_open(&w->import, c->dev, untested ? NULL : c->device, region, w->planes, w->n_planes, err);
+	rc = sherd_import_open(&w->import, c->dev, untested ? NULL : c->device, region, w->planes,
+			       w->n_planes, err);
 	if (!rc)
 		rc = fill_ops(w, c, p, err);
 	if (!rc)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_weights: the shard's planes and vectors as device buffers. The planes are the mapped file's own pages
- * wherever the device can read those (device/import.h); the vectors, which are small, are copied.
+ * cl_weights: the shard's planes and vectors as device buffers. The planes are the mapped file's
+ * own pages wherever the device can read those (device/import.h); the vectors, which are small, are
+ * copied.
  */
 #ifndef SHERD_CL_WEIGHTS_H
 #define SHERD_CL_WEIGHTS_H
@@ -33,14 +34,14 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 void sherd_cl_weights_release(struct sherd_cl_weights *w);
 
 /*
- * Makes sure that each of c's programs has passed the self-test on this device and driver, once: by a
- * verdict in the cache, else in a child process. What has failed once fails at once from then on.
+ * Makes sure that each of c's programs has passed the self-test on this device and driver, once: by
+ * a verdict in the cache, else in a child process. What has failed once fails at once from then on.
  */
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err);
 /*
- * The bit profile of c's built programs: the reference's, if each gives its bits for a small vector, else
- * an error; SHERD_UNTESTED for a device that has not passed the self-test. That they do is found out once
- * and kept in the cache beside the verdicts.
+ * The bit profile of c's built programs: the reference's, if each gives its bits for a small
+ * vector, else an error; SHERD_UNTESTED for a device that has not passed the self-test. That they
+ * do is found out once and kept in the cache beside the verdicts.
  */
 int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_SHA256_HEX],
 			 struct sherd_error *err);

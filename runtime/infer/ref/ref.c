@@ -158,7 +158,8 @@ int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, co
 
 /*
  * rint(x * r), clamped to +-127, where |x * r| < 2^22, as amax has it. A float of 1.5 * 2^23 has no
- * room for a fraction: adding it is rint(), and its low bits are the integer. Compilers vectorize that.
+ * room for a fraction: adding it is rint(), and its low bits are the integer. Compilers vectorize
+ * that.
  */
 static inline int32_t quantize_one(float x, float r)
 {

@@ -41,12 +41,13 @@ static void add_quantized(struct sherd_sha256 *s, const float *x, struct row *r)
 }
 
 /* A matrix of @elem with scales of @scale, and minima of the same if @mins, times the row. */
-static void add_matmul(struct sherd_sha256 *s, enum sherd_elem elem, enum sherd_elem scale, bool mins,
-		       const float *x, const struct row *r)
+static void add_matmul(struct sherd_sha256 *s, enum sherd_elem elem, enum sherd_elem scale,
+		       bool mins, const float *x, const struct row *r)
 {
 	struct sherd_format f = { elem, 32, scale, mins ? scale : SHERD_ELEM_NONE, N_ROWS, N };
 	uint8_t values[ROUND_UP(N_ROWS, 16) * sizeof(r->q)] __attribute__((aligned(64))) = { 0 };
-	float scales[ROUND_UP(N_ROWS, 16) * ARRAY_SIZE(r->g)] = { 0 }, minima[ARRAY_SIZE(scales)] = { 0 };
+	float scales[ROUND_UP(N_ROWS, 16) * ARRAY_SIZE(r->g)] = { 0 },
+					    minima[ARRAY_SIZE(scales)] = { 0 };
 	struct sherd_tensor w = { f, values, scales, mins ? minima : NULL, 0, 0, 0 };
 	struct sherd_ref_act a = { x, N, r->q, sizeof(r->q), r->g, r->h };
 	uint32_t row, i, mask = (1u << sherd_elem_bits(elem)) - 1;
@@ -74,7 +75,10 @@ static void add_matmuls(struct sherd_sha256 *s, const float *x, const struct row
 	}
 }
 
-/* Positions of a head of 32, turned by angles that this machine's C library makes; the last looks back. */
+/*
+ * Positions of a head of 32, turned by angles that this machine's C library makes; the last looks
+ * back.
+ */
 static void add_attention(struct sherd_sha256 *s, enum sherd_kv_type type, const float *x)
 {
 	const struct sherd_hparams hp = { .rope_dim = DIM, .rope_theta = 10000 };
