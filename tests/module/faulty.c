@@ -76,11 +76,16 @@ static void lock_order(void)
 	mutex_unlock(&b);
 }
 
+/* Many, since some number on some stack may be the address of one. */
 static void leak(void)
 {
-	void *p = kmalloc(100, GFP_KERNEL);
+	int i;
 
-	OPTIMIZER_HIDE_VAR(p);
+	for (i = 0; i < 64; i++) {
+		void *p = kmalloc(100, GFP_KERNEL);
+
+		OPTIMIZER_HIDE_VAR(p);
+	}
 }
 
 static int raced;
