@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rows.cl: the steps between the matmuls, a row (token) at a time: embedding, norm, activation function,
- * quantizer, cut, gather. All of them end in groups of 32 columns, a group by one work-item, which
+ * quantizer, cut, wire, gather. All of them end in groups of 32 columns, a group by one work-item, which
  * takes more of them where the global size is smaller than a row. -DSHERD_WALK: without the kernels, for
  * walk.cl, which calls their bodies.
  */
@@ -167,17 +167,25 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 		fail_row(failed, step, row);
 }
 
+/* A group's scale as it travels, and the reciprocal of what arrives. */
+INLINED ushort wire_scale(float amax, float *r)
+{
+	ushort h = amax >= NUM_TINY ? half_bits(amax * NUM_INV_127) : (ushort)0;
+	float d = half_value(h);
+
+	*r = d > 0.0f ? num_recip_1(d) : 0.0f;
+	return h;
+}
+
 /* A group through the wire's format and back; @wire: enum sherd_wire. 1: it is not finite. */
 INLINED int cut_group(struct group *x, int wire)
 {
-	float amax = amax_of(*x), d = 0.0f, r = 0.0f;
+	float amax = amax_of(*x);
 	int bad = not_finite(amax);
 
 	if (wire == 0) {
-		if (amax >= NUM_TINY)
-			d = half_value(half_bits(amax * NUM_INV_127));
-		if (d > 0.0f)
-			r = num_recip_1(d);
+		float r, d = half_value(wire_scale(amax, &r));
+
 		for (int i = 0; i < 2; i++)
 			x->v[i] = convert_float16(to_int8(x->v[i], r)) * d;
 		return bad | not_finite(d);
@@ -213,6 +221,53 @@ __kernel void cut(__global float *src, int src_stride, int width, __global const
 		bad |= cut_group(&x, wire[row]);
 		store_group(x, s, g, width);
 	}
+	if (bad)
+		fail_row(failed, step, row);
+}
+
+/* Columns [32 g, 32 g + 32) of a row as it travels; see infer/wire.c. 1: the wire does not hold them. */
+INLINED int wire_group(struct group x, int g, int width, int wire, __global uchar *out)
+{
+	__global ushort *halves = (__global ushort *)out;
+	float lane[32], amax = amax_of(x), r;
+	int bad = not_finite(amax);
+
+	if (wire == 0) {
+		ushort h = wire_scale(amax, &r);
+
+		vstore16(convert_char16(to_int8(x.v[0], r)), 2 * g, (__global char *)out);
+		vstore16(convert_char16(to_int8(x.v[1], r)), 2 * g + 1, (__global char *)out);
+		halves[(width + 31) / 32 * 16 + g] = h;
+		return bad | not_finite(half_value(h));
+	}
+	if (wire == 2) {
+		store_group(x, (__global float *)out, g, width);
+		return bad;
+	}
+	vstore16(x.v[0], 0, lane);
+	vstore16(x.v[1], 1, lane);
+	for (int i = 0; i < 32 && 32 * g + i < width; i++) {
+		ushort h = half_bits(lane[i]);
+
+		halves[32 * g + i] = h;
+		bad |= not_finite(half_value(h));
+	}
+	return bad;
+}
+
+/*
+ * Rows [first, ...) of src as they travel, from byte @at of @out on, a row @row_bytes: 2 divides both, for floats 4.
+ * Global: (groups or fewer, rows).
+ */
+__kernel void wire(__global const float *src, int src_stride, int width, int first, int format,
+		   __global uchar *out, uint at, int row_bytes, int step, __global int *failed)
+{
+	const int row = first + get_global_id(1);
+	__global uchar *to = out + at + (size_t)get_global_id(1) * row_bytes;
+	int bad = 0;
+
+	EACH_GROUP(g, width)
+		bad |= wire_group(load_group(src + (size_t)row * src_stride, g, width), g, width, format, to);
 	if (bad)
 		fail_row(failed, step, row);
 }

@@ -211,10 +211,17 @@ struct sherd_item {
 	 * first layer has been made by the sender, and is not made again. Twice is not always once.
 	 */
 	bool wired;
+	/*
+	 * Where the wanted rows go instead of to sherd_rows: as sherd_wire_encode() has them, in
+	 * the session's wire type. For all items of a step, or for none; the range must not end at
+	 * the last layer. What lies there after a failure is nothing.
+	 */
+	void *out;
 };
 
 struct sherd_rows {
-	const float *data; /* [n_rows][row_len]: wanted rows, in item order; the model's */
+	/* [n_rows][row_len]: wanted rows, in item order; the model's. NULL: they went to items' out */
+	const float *data;
 	int n_rows;
 	int row_len; /* n_vocab at the last layer, else hidden */
 };

@@ -121,6 +121,7 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 	struct stage_params p = { .model = path,
 				  .spec = *spec,
 				  .base = n->params,
+				  .ring = n->net.ring,
 				  .spin_us = n->spin_us,
 				  .dilate = n->dilate,
 				  .hang_after = n->hang_after,

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include "dilate.h"
 #include "ends.h"
+#include "infer/infer.h"
 #include "stage.h"
 #include "stage_trace.h"
 
@@ -55,6 +56,18 @@ static uint64_t now_us(void)
 }
 
 /* -------------------------------------------------------------------- load */
+
+/* What the device can't write itself is copied. */
+static void use_ring(struct stage *st)
+{
+	char text[sizeof(struct sherd_error) + 64];
+	struct sherd_error why;
+
+	if (!st->p.ring || !sherd_model_use_ring(st->model, st->p.ring, &why) || !st->p.base.note)
+		return;
+	snprintf(text, sizeof(text), "rows are copied to the network's ring: %s", why.msg);
+	st->p.base.note(st->p.base.ctx, text);
+}
 
 static int open_model(struct stage *st, struct sherd_error *err)
 {
@@ -140,8 +153,10 @@ static int load(struct stage *st, struct sherd_error *err)
 		st->last = i->end_layer == i->n_layers;
 		rc = make_room(st, err);
 	}
-	if (!rc)
+	if (!rc) {
+		use_ring(st);
 		fill_info(st);
+	}
 	return rc;
 }
 
@@ -298,6 +313,7 @@ static int take_item(struct stage *st, struct sherd_job_item *it, int i, int row
 		.tokens = it->tokens,
 		.hidden = x,
 		.n = it->n,
+		.out = it->out,
 		.want = !st->last   ? SHERD_WANT_ALL
 			: it->want ? SHERD_WANT_LAST
 				   : SHERD_WANT_NONE,
@@ -324,10 +340,7 @@ static int finish_item(struct stage *st, int i, const float *rows)
 	struct session *s = st->whose[i];
 	int n = st->items[i].want == SHERD_WANT_ALL ? it->n : st->items[i].want == SHERD_WANT_LAST;
 
-	if (it->out)
-		it->rc = sherd_wire_encode(s->wire, rows, it->n, st->base.info.hidden, it->out,
-					   &it->err);
-	else if (it->want)
+	if (st->last && it->want)
 		it->rc = draw(st, s, rows, it);
 	if (it->rc) { /* as if it had failed before it was computed */
 		sherd_fail_prefix(&it->err, it->rc, "session %llx, from position %u",
@@ -354,7 +367,7 @@ static int compute(struct stage *st, struct sherd_job *job, int first, int n,
 	for (i = first; i < first + n && !rc; i++) {
 		int n_rows = finish_item(st, i, data);
 
-		if (n_rows)
+		if (n_rows && data)
 			data += (size_t)n_rows * (size_t)rows.row_len;
 	}
 	return rc;

@@ -23,6 +23,7 @@ struct stage_params {
 	 * Device, threads, region, remarks ...; what spec says is not read. Strings are not copied.
 	 */
 	struct sherd_model_params base;
+	struct sherd_region *ring; /* that rows may go to; NULL: none */
 	int spin_us; /* 0: sleeps at once */
 	/* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
 	float dilate;

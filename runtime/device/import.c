@@ -459,13 +459,21 @@ int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct s
 	return rc ? rc : take_way(im, way, region, err);
 }
 
-static int try_proven(struct sherd_import *im, const char *device, enum sherd_import_way way,
-		      struct sherd_region *region, struct sherd_error *err)
+static int prove_way(struct sherd_import *im, const char *device, enum sherd_import_way way,
+		     const struct sherd_region *region, struct sherd_error *err)
 {
 	int rc = check_way(im, way, region, err);
 
 	if (!rc && device && ways[way].extension)
 		rc = sherd_import_prove(im->dev, device, way, region, err);
+	return rc;
+}
+
+static int try_proven(struct sherd_import *im, const char *device, enum sherd_import_way way,
+		      struct sherd_region *region, struct sherd_error *err)
+{
+	int rc = prove_way(im, device, way, region, err);
+
 	return rc ? rc : take_way(im, way, region, err);
 }
 
@@ -501,6 +509,24 @@ int sherd_import_open(struct sherd_import *im, struct sherd_device *dev, const c
 	im->parts = NULL;
 	im->n_parts = 0;
 	return rc;
+}
+
+int sherd_import_choose(struct sherd_device *dev, const char *device, struct sherd_region *ring,
+			enum sherd_import_way *way, struct sherd_error *err)
+{
+	struct sherd_import im;
+	const char *caveat;
+
+	start(&im, dev, ring, NULL, 0);
+	for (int i = 0; i < SHERD_IMPORT_COPY; i++) {
+		im.way = *way = (enum sherd_import_way)i;
+		if (prove_way(&im, device, *way, ring, &im.refused[i]))
+			continue;
+		caveat = sherd_import_caveat(&im);
+		return caveat ? sherd_fail(err, -EOPNOTSUPP, "%s", caveat) : 0;
+	}
+	fail_ring(&im, err);
+	return -EOPNOTSUPP;
 }
 
 void sherd_import_close(struct sherd_import *im)

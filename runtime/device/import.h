@@ -85,6 +85,12 @@ int sherd_import_try(struct sherd_import *im, struct sherd_device *dev, struct s
 		     struct sherd_part *parts, int n_parts, enum sherd_import_way way,
 		     struct sherd_error *err);
 void sherd_import_close(struct sherd_import *im);
+/*
+ * The way to import slots of @ring one by one, by sherd_import_try(), as they come to be used: what
+ * sherd_import_open() would try first, found without a look at the ring's bytes. -EOPNOTSUPP: none.
+ */
+int sherd_import_choose(struct sherd_device *dev, const char *device, struct sherd_region *ring,
+			enum sherd_import_way *way, struct sherd_error *err);
 
 /*
  * Around what a device does with a ring's part, by its number: what is enqueued after acquire may

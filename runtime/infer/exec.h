@@ -32,7 +32,11 @@ struct sherd_work {
 	const uint8_t *wire; /* [n_items]: enum sherd_wire */
 	int first_layer;
 	const bool *wired; /* [n_items]: hidden has been through a cut at first_layer; or NULL */
+	void *const *out; /* [n_items]: where wanted rows go, in the item's wire type; or NULL */
 };
+
+/* What is said of rows that the wire does not hold. */
+#define SHERD_SENT_ROWS "the residual stream, which travels on,"
 
 static inline bool sherd_work_is_cut(const struct sherd_work *w, int item, int layer)
 {
@@ -41,6 +45,16 @@ static inline bool sherd_work_is_cut(const struct sherd_work *w, int item, int l
 	if (layer == w->first_layer && w->wired && w->wired[item])
 		return false;
 	return bits && (bits[layer / 64] >> (layer % 64) & 1);
+}
+
+/* Wanted rows of @item, among @w->wanted from *at on, which is moved behind them. */
+static inline int sherd_work_wanted(const struct sherd_work *w, int item, int *at)
+{
+	int first = *at;
+
+	while (*at < w->n_wanted && w->wanted[*at] < w->item_row[item + 1])
+		++*at;
+	return *at - first;
 }
 
 struct sherd_exec_params {
@@ -69,11 +83,17 @@ struct sherd_exec {
 struct sherd_exec_ops {
 	/*
 	 * Runs ops [first_op, end_op) over the rows. *rows: [n_wanted][width of the result], valid
-	 * until the next run. A NaN or Inf in an activation is -EDOM, its sentence names layer and
-	 * position.
+	 * until the next run; NULL where they went to @w->out. A NaN or Inf in an activation is
+	 * -EDOM, its sentence names layer and position.
 	 */
 	int (*run)(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		   struct sherd_error *err);
+	/*
+	 * Memory of @ring, which outlives the executor, may be what @w->out points to: a device
+	 * that can write it does so itself. NULL: there is nothing to be gained. Otherwise, or
+	 * if this fails, such memory is as any other.
+	 */
+	int (*use_ring)(struct sherd_exec *e, struct sherd_region *ring, struct sherd_error *err);
 	void (*close)(struct sherd_exec *e);
 };
 

@@ -14,6 +14,7 @@ struct sherd_step_scratch {
 	const uint64_t **cut_layers; /* [n_batch] */
 	uint8_t *wire; /* [n_batch] */
 	bool *wired; /* [n_batch] */
+	void **out; /* [n_batch] */
 	float *hidden; /* [n_batch][hidden], made when first needed */
 	int32_t *pages; /* [pages_cap], grown when needed */
 	size_t pages_cap;
@@ -52,6 +53,12 @@ struct sherd_session {
 
 int sherd_step_scratch_init(struct sherd_step_scratch *s, int n_batch, struct sherd_error *err);
 void sherd_step_scratch_destroy(struct sherd_step_scratch *s);
+
+/*
+ * A step's out may lie in @ring, which must outlive the model: a device that can share it writes
+ * there itself. Failing is no harm: it is copied to, then.
+ */
+int sherd_model_use_ring(struct sherd_model *m, struct sherd_region *ring, struct sherd_error *err);
 
 /* The furthest position of any layer: pages up to here hold something. */
 int sherd_session_reach(const struct sherd_session *s);

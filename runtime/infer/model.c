@@ -270,6 +270,11 @@ void sherd_model_close(struct sherd_model *m)
 	free(m);
 }
 
+int sherd_model_use_ring(struct sherd_model *m, struct sherd_region *ring, struct sherd_error *err)
+{
+	return m->exec->ops->use_ring ? m->exec->ops->use_ring(m->exec, ring, err) : 0;
+}
+
 const struct sherd_model_info *sherd_model_info(const struct sherd_model *m)
 {
 	return &m->info;

@@ -27,8 +27,9 @@ int sherd_step_scratch_init(struct sherd_step_scratch *s, int n_batch, struct sh
 	s->cut_layers = sherd_calloc(n, sizeof(*s->cut_layers));
 	s->wire = sherd_calloc(n, sizeof(*s->wire));
 	s->wired = sherd_calloc(n, sizeof(*s->wired));
+	s->out = sherd_calloc(n, sizeof(*s->out));
 	if (s->tokens && s->pos && s->item && s->item_row && s->wanted && s->cut_layers &&
-	    s->wire && s->wired)
+	    s->wire && s->wired && s->out)
 		return 0;
 	sherd_step_scratch_destroy(s);
 	return sherd_fail_oom(err, n * sizeof(*s->tokens), "a step's rows");
@@ -44,6 +45,7 @@ void sherd_step_scratch_destroy(struct sherd_step_scratch *s)
 	free(s->cut_layers);
 	free(s->wire);
 	free(s->wired);
+	free(s->out);
 	free(s->hidden);
 	free(s->pages);
 	memset(s, 0, sizeof(*s));
@@ -85,10 +87,25 @@ static int check_tokens(struct step *s, int i)
 	return 0;
 }
 
+static int check_out(struct step *s, int i)
+{
+	const void *out = s->items[i].out;
+
+	if (!out != !s->items[0].out)
+		return sherd_fail(s->err, -EINVAL,
+				  "item %d: rows go to out for all items of a step, or for none",
+				  i);
+	if (out && s->end == s->m->info.n_layers)
+		return sherd_fail(s->err, -EINVAL,
+				  "item %d: logits, which come after the last layer, do not travel",
+				  i);
+	return 0;
+}
+
 static int check_item(struct step *s, int i)
 {
 	const struct sherd_item *it = &s->items[i];
-	int base = s->m->info.first_layer, n_ctx = s->m->info.n_ctx, pos, l;
+	int base = s->m->info.first_layer, n_ctx = s->m->info.n_ctx, pos, l, rc;
 
 	if (!it->session || it->session->model != s->m)
 		return sherd_fail(s->err, -EINVAL, "item %d has no session of this model", i);
@@ -105,6 +122,9 @@ static int check_item(struct step *s, int i)
 	if (s->first && !it->hidden)
 		return sherd_fail(s->err, -EINVAL,
 				  "item %d has no hidden rows, which layer %d needs", i, s->first);
+	rc = check_out(s, i);
+	if (rc)
+		return rc;
 	pos = item_pos(s, it);
 	for (l = s->first; l < s->end; l++)
 		if (it->session->layer_pos[l - base] != pos)
@@ -205,6 +225,7 @@ static void flatten_item(struct step *s, int i, int row, int stride)
 	x->cut_layers[i] = it->session->cuts;
 	x->wire[i] = it->session->wire;
 	x->wired[i] = s->first && it->wired;
+	x->out[i] = it->out;
 	memcpy(x->pages + (size_t)i * stride, it->session->table.pages,
 	       it->session->table.n * sizeof(*x->pages));
 	for (k = 0; k < it->n; k++) {
@@ -249,6 +270,7 @@ static void flatten(struct step *s, struct sherd_work *w)
 		.wire = x->wire,
 		.first_layer = s->first,
 		.wired = x->wired,
+		.out = s->items[0].out ? x->out : NULL,
 	};
 }
 

@@ -2,6 +2,9 @@
 /*
  * journal: sends from `sent` on, never more than `window` rows beyond `have`. A link that comes up
  * begins with an OPEN; nothing is sent before the receiver has answered it with a HAVE.
+ *
+ * Rows that nothing stands before are computed right into the slot from which they are sent: they
+ * are copied, since all are kept, but by nobody whom the next stage waits for.
  */
 #include <stdlib.h>
 #include "net/journal.h"
@@ -37,6 +40,7 @@ int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *op
 
 void sherd_journal_destroy(struct sherd_journal *j)
 {
+	sherd_journal_forget(j);
 	free(j->open);
 	free(j->ids);
 	free(j->rows);
@@ -76,8 +80,39 @@ int sherd_journal_have(struct sherd_journal *j, uint32_t position, struct sherd_
 	return 0;
 }
 
+static bool is_next(const struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
+{
+	return hop->link && j->known && j->sent == j->n && n <= hop->chunk &&
+	       j->sent - j->have < hop->window && n <= hop->window - (j->sent - j->have);
+}
+
+uint8_t *sherd_journal_room(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
+{
+	if (!j->row_bytes)
+		return NULL;
+	sherd_journal_forget(j);
+	if (hop->slots && is_next(j, hop, n))
+		j->ahead = sherd_slot_take(hop->slots, sherd_rows_bytes(n, j->row_bytes));
+	if (j->ahead && j->ahead->number < 0) /* memory like any other: there is some already */
+		sherd_journal_forget(j);
+	j->n_ahead = 0; /* not yet */
+	return j->ahead ? j->ahead->data + sherd_rows_offset(n) :
+			  j->rows + (size_t)j->n * j->row_bytes;
+}
+
+void sherd_journal_forget(struct sherd_journal *j)
+{
+	if (j->ahead)
+		sherd_slot_give_back(j->ahead);
+	j->ahead = NULL;
+}
+
 void sherd_journal_grow(struct sherd_journal *j, uint32_t n, bool want)
 {
+	if (j->ahead)
+		memcpy(j->rows + (size_t)j->n * j->row_bytes,
+		       j->ahead->data + sherd_rows_offset(n), n * j->row_bytes);
+	j->n_ahead = n;
 	j->n += n;
 	j->want = want;
 }
@@ -101,10 +136,26 @@ static uint32_t time_left(const struct sherd_journal *j, const struct sherd_hop 
 		       (uint32_t)MIN(DIV_ROUND_UP(j->deadline - now, 1000), UINT32_MAX);
 }
 
+/* With the next @n rows in it; NULL: no memory. */
+static struct sherd_slot *take_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
+{
+	struct sherd_slot *slot = j->ahead;
+
+	if (slot && n == j->n_ahead && j->sent + n == j->n) {
+		j->ahead = NULL;
+		return slot;
+	}
+	slot = sherd_slot_take(hop->slots, sherd_rows_bytes(n, j->row_bytes));
+	if (slot && j->row_bytes)
+		memcpy(slot->data + sherd_rows_offset(n), j->rows + j->sent * j->row_bytes,
+		       n * j->row_bytes);
+	return slot;
+}
+
 static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n)
 {
 	const size_t size = sherd_rows_bytes(n, j->row_bytes), at = sherd_rows_offset(n);
-	struct sherd_slot *slot = sherd_slot_take(hop->slots, size);
+	struct sherd_slot *slot = take_rows(j, hop, n);
 	struct sherd_payload p = { .size = (uint32_t)size,
 				   .done = sherd_slot_give_back,
 				   .arg = slot };
@@ -122,10 +173,8 @@ static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint3
 	if (!slot)
 		return -ENOMEM;
 	store_ids(slot->data, j->ids + j->sent, n);
-	if (j->row_bytes) {
+	if (j->row_bytes)
 		memset(slot->data + n * sizeof(int32_t), 0, at - n * sizeof(int32_t));
-		memcpy(slot->data + at, j->rows + j->sent * j->row_bytes, n * j->row_bytes);
-	}
 	p.data = slot->data;
 	p.slot = slot->number;
 	hop->link->net->ops->send(hop->link, &f, &p);

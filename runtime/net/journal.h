@@ -25,6 +25,9 @@ struct sherd_journal {
 	uint32_t n; /* positions so far */
 	bool want; /* the token after the last of them is wanted */
 	uint64_t deadline; /* us on the net's clock, after which nobody wants it; 0: none */
+	/* where the next rows are being computed, to be sent from there; NULL: in rows */
+	struct sherd_slot *ahead;
+	uint32_t n_ahead; /* the last rows, which are in it; 0: they are being computed */
 	/* on the present link */
 	bool known; /* the receiver has said how far it has got */
 	uint32_t sent, have; /* positions */
@@ -51,6 +54,14 @@ void sherd_journal_destroy(struct sherd_journal *j);
 void sherd_journal_announce(struct sherd_journal *j, const struct sherd_hop *hop);
 /* The receiver has everything before @position; -EPROTO where that can't be. */
 int sherd_journal_have(struct sherd_journal *j, uint32_t position, struct sherd_error *err);
+/*
+ * Where the next @n rows shall be put: NULL for ids alone. Rows that could be sent at once have a
+ * slot, which a device may write to and from which they go; it is theirs until sherd_journal_grow()
+ * and sherd_journal_send() have had it, or sherd_journal_forget().
+ */
+uint8_t *sherd_journal_room(struct sherd_journal *j, const struct sherd_hop *hop, uint32_t n);
+/* Nothing came of them, or they were not the next to be sent after all. */
+void sherd_journal_forget(struct sherd_journal *j);
 /* @n rows have been put behind the last one: they are sent when it is their turn. */
 void sherd_journal_grow(struct sherd_journal *j, uint32_t n, bool want);
 /* Sends what the window allows. */
@@ -59,11 +70,6 @@ void sherd_journal_send(struct sherd_journal *j, const struct sherd_hop *hop);
 static inline int32_t *sherd_journal_ids(const struct sherd_journal *j)
 {
 	return j->ids + j->n;
-}
-
-static inline uint8_t *sherd_journal_rows(const struct sherd_journal *j)
-{
-	return j->rows ? j->rows + (size_t)j->n * j->row_bytes : NULL;
 }
 
 /* Bytes of a ROWS frame's payload: ids, zeros up to a multiple of 64, rows. */

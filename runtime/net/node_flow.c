@@ -276,6 +276,8 @@ struct chunk *sherd_flow_take(struct flow *f)
 void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_item *item)
 {
 	f->in_step = 0;
+	if (f->closing || item->rc)
+		sherd_journal_forget(&f->out);
 	if (f->closing) {
 		sherd_chunk_free(c);
 		end_if_idle(f);
@@ -295,6 +297,7 @@ void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_ite
 	 */
 	if (!sherd_post_is_last(f->post)) {
 		sherd_journal_send(&f->out, &f->post->hop);
+		sherd_journal_forget(&f->out);
 	} else if (c->want) {
 		f->token = item->token;
 		f->token_position = f->out.n;

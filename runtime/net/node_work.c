@@ -155,7 +155,7 @@ static void take(struct worker *w, struct flow *f)
 		.tokens = c->ids,
 		.rows = c->rows,
 		.want = c->want && !f->out.row_bytes,
-		.out = sherd_journal_rows(&f->out),
+		.out = sherd_journal_room(&f->out, &f->post->hop, (uint32_t)c->n),
 	};
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "infer/infer.h"
 #include "infer/ref/ref.h"
 #include "tiny_model.h"
 
@@ -97,7 +98,9 @@ static struct sherd_session *new_session(struct rig *r)
 static void step_one(struct rig *r, struct sherd_session *s, const int32_t *tokens,
 		     const float *hidden, int n, int first, int end, float *out)
 {
-	struct sherd_item item = { s, tokens, hidden, n, SHERD_WANT_ALL, false };
+	struct sherd_item item = {
+		.session = s, .tokens = tokens, .hidden = hidden, .n = n, .want = SHERD_WANT_ALL
+	};
 	struct sherd_error err;
 	struct sherd_rows rows;
 
@@ -254,8 +257,10 @@ static void check_company(struct rig *r)
 			left -= n;
 			which[n_items] = i;
 			items[n_items++] =
-				(struct sherd_item){ s[i], r->prompt + pos[i], NULL, n,
-						     (enum sherd_want)tiny_below(&rng, 3), false };
+				(struct sherd_item){ .session = s[i],
+						     .tokens = r->prompt + pos[i],
+						     .n = n,
+						     .want = (enum sherd_want)tiny_below(&rng, 3) };
 		}
 		if (!n_items)
 			continue;
@@ -498,8 +503,12 @@ static void range_step(struct rig *r, struct lane *lanes, int first, int end)
 			hand_over(r, l, first);
 		if (l->n)
 			items[n_items++] = (struct sherd_item){
-				l->s, first ? NULL : r->prompt + l->pos, l->h, l->n, SHERD_WANT_ALL,
-				l->wired };
+				.session = l->s,
+				.tokens = first ? NULL : r->prompt + l->pos,
+				.hidden = l->h,
+				.n = l->n,
+				.want = SHERD_WANT_ALL,
+				.wired = l->wired };
 	}
 	if (sherd_step(r->model, items, n_items, first, end, &rows, &err))
 		die(r, "step", &err);
@@ -569,6 +578,119 @@ static void check_wired(const struct tiny_model *t, void *device)
 static void rows_off_the_wire_give_the_bits_of_one_process_with_the_same_cuts(void **state)
 {
 	for_models(check_wired, *state);
+}
+
+/* ----------------------------------------------------- rows that travel --- */
+
+#define SLOT (128u << 10)
+#define EDGE 70 /* bytes behind the rows, which stay as they are */
+
+enum { N_TRAVEL = 40, N_SLOTS = 3 };
+
+/* A session whose rows go where @out says, as they are encoded from the rows of a step before. */
+struct traveller {
+	struct sherd_session *s;
+	enum sherd_wire wire;
+	int n;
+	enum sherd_want want;
+	uint8_t *to, *expected; /* [size + EDGE] */
+	size_t size;
+};
+
+static struct sherd_item travel_item(struct rig *r, const struct traveller *t, const float *h)
+{
+	return (struct sherd_item){ .session = t->s, .tokens = r->prompt, .hidden = h, .n = t->n,
+				    .want = t->want };
+}
+
+/* In a slot of its own, where a frame's rows might begin; or anywhere. */
+static uint8_t *travel_to(struct sherd_region *ring, int i)
+{
+	static uint8_t anywhere[2][SLOT];
+
+	if (ring)
+		return (uint8_t *)sherd_ring_slot(ring, i)->data + 64 * tiny_below(&rng, 4);
+	return anywhere[i] + tiny_below(&rng, 5);
+}
+
+static void travel(struct rig *r, struct sherd_region *ring, int first, int end)
+{
+	int hidden = r->info->hidden, row = 0, i;
+	float *h = new_rows(2 * N_TRAVEL, hidden);
+	struct traveller t[2];
+	struct sherd_item items[2];
+	struct sherd_rows rows;
+	struct sherd_error err;
+
+	for (i = 0; i < 2 * N_TRAVEL * hidden; i++)
+		h[i] = tiny_normal(&rng);
+	for (i = 0; i < 2; i++) {
+		t[i] = (struct traveller){ .wire = (enum sherd_wire)tiny_below(&rng, 3),
+					   .n = 1 + tiny_below(&rng, N_TRAVEL),
+					   .want = (enum sherd_want)tiny_below(&rng, 3) };
+		r->params.wire = t[i].wire;
+		t[i].s = new_session(r);
+		items[i] = travel_item(r, &t[i], first ? h + i * N_TRAVEL * hidden : NULL);
+	}
+	if (sherd_step(r->model, items, 2, first, end, &rows, &err))
+		die(r, "step", &err);
+	for (i = 0; i < 2; i++) {
+		int n = t[i].want == SHERD_WANT_ALL ? t[i].n : t[i].want == SHERD_WANT_LAST;
+		uint8_t *to = travel_to(ring, i);
+
+		t[i].size = sherd_wire_bytes(t[i].wire, n, hidden);
+		t[i].to = to;
+		t[i].expected = malloc(t[i].size + EDGE);
+		assert_true(t[i].size + EDGE + 4 * 64 <= SLOT);
+		memset(t[i].expected, 0xa5, t[i].size + EDGE);
+		memset(to, 0xa5, t[i].size + EDGE);
+		if (sherd_wire_encode(t[i].wire, rows.data + row * hidden, n, hidden, t[i].expected,
+				      &err))
+			die(r, "wire", &err);
+		row += n;
+		items[i].out = to;
+		assert_int_equal(sherd_session_truncate(t[i].s, 0, NULL), 0);
+	}
+	if (sherd_step(r->model, items, 2, first, end, &rows, &err))
+		die(r, "step", &err);
+	assert_null(rows.data);
+	for (i = 0; i < 2; i++) {
+		assert_memory_equal(t[i].to, t[i].expected, t[i].size + EDGE);
+		sherd_session_free(t[i].s);
+		free(t[i].expected);
+	}
+	free(h);
+}
+
+static void check_travel(struct rig *r)
+{
+	int n_layers = r->info->n_layers, first, i;
+	struct sherd_region *ring;
+	struct sherd_error err;
+	bool shared;
+
+	for (i = 0; i < 3; i++) {
+		first = tiny_below(&rng, n_layers - 1);
+		travel(r, NULL, first, first + 1 + tiny_below(&rng, n_layers - 1 - first));
+	}
+	if (sherd_ring_create(&ring, N_SLOTS, SLOT, NULL, &err))
+		die(r, "ring", &err);
+	shared = r->model->exec->ops->use_ring && !sherd_model_use_ring(r->model, ring, &err);
+	for (i = 0; i < N_SLOTS; i++)
+		assert_int_equal(sherd_window_begin(sherd_ring_slot(ring, i), 3, &err), 0);
+	for (i = 0; i < 5; i++) {
+		first = tiny_below(&rng, n_layers - 1);
+		travel(r, ring, first, first + 1 + tiny_below(&rng, n_layers - 1 - first));
+	}
+	print_message("rows went to a ring's slots %s\n", shared ? "by the device" : "by copying");
+	sherd_model_close(r->model);
+	r->model = NULL;
+	sherd_region_close(ring);
+}
+
+static void rows_that_travel_are_what_the_encoder_makes_of_them(void **state)
+{
+	on_models(*state, check_travel);
 }
 
 /*
@@ -877,6 +999,7 @@ int main(void)
 		ON_BOTH(a_cut_within_one_process_is_the_wires_arithmetic),
 		ON_BOTH(rows_off_the_wire_give_the_bits_of_one_process_with_the_same_cuts),
 		ON_BOTH(a_row_that_came_cut_is_not_cut_again),
+		ON_BOTH(rows_that_travel_are_what_the_encoder_makes_of_them),
 		ON_BOTH(what_overflows_is_refused_and_named),
 		ON_BOTH(a_replayed_session_draws_the_same_tokens),
 		ON_BOTH(the_golden_story_comes_out_byte_for_byte),

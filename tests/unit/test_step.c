@@ -82,7 +82,11 @@ static int teardown(void **state)
 static int step(struct rig *r, struct sherd_session *s, int n, int first, int end)
 {
 	static float hidden[300 * 64];
-	struct sherd_item item = { s, r->tokens, first ? hidden : NULL, n, SHERD_WANT_LAST, false };
+	struct sherd_item item = { .session = s,
+				   .tokens = r->tokens,
+				   .hidden = first ? hidden : NULL,
+				   .n = n,
+				   .want = SHERD_WANT_LAST };
 	struct sherd_rows rows;
 
 	memset(r->err.msg, 0, sizeof(r->err.msg));
@@ -146,8 +150,10 @@ static void a_token_outside_the_vocabulary_is_named(void **state)
 static void a_session_stands_in_a_batch_once(void **state)
 {
 	struct rig *r = *state;
-	struct sherd_item items[2] = { { r->a, r->tokens, NULL, 2, SHERD_WANT_LAST, false },
-				       { r->a, r->tokens, NULL, 2, SHERD_WANT_LAST, false } };
+	struct sherd_item items[2] = {
+		{ .session = r->a, .tokens = r->tokens, .n = 2, .want = SHERD_WANT_LAST },
+		{ .session = r->a, .tokens = r->tokens, .n = 2, .want = SHERD_WANT_LAST }
+	};
 	struct sherd_rows rows;
 
 	assert_int_equal(sherd_step(r->m, items, 2, 0, 0, &rows, &r->err), -EINVAL);
@@ -184,7 +190,7 @@ static void tokens_and_hidden_rows_each_have_their_place(void **state)
 {
 	struct rig *r = *state;
 	float hidden[64] = { 0 };
-	struct sherd_item item = { r->a, NULL, hidden, 1, SHERD_WANT_LAST, false };
+	struct sherd_item item = { .session = r->a, .hidden = hidden, .n = 1, .want = SHERD_WANT_LAST };
 	struct sherd_rows rows;
 
 	assert_int_equal(sherd_step(r->m, &item, 1, 0, 1, &rows, &r->err), -EINVAL);
@@ -254,8 +260,12 @@ static void a_cache_without_free_pages_moves_no_session(void **state)
 	for (i = 0; i < 3; i++)
 		assert_int_equal(step(r, r->a, 63, 0, 0), 0);
 	assert_int_equal(r->m->pool.n_free, 1);
-	items[0] = (struct sherd_item){ r->a, r->tokens, NULL, 4, SHERD_WANT_ALL, false };
-	items[1] = (struct sherd_item){ r->b, r->tokens, NULL, 1, SHERD_WANT_ALL, false };
+	items[0] = (struct sherd_item){
+		.session = r->a, .tokens = r->tokens, .n = 4, .want = SHERD_WANT_ALL
+	};
+	items[1] = (struct sherd_item){
+		.session = r->b, .tokens = r->tokens, .n = 1, .want = SHERD_WANT_ALL
+	};
 	assert_int_equal(sherd_step(r->m, items, 2, 0, 0, &rows, &r->err), -ENOSPC);
 	SAYS(r, "KV cache is full", "4 pages of 64");
 	assert_int_equal(sherd_session_pos(r->a), 189);
@@ -286,10 +296,37 @@ static void an_overflow_is_an_error_that_names_layer_and_position(void **state)
 	sherd_model_close(own.m);
 }
 
+static void rows_go_to_out_for_all_items_or_for_none_and_logits_never(void **state)
+{
+	struct rig *r = *state;
+	uint8_t out[64 * 4];
+	struct sherd_item items[2] = {
+		{ .session = r->a,
+		  .tokens = r->tokens,
+		  .n = 1,
+		  .want = SHERD_WANT_LAST,
+		  .out = out },
+		{ .session = r->b, .tokens = r->tokens, .n = 1, .want = SHERD_WANT_LAST },
+	};
+	struct sherd_rows rows;
+
+	assert_int_equal(sherd_step(r->m, items, 2, 0, 2, &rows, &r->err), -EINVAL);
+	assert_string_equal(r->err.msg,
+			    "item 1: rows go to out for all items of a step, or for none");
+	assert_int_equal(sherd_step(r->m, items, 1, 0, 0, &rows, &r->err), -EINVAL);
+	assert_string_equal(r->err.msg,
+			    "item 0: logits, which come after the last layer, do not travel");
+	assert_int_equal(sherd_step(r->m, items, 1, 0, 2, &rows, &r->err), 0);
+	assert_null(rows.data);
+	assert_int_equal(rows.n_rows, 1);
+}
+
 static void unwanted_rows_are_not_returned(void **state)
 {
 	struct rig *r = *state;
-	struct sherd_item item = { r->a, r->tokens, NULL, 7, SHERD_WANT_NONE, false };
+	struct sherd_item item = {
+		.session = r->a, .tokens = r->tokens, .n = 7, .want = SHERD_WANT_NONE
+	};
 	struct sherd_rows rows;
 
 	assert_int_equal(sherd_step(r->m, &item, 1, 0, 0, &rows, &r->err), 0);
@@ -394,6 +431,7 @@ int main(void)
 		T(a_cache_without_free_pages_moves_no_session),
 		T(an_overflow_is_an_error_that_names_layer_and_position),
 		T(unwanted_rows_are_not_returned),
+		T(rows_go_to_out_for_all_items_or_for_none_and_logits_never),
 		T(cuts_outside_the_model_are_refused),
 		T(parameters_out_of_range_are_refused),
 		T(a_context_beyond_attentions_window_is_refused),

@@ -28,6 +28,7 @@ enum sherd_cl_kernel {
 	SHERD_K_QUANTIZE,
 	SHERD_K_ACTIVATE,
 	SHERD_K_CUT,
+	SHERD_K_WIRE,
 	SHERD_K_GATHER,
 	/* attention */
 	SHERD_K_ROPE,
@@ -174,6 +175,9 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
 		       int n, int width, const struct sherd_cl_act *a);
 void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, cl_mem wire);
+/* Rows [first, first + n) as they travel to another process, from byte @at of @out on. */
+void sherd_cl_wire(struct sherd_cl *c, struct sherd_cl_rows x, int first, int n, int width,
+		   enum sherd_wire format, cl_mem out, size_t at);
 void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_mem wanted, int n);
 /* @variant: a SHERD_K_MATMUL_..., or 0 to choose by n. */
 void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,

@@ -292,45 +292,57 @@ static const char *what_failed(const struct sherd_op *op)
 
 static int not_finite(const struct cl_exec *x, const cl_int *failed, struct sherd_error *err)
 {
-	const struct sherd_op *op = &x->program->ops[failed[0] - 1];
-	int row = op->layer < 0 && x->gathered ? x->w->wanted[failed[1]] : failed[1];
+	bool sent = failed[0] - 1 == x->w->end_op; /* the step after the last */
+	const struct sherd_op *op = &x->program->ops[failed[0] - 1 - sent];
+	bool gathered = (op->layer < 0 || sent) && x->gathered;
+	int row = gathered ? x->w->wanted[failed[1]] : failed[1];
 	char where[32] = "after the last layer";
 
 	if (op->layer >= 0)
 		snprintf(where, sizeof(where), "layer %d", op->layer);
 	return sherd_fail(err, -EDOM, "%s, position %d: %s is NaN, infinite or too large", where,
-			  x->w->pos[row], what_failed(op));
+			  x->w->pos[row], sent ? SHERD_SENT_ROWS : what_failed(op));
 }
 
-/* Waits for everything; the result's rows are mapped until the next run. */
-static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err)
+/* The result's rows, mapped until the next run. */
+static const float *map_rows(struct cl_exec *x)
 {
 	bool head = x->w->end_op == x->program->n_ops && x->program->ops[x->w->end_op - 1].dst ==
 							       SHERD_BUF_LOGITS;
 	struct sherd_cl_rows *r = &x->buf[head ? SHERD_BUF_LOGITS : SHERD_BUF_X];
+
+	x->mapped_mem = r->mem;
+	x->mapped = clEnqueueMapBuffer(x->c.dev->queue, r->mem, CL_TRUE, CL_MAP_READ, 0,
+				       4 * (size_t)x->n * r->stride, 0, NULL, NULL, &x->c.rc);
+	return x->mapped;
+}
+
+/* Waits for everything. */
+static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err)
+{
 	cl_int failed[2] = { 0, 0 };
+	int rc = 0;
 
 	if (!x->gathered)
 		run_gather(x);
 	*rows = NULL;
+	if (x->w->out)
+		sherd_clx_send_rows(x, err);
 	if (!x->c.rc)
 		x->c.rc = clEnqueueReadBuffer(x->c.dev->queue, x->input[IN_FAILED], CL_FALSE, 0,
 					      sizeof(failed), failed, 0, NULL, NULL);
-	if (!x->c.rc && x->n) {
-		x->mapped_mem = r->mem;
-		x->mapped =
-			clEnqueueMapBuffer(x->c.dev->queue, r->mem, CL_TRUE, CL_MAP_READ, 0,
-					   4 * (size_t)x->n * r->stride, 0, NULL, NULL, &x->c.rc);
-		*rows = x->mapped;
-	}
+	if (!x->c.rc && x->n && !x->w->out)
+		*rows = map_rows(x);
 	if (clFinish(x->c.dev->queue) && !x->c.rc)
 		x->c.rc = CL_OUT_OF_RESOURCES;
+	if (x->w->out)
+		rc = sherd_clx_sent(x, err);
 	if (x->no_room)
 		return sherd_cl_errno(x->c.rc);
 	if (x->c.rc)
 		return sherd_fail_cl(err, x->c.rc, "%s: a step of %d rows failed",
 				     x->c.dev->info.name, x->w->n_rows);
-	return failed[0] ? not_finite(x, failed, err) : 0;
+	return failed[0] ? not_finite(x, failed, err) : rc;
 }
 
 int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cl_exec: what the OpenCL executor's files share. cl_open.c makes it, cl_exec.c walks the step
- * list with it, cl_walk.c does many steps at once where that is possible, cl_profile.c reads its
+ * list with it, cl_ring.c sends its results on, cl_walk.c does many steps at once where that is possible, cl_profile.c reads its
  * clocks. Names begin with sherd_clx_ and are for these files alone; cl.h has what others call, as
  * sherd_cl_.
  */
@@ -44,6 +44,8 @@ struct cl_exec {
 	uint8_t *staging;
 	size_t pages_cap;
 	uint8_t *wires; /* [n_layers][n_batch], for the cuts */
+	struct cl_ring *ring; /* that rows may go to; NULL: none */
+	cl_mem sent; /* rows that go elsewhere; made when first needed */
 	float *mapped; /* the last run's result */
 	cl_mem mapped_mem;
 	/* the run in progress */
@@ -72,6 +74,15 @@ int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err);
 
 /* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
 void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err);
+
+/* --- rows that travel --- */
+
+int sherd_clx_use_ring(struct sherd_exec *e, struct sherd_region *ring, struct sherd_error *err);
+void sherd_clx_close_ring(struct cl_exec *x);
+/* Enqueues that the result's rows go where the run in progress wants them. */
+void sherd_clx_send_rows(struct cl_exec *x, struct sherd_error *err);
+/* They are there, and the CPU has a ring's slots again; also after a failure. */
+int sherd_clx_sent(struct cl_exec *x, struct sherd_error *err);
 
 /* --- many steps in one launch --- */
 

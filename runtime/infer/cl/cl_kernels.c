@@ -143,6 +143,19 @@ void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, 
 	launch_groups(c, SHERD_K_CUT, width, n, ARRAY_SIZE(args), args);
 }
 
+void sherd_cl_wire(struct sherd_cl *c, struct sherd_cl_rows x, int first, int n, int width,
+		   enum sherd_wire format, cl_mem out, size_t at)
+{
+	cl_int how = format, from = first, row_bytes = (cl_int)sherd_wire_bytes(format, 1, width);
+	cl_uint where = (cl_uint)at;
+	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(from),
+				    ARG(how),   ARG(out),      ARG(where), ARG(row_bytes),
+				    ARG(c->step), ARG(c->failed) };
+
+	sherd_cl_note_rows(c, "wire", 4.0 + (double)row_bytes / width, n, width);
+	launch_groups(c, SHERD_K_WIRE, width, n, ARRAY_SIZE(args), args);
+}
+
 void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_mem wanted, int n)
 {
 	size_t global = DIV_ROUND_UP(width, 32), one = 1;

@@ -145,6 +145,8 @@ static void cl_close(struct sherd_exec *e)
 	sherd_clx_release(&x->parts);
 	sherd_clx_release(&x->steps);
 	sherd_clx_release(&x->wire);
+	sherd_clx_release(&x->sent);
+	sherd_clx_close_ring(x);
 	release_inputs(x);
 	sherd_cl_weights_release(&x->weights);
 	sherd_cl_close(&x->c);
@@ -243,7 +245,9 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 	return rc;
 }
 
-const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run, .close = cl_close };
+const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run,
+					      .use_ring = sherd_clx_use_ring,
+					      .close = cl_close };
 
 static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
 			   struct sherd_error *err)

@@ -12,6 +12,7 @@ static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_QUANTIZE] = "quantize",
 	[SHERD_K_ACTIVATE] = "activate",
 	[SHERD_K_CUT] = "cut",
+	[SHERD_K_WIRE] = "wire",
 	[SHERD_K_GATHER] = "gather",
 	[SHERD_K_ROPE] = "rope",
 	[SHERD_K_ATTEND] = "attend",

@@ -92,6 +92,29 @@ static void check_cut_and_gather(struct sherd_st *t, int n, int width)
 	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "gather", "%d of %d x %d", m, n, width);
 }
 
+/* Two items' rows behind each other, as a step's; what lies beside them stays. */
+static void check_wire(struct sherd_st *t, enum sherd_wire format, int n, int width)
+{
+	size_t row = sherd_wire_bytes(format, 1, width), at = 64 * (size_t)sherd_st_below(t, 3);
+	size_t size = at + n * row + 4, padded = ROUND_UP(size, 4);
+	float *x = sherd_st_floats(t, (size_t)n * width);
+	uint8_t *want = sherd_st_alloc(t, padded);
+	struct sherd_cl_rows d;
+	int half = n / 2;
+	cl_mem out;
+
+	memset(x, 0, 4 * MIN(width, 40)); /* a group of zeros */
+	d = sherd_st_upload_rows(t, x, n, width);
+	sherd_st_poison(want, padded);
+	out = sherd_st_upload(t, want, padded);
+	if (sherd_wire_encode(format, x, n, width, want + at, NULL))
+		abort(); /* the case is none */
+	sherd_cl_wire(t->c, d, half, n - half, width, format, out, at + half * row);
+	if (half)
+		sherd_cl_wire(t->c, d, 0, half, width, format, out, at);
+	sherd_st_expect(t, out, want, padded, "wire", "%d x %d, format %d", n, width, format);
+}
+
 static struct sherd_format random_format(struct sherd_st *t, int rows, int cols)
 {
 	static const struct sherd_format all[] = {
@@ -154,7 +177,8 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 	float *w = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
 	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
 	cl_mem wm = sherd_st_upload(t, w, 4 * width);
-	uint8_t *wire = sherd_st_alloc(t, n);
+	uint8_t *wire = sherd_st_alloc(t, n), *sent = sherd_st_alloc(t, 4 * (size_t)n * width + 64);
+	cl_mem out = sherd_st_upload(t, sent, 4 * (size_t)n * width + 64);
 	struct sherd_cl_rows d;
 
 	at[sherd_st_below(t, width)] = extreme;
@@ -176,6 +200,9 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 		memcpy(y, at, 4 * width);
 		rc = sherd_ref_cut(i, y, width);
 		sherd_st_expect_failed(t, rc ? row : -1, "cut", extreme);
+		sherd_cl_wire(t->c, d, 0, n, width, i, out, 0);
+		rc = sherd_wire_encode(i, at, 1, width, sent, NULL);
+		sherd_st_expect_failed(t, rc ? row : -1, "wire", extreme);
 	}
 }
 
@@ -190,6 +217,7 @@ void sherd_st_rows(struct sherd_st *t, int round)
 	check_flat_norm(t, 1 << round % 3);
 	check_act(t, round % 3, round % 2, n, width);
 	check_cut_and_gather(t, n, width);
+	check_wire(t, round % 3, n, width);
 	check_embed(t, n, width);
 	check_embed(t, n, width);
 	check_refusals(t, sherd_st_extreme(round), round % 3, n, width);

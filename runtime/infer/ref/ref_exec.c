@@ -258,6 +258,26 @@ static int run_op(struct ref *r, const struct sherd_op *op, struct sherd_error *
 	return sherd_fail(err, -EINVAL, "step %d is unknown to the reference", op->kind);
 }
 
+/* Wanted rows as they travel, to whom they go. */
+static int send_rows(struct ref *r, const struct sherd_op *last, struct sherd_error *err)
+{
+	const struct sherd_work *w = r->w;
+	int item, i = 0;
+
+	for (item = 0; item < w->n_items; item++) {
+		uint8_t *out = w->out[item];
+		size_t size = sherd_wire_bytes(w->wire[item], 1, r->hp->hidden);
+		int first = i, n = sherd_work_wanted(w, item, &i);
+
+		for (int k = 0; k < n; k++)
+			if (sherd_wire_encode(w->wire[item], row_of(r, SHERD_BUF_X, first + k), 1,
+					      r->hp->hidden, out + k * size, NULL))
+				return not_finite(r, last, first + k,
+						  SHERD_SENT_ROWS, err);
+	}
+	return 0;
+}
+
 static int ref_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		   struct sherd_error *err)
 {
@@ -279,6 +299,9 @@ static int ref_run(struct sherd_exec *e, const struct sherd_work *w, const float
 	}
 	if (!r->gathered)
 		run_gather(r);
+	*rows = NULL;
+	if (w->out)
+		return send_rows(r, &r->program->ops[w->end_op - 1], err);
 	*rows = r->buf[head ? SHERD_BUF_LOGITS : SHERD_BUF_X];
 	return 0;
 }
