@@ -303,6 +303,7 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 struct coming {
 	__global const uint *tile;
 	__global const scale_t *scale;
+	int whole; /* there is but one tile of tokens to bring it with */
 };
 
 #ifdef DOT_TILE
@@ -389,6 +390,10 @@ INLINED void bring(const struct coming *next, int g)
 {
 #pragma unroll
 	for (int i = 0; i < TILE_PAIR; i++) {
+		if (next[i].whole)
+#pragma unroll
+			for (int l = LINES / 2; l < LINES; l++)
+				prefetch_next(next[i].tile + g * (LINES * 16) + 16 * l);
 #pragma unroll
 		for (int l = 0; l < LINES / 2; l++)
 			prefetch_next(next[i].tile + g * (LINES * 16) + 16 * l);
@@ -468,7 +473,7 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 
 /*
  * Adds the chunk from group @c on. What is multiplied next comes from memory with the first two tiles of
- * tokens, half a tile of weights each: there are two from TILE_MIN rows on (cl_kernels.c).
+ * tokens, half a tile of weights each; all of it with the first, if that is the only one.
  */
 INLINED void sum_chunk(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int apart, int b,
 		       int tokens, int c, OPERAND_ARGS)
@@ -485,6 +490,7 @@ INLINED void sum_chunk(float16 (*total)[TILE_SUMS], const int *block, int n_bloc
 			   MINS_AT(mins, first * (PARTS * 16)));
 		next[i].tile = values + then * (LINES * 16);
 		next[i].scale = scales + then * (PARTS * 16);
+		next[i].whole = tokens <= TILE_TOKENS;
 	}
 	for (int t = 0; t < tokens; t += TILE_TOKENS) {
 		const size_t at = (size_t)(b + t) * n_groups + c;

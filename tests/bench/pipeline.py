@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 import pipeline_more as more
-from netlab import Lab, Node, call, flow_shop, hops, median, prompts, say, split, write_plan
+from netlab import (
+    Lab, Node, call, flow_shop, hops, keep_awake, median, prompts, say, split, write_plan,
+)
 
 CHUNKS = (12, 16, 18, 24)
 ONE_BOARD_CHUNKS = (24, 48, 64, 128)
@@ -279,6 +281,7 @@ def main():
     bench.load = os.getloadavg()[0]
     if bench.load > 0.5:
         say(f"the load is {bench.load:.1f}: other work on the machine spoils the numbers")
+    keep_awake()
     for name in args.part or PARTS:
         PARTS[name](bench, args.certs)
     report(bench)

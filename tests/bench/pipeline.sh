@@ -22,7 +22,7 @@ skip() {
 	exit 77
 }
 [ "$(id -u)" = 0 ] || skip "network namespaces take root"
-for tool in ip tc unshare taskset python3; do
+for tool in ip tc unshare taskset chrt python3; do
 	command -v $tool >/dev/null || skip "no $tool here"
 done
 unshare --net tc qdisc add dev lo root tbf rate 1gbit burst 16k latency 100ms 2>/dev/null ||

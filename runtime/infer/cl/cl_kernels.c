@@ -9,7 +9,7 @@
 #define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
 #define TILE_RB	     4 /* matmul.cl's */
 #define ROW_PIECES   16 /* work-items that share a row of groups in the wide shape */
-#define TILE_MIN     9 /* rows from which matmul_tile pays */
+#define TILE_MIN     9 /* rows from which matmul_tile always pays */
 
 struct arg {
 	size_t size;
@@ -166,10 +166,26 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 	       args);
 }
 
-/* What the program has, and what pays for n rows. */
-static enum sherd_cl_kernel matmul_variant(const struct sherd_cl_program *p, int n)
+/*
+ * A tile takes the time of six rows, or of a matrix unit's sixteen, however few there are; but it has
+ * the next weights brought from memory meanwhile. Measured on Zen 4; with AMX on Sapphire Rapids.
+ */
+static bool tile_pays(const struct sherd_cl *c, const struct sherd_cl_program *p, int n)
 {
-	if (p->kernel[SHERD_K_MATMUL_TILE] && n >= TILE_MIN)
+	bool is_8_bit = p->kind == SHERD_CL_INT && p->arg[0] == 8;
+
+	if (n >= TILE_MIN || !strcmp(c->dev->dot, "amx"))
+		return n >= TILE_MIN;
+	if (!strcmp(c->dev->dot, "plain"))
+		return n == 5 || n == 6;
+	return n >= (is_8_bit ? 3 : 5);
+}
+
+/* What the program has, and what pays for n rows. */
+static enum sherd_cl_kernel matmul_variant(const struct sherd_cl *c,
+					   const struct sherd_cl_program *p, int n)
+{
+	if (p->kernel[SHERD_K_MATMUL_TILE] && tile_pays(c, p, n))
 		return SHERD_K_MATMUL_TILE;
 	if (n == 1)
 		return SHERD_K_MATMUL_1;
@@ -195,7 +211,7 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 					  ARG(dst.stride), ARG(dst_col), ARG(flags) };
 
 	if (!k)
-		k = matmul_variant(p, n);
+		k = matmul_variant(c, p, n);
 	if (wide(c)) {
 		global = DIV_ROUND_UP(blocks, k == SHERD_K_MATMUL_TILE ? TILE_RB : 1);
 		local = 1;
@@ -214,7 +230,7 @@ bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_format *w, int n)
 {
 	struct sherd_cl_program *p = sherd_cl_program_for(c, w);
 
-	return p->kernel[SHERD_K_MATMUL_GATED] && w->rows % 64 == 0 && n >= TILE_MIN;
+	return p->kernel[SHERD_K_MATMUL_GATED] && w->rows % 64 == 0 && tile_pays(c, p, n);
 }
 
 void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
