@@ -32,7 +32,7 @@ struct node {
 	const char *listen, *shards, *name, *metrics_at;
 	struct sherd_model_params params;
 	float dilate;
-	int spin_us, hang_after;
+	int hang_after;
 	const char *trace_at;
 	FILE *trace;
 	bool verbose;
@@ -74,8 +74,6 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },
 		{ 0, "region", OPT_STR, &n->params.region, 0, 0, "NAME",
 		  "what holds the weights in memory: auto, sherd, udmabuf, locked or plain" },
-		{ 0, "spin", OPT_INT, &n->spin_us, 0, 10000, "US",
-		  "how long an idle stage looks for work before it sleeps (default: 50)" },
 		{ 0, "dilate", OPT_FLOAT, &n->dilate, 1, 1000, "K",
 		  "for benchmarks: compute K times as slowly, by sleeping" },
 		{ 0, "trace", OPT_STR, &n->trace_at, 0, 0, "FILE",
@@ -122,7 +120,6 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 				  .spec = *spec,
 				  .base = n->params,
 				  .ring = n->net.ring,
-				  .spin_us = n->spin_us,
 				  .dilate = n->dilate,
 				  .hang_after = n->hang_after,
 				  .trace = n->trace,
@@ -239,7 +236,6 @@ static int serve(struct node *n)
 static int node_main(int argc, char **argv)
 {
 	struct node n = { .listen = DEFAULT_LISTEN, .params = SHERD_MODEL_PARAMS_INIT,
-			  .spin_us = STAGE_SPIN_US,
 			  .net_opts = { .n_slots = RING_SLOTS, .slot_bytes = SLOT_BYTES } };
 	bool done;
 	int rc = parse(&n, argc, argv, &done);

@@ -465,6 +465,12 @@ static void after(void *arg)
 	st->traced.rows = 0;
 }
 
+/* A line that is written out disturbs who sends the rows: it waits until there is time. */
+static void idle(void *arg)
+{
+	fflush(((struct stage *)arg)->p.trace);
+}
+
 static void end(void *arg)
 {
 	unload(arg);
@@ -490,7 +496,7 @@ int stage_new(struct sherd_stage **stage, const struct stage_params *p, struct s
 	struct stage *st = sherd_calloc(1, sizeof(*st));
 	struct stage_queue_params q = { .work = work, .end = end, .after = p->trace ? after : NULL,
 					.arg = st, .hang_after = p->hang_after,
-					.spin_us = p->spin_us, .post = p->post, .loop = p->loop };
+					.idle = p->trace ? idle : NULL, .post = p->post, .loop = p->loop };
 	int rc;
 
 	*stage = NULL;

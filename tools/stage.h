@@ -9,9 +9,6 @@
 #include <stdio.h>
 #include "stage_queue.h"
 
-/* How long an idle stage looks for work before it sleeps. */
-#define STAGE_SPIN_US 50
-
 struct stage_params {
 	const char *model; /* a file, as sherd_model_open() takes it; copied */
 	/*
@@ -24,7 +21,6 @@ struct stage_params {
 	 */
 	struct sherd_model_params base;
 	struct sherd_region *ring; /* that rows may go to; NULL: none */
-	int spin_us; /* 0: sleeps at once */
 	/* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
 	float dilate;
 	/* for benchmarks: after so many steps it never comes back, as devices do; 0: no */

@@ -2,17 +2,20 @@
 /*
  * stage_queue: a queue, a thread that empties it, and the way back to the loop.
  *
- * The thread looks for work for some microseconds before it sleeps: at decode a stage waits for its
- * neighbours most of the time, and a core that sleeps takes its time to wake. Finished jobs go to a
- * mailbox which the loop empties. The mailbox outlives the queue as long as a post is on its way to
+ * A thread without work sleeps at once: should the loop's thread be on the same core, looking for
+ * work would keep it from sending what has just been computed. Finished jobs go to a mailbox which
+ * the loop empties. The mailbox outlives the queue as long as a post is on its way to
  * the loop: then nothing of the queue, nor of its jobs, is touched any more.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 #include "stage_queue.h"
+
+#define IDLE_NS 2000000
 
 struct jobs {
 	struct sherd_job *first, *last;
@@ -34,7 +37,6 @@ struct stage_queue {
 	struct jobs jobs;
 	bool stop;
 	int n_steps; /* counted where it hangs after some */
-	atomic_bool wanted; /* there is a job, or it is over: for a look without the lock */
 };
 
 static void add(struct jobs *l, struct sherd_job *job)
@@ -113,22 +115,19 @@ static void deliver(struct stage_queue *q, struct sherd_job *job)
 
 /* ------------------------------------------------------------------ thread */
 
-static void relax(void)
+/* True: there was nothing to do for so long. With the lock. */
+static bool is_idle(struct stage_queue *q)
 {
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-	__asm__ volatile("yield");
-#endif
-}
+	struct timespec end;
+	int rc = 0;
 
-/* Until there is work, but not for long. */
-static void spin(struct stage_queue *q)
-{
-	double end = sherd_now() + q->p.spin_us * 1e-6;
-
-	while (!atomic_load_explicit(&q->wanted, memory_order_acquire) && sherd_now() < end)
-		relax();
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_nsec += IDLE_NS;
+	end.tv_sec += end.tv_nsec / 1000000000;
+	end.tv_nsec %= 1000000000;
+	while (!q->jobs.first && !q->stop && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&q->more, &q->lock, &end);
+	return rc == ETIMEDOUT;
 }
 
 /* NULL: it is over. */
@@ -136,13 +135,15 @@ static struct sherd_job *next_job(struct stage_queue *q)
 {
 	struct sherd_job *job;
 
-	if (q->p.spin_us > 0)
-		spin(q);
 	pthread_mutex_lock(&q->lock);
+	if (q->p.idle && is_idle(q)) {
+		pthread_mutex_unlock(&q->lock);
+		q->p.idle(q->p.arg);
+		pthread_mutex_lock(&q->lock);
+	}
 	while (!q->jobs.first && !q->stop)
 		pthread_cond_wait(&q->more, &q->lock);
 	job = q->stop ? NULL : take(&q->jobs);
-	atomic_store_explicit(&q->wanted, q->jobs.first || q->stop, memory_order_relaxed);
 	pthread_mutex_unlock(&q->lock);
 	return job;
 }
@@ -193,7 +194,6 @@ void stage_queue_add(struct stage_queue *q, struct sherd_job *job)
 {
 	pthread_mutex_lock(&q->lock);
 	add(&q->jobs, job);
-	atomic_store_explicit(&q->wanted, true, memory_order_release);
 	pthread_mutex_unlock(&q->lock);
 	pthread_cond_signal(&q->more);
 }
@@ -210,7 +210,6 @@ void stage_queue_free(struct stage_queue *q)
 {
 	pthread_mutex_lock(&q->lock);
 	q->stop = true;
-	atomic_store_explicit(&q->wanted, true, memory_order_release);
 	pthread_mutex_unlock(&q->lock);
 	pthread_cond_signal(&q->more);
 	pthread_join(q->thread, NULL);
@@ -223,6 +222,7 @@ int stage_queue_new(struct stage_queue **queue, const struct stage_queue_params 
 {
 	struct stage_queue *q = sherd_calloc(1, sizeof(*q));
 	struct mailbox *m = mailbox_new();
+	pthread_condattr_t attr;
 	int rc;
 
 	*queue = NULL;
@@ -234,7 +234,10 @@ int stage_queue_new(struct stage_queue **queue, const struct stage_queue_params 
 	q->p = *p;
 	q->mail = m;
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_cond_init(&q->more, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&q->more, &attr);
+	pthread_condattr_destroy(&attr);
 	rc = start_thread(q);
 	if (rc) {
 		destroy(q);

@@ -15,10 +15,11 @@ struct stage_queue_params {
 	/* On the queue's thread. @end is the last call. */
 	void (*work)(void *arg, struct sherd_job *job);
 	void (*end)(void *arg);
-	void (*after)(void *arg); /* a job has been handed back; NULL: nothing is to be done then */
+	/* NULL: nothing is to be done when a job has been handed back; when no other came for 2 ms */
+	void (*after)(void *arg);
+	void (*idle)(void *arg);
 	void *arg;
 	int hang_after; /* steps, after which it hangs as a device may; 0: it does not */
-	int spin_us; /* how long an idle thread looks for work before it sleeps */
 	stage_post_fn post;
 	void *loop;
 };

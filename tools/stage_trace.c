@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stage_trace: one event a line, each written at once: what a node had done until it was killed is
- * of interest, too. The format wants no end of its list.
+ * stage_trace: one event a line. The stage writes them out when it has nothing to do (stage.c), so
+ * that there is something to see of a node that was killed, too. The format wants no end of its list.
  */
 #include <inttypes.h>
 #include <unistd.h>
@@ -13,7 +13,6 @@ int stage_trace_open(FILE **f, const char *path, struct sherd_error *err)
 	*f = fopen(path, "we");
 	if (!*f)
 		return sherd_fail(err, -errno, "%s: cannot be written: %s", path, strerror(errno));
-	setvbuf(*f, NULL, _IOLBF, 0);
 	fputs("[\n", *f);
 	return 0;
 }

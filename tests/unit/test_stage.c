@@ -46,7 +46,6 @@ static struct sherd_stage *new_stage(int first, int end, const struct stage_para
 	p.spec.n_batch = N_BATCH;
 	p.base.device = "reference";
 	p.base.no_cache = true;
-	p.spin_us = tiny_below(&rng, 2) ? STAGE_SPIN_US : 0;
 	p.dilate = (float)tiny_below(&rng, 3);
 	p.post = loop_post;
 	p.loop = &loop;
