@@ -147,3 +147,8 @@ int netopt_post(void *loop, void (*fn)(void *), void *arg)
 {
 	return sherd_loop_post(loop, fn, arg);
 }
+
+int netopt_visit(void *loop, void (*fn)(void *), void *arg)
+{
+	return sherd_loop_visit(loop, fn, arg);
+}

@@ -45,5 +45,6 @@ void netopt_close(struct netopt *n);
 
 /* For stages, stores and metrics: @loop is the struct sherd_loop. */
 int netopt_post(void *loop, void (*fn)(void *), void *arg);
+int netopt_visit(void *loop, void (*fn)(void *), void *arg);
 
 #endif

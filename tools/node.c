@@ -124,6 +124,7 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 				  .hang_after = n->hang_after,
 				  .trace = n->trace,
 				  .post = netopt_post,
+				  .visit = netopt_visit,
 				  .loop = n->net.loop };
 	int rc;
 

@@ -496,7 +496,8 @@ int stage_new(struct sherd_stage **stage, const struct stage_params *p, struct s
 	struct stage *st = sherd_calloc(1, sizeof(*st));
 	struct stage_queue_params q = { .work = work, .end = end, .after = p->trace ? after : NULL,
 					.arg = st, .hang_after = p->hang_after,
-					.idle = p->trace ? idle : NULL, .post = p->post, .loop = p->loop };
+					.idle = p->trace ? idle : NULL, .post = p->post, .visit = p->visit,
+					.loop = p->loop };
 	int rc;
 
 	*stage = NULL;

@@ -26,7 +26,7 @@ struct stage_params {
 	/* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
 	int hang_after;
 	FILE *trace; /* a line for each step; NULL: none */
-	stage_post_fn post;
+	stage_post_fn post, visit; /* as struct stage_queue_params has them */
 	void *loop;
 };
 

@@ -101,15 +101,22 @@ static void empty_mailbox(void *arg)
 	mailbox_put(m);
 }
 
+/*
+ * The next stage waits for a step. What comes of other jobs may end the stage, which waits for this
+ * thread: it is not for this thread to tell of those.
+ */
 static void deliver(struct stage_queue *q, struct sherd_job *job)
 {
 	struct mailbox *m = q->mail;
+	stage_post_fn post = q->p.post;
 
 	pthread_mutex_lock(&m->lock);
+	if (job->kind == SHERD_JOB_STEP && !m->done.first && q->p.visit)
+		post = q->p.visit;
 	add(&m->done, job);
 	m->refs++;
 	pthread_mutex_unlock(&m->lock);
-	while (q->p.post(q->p.loop, empty_mailbox, m)) /* no memory: a done job must be told of */
+	while (post(q->p.loop, empty_mailbox, m)) /* no memory: a done job must be told of */
 		usleep(1000);
 }
 

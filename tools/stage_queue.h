@@ -21,6 +21,7 @@ struct stage_queue_params {
 	void *arg;
 	int hang_after; /* steps, after which it hangs as a device may; 0: it does not */
 	stage_post_fn post;
+	stage_post_fn visit; /* the same, where a step's end should not wait; NULL: it may */
 	void *loop;
 };
 

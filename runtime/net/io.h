@@ -10,6 +10,7 @@
 #ifndef SHERD_IO_H
 #define SHERD_IO_H
 
+#include <pthread.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include "net/loop.h"
@@ -46,6 +47,8 @@ struct sherd_sock {
 
 struct sherd_io_ops {
 	bool nonblock; /* sockets have to be */
+	/* what is reported of a socket is of one that is still there, whatever a visitor did */
+	bool visits;
 	int (*open)(struct sherd_io_loop *l, struct sherd_error *err);
 	void (*close)(struct sherd_io_loop *l);
 	/* Begins something; it is reported when it has happened. */
@@ -150,6 +153,8 @@ struct sherd_io_loop {
 	void *io; /* the rung's */
 	int wake; /* an eventfd */
 	bool sleeping, stopping; /* atomic */
+	pthread_mutex_t turn; /* a visitor's while there is one, and asleep's */
+	bool asleep; /* in the rung's system call: nothing here is in use */
 	bool ending; /* being freed */
 	struct sherd_post *posted; /* atomic, last first */
 	struct sherd_timer *timers, *due; /* by time */
@@ -167,6 +172,9 @@ struct sherd_io_loop {
 /* ---------------------------------------------------------------- loop.c */
 /* Does what calls have asked for, until there is nothing more to do. */
 void sherd_io_settle(struct sherd_io_loop *l);
+/* A rung, around the system call in which it waits: others may have the loop meanwhile. */
+void sherd_io_sleep(struct sherd_io_loop *l);
+void sherd_io_awake(struct sherd_io_loop *l);
 
 static inline struct sherd_io_loop *sherd_io_of(struct sherd_net *n)
 {

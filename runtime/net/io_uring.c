@@ -296,16 +296,23 @@ static void report(struct sherd_io_loop *l, const struct io_uring_cqe *cqe)
 	}
 }
 
-static int submit_and_wait(struct uring *u, int64_t us)
+static int submit_and_wait(struct sherd_io_loop *l, int64_t us)
 {
+	struct uring *u = l->io;
 	struct __kernel_timespec ts = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
 	struct io_uring_cqe *cqe;
 
+	int rc;
+
 	if (!us || io_uring_cq_ready(&u->ring))
 		return io_uring_submit_and_get_events(&u->ring);
+	sherd_io_sleep(l);
 	if (us < 0)
-		return io_uring_submit_and_wait(&u->ring, 1);
-	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+		rc = io_uring_submit_and_wait(&u->ring, 1);
+	else
+		rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+	sherd_io_awake(l);
+	return rc;
 }
 
 int sherd_uring_wait(struct sherd_io_loop *l, int64_t us)
@@ -322,7 +329,7 @@ int sherd_uring_wait(struct sherd_io_loop *l, int64_t us)
 		u->enabled = true;
 	}
 	request_all(l);
-	rc = submit_and_wait(u, us);
+	rc = submit_and_wait(l, us);
 	if (rc < 0 && rc != -ETIME && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN)
 		return rc;
 	while (n < MAX_RESULTS && !io_uring_peek_cqe(&u->ring, &cqe)) {

@@ -252,7 +252,7 @@ static int open_plain(struct sherd_io_loop *l, struct sherd_error *err)
 
 #define RUNG(opener)                                                                    \
 	{                                                                               \
-		.open = (opener), .close = sherd_uring_close, .want = sherd_uring_want, \
+		.visits = true, .open = (opener), .close = sherd_uring_close, .want = sherd_uring_want, \
 		.cancel = sherd_uring_cancel, .forget = sherd_uring_forget,             \
 		.wait = sherd_uring_wait                                                \
 	}

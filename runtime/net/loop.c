@@ -143,6 +143,40 @@ int sherd_loop_post(struct sherd_loop *pub, void (*fn)(void *arg), void *arg)
 	return 0;
 }
 
+void sherd_io_sleep(struct sherd_io_loop *l)
+{
+	pthread_mutex_lock(&l->turn);
+	l->asleep = true;
+	pthread_mutex_unlock(&l->turn);
+}
+
+void sherd_io_awake(struct sherd_io_loop *l)
+{
+	pthread_mutex_lock(&l->turn);
+	l->asleep = false;
+	pthread_mutex_unlock(&l->turn);
+}
+
+/* Timers and what sockets want are looked at before sleeping: so it wakes up afterwards, to do so. */
+int sherd_loop_visit(struct sherd_loop *pub, void (*fn)(void *arg), void *arg)
+{
+	struct sherd_io_loop *l = (struct sherd_io_loop *)pub;
+	bool asleep;
+
+	if (!l->ops->visits || pthread_mutex_trylock(&l->turn))
+		return sherd_loop_post(pub, fn, arg);
+	asleep = l->asleep;
+	if (asleep) {
+		fn(arg);
+		sherd_io_settle(l);
+	}
+	pthread_mutex_unlock(&l->turn);
+	if (!asleep)
+		return sherd_loop_post(pub, fn, arg);
+	wake(l);
+	return 0;
+}
+
 static bool has_work(struct sherd_io_loop *l)
 {
 	return __atomic_load_n(&l->posted, __ATOMIC_SEQ_CST) ||
@@ -299,6 +333,7 @@ int sherd_loop_create(struct sherd_loop **out, const struct sherd_loop_params *p
 	set_defaults(&l->p);
 	l->pub.net.ops = &net_ops;
 	l->dirty_end = &l->dirty;
+	pthread_mutex_init(&l->turn, NULL);
 	sherd_outs_init(&l->released);
 	sherd_outs_init(&l->kernels);
 	l->wake = eventfd(0, EFD_CLOEXEC);
@@ -363,5 +398,6 @@ void sherd_loop_free(struct sherd_loop *pub)
 	sherd_io_settle(l);
 	release_all(l);
 	close(l->wake);
+	pthread_mutex_destroy(&l->turn);
 	free(l);
 }

@@ -94,6 +94,12 @@ int sherd_loop_run(struct sherd_loop *l, struct sherd_error *err);
 void sherd_loop_stop(struct sherd_loop *l);
 /* From any thread: @fn is called by the loop, in the order of posting. -ENOMEM: it will not be. */
 int sherd_loop_post(struct sherd_loop *l, void (*fn)(void *arg), void *arg);
+/*
+ * The same, for what should not wait until a thread has woken up: while the loop sleeps, @fn is
+ * called at once by this thread, which has the loop for so long, before what has been posted. It
+ * must not wait for anybody who might want the loop as well.
+ */
+int sherd_loop_visit(struct sherd_loop *l, void (*fn)(void *arg), void *arg);
 
 /*
  * Accepts links at "host:port", "[v6]:port" or ":port" (any address); port 0: one that is free.

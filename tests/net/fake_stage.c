@@ -212,7 +212,7 @@ int fake_stage_new(struct sherd_stage **stage, const struct fake_params *p, stru
 	static const struct sherd_stage_ops ops = { .submit = submit, .put = put };
 	struct fake *f = sherd_calloc(1, sizeof(*f));
 	struct stage_queue_params q = { .work = work, .end = end, .arg = f,
-					.post = p->post, .loop = p->loop };
+					.post = p->post, .visit = p->visit, .loop = p->loop };
 	int rc;
 
 	if (!f)

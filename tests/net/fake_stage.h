@@ -27,7 +27,7 @@ struct fake_params {
 	int n_layers;
 	uint32_t room; /* positions of all sessions */
 	struct fake_control *control;
-	stage_post_fn post;
+	stage_post_fn post, visit; /* visit may be NULL */
 	void *loop;
 };
 

@@ -71,6 +71,7 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 				 .room = (uint32_t)(spec->n_ctx * spec->n_sessions),
 				 .control = &b->control,
 				 .post = (stage_post_fn)sherd_loop_post,
+				 .visit = (stage_post_fn)sherd_loop_visit,
 				 .loop = b->loop };
 
 	return fake_stage_new(stage, &p, err);

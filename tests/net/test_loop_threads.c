@@ -77,6 +77,72 @@ static void so_it_does_while_the_loop_spins(struct rig *r)
 	post_from_threads(r);
 }
 
+/* One at a time, visitors and timers; what they count is nobody's else. */
+static struct visited {
+	struct rig *r;
+	struct sherd_timer t;
+	long inside, count, at_once;
+	pthread_t loop;
+} visited;
+
+static void enter(void *arg)
+{
+	struct visited *v = arg;
+
+	assert_int_equal(v->inside++, 0);
+	v->count++;
+	v->at_once += !pthread_equal(pthread_self(), v->loop);
+	if (v->count % 3)
+		sherd_timer_after(v->r->net, &v->t, 50 + (uint64_t)rand() % 400);
+	assert_int_equal(--v->inside, 0);
+}
+
+static void *visit(void *loop)
+{
+	for (int i = 0; i < N_POSTS; i++) {
+		while (sherd_loop_visit(loop, enter, &visited))
+			;
+		usleep(i % 4 ? 0 : 300);
+	}
+	return NULL;
+}
+
+static bool all_visited(struct rig *r)
+{
+	(void)r;
+	return visited.count >= N_THREADS * N_POSTS;
+}
+
+static void fire_visited(void *ctx)
+{
+	struct visited *v = ctx;
+
+	assert_int_equal(v->inside++, 0);
+	assert_int_equal(--v->inside, 0);
+}
+
+static void visitors_have_the_loop_one_at_a_time_and_at_once_if_it_sleeps(struct rig *r)
+{
+	pthread_t threads[N_THREADS];
+
+	rig_start(r);
+	visited = (struct visited){ .r = r,
+				    .t = { .fire = fire_visited, .ctx = &visited },
+				    .loop = pthread_self() };
+	for (int i = 0; i < N_THREADS; i++)
+		pthread_create(&threads[i], NULL, visit, r->loop);
+	rig_run(r, all_visited);
+	for (int i = 0; i < N_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(visited.count, N_THREADS * N_POSTS);
+	if (r->loop->io != SHERD_IO_EPOLL)
+		assert_true(visited.at_once > 0);
+	else
+		assert_int_equal(visited.at_once, 0);
+	sherd_timer_stop(r->net, &visited.t);
+	rig_end(r);
+}
+
 static void *stop_soon(void *loop)
 {
 	usleep(20000);
@@ -167,6 +233,7 @@ static void timers_fire_in_order_and_once_unless_set_again(struct rig *r)
 static const struct rig_case cases[] = {
 	CASE(what_threads_post_runs_once_and_in_order),
 	CASE(so_it_does_while_the_loop_spins),
+	CASE(visitors_have_the_loop_one_at_a_time_and_at_once_if_it_sleeps),
 	CASE(another_thread_can_stop_a_loop_that_sleeps),
 	CASE(timers_fire_in_order_and_once_unless_set_again),
 };
