@@ -10,13 +10,14 @@
 
 #define PATIENCE_US 30000000u
 #define REDIAL_US   500000u
-#define FIRST_US    8000000u /* a node that has never been there is not waited for long */
+#define FIRST_US    8000000u /* where nobody has ever answered, nobody is waited for long */
+#define DISK_RATE   5u /* bytes a microsecond, at least: what is there is hashed, what came is synced */
 #define SILENCE_US  10000000u
 
 struct sherd_push {
 	struct sherd_push_params p;
 	struct sherd_link *link;
-	bool greeted, ever_greeted, ended;
+	bool greeted, ever_up, ended;
 	int file; /* the one that is under way */
 	bool answered; /* the offer has been: bytes may go */
 	uint64_t at, have; /* bytes of it: sent, written */
@@ -112,7 +113,7 @@ static void up(void *ctx, struct sherd_link *l)
 {
 	const struct sherd_hello h = { .role = SHERD_ROLE_PUSH };
 
-	(void)ctx;
+	((struct sherd_push *)ctx)->ever_up = true;
 	sherd_hello_send(l, &h);
 }
 
@@ -149,7 +150,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 	if (f->type == SHERD_FRAME_PONG)
 		return;
 	if (f->type == SHERD_FRAME_WELCOME) {
-		p->greeted = p->ever_greeted = true;
+		p->greeted = true;
 		offer(p);
 	} else if (f->type == SHERD_FRAME_REFUSE) {
 		sherd_sentence_read(said, sizeof(said), payload, f->payload);
@@ -189,6 +190,21 @@ static void beat(struct sherd_push *p)
 		sherd_link_send(p->link, &ping, NULL, 0);
 }
 
+/*
+ * How long nothing may move. An offer's answer takes a node as long as it takes to read what it has
+ * of the file, the last one as long as it takes to write out what it was sent.
+ */
+static uint64_t patience(const struct sherd_push *p)
+{
+	const struct sherd_push_file *f = &p->p.files[p->file];
+
+	if (!p->ever_up)
+		return FIRST_US;
+	if (p->file >= p->p.n_files || (p->answered && p->have < f->offer.size))
+		return p->p.patience_us;
+	return p->p.patience_us + f->offer.size / DISK_RATE;
+}
+
 /* Dials if there is no link, and looks whether anything moves. */
 static void tick(void *ctx)
 {
@@ -196,10 +212,10 @@ static void tick(void *ctx)
 	struct sherd_push *p = ctx;
 	struct sherd_net *net = p->p.net;
 
-	if (sherd_net_now(net) - p->progress_at > (p->ever_greeted ? p->p.patience_us : FIRST_US)) {
+	if (sherd_net_now(net) - p->progress_at > patience(p)) {
 		if (p->link)
 			sherd_fail(&p->why, -ETIMEDOUT, "nothing has moved for %.0f s",
-				   (double)p->p.patience_us * 1e-6);
+				   (double)patience(p) * 1e-6);
 		give_up(p, p->why.msg);
 		return;
 	}
