@@ -4,7 +4,26 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "model/shard.h"
 #include "run.h"
+#include "same_model.h"
+
+/* So much is hashed in a moment; of a larger file the shape alone is compared. */
+#define HASH_AT_ONCE ((uint64_t)256 << 20)
+
+/* Another model's numbers would be nonsense to this one's, and its text none. */
+static int open_checked(struct run *r, const char *name, struct sherd_error *err)
+{
+	char *path;
+	int rc = sherd_resolve_model(name, &path, err);
+
+	if (rc)
+		return rc;
+	rc = same_model(pipeline_plan(r->pipe), path, HASH_AT_ONCE, err);
+	rc = rc ? rc : sherd_tokenizer_open(&r->own_tok, path, err);
+	free(path);
+	return rc;
+}
 
 static int open_tokenizer(struct run *r)
 {
@@ -12,7 +31,7 @@ static int open_tokenizer(struct run *r)
 	const char *name = r->model_name ? r->model_name : plan->model_path;
 	struct sherd_error err;
 
-	if (sherd_tokenizer_open(&r->own_tok, name, &err)) {
+	if (open_checked(r, name, &err)) {
 		if (r->model_name)
 			return tool_fail(&tool_run, &err);
 		return tool_failf(
