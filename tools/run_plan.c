@@ -58,20 +58,23 @@ static int open_it(struct run *r)
 	return open_tokenizer(r);
 }
 
+/* Who serves which layers now, which need not be whom the plan has. */
 static void say(const struct run *r)
 {
 	const struct sherd_plan *plan = pipeline_plan(r->pipe);
 	struct sherd_head_status s;
 
-	fprintf(stderr, "sherd: %d %s, %s %s, chunks of %d tokens\n", plan->n_stages,
-		plan->n_stages == 1 ? "stage" : "stages",
-		r->pipe_params.net.insecure ? "no TLS" : "TLS", pipeline_io(r->pipe), plan->chunk);
+	fprintf(stderr, "sherd: %d %s", plan->n_stages, plan->n_stages == 1 ? "stage" : "stages");
 	for (int k = 0; k < plan->n_stages; k++) {
+		const struct sherd_stage_span *span = &plan->stages[k];
+
 		sherd_head_stage_status(pipeline_head(r->pipe), k, &s);
-		if (r->verbose || strcmp(s.node, plan->nodes[plan->stages[k].node].name))
-			fprintf(stderr, "sherd: layers %d to %d at %s\n", plan->stages[k].first,
-				plan->stages[k].end - 1, s.node);
+		fprintf(stderr, "%s%s %d-%d", k ? ", " : " (",
+			s.node ? s.node : plan->nodes[span->node].name, span->first, span->end - 1);
 	}
+	fprintf(stderr, "), %s TLS, over %s, chunks of %d tokens\n",
+		r->pipe_params.net.insecure ? "without" : "with", pipeline_io(r->pipe),
+		plan->chunk);
 }
 
 /* The cuts of a text are those that it began with. */
