@@ -316,11 +316,12 @@ static void has_finished(struct sherd_conn *c)
 }
 
 /* TLS's last words, which tell the other side what is wrong, still go out. */
-static void fail_tls(struct sherd_conn *c, const struct sherd_error *why)
+static void fail_tls(struct sherd_conn *c, int rc, const struct sherd_error *why)
 {
 	if (c->state >= SHERD_CONN_FLUSH)
 		return;
-	sherd_fail(&c->why, -EPROTO, "%s: %s", c->link.address, why->msg);
+	sherd_fail(&c->why, rc, "%s: %s", c->link.address, why->msg);
+	c->link.tls_fault = rc;
 	sherd_out_drop_all(c);
 	c->tls_closed = true;
 	say_farewell(c);
@@ -347,7 +348,7 @@ static void take_cipher(struct sherd_conn *c, const void *data, size_t n)
 	if (got == -EPIPE)
 		has_finished(c);
 	else if (got < 0)
-		fail_tls(c, &err);
+		fail_tls(c, (int)got, &err);
 }
 
 void sherd_conn_received(struct sherd_conn *c, const void *data, ssize_t n)

@@ -9,6 +9,7 @@
 
 #define REDIAL_FIRST_US 50000u
 #define REDIAL_LAST_US	1000000u
+#define SAY_WAITING_US	2000000u
 
 static const struct sherd_link_user links;
 
@@ -223,18 +224,49 @@ static void lost(struct head_node *n, const char *why)
 	redial_later(n);
 }
 
+/*
+ * Certificates do not change while we wait: a stage that nobody else may serve will not be served.
+ */
+static void distrusted(struct head_node *n)
+{
+	struct sherd_head *h = n->head;
+	char why[SHERD_SENTENCE_MAX];
+	int k;
+
+	for (k = 0; !h->was_ready && k < h->p.n_stages; k++) {
+		if (h->p.stages[k].n_nodes > 1 || &h->nodes[h->p.stages[k].nodes[0]] != n)
+			continue;
+		snprintf(why, sizeof(why), "%s: %.400s", n->plan->name, n->why.msg);
+		sherd_head_fail(h, why);
+	}
+}
+
 static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
 {
 	struct head_node *n = ctx;
 
-	(void)l;
 	if (!n->up)
 		n->failed_dials++;
 	lost(n, why->msg);
+	if (l->tls_fault == -EACCES || l->tls_fault == -EKEYEXPIRED)
+		distrusted(n);
 	sherd_head_think(n->head);
 }
 
 static const struct sherd_link_user links = { up, expect, frame, down };
+
+/* Once, in the beginning: later its loss was said. */
+static void say_waiting(struct head_node *n)
+{
+	struct sherd_head *h = n->head;
+
+	if (n->up || n->said || h->was_ready ||
+	    sherd_net_now(h->net) - h->progress_at < SAY_WAITING_US)
+		return;
+	n->said = true;
+	sherd_head_note(h, "waiting for %s: %s", n->plan->name,
+			n->why.msg[0] ? n->why.msg : "it has not answered yet");
+}
 
 void sherd_head_ping(struct head_node *n)
 {
@@ -243,6 +275,7 @@ void sherd_head_ping(struct head_node *n)
 	uint64_t silence = sherd_net_now(h->net) - n->heard;
 	char why[96];
 
+	say_waiting(n);
 	if (!n->link || (!n->up && silence <= SHERD_GREETING_US))
 		return;
 	if (n->up && silence <= h->p.lost_us) {

@@ -34,6 +34,7 @@ struct head_node {
 	uint64_t heard; /* when it said something last */
 	uint64_t gone; /* when it was lost; 0: not lost */
 	int failed_dials; /* in a row */
+	bool said; /* that it is waited for */
 	struct sherd_error why; /* it is not there */
 	struct sherd_timer redial;
 	uint64_t redial_us;

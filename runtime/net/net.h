@@ -56,6 +56,8 @@ struct sherd_link {
 	void *ctx;
 	char address[SHERD_ADDRESS_MAX]; /* the other side's, for messages */
 	char identity[64]; /* the name in the other side's certificate; "" without TLS */
+	/* TLS failed with this -errno; -EACCES, -EKEYEXPIRED: over certificates */
+	int tls_fault;
 	uint64_t frames_in, frames_out, bytes_in, bytes_out;
 	/* sends that the kernel made without a copy; that it copied all the same */
 	uint64_t zero_copies, copies;

@@ -76,6 +76,7 @@ plan absent int8 '' 0-3@a "$half@z"
 began=$SECONDS
 fails "a board that is not there is named with why" \
 	"nobody can serve layers 3 to ., after [4-6] s: z: .*(refused|no connection)" absent "${ask[@]}"
+ok "and waited for not without a word" grep -qE "^sherd: waiting for z: .*no connection" "$err"
 ok "within the deadline" test $((SECONDS - began)) -le 15
 echo '{"sherd_plan": 2}' >"$tmp/later"
 fails "a plan of another version is refused" "plan" later "${ask[@]}"
