@@ -4,11 +4,13 @@
  * commands come from heads alone. What a run's stages do with rows is node_post.c.
  */
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "net/node_post.h"
 
 #define LEASE_US 60000000u
 #define MAX_RUNS 16
+#define REFUSAL_NOTE_US 1000000u
 
 /* ---------------------------------------------------------------- peers */
 
@@ -61,10 +63,39 @@ void sherd_node_dismiss(struct peer *p, const char *why)
 	sherd_link_hang_up(p->link, why);
 }
 
+static void note(const struct sherd_node *n, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void note(const struct sherd_node *n, const char *fmt, ...)
+{
+	char text[SHERD_SENTENCE_MAX + SHERD_ADDRESS_MAX];
+	va_list ap;
+
+	if (!n->p.note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	n->p.note(n->p.ctx, text);
+}
+
+/* Strangers may come as often as they like, and the log is not theirs. */
+static bool may_note_refusal(struct sherd_node *n)
+{
+	uint64_t now = sherd_net_now(n->net);
+
+	if (n->refusal_noted && now - n->refusal_noted < REFUSAL_NOTE_US)
+		return false;
+	n->refusal_noted = now;
+	return true;
+}
+
 void sherd_node_refuse(struct peer *p, const char *why)
 {
 	const struct sherd_frame f = { .type = SHERD_FRAME_REFUSE };
 
+	if (may_note_refusal(p->node))
+		note(p->node, "a link is refused: %s: %s", p->link->address, why);
 	sherd_sentence_send(p->link, &f, why);
 	sherd_node_dismiss(p, why);
 }
@@ -85,6 +116,8 @@ static void free_run(struct run *r)
 {
 	struct run **at = &r->node->runs;
 
+	note(r->node, "a run has ended, after %.0f s",
+	     (double)(sherd_net_now(r->node->net) - r->began) * 1e-6);
 	while (r->posts)
 		sherd_post_free(r->posts);
 	if (r->control)
@@ -100,9 +133,7 @@ static void lease_over(void *ctx)
 {
 	struct run *r = ctx;
 
-	if (r->node->p.note)
-		r->node->p.note(r->node->p.ctx,
-				"a run's head has not come back: its sessions are dropped");
+	note(r->node, "a run's head has not come back: its sessions are dropped");
 	free_run(r);
 }
 
@@ -116,7 +147,7 @@ static struct run *new_run(struct sherd_node *n, const char *id)
 	r = count < max ? sherd_calloc(1, sizeof(*r)) : NULL;
 	if (!r)
 		return NULL;
-	*r = (struct run){ .next = n->runs, .node = n,
+	*r = (struct run){ .next = n->runs, .node = n, .began = sherd_net_now(n->net),
 			   .lease = { .fire = lease_over, .ctx = r } };
 	memcpy(r->id, id, sizeof(r->id));
 	n->runs = r;
@@ -143,8 +174,11 @@ static void greet_head(struct peer *p, const struct sherd_hello *h)
 	struct sherd_node *n = p->node;
 	struct run *r = sherd_node_run(n, h->run);
 
-	if (!r)
+	if (!r) {
 		r = new_run(n, h->run);
+		if (r)
+			note(n, "a run begins, of %s", p->link->address);
+	}
 	if (!r) {
 		sherd_node_refuse(p,
 				  "as many runs as this node takes are under way; try again later");
@@ -463,7 +497,8 @@ static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
 {
 	struct peer *p = ctx;
 
-	(void)l;
+	if (p->kind == PEER_STRANGER && l->tls_fault && may_note_refusal(p->node))
+		note(p->node, "a link is refused: %s", why->msg);
 	if (p->kind == PEER_CONTROL)
 		p->run->control = NULL; /* the lease runs on */
 	else if (p->post)

@@ -124,6 +124,7 @@ struct run {
 	struct post *posts;
 	struct sherd_timer lease;
 	uint64_t lease_us;
+	uint64_t began;
 };
 
 /* Of a node's measuring itself, which one at a time may ask for. */
@@ -142,6 +143,7 @@ struct sherd_node {
 	struct run *runs;
 	struct worker *workers;
 	struct profiling profiling;
+	uint64_t refusal_noted; /* when; 0: never */
 	uint64_t last_session;
 };
 

@@ -22,6 +22,7 @@ boards_remember
 # turned_away "what" PATTERN: with whatever $secure is
 turned_away()
 {
+	sleep 1 # logs have a line a second
 	lead plan "${ask[@]}" --deadline 3
 	ok "$1" fails_with "$2"
 	secure=(--tls "$tmp/certs")
@@ -29,10 +30,14 @@ turned_away()
 
 secure=(--insecure)
 turned_away "a head without TLS is told that there is TLS" "a: .*(TLS|certificate)"
+ok "which board a has in its log" grep -qE "a link is refused: 127[0-9.:]*: .*(TLS|certificate)" "$tmp/a.log"
 
 "$sherd" cluster init -o "$tmp/other" a b >/dev/null 2>&1
 secure=(--tls "$tmp/other")
-turned_away "a head of another authority is told so" "a: .*(authority|certificate)"
+began=${EPOCHREALTIME/./}
+turned_away "a head of another authority is told so" "[ab]: .*(authority|certificate)"
+ok "at once" test $((${EPOCHREALTIME/./} - began)) -lt 3500000
+ok "and the boards have it in their logs" grep -q "a link is refused: .*\(not accept us\|authority\)" "$tmp/a.log"
 
 # The head's certificate is a node's.
 mkdir "$tmp/node_s"
@@ -41,6 +46,9 @@ cp "$tmp/certs/d.pem" "$tmp/node_s/head.pem"
 cp "$tmp/certs/d-key.pem" "$tmp/node_s/head-key.pem"
 secure=(--tls "$tmp/node_s")
 turned_away "a node's certificate commands nobody" "the certificate is that of 'd', and only 'head' may command [ab]"
+ok "which is in the log, too" grep -q "a link is refused: .*the certificate is that of 'd'" "$tmp/a.log" "$tmp/b.log"
+ok "logs have the run that began and ended" eval \
+	"grep -q '^sherd: a run begins, of 127' '$tmp/a.log' && grep -q '^sherd: a run has ended, after' '$tmp/a.log'"
 
 # What the authority signed has expired. Its extensions are those of a good one.
 expire() # NAME: certs/NAME.pem becomes old
