@@ -98,8 +98,10 @@ static int pack_all(struct push_tool *t)
 	int rc = sherd_resolve_model(name, &t->model, &err);
 
 	/* Another model's weights are not packed for nothing, however long it takes to read them. */
+	tool_progress(NULL, "checking the model", 0, 0);
 	if (!rc)
 		rc = same_model(t->plan, t->model, UINT64_MAX, &err);
+	tool_progress_end();
 	for (int k = 0; !rc && k < t->plan->n_stages; k++)
 		rc = pack_piece(t, k, &err);
 	return rc ? tool_fail(&tool_push, &err) : TOOL_OK;

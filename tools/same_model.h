@@ -8,8 +8,10 @@
 
 #include "plan/plan.h"
 
-/* -EINVAL, with the sentence: it is not; a file of more than @limit bytes that has the plan's shape
- * and has never been packed here is taken for it. */
+/*
+ * -EINVAL, with the sentence: it is not. A file of more than @limit bytes that has the plan's shape
+ * and has never been packed here is taken for it.
+ */
 int same_model(const struct sherd_plan *plan, const char *path, uint64_t limit,
 	       struct sherd_error *err);
 
