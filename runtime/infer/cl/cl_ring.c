@@ -22,6 +22,7 @@ struct cl_ring_slot {
 struct cl_ring {
 	struct sherd_region *region;
 	enum sherd_import_way way;
+	bool told; /* that a slot could not be shared after all, and is copied to */
 	struct cl_ring_slot slots[]; /* [region->n_slots] */
 };
 
@@ -57,12 +58,17 @@ void sherd_clx_close_ring(struct cl_exec *x)
 
 static bool share(struct cl_exec *x, struct cl_ring_slot *s, struct sherd_window *w)
 {
-	if (!s->tried) {
-		s->part = (struct sherd_part){ .data = w->data, .size = w->length };
-		s->shared = !sherd_import_try(&s->import, x->c.dev, x->ring->region, &s->part, 1,
-					      x->ring->way, NULL);
-	}
+	struct sherd_error why;
+
+	if (s->tried)
+		return s->shared;
 	s->tried = true;
+	s->part = (struct sherd_part){ .data = w->data, .size = w->length };
+	s->shared = !sherd_import_try(&s->import, x->c.dev, x->ring->region, &s->part, 1,
+				      x->ring->way, &why);
+	if (!s->shared && x->note && !x->ring->told)
+		x->note(x->note_ctx, why.msg);
+	x->ring->told |= !s->shared;
 	return s->shared;
 }
 
@@ -114,15 +120,16 @@ int sherd_clx_sent(struct cl_exec *x, struct sherd_error *err)
 
 /* --------------------------------------------------------------------- rows */
 
-/* Room for all rows of a step in the largest format. */
+/* Room for all rows of a step in the largest format, which is int8 for a few columns: it pads. */
 static cl_mem buffer(struct cl_exec *x, struct sherd_error *err)
 {
-	size_t size = (size_t)x->n_batch * sherd_wire_bytes(SHERD_WIRE_F32, 1, x->hp->hidden);
+	size_t row = 0;
 
-	/* every item begins where 4 divides */
-	if (!x->sent)
-		x->sent =
-			sherd_clx_buffer(x, size + 4 * (size_t)x->n_batch, "rows that travel", err);
+	for (int w = SHERD_WIRE_INT8; w <= SHERD_WIRE_F32; w++)
+		row = MAX(row, sherd_wire_bytes((enum sherd_wire)w, 1, x->hp->hidden));
+	if (!x->sent) /* every item begins where 4 divides */
+		x->sent = sherd_clx_buffer(x, (size_t)x->n_batch * (row + 4), "rows that travel",
+					   err);
 	return x->sent;
 }
 
