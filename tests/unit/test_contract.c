@@ -609,7 +609,8 @@ static uint8_t *travel_to(struct sherd_region *ring, int i)
 	static uint8_t anywhere[2][SLOT];
 
 	if (ring)
-		return (uint8_t *)sherd_ring_slot(ring, i)->data + 64 * tiny_below(&rng, 4);
+		return (uint8_t *)sherd_ring_slot(ring, i)->data + 64 * tiny_below(&rng, 4) +
+		       (tiny_below(&rng, 4) ? 0 : 2); /* where floats can't be written */
 	return anywhere[i] + tiny_below(&rng, 5);
 }
 

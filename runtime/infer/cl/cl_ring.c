@@ -79,15 +79,15 @@ static struct cl_ring_slot *take_slot(struct cl_exec *x, const uint8_t *out, siz
 	struct sherd_region *r = x->ring ? x->ring->region : NULL;
 	struct cl_ring_slot *s;
 	struct sherd_window *w;
-	size_t i;
+	size_t i, offset;
 
 	if (!r || out < r->data || out >= r->data + r->slot_size * (size_t)r->n_slots)
 		return NULL;
 	i = (size_t)(out - r->data) / r->slot_size;
-	*at = (size_t)(out - r->data) % r->slot_size;
+	offset = (size_t)(out - r->data) % r->slot_size;
 	s = &x->ring->slots[i];
 	w = sherd_ring_slot(r, (int)i);
-	if (s->taken || *at % 4 || size > r->slot_size - *at || !share(x, s, w) ||
+	if (s->taken || offset % 4 || size > r->slot_size - offset || !share(x, s, w) ||
 	    sherd_window_end(w, ACCESS, NULL))
 		return NULL;
 	if (sherd_import_acquire(&s->import, 0, NULL)) {
@@ -95,6 +95,7 @@ static struct cl_ring_slot *take_slot(struct cl_exec *x, const uint8_t *out, siz
 		return NULL;
 	}
 	s->taken = true;
+	*at = offset;
 	return s;
 }
 
