@@ -298,12 +298,31 @@ static void check_deadline(struct sherd_head *h, int unserved)
 	}
 }
 
+/*
+ * A process that was stopped, or got no processor, has heard nobody for that long and asked nobody:
+ * the silence is its own, and no node is lost for it.
+ */
+static void excuse_own_silence(struct sherd_head *h)
+{
+	uint64_t now = sherd_net_now(h->net), gap = now - h->awake;
+	int i;
+
+	h->awake = now;
+	if (gap <= 2 * h->p.ping_us)
+		return;
+	for (i = 0; i < h->p.n_nodes; i++)
+		h->nodes[i].heard = MIN(h->nodes[i].heard + gap, now);
+	h->data_heard = MIN(h->data_heard + gap, now);
+	h->progress_at = MIN(h->progress_at + gap, now);
+}
+
 void sherd_head_think(struct sherd_head *h)
 {
 	int k, unserved = -1;
 
 	if (h->dead)
 		return;
+	excuse_own_silence(h);
 	load_all(h);
 	look_for_cuts(h);
 	for (k = 0; k < h->p.n_stages; k++)
@@ -331,6 +350,7 @@ static void tick(void *ctx)
 	int i;
 
 	sherd_timer_after(h->net, &h->tick, h->p.ping_us);
+	excuse_own_silence(h);
 	for (i = 0; i < h->p.n_nodes; i++)
 		sherd_head_ping(&h->nodes[i]);
 	sherd_head_data_beat(h);
@@ -361,7 +381,7 @@ int sherd_head_new(struct sherd_head **head, const struct sherd_head_params *p,
 	h->p.deadline_us = p->deadline_us ? p->deadline_us : DEADLINE_US;
 	h->p.load_us = p->load_us ? p->load_us : LOAD_US;
 	h->p.window = p->window ? p->window : 4 * p->chunk;
-	h->progress_at = sherd_net_now(h->net);
+	h->progress_at = h->awake = sherd_net_now(h->net);
 	h->tick = (struct sherd_timer){ .fire = tick, .ctx = h };
 	h->redial = (struct sherd_timer){ .fire = redial, .ctx = h };
 	h->stages = sherd_calloc((size_t)p->n_stages, sizeof(*h->stages));

@@ -67,6 +67,7 @@ struct sherd_head {
 	int recoveries;
 	/* the last time that something moved; rows of all stages then */
 	uint64_t progress_at, rows;
+	uint64_t awake; /* when it looked last */
 	struct sherd_timer tick, redial; /* redial: the first stage's data link */
 	/* to the first stage */
 	struct sherd_link *data;

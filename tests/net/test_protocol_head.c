@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_protocol_head: what the head makes of links that break, nodes that come back and nodes that
+ * say no, on a simulated network. test_protocol.c has the whole protocol.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "net/head_plan.h"
+#include "net/world.h"
+
+#define SECOND 1000000ull
+
+static uint64_t base_seed;
+
+/* One session, @n_tokens of @step_us each; until all is ready. */
+static void begin(struct world *w, int n_stages, int n_nodes, uint32_t step_us, int n_tokens)
+{
+	world_init(w, base_seed, n_stages, n_nodes);
+	w->verbose = getenv("SHERD_VERBOSE");
+	for (int i = 0; i < n_nodes; i++)
+		w->nodes[i].stages.step_us = step_us;
+	world_add(w, 10, n_tokens);
+	world_start_head(w);
+	while (!w->ready && !w->failed)
+		sim_step(&w->sim, UINT64_MAX);
+}
+
+static void go(struct world *w, uint64_t us)
+{
+	for (uint64_t until = w->sim.now + us; sim_step(&w->sim, until);)
+		;
+}
+
+static void expect_well(struct world *w, uint64_t us)
+{
+	bool over = world_run(w, us);
+
+	if (!over || !world_is_well(w))
+		printf("# %s; head: %s\n",
+		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
+	assert_true(over && world_is_well(w));
+}
+
+static void end(struct world *w)
+{
+	assert_int_equal(world_end(w), 0);
+}
+
+/* ------------------------------------------------------------ the head itself */
+
+static void a_head_that_was_stopped_blames_nobody(void **state)
+{
+	static const uint64_t seconds[] = { 1, 4, 40 };
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+		begin(&w, 2, 3, 1000, 300);
+		go(&w, SECOND / 5);
+		sim_pause(&w.sim, 0, seconds[i] * SECOND);
+		expect_well(&w, 80 * SECOND);
+		assert_int_equal(sherd_head_recoveries(w.head), 0);
+		end(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_head_that_was_stopped_blames_nobody),
+	};
+	const char *seed = getenv("SHERD_SEED");
+
+	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
+	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
