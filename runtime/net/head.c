@@ -63,10 +63,11 @@ static bool is_well(const struct head_node *n, int k)
 	return !is_hung(&n->seats[k]) && !n->seats[k].cut_off;
 }
 
-/* A link broke, and nobody knows yet whether the node did. */
-static bool is_in_doubt(const struct sherd_head *h, const struct head_node *n)
+/* A link broke, and nobody knows yet whether the node did, or has not said what it still has. */
+static bool is_in_doubt(const struct sherd_head *h, int k, const struct head_node *n)
 {
-	return !n->up && n->gone && !n->failed_dials && sherd_net_now(h->net) - n->gone < GRACE_US;
+	return (!n->up || n->seats[k].load == LOAD_ASKED) && n->gone && !n->failed_dials &&
+	       sherd_net_now(h->net) - n->gone < GRACE_US;
 }
 
 static struct head_node *candidate(const struct sherd_head *h, int k)
@@ -116,7 +117,7 @@ static bool find_server(struct sherd_head *h, int k)
 
 	if (now && may_serve(h, k, now) && is_well(now, k))
 		return true;
-	if (now ? is_in_doubt(h, now) :
+	if (now ? is_in_doubt(h, k, now) :
 		  is_hoped_for(h, k) && candidate(h, k) != &h->nodes[h->p.stages[k].nodes[0]])
 		return false;
 	n = candidate(h, k);

@@ -53,7 +53,6 @@ static void welcomed(struct head_node *n)
 	if (n->gone)
 		sherd_head_note(h, "%s is back", n->plan->name);
 	n->up = true;
-	n->gone = 0;
 	n->failed_dials = 0;
 	n->redial_us = REDIAL_FIRST_US;
 	for (k = 0; k < h->p.n_stages; k++) {
@@ -75,6 +74,18 @@ static void refused(struct head_node *n, const uint8_t *payload, size_t size)
 	sherd_head_fail(n->head, n->why.msg);
 }
 
+/* It has said of all that it serves that it is loaded. */
+static bool is_whole(const struct head_node *n)
+{
+	const struct sherd_head *h = n->head;
+	int k;
+
+	for (k = 0; k < h->p.n_stages; k++)
+		if (h->stages[k].node == n && n->seats[k].load != LOAD_READY)
+			return false;
+	return true;
+}
+
 static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 {
 	struct seat *seat = &n->seats[k];
@@ -83,6 +94,8 @@ static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
 	n->head->epoch = MAX(n->head->epoch, r->epoch);
 	memcpy(seat->bit_profile, r->bit_profile, sizeof(seat->bit_profile));
+	if (is_whole(n))
+		n->gone = 0;
 }
 
 static void replied(struct head_node *n, const struct sherd_frame *f, const uint8_t *payload)

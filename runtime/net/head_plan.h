@@ -32,7 +32,7 @@ struct head_node {
 	struct sherd_link *link; /* dialled, greeted or not; NULL: neither */
 	bool up; /* greeted */
 	uint64_t heard; /* when it said something last */
-	uint64_t gone; /* when it was lost; 0: not lost */
+	uint64_t gone; /* when it was lost; 0: not lost, or it has again what it serves */
 	int failed_dials; /* in a row */
 	struct sherd_error why; /* it is not there */
 	struct sherd_timer redial;

@@ -67,10 +67,50 @@ static void a_head_that_was_stopped_blames_nobody(void **state)
 	}
 }
 
+/* ------------------------------------------------------------ links that break */
+
+static void a_reset_link_of_a_stage_that_is_well_costs_it_nothing(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (int node = 0; node < 2; node++) {
+		begin(&w, 2, 3, 1000, 300);
+		for (int i = 0; i < 5; i++) {
+			go(&w, SECOND / 5);
+			sherd_link_hang_up(w.head->nodes[node].link, "reset");
+		}
+		expect_well(&w, 20 * SECOND);
+		assert_int_equal(sherd_head_recoveries(w.head), 0);
+		end(&w);
+	}
+}
+
+static void a_node_with_two_stages_keeps_both_when_its_link_breaks(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 2, 3);
+	w.verbose = getenv("SHERD_VERBOSE");
+	w.plan_stages[1].nodes = w.seats[0]; /* node0, and node2 in reserve */
+	world_add(&w, 10, 300);
+	world_start_head(&w);
+	while (!w.ready)
+		sim_step(&w.sim, UINT64_MAX);
+	go(&w, SECOND / 20);
+	sherd_link_hang_up(w.head->nodes[0].link, "reset");
+	expect_well(&w, 20 * SECOND);
+	assert_int_equal(sherd_head_recoveries(w.head), 0);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_head_that_was_stopped_blames_nobody),
+		cmocka_unit_test(a_reset_link_of_a_stage_that_is_well_costs_it_nothing),
+		cmocka_unit_test(a_node_with_two_stages_keeps_both_when_its_link_breaks),
 	};
 	const char *seed = getenv("SHERD_SEED");
 
