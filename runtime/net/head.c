@@ -14,6 +14,8 @@
 #define LOAD_US	    600000000u
 /* a link that broke may be there again at once, and its node never gone */
 #define GRACE_US    300000u
+/* so long a node that could not be reached is nobody's choice: networks heal, and nobody says so */
+#define CUT_OFF_US 5000000u
 
 void sherd_head_note(struct sherd_head *h, const char *fmt, ...)
 {
@@ -58,9 +60,16 @@ static bool may_serve(const struct sherd_head *h, int k, const struct head_node 
 	       (due[0] && !strcmp(due, seat->bit_profile));
 }
 
+static bool is_cut_off(const struct head_node *n, int k)
+{
+	uint64_t at = n->seats[k].cut_off_at;
+
+	return at && sherd_net_now(n->head->net) - at < CUT_OFF_US;
+}
+
 static bool is_well(const struct head_node *n, int k)
 {
-	return !is_hung(&n->seats[k]) && !n->seats[k].cut_off;
+	return !is_hung(&n->seats[k]) && !is_cut_off(n, k);
 }
 
 /* A link broke, and nobody knows yet whether the node did, or has not said what it still has. */
@@ -95,6 +104,7 @@ static bool is_hoped_for(const struct sherd_head *h, int k)
 static void assign(struct sherd_head *h, int k, struct head_node *n)
 {
 	struct head_stage *s = &h->stages[k];
+	int i;
 
 	if (s->node) {
 		sherd_head_note(h, "layers %d to %d go from %s to %s", s->plan->first,
@@ -105,6 +115,9 @@ static void assign(struct sherd_head *h, int k, struct head_node *n)
 	}
 	if (h->was_ready)
 		h->recoveries++;
+	/* Whom the old one could not reach the new one may. */
+	for (i = 0; k + 1 < h->p.n_stages && i < h->p.n_nodes; i++)
+		h->nodes[i].seats[k + 1].cut_off_at = 0;
 	s->node = n;
 	s->routed = false;
 	n->seats[k].route_id = 0;
@@ -148,8 +161,6 @@ static void begin_epoch(struct sherd_head *h)
 
 	h->epoch++;
 	sherd_head_data_drop(h, "a new epoch begins");
-	for (k = 0; k < h->p.n_stages; k++)
-		seat_of(h, k)->progress.cut_off_us = 0;
 	for (k = h->p.n_stages - 1; k >= 0; k--)
 		sherd_head_route(h, k);
 	h->routing = true;
@@ -187,15 +198,15 @@ static void look_at_hop(struct sherd_head *h, int k)
 	struct seat *seat = seat_of(h, k), *next = seat_of(h, k + 1);
 
 	if (!seat->progress.cut_off_us)
-		next->cut_off = false;
+		next->cut_off_at = 0;
 	if (seat->progress.cut_off_us <= h->p.lost_us)
 		return;
-	if (!next->cut_off)
+	if (!is_cut_off(h->stages[k + 1].node, k + 1))
 		sherd_head_note(h, "%s cannot reach %s", h->stages[k].node->plan->name,
 				h->stages[k + 1].node->plan->name);
-	next->cut_off = true;
+	next->cut_off_at = sherd_net_now(h->net);
 	if (!candidate(h, k + 1))
-		seat->cut_off = true;
+		seat->cut_off_at = next->cut_off_at;
 }
 
 /*
@@ -225,7 +236,7 @@ static const char *state_of(const struct head_node *n, int k)
 		return "it is still loading the layers";
 	if (is_hung(&n->seats[k]))
 		return "its device hangs";
-	if (n->seats[k].cut_off)
+	if (is_cut_off(n, k))
 		return "the stage before cannot reach it";
 	return "its bit profile is another one";
 }

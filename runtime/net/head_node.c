@@ -57,7 +57,7 @@ static void welcomed(struct head_node *n)
 	n->redial_us = REDIAL_FIRST_US;
 	for (k = 0; k < h->p.n_stages; k++) {
 		n->seats[k].load = LOAD_NONE;
-		n->seats[k].cut_off = false;
+		n->seats[k].cut_off_at = 0;
 		n->seats[k].route_id = 0;
 		n->seats[k].progress = (struct sherd_progress){ 0 };
 		if (h->stages[k].node == n)
@@ -116,6 +116,7 @@ static void replied(struct head_node *n, const struct sherd_frame *f, const uint
 			loaded(n, k, &r);
 		if (seat->route_id == r.id && r.id && h->stages[k].node == n) {
 			h->stages[k].routed = !r.error[0];
+			seat->progress.cut_off_us = 0; /* that was in another epoch */
 			if (!r.error[0])
 				continue;
 			seat->load = LOAD_NONE; /* it has not what we thought: ask anew */
@@ -128,23 +129,21 @@ static void ponged(struct head_node *n, const struct sherd_frame *f, const uint8
 {
 	struct sherd_head *h = n->head;
 	struct sherd_progress p;
-	uint64_t rows = 0;
+	struct seat *seat;
 	uint32_t at;
-	int k;
 
 	for (at = 0; at < f->payload; at += SHERD_PROGRESS_BYTES) {
 		sherd_progress_read(&p, payload + at);
 		if (p.stage < 1 || p.stage > (uint64_t)h->p.n_stages)
 			continue;
-		n->seats[p.stage - 1].progress = p;
-		n->seats[p.stage - 1].progress_at = sherd_net_now(h->net);
+		seat = &n->seats[p.stage - 1];
+		/* A node's first count is no progress, nor is another node's. */
+		if (seat == seat_of(h, (int)p.stage - 1) && seat->progress.stage &&
+		    seat->progress.rows != p.rows)
+			h->progress_at = sherd_net_now(h->net);
+		seat->progress = p;
+		seat->progress_at = sherd_net_now(h->net);
 	}
-	for (k = 0; k < h->p.n_stages; k++)
-		if (seat_of(h, k))
-			rows += seat_of(h, k)->progress.rows;
-	if (rows != h->rows)
-		h->progress_at = sherd_net_now(h->net);
-	h->rows = rows;
 }
 
 /* A node that is nobody in this epoch has nothing to say about sessions. */

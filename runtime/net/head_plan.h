@@ -19,7 +19,7 @@ enum load_state {
 struct seat {
 	enum load_state load;
 	uint32_t load_id, route_id;
-	bool cut_off; /* the stage before cannot reach it */
+	uint64_t cut_off_at; /* the stage before could not reach it then; 0: it could */
 	char bit_profile[SHERD_SHA256_HEX];
 	struct sherd_reply reply;
 	struct sherd_progress progress;
@@ -65,8 +65,7 @@ struct sherd_head {
 	uint32_t epoch, last_command;
 	bool was_ready, routing, dead;
 	int recoveries;
-	/* the last time that something moved; rows of all stages then */
-	uint64_t progress_at, rows;
+	uint64_t progress_at; /* the last time that something moved */
 	uint64_t awake; /* when it looked last */
 	struct sherd_timer tick, redial; /* redial: the first stage's data link */
 	/* to the first stage */

@@ -34,6 +34,12 @@ static void go(struct world *w, uint64_t us)
 		;
 }
 
+static void block(struct world *w, int a, int b, bool on)
+{
+	sim_block(&w->sim, a, b, on);
+	sim_block(&w->sim, b, a, on);
+}
+
 static void expect_well(struct world *w, uint64_t us)
 {
 	bool over = world_run(w, us);
@@ -42,6 +48,14 @@ static void expect_well(struct world *w, uint64_t us)
 		printf("# %s; head: %s\n",
 		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
 	assert_true(over && world_is_well(w));
+}
+
+static void expect_server(const struct world *w, int stage, const char *name)
+{
+	struct sherd_head_status status;
+
+	sherd_head_stage_status(w->head, stage, &status);
+	assert_string_equal(status.node, name);
 }
 
 static void end(struct world *w)
@@ -105,12 +119,71 @@ static void a_node_with_two_stages_keeps_both_when_its_link_breaks(void **state)
 	end(&w);
 }
 
+static void a_hop_that_is_whole_again_is_gone_over_again(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 3, 100000, 300);
+	go(&w, SECOND);
+	block(&w, 1, 2, true);
+	go(&w, 3 * SECOND);
+	block(&w, 1, 2, false);
+	expect_server(&w, 1, "node2");
+	go(&w, 10 * SECOND);
+	world_kill_node(&w, 2);
+	expect_well(&w, 120 * SECOND);
+	expect_server(&w, 1, "node1");
+	end(&w);
+}
+
+static void a_stage_that_reaches_nobody_is_given_up_in_time(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 4, 100000, 300);
+	w.plan_stages[0].n_nodes = 1; /* whoever reaches nobody has no spare */
+	go(&w, SECOND);
+	for (int node = 1; node < 4; node++)
+		block(&w, 1, node + 1, true);
+	assert_true(world_run(&w, 35 * SECOND));
+	assert_true(w.failed);
+	end(&w);
+}
+
+static void who_was_cut_off_from_one_may_be_reached_by_another(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 4, 20000, 300);
+	w.plan_stages[1].n_nodes = 2; /* node1 and node2 */
+	w.seats[0][1] = 3; /* node0 and node3 */
+	w.plan_stages[0].n_nodes = 2;
+	go(&w, SECOND / 5);
+	block(&w, 1, 2, true);
+	go(&w, 3 * SECOND);
+	expect_server(&w, 1, "node2");
+	world_kill_node(&w, 0);
+	go(&w, SECOND / 2);
+	expect_server(&w, 0, "node3");
+	world_kill_node(&w, 2);
+	go(&w, SECOND / 2);
+	expect_server(&w, 1, "node1");
+	expect_well(&w, 60 * SECOND);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_head_that_was_stopped_blames_nobody),
 		cmocka_unit_test(a_reset_link_of_a_stage_that_is_well_costs_it_nothing),
 		cmocka_unit_test(a_node_with_two_stages_keeps_both_when_its_link_breaks),
+		cmocka_unit_test(a_hop_that_is_whole_again_is_gone_over_again),
+		cmocka_unit_test(a_stage_that_reaches_nobody_is_given_up_in_time),
+		cmocka_unit_test(who_was_cut_off_from_one_may_be_reached_by_another),
 	};
 	const char *seed = getenv("SHERD_SEED");
 
