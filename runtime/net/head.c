@@ -109,7 +109,6 @@ static void assign(struct sherd_head *h, int k, struct head_node *n)
 	if (s->node) {
 		sherd_head_note(h, "layers %d to %d go from %s to %s", s->plan->first,
 				s->plan->end - 1, s->node->plan->name, n->plan->name);
-		sherd_head_drop(s->node, k);
 	} else {
 		memcpy(s->bit_profile, n->seats[k].bit_profile, sizeof(s->bit_profile));
 	}
@@ -150,6 +149,24 @@ static void load_all(struct sherd_head *h)
 
 			if (n->up && n->seats[k].load == LOAD_NONE)
 				sherd_head_load(n, k);
+		}
+}
+
+/*
+ * Whoever has a stage that another node serves lets go of its sessions: when it is lost, as soon as
+ * it is back, be it this head that it served or one before. While nobody serves the stage, they may
+ * still be wanted.
+ */
+static void drop_strays(struct sherd_head *h)
+{
+	int k, i;
+
+	for (k = 0; k < h->p.n_stages; k++)
+		for (i = 0; h->stages[k].node && i < h->p.n_nodes; i++) {
+			struct head_node *n = &h->nodes[i];
+
+			if (n != h->stages[k].node && n->up && n->seats[k].taken)
+				sherd_head_drop(n, k);
 		}
 }
 
@@ -340,6 +357,7 @@ void sherd_head_think(struct sherd_head *h)
 	for (k = 0; k < h->p.n_stages; k++)
 		if (!find_server(h, k) && unserved < 0)
 			unserved = k;
+	drop_strays(h);
 	if (unserved < 0 && is_stale(h))
 		begin_epoch(h);
 	if (unserved < 0 && h->routing && all_routed(h)) {

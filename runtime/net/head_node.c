@@ -57,6 +57,7 @@ static void welcomed(struct head_node *n)
 	n->redial_us = REDIAL_FIRST_US;
 	for (k = 0; k < h->p.n_stages; k++) {
 		n->seats[k].load = LOAD_NONE;
+		n->seats[k].taken = false; /* it will say */
 		n->seats[k].cut_off_at = 0;
 		n->seats[k].route_id = 0;
 		n->seats[k].progress = (struct sherd_progress){ 0 };
@@ -92,6 +93,7 @@ static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 
 	seat->reply = *r;
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
+	seat->taken = r->epoch != 0;
 	n->head->epoch = MAX(n->head->epoch, r->epoch);
 	memcpy(seat->bit_profile, r->bit_profile, sizeof(seat->bit_profile));
 	if (is_whole(n))
@@ -311,6 +313,7 @@ void sherd_head_route(struct sherd_head *h, int k)
 	};
 
 	c.id = n->seats[k].route_id = next_command(h);
+	n->seats[k].taken = true;
 	h->stages[k].routed = false;
 	if (k)
 		snprintf(c.previous, sizeof(c.previous), "%s", h->stages[k - 1].node->plan->name);
@@ -327,8 +330,7 @@ void sherd_head_drop(struct head_node *n, int k)
 {
 	struct sherd_command c = { .kind = SHERD_COMMAND_DROP, .stage = (uint32_t)k + 1 };
 
-	if (!n->up)
-		return;
+	n->seats[k].taken = false;
 	c.id = next_command(n->head);
 	sherd_command_send(n->link, &c);
 }

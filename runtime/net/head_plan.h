@@ -19,6 +19,7 @@ enum load_state {
 struct seat {
 	enum load_state load;
 	uint32_t load_id, route_id;
+	bool taken; /* the node has been told to serve it, and not to drop it since */
 	uint64_t cut_off_at; /* the stage before could not reach it then; 0: it could */
 	char bit_profile[SHERD_SHA256_HEX];
 	struct sherd_reply reply;

@@ -175,6 +175,50 @@ static void who_was_cut_off_from_one_may_be_reached_by_another(void **state)
 	end(&w);
 }
 
+/* ------------------------------------------------------------ nodes that come back */
+
+static void who_comes_back_as_nobody_lets_go_of_its_sessions(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 3, 20000, 200);
+	go(&w, SECOND / 5);
+	w.nodes[1].stages.room = 250; /* for one session */
+	sim_pause(&w.sim, 2, 2 * SECOND);
+	go(&w, 4 * SECOND);
+	expect_server(&w, 1, "node2");
+	assert_int_equal(sim_stages_sessions(&w.nodes[1].stages), 0);
+	expect_well(&w, 60 * SECOND);
+	/* another one fits */
+	world_add(&w, 10, 200);
+	go(&w, SECOND);
+	world_kill_node(&w, 2);
+	expect_well(&w, 60 * SECOND);
+	end(&w);
+}
+
+static void who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 1, 2, 50000, 100);
+	go(&w, SECOND);
+	block(&w, 0, 1, true);
+	go(&w, 3 * SECOND);
+	expect_server(&w, 0, "node1");
+	world_kill_head(&w);
+	block(&w, 0, 1, false);
+	world_start_head(&w);
+	go(&w, SECOND);
+	assert_int_equal(sim_stages_sessions(&w.nodes[0].stages) +
+				 sim_stages_sessions(&w.nodes[1].stages),
+			 1);
+	expect_well(&w, 60 * SECOND);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +228,8 @@ int main(void)
 		cmocka_unit_test(a_hop_that_is_whole_again_is_gone_over_again),
 		cmocka_unit_test(a_stage_that_reaches_nobody_is_given_up_in_time),
 		cmocka_unit_test(who_was_cut_off_from_one_may_be_reached_by_another),
+		cmocka_unit_test(who_comes_back_as_nobody_lets_go_of_its_sessions),
+		cmocka_unit_test(who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them),
 	};
 	const char *seed = getenv("SHERD_SEED");
 
