@@ -176,7 +176,7 @@ static void begin_epoch(struct sherd_head *h)
 {
 	int k;
 
-	h->epoch++;
+	h->epoch = MAX(h->epoch, h->known_epoch) + 1;
 	sherd_head_data_drop(h, "a new epoch begins");
 	for (k = h->p.n_stages - 1; k >= 0; k--)
 		sherd_head_route(h, k);

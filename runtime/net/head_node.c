@@ -94,7 +94,7 @@ static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 	seat->reply = *r;
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
 	seat->taken = r->epoch != 0;
-	n->head->epoch = MAX(n->head->epoch, r->epoch);
+	n->head->known_epoch = MAX(n->head->known_epoch, r->epoch);
 	memcpy(seat->bit_profile, r->bit_profile, sizeof(seat->bit_profile));
 	if (is_whole(n))
 		n->gone = 0;

@@ -64,6 +64,7 @@ struct sherd_head {
 	struct head_session *sessions;
 	uint64_t last_session;
 	uint32_t epoch, last_command;
+	uint32_t known_epoch; /* the latest that a node has said it knows: the next one is beyond */
 	bool was_ready, routing, dead;
 	int recoveries;
 	uint64_t progress_at; /* the last time that something moved */

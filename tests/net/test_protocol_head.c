@@ -219,6 +219,36 @@ static void who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them(void **
 	end(&w);
 }
 
+static void who_knows_a_later_epoch_does_not_stop_the_present_one(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 1, 3, 50000, 400);
+	go(&w, SECOND);
+	/* The first epoch is node0's, the second node1's, the third node2's. */
+	block(&w, 0, 1, true);
+	go(&w, 3 * SECOND);
+	block(&w, 0, 2, true);
+	go(&w, 3 * SECOND);
+	expect_server(&w, 0, "node2");
+	world_kill_head(&w);
+	block(&w, 0, 1, false);
+	block(&w, 0, 3, true);
+	world_start_head(&w);
+	go(&w, 3 * SECOND);
+	expect_server(&w, 0, "node0");
+	block(&w, 0, 3, false);
+	expect_well(&w, 30 * SECOND);
+	/* and it may be given the stage, later epoch or not */
+	world_add(&w, 10, 100);
+	world_kill_node(&w, 0);
+	world_kill_node(&w, 1);
+	expect_well(&w, 30 * SECOND);
+	expect_server(&w, 0, "node2");
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +260,7 @@ int main(void)
 		cmocka_unit_test(who_was_cut_off_from_one_may_be_reached_by_another),
 		cmocka_unit_test(who_comes_back_as_nobody_lets_go_of_its_sessions),
 		cmocka_unit_test(who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them),
+		cmocka_unit_test(who_knows_a_later_epoch_does_not_stop_the_present_one),
 	};
 	const char *seed = getenv("SHERD_SEED");
 
