@@ -281,9 +281,12 @@ static bool is_hopeless(const struct sherd_head *h, int k)
 	const struct sherd_head_stage *plan = &h->p.stages[k];
 	int i;
 
-	for (i = 0; i < plan->n_nodes; i++)
-		if (h->nodes[plan->nodes[i]].seats[k].load != LOAD_REFUSED)
+	for (i = 0; i < plan->n_nodes; i++) {
+		const struct head_node *n = &h->nodes[plan->nodes[i]];
+
+		if (!n->refuses && n->seats[k].load != LOAD_REFUSED)
 			return false;
+	}
 	return true;
 }
 

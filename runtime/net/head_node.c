@@ -54,6 +54,7 @@ static void welcomed(struct head_node *n)
 		sherd_head_note(h, "%s is back", n->plan->name);
 	n->up = true;
 	n->failed_dials = 0;
+	n->refuses = false;
 	n->redial_us = REDIAL_FIRST_US;
 	for (k = 0; k < h->p.n_stages; k++) {
 		n->seats[k].load = LOAD_NONE;
@@ -64,15 +65,6 @@ static void welcomed(struct head_node *n)
 		if (h->stages[k].node == n)
 			h->stages[k].routed = false;
 	}
-}
-
-static void refused(struct head_node *n, const uint8_t *payload, size_t size)
-{
-	char why[384];
-
-	sherd_sentence_read(why, sizeof(why), payload, size);
-	sherd_fail(&n->why, -EACCES, "%s refuses: %s", n->plan->name, why);
-	sherd_head_fail(n->head, n->why.msg);
 }
 
 /* It has said of all that it serves that it is loaded. */
@@ -166,6 +158,44 @@ static void failed(struct head_node *n, const struct sherd_frame *f, const uint8
 		sherd_head_session_failed(n->head, f->session, n->plan->name, why);
 }
 
+static void lost(struct head_node *n, const char *why)
+{
+	struct sherd_head *h = n->head;
+
+	if (n->up)
+		sherd_head_note(h, "%s is lost: %s", n->plan->name, why);
+	if (!n->gone)
+		n->gone = sherd_net_now(h->net);
+	n->up = false;
+	n->refuses = false;
+	n->link = NULL;
+	sherd_fail(&n->why, -EIO, "%s", why);
+	redial_later(n);
+}
+
+/* Nobody waits for the link's end, which may take a second. */
+static void give_up_link(struct head_node *n, const char *why)
+{
+	n->link->user = &sherd_deaf;
+	sherd_link_hang_up(n->link, why);
+	n->failed_dials = 1; /* no use to wait for it */
+	lost(n, why);
+}
+
+/* Others may serve what it does not want to, and it is asked again: it may not always say so. */
+static void refused(struct head_node *n, const struct sherd_frame *f, const uint8_t *payload)
+{
+	char said[384], why[SHERD_SENTENCE_MAX];
+
+	sherd_sentence_read(said, sizeof(said), payload, f->payload);
+	snprintf(why, sizeof(why), "it refuses: %s", said);
+	if (!n->up && strcmp(why, n->why.msg))
+		sherd_head_note(n->head, "%s: %s", n->plan->name, why);
+	n->redial_us = REDIAL_LAST_US;
+	give_up_link(n, why);
+	n->refuses = !(f->flags & SHERD_FRAME_AGAIN);
+}
+
 static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 		  struct sherd_error *err)
 {
@@ -211,7 +241,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 	if (f->type == SHERD_FRAME_WELCOME)
 		welcomed(n);
 	else if (f->type == SHERD_FRAME_REFUSE)
-		refused(n, payload, f->payload);
+		refused(n, f, payload);
 	else if (f->type == SHERD_FRAME_REPLY)
 		replied(n, f, payload);
 	else if (f->type == SHERD_FRAME_PONG)
@@ -221,20 +251,6 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 	else if (is_current(n, f))
 		sherd_head_token(n->head, f, payload);
 	sherd_head_think(n->head);
-}
-
-static void lost(struct head_node *n, const char *why)
-{
-	struct sherd_head *h = n->head;
-
-	if (n->up)
-		sherd_head_note(h, "%s is lost: %s", n->plan->name, why);
-	if (!n->gone)
-		n->gone = sherd_net_now(h->net);
-	n->up = false;
-	n->link = NULL;
-	sherd_fail(&n->why, -EIO, "%s", why);
-	redial_later(n);
 }
 
 static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
@@ -265,10 +281,7 @@ void sherd_head_ping(struct head_node *n)
 	}
 	snprintf(why, sizeof(why), "nothing has been heard of it for %.1f s",
 		 (double)silence * 1e-6);
-	n->link->user = &sherd_deaf;
-	sherd_link_hang_up(n->link, why);
-	n->failed_dials = 1; /* no use to wait for it */
-	lost(n, why);
+	give_up_link(n, why);
 }
 
 static uint32_t next_command(struct sherd_head *h)

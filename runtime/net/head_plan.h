@@ -35,6 +35,7 @@ struct head_node {
 	uint64_t heard; /* when it said something last */
 	uint64_t gone; /* when it was lost; 0: not lost, or it has again what it serves */
 	int failed_dials; /* in a row */
+	bool refuses; /* for good, when it was dialled last */
 	struct sherd_error why; /* it is not there */
 	struct sherd_timer redial;
 	uint64_t redial_us;

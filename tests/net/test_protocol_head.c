@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "net/head_plan.h"
+#include "net/node_post.h"
 #include "net/world.h"
 
 #define SECOND 1000000ull
@@ -249,6 +250,75 @@ static void who_knows_a_later_epoch_does_not_stop_the_present_one(void **state)
 	end(&w);
 }
 
+/* ------------------------------------------------------------ nodes that say no */
+
+/* A node that has room for no run. */
+static void start_full(struct world *w, int node)
+{
+	struct sherd_node_params p = { .net = sim_start(&w->sim, node + 1),
+				       .name = w->names[node][0],
+				       .max_runs = -1,
+				       .source = sim_stages_source(&w->nodes[node].stages) };
+	struct sherd_error err;
+
+	if (sherd_node_new(&w->nodes[node].node, &p, &err))
+		abort();
+}
+
+static void who_refuses_is_not_missed_where_a_spare_serves(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 3, 20000, 200);
+	go(&w, SECOND);
+	world_kill_node(&w, 1);
+	go(&w, SECOND);
+	start_full(&w, 1);
+	expect_well(&w, 60 * SECOND);
+	/* It is asked again now and then. */
+	w.nodes[1].node->p.max_runs = 0;
+	go(&w, 2 * SECOND);
+	world_kill_node(&w, 2);
+	world_add(&w, 10, 20);
+	expect_well(&w, 10 * SECOND);
+	expect_server(&w, 1, "node1");
+	end(&w);
+}
+
+static void who_refuses_at_the_beginning_is_done_without(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 2, 3);
+	w.verbose = getenv("SHERD_VERBOSE");
+	world_kill_node(&w, 1);
+	start_full(&w, 1);
+	world_add(&w, 10, 20);
+	world_start_head(&w);
+	expect_well(&w, 10 * SECOND);
+	expect_server(&w, 1, "node2");
+	end(&w);
+}
+
+static void who_refuses_and_has_no_spare_ends_the_run_with_its_sentence(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 2, 20000, 200);
+	go(&w, SECOND);
+	world_kill_node(&w, 1);
+	start_full(&w, 1);
+	assert_true(world_run(&w, 2 * SECOND));
+	assert_true(w.failed);
+	assert_string_equal(w.err.msg,
+			    "nobody can serve layers 6 to 11: node1: it refuses: as many "
+			    "runs as this node takes are under way; try again later");
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +331,9 @@ int main(void)
 		cmocka_unit_test(who_comes_back_as_nobody_lets_go_of_its_sessions),
 		cmocka_unit_test(who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them),
 		cmocka_unit_test(who_knows_a_later_epoch_does_not_stop_the_present_one),
+		cmocka_unit_test(who_refuses_is_not_missed_where_a_spare_serves),
+		cmocka_unit_test(who_refuses_at_the_beginning_is_done_without),
+		cmocka_unit_test(who_refuses_and_has_no_spare_ends_the_run_with_its_sentence),
 	};
 	const char *seed = getenv("SHERD_SEED");
 
