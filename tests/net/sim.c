@@ -404,6 +404,7 @@ static void sim_send(struct sherd_link *base, const struct sherd_frame *f,
 	struct sim_link *l = (struct sim_link *)base;
 	struct packet *k;
 
+	l->sim->n_from_slots += p->slot >= 0;
 	if (!l->going && l->life == l->host->life) {
 		k = calloc(1, sizeof(*k) + sherd_frame_size(p->size));
 		if (!k)
