@@ -60,7 +60,7 @@ struct flow {
 	struct sherd_stage_session for_stage; /* the same with a number that no other run has */
 	enum flow_state state;
 	bool announced; /* by the stage before, over the present link */
-	bool closing; /* ends as soon as the stage has let go of it */
+	bool closing; /* ends as soon as the stage has let go of it: it knows, if not opening */
 	bool opening;
 	uint32_t in_step; /* rows that are being computed */
 	struct sherd_journal out; /* at the last stage: ids alone, never sent */
@@ -209,7 +209,7 @@ int sherd_flow_rows(struct flow *f, const struct sherd_frame *frame, const uint8
 void sherd_flow_rewind(struct flow *f);
 /* Ends it here and at the stages behind. */
 void sherd_flow_close(struct flow *f);
-/* Ends it here: at once, or when the stage has done what it is doing. */
+/* Ends it here, when the stage has done what it is doing. */
 void sherd_flow_orphan(struct flow *f);
 /* The rows that wait longest, for a step. */
 struct chunk *sherd_flow_take(struct flow *f);

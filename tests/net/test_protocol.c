@@ -393,6 +393,39 @@ static void a_session_that_has_no_room_is_refused_alone(void **state)
 	end(&w);
 }
 
+static void go_on(struct world *w, uint64_t us)
+{
+	for (uint64_t until = w->sim.now + us; sim_step(&w->sim, until);)
+		;
+}
+
+static void until_ready(struct world *w)
+{
+	world_start_head(w);
+	while (!w->ready)
+		sim_step(&w->sim, UINT64_MAX);
+}
+
+static void who_is_cancelled_in_a_step_leaves_room_for_the_next(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t us = 5000; us < 25000; us += 1000) {
+		begin(&w, base_seed, 2, 2);
+		w.nodes[0].stages.room = w.nodes[1].stages.room = 120;
+		world_add(&w, 90, 10);
+		until_ready(&w);
+		go_on(&w, us);
+		sherd_head_close(w.head, w.sessions[0].id);
+		w.n_sessions = 0;
+		memset(w.sessions, 0, sizeof(w.sessions));
+		world_add(&w, 50, 10);
+		expect_well(&w, 5 * SECOND);
+		end(&w);
+	}
+}
+
 static void another_bit_profile_is_no_spare(void **state)
 {
 	struct world w;
@@ -477,6 +510,7 @@ int main(void)
 		cmocka_unit_test(without_anybody_there_is_a_sentence_in_time),
 		cmocka_unit_test(a_shard_that_is_nowhere_is_said_at_once),
 		cmocka_unit_test(a_session_that_has_no_room_is_refused_alone),
+		cmocka_unit_test(who_is_cancelled_in_a_step_leaves_room_for_the_next),
 		cmocka_unit_test(another_bit_profile_is_no_spare),
 		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
