@@ -381,7 +381,11 @@ void sherd_node_pong(struct run *r)
 	sherd_link_send(r->control->link, &f, out, n * SHERD_PROGRESS_BYTES);
 }
 
-/* A head that has taken the place of another one may not have heard the last token of a session. */
+/*
+ * A head that has taken the place of another one may not have heard the last token of a session.
+ * Of a failure none may have heard: it was told over a link that broke, in an epoch that was over,
+ * or before the head asked for anything. So it is told until the session is closed.
+ */
 static void pinged(struct run *r)
 {
 	struct flow *f;
@@ -390,8 +394,8 @@ static void pinged(struct run *r)
 	sherd_node_pong(r);
 	for (p = r->posts; p; p = p->next)
 		for (f = p->flows; f; f = f->next)
-			if (f->token_position == f->received)
-				sherd_post_tell(f);
+			if (f->state == FLOW_FAILED || f->token_position == f->received)
+				sherd_post_repeat(f);
 }
 
 /* ------------------------------------------------------ links' callbacks */

@@ -374,7 +374,7 @@ void sherd_post_route(struct post *p, const struct sherd_command *c)
 	p->exact = c->exact;
 	p->complained = false;
 	for (f = p->flows; f; f = f->next)
-		sherd_post_tell(f);
+		sherd_post_repeat(f);
 	p->down_since = c->next[0] ? sherd_net_now(p->run->node->net) : 0;
 	if (c->next[0])
 		sherd_timer_after(p->run->node->net, &p->redial, 0);
@@ -429,13 +429,27 @@ void sherd_post_tell(struct flow *f)
 	sherd_link_send(p->run->control->link, &t, id, sizeof(id));
 }
 
-void sherd_post_failed(struct flow *f, const char *sentence)
+static void tell_why(const struct flow *f)
 {
 	const struct post *p = f->post;
 	const struct sherd_frame failed = { .type = SHERD_FRAME_FAILED, .session = f->session.id,
 					    .epoch = p->epoch, .stage = p->number };
 
-	f->state = FLOW_FAILED;
 	if (p->run->control)
-		sherd_sentence_send(p->run->control->link, &failed, sentence);
+		sherd_sentence_send(p->run->control->link, &failed, f->why);
+}
+
+void sherd_post_failed(struct flow *f, const char *sentence)
+{
+	f->state = FLOW_FAILED;
+	snprintf(f->why, sizeof(f->why), "%s", sentence);
+	tell_why(f);
+}
+
+void sherd_post_repeat(struct flow *f)
+{
+	if (f->state == FLOW_FAILED)
+		tell_why(f);
+	else
+		sherd_post_tell(f);
 }

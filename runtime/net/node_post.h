@@ -59,6 +59,7 @@ struct flow {
 	struct sherd_stage_session session; /* its id is the head's */
 	struct sherd_stage_session for_stage; /* the same with a number that no other run has */
 	enum flow_state state;
+	char why[SHERD_SENTENCE_MAX]; /* FAILED */
 	bool announced; /* by the stage before, over the present link */
 	bool closing; /* ends as soon as the stage has let go of it: it knows, if not opening */
 	bool opening;
@@ -196,6 +197,8 @@ void sherd_post_down(struct peer *p, const struct sherd_error *why);
 void sherd_post_tell(struct flow *f);
 /* A session cannot go on here. */
 void sherd_post_failed(struct flow *f, const char *sentence);
+/* What may have been lost: the token drawn last, or why the session cannot go on. */
+void sherd_post_repeat(struct flow *f);
 
 /* node_flow.c */
 /* A session begins, or the stage before says over a new link that it is still there. */

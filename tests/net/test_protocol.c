@@ -426,6 +426,61 @@ static void who_is_cancelled_in_a_step_leaves_room_for_the_next(void **state)
 	}
 }
 
+static void block(struct world *w, int a, int b, bool blocked)
+{
+	sim_block(&w->sim, a, b, blocked);
+	sim_block(&w->sim, b, a, blocked);
+}
+
+/* The second stage cannot take it, while the head is not to be reached for longer than it waits. */
+static void a_refusal_that_is_lost_on_its_way_is_said_again(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 20; k++) {
+		begin(&w, base_seed + k, 2, 2);
+		w.nodes[1].stages.room = 500;
+		world_add(&w, 10, 400);
+		until_ready(&w);
+		go_on(&w, SECOND / 5);
+		block(&w, 0, 2, true);
+		go_on(&w, k * 1000);
+		world_add(&w, 10, 300);
+		go_on(&w, k % 4 * SECOND / 2);
+		block(&w, 0, 2, false);
+		assert_true(world_run(&w, 30 * SECOND));
+		assert_true(w.sessions[0].done && w.sessions[1].failed);
+		assert_non_null(strstr(w.sessions[1].err.msg, "no room for "));
+		end(&w);
+	}
+}
+
+/* A session may be opened long before there is anything to feed it. */
+static void a_refusal_is_heard_by_a_session_that_is_fed_later(void **state)
+{
+	struct sherd_stage_session params = { .max = 60,
+					      .params.cuts = (int[]){ WORLD_LAYERS / 2 },
+					      .params.n_cuts = 1,
+					      .params.sampler = SHERD_SAMPLER_PARAMS_INIT };
+	struct sherd_error err;
+	struct world_session *s;
+	struct world w;
+
+	(void)state;
+	begin(&w, base_seed, 2, 2);
+	w.nodes[1].stages.room = 50;
+	until_ready(&w);
+	s = world_add(&w, 10, 50);
+	sherd_head_close(w.head, s->id);
+	assert_int_equal(sherd_head_open(w.head, &params, &s->id, &err), 0);
+	go_on(&w, SECOND);
+	assert_int_equal(sherd_head_feed(w.head, s->id, s->tokens, s->n, &err), 0);
+	assert_true(world_run(&w, SECOND));
+	assert_true(s->failed && strstr(s->err.msg, "no room for "));
+	end(&w);
+}
+
 static void another_bit_profile_is_no_spare(void **state)
 {
 	struct world w;
@@ -511,6 +566,8 @@ int main(void)
 		cmocka_unit_test(a_shard_that_is_nowhere_is_said_at_once),
 		cmocka_unit_test(a_session_that_has_no_room_is_refused_alone),
 		cmocka_unit_test(who_is_cancelled_in_a_step_leaves_room_for_the_next),
+		cmocka_unit_test(a_refusal_that_is_lost_on_its_way_is_said_again),
+		cmocka_unit_test(a_refusal_is_heard_by_a_session_that_is_fed_later),
 		cmocka_unit_test(another_bit_profile_is_no_spare),
 		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
