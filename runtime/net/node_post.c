@@ -29,6 +29,14 @@ bool sherd_post_is_last(const struct post *p)
 
 /* ------------------------------------------------------------ downstream */
 
+static void beat_later(struct post *p)
+{
+	struct sherd_net *net = p->run->node->net;
+
+	p->beat_due = sherd_net_now(net) + SHERD_BEAT_US;
+	sherd_timer_after(net, &p->redial, SHERD_BEAT_US);
+}
+
 static void dial(struct post *p)
 {
 	struct sherd_node *n = p->run->node;
@@ -50,27 +58,49 @@ static void dial(struct post *p)
 		return;
 	}
 	peer->link = l;
-	sherd_timer_after(n->net, &p->redial, SHERD_BEAT_US);
+	beat_later(p);
 }
 
-/* A link that is silent is as good as none: whatever was lost on it is sent again over the next. */
+/*
+ * A link that is silent is as good as none: whatever was lost on it is sent again over the next.
+ * Its end is not waited for, since the other side may not be there to hear of it; and the next stage
+ * has not been reached since it said something last.
+ */
+static void give_up_link(struct peer *peer)
+{
+	struct post *p = peer->post;
+	struct sherd_error why;
+
+	sherd_fail(&why, -ETIMEDOUT, "nothing comes over the link");
+	peer->link->user = &sherd_deaf;
+	sherd_link_hang_up(peer->link, why.msg);
+	if (!p->down_since)
+		p->down_since = peer->heard;
+	sherd_post_down(peer, &why);
+	sherd_node_forget(peer);
+}
+
 static void beat(void *ctx)
 {
 	const struct sherd_frame ping = { .type = SHERD_FRAME_PING };
 	struct post *p = ctx;
 	struct sherd_net *net = p->run->node->net;
 	struct peer *peer = p->down;
-	uint64_t silence;
+	uint64_t now = sherd_net_now(net), late = now > p->beat_due ? now - p->beat_due : 0;
 
 	if (!peer) {
 		dial(p);
 		return;
 	}
-	silence = sherd_net_now(net) - peer->heard;
-	sherd_timer_after(net, &p->redial, SHERD_BEAT_US);
-	if (silence > (peer->greeted ? SHERD_SILENCE_US : SHERD_GREETING_US))
-		sherd_link_hang_up(peer->link, "nothing comes over the link");
-	else if (peer->greeted)
+	/* Who was stopped himself has not listened, and what has come since is not read yet. */
+	if (late > SHERD_BEAT_US)
+		peer->heard += MIN(late, now - peer->heard);
+	if (now - peer->heard > (peer->greeted ? SHERD_SILENCE_US : SHERD_GREETING_US)) {
+		give_up_link(peer);
+		return;
+	}
+	beat_later(p);
+	if (peer->greeted)
 		sherd_link_send(peer->link, &ping, NULL, 0);
 }
 

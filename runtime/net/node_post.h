@@ -111,6 +111,7 @@ struct post {
 	struct sherd_hop hop;
 	struct sherd_timer redial; /* when the next stage's link is down; when it is up, the beat */
 	uint64_t redial_us;
+	uint64_t beat_due; /* when the next beat was to be */
 	uint64_t down_since; /* the link to the next stage; 0: it is up, or there is none */
 	bool complained; /* the head knows why the next stage refuses */
 	struct flow *flows;

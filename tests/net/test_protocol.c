@@ -481,6 +481,52 @@ static void a_refusal_is_heard_by_a_session_that_is_fed_later(void **state)
 	end(&w);
 }
 
+static void a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other(void **state)
+{
+	struct world_session *s;
+	struct world w;
+	uint64_t at;
+	int n;
+
+	(void)state;
+	for (uint64_t k = 0; k < 10; k++) {
+		begin(&w, base_seed + k, 2, 3);
+		s = world_add(&w, 10, 400);
+		until_ready(&w);
+		go_on(&w, SECOND / 5 + k * 7000);
+		block(&w, 1, 2, true);
+		at = w.sim.now;
+		go_on(&w, SECOND / 5);
+		for (n = s->n; s->n == n && w.sim.now < at + 10 * SECOND;)
+			sim_step(&w.sim, UINT64_MAX);
+		assert_true(w.sim.now - at < 2 * SECOND);
+		expect_well(&w, 10 * SECOND);
+		assert_int_equal(sherd_head_recoveries(w.head), 1);
+		end(&w);
+	}
+}
+
+static void who_was_stopped_himself_does_not_blame_the_next_stage(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 10; k++) {
+		begin(&w, base_seed + k, 2, 3);
+		w.params.ping_us = 20000;
+		w.params.lost_us = 1150000;
+		/* steps so long that none of them is overdue */
+		w.nodes[0].stages.step_us = w.nodes[1].stages.step_us = SECOND / 2;
+		world_add(&w, 10, 5);
+		until_ready(&w);
+		go_on(&w, SECOND + k * 25000);
+		sim_pause(&w.sim, 1, 1100000);
+		expect_well(&w, 20 * SECOND);
+		assert_int_equal(sherd_head_recoveries(w.head), 0);
+		end(&w);
+	}
+}
+
 static void another_bit_profile_is_no_spare(void **state)
 {
 	struct world w;
@@ -568,6 +614,8 @@ int main(void)
 		cmocka_unit_test(who_is_cancelled_in_a_step_leaves_room_for_the_next),
 		cmocka_unit_test(a_refusal_that_is_lost_on_its_way_is_said_again),
 		cmocka_unit_test(a_refusal_is_heard_by_a_session_that_is_fed_later),
+		cmocka_unit_test(a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other),
+		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
 		cmocka_unit_test(another_bit_profile_is_no_spare),
 		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
