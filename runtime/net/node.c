@@ -9,6 +9,8 @@
 
 #define LEASE_US 60000000u
 #define MAX_RUNS 16
+/* Answers that somebody has not read yet: more are queued for nobody. */
+#define MAX_UNREAD (1u << 20)
 
 /* ---------------------------------------------------------------- peers */
 
@@ -435,7 +437,11 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 {
 	struct peer *p = ctx;
 
-	(void)l;
+	/* The rows that the next stage has not read are bounded by the window. */
+	if (p->kind != PEER_DOWN && l->net->ops->queued(l) > MAX_UNREAD) {
+		sherd_node_dismiss(p, "it does not read its answers");
+		return;
+	}
 	p->heard = sherd_net_now(p->node->net);
 	if (p->kind == PEER_CONTROL) /* silence ends a run as a lost link does */
 		sherd_timer_after(p->node->net, &p->run->lease, p->run->lease_us);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include "net/message.h"
 #include "net/world.h"
 
 #define SECOND 1000000ull
@@ -527,6 +528,96 @@ static void who_was_stopped_himself_does_not_blame_the_next_stage(void **state)
 	}
 }
 
+/* ------------------------------------------- somebody who does not listen */
+
+struct asker {
+	enum sherd_role role;
+	struct sherd_link *link; /* NULL: down */
+	uint64_t heard; /* bytes */
+};
+
+static void asker_up(void *ctx, struct sherd_link *l)
+{
+	const struct asker *a = ctx;
+	struct sherd_hello h = { .role = a->role };
+
+	memset(h.run, '7', sizeof(h.run) - 1);
+	sherd_hello_send(l, &h);
+}
+
+static int asker_expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+			struct sherd_error *err)
+{
+	(void)ctx, (void)l, (void)f, (void)err;
+	return 0;
+}
+
+static void asker_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+			const uint8_t *payload)
+{
+	struct asker *a = ctx;
+
+	(void)l, (void)payload;
+	a->heard += sherd_frame_size(f->payload);
+}
+
+static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
+{
+	struct asker *a = ctx;
+
+	(void)l, (void)why;
+	a->link = NULL;
+}
+
+static void ask(struct asker *a, int times)
+{
+	const struct sherd_command status = { .kind = SHERD_COMMAND_STATUS };
+	const struct sherd_frame ping = { .type = SHERD_FRAME_PING };
+
+	while (times--)
+		if (a->role == SHERD_ROLE_STATUS)
+			sherd_command_send(a->link, &status);
+		else
+			sherd_link_send(a->link, &ping, NULL, 0);
+}
+
+static void who_does_not_read_the_answers_gets_no_more(void **state)
+{
+	static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame,
+						     asker_down };
+	static const enum sherd_role roles[] = { SHERD_ROLE_STATUS, SHERD_ROLE_HEAD,
+						 SHERD_ROLE_MEASURE, SHERD_ROLE_PROBE };
+	struct sherd_error err;
+	struct sherd_net *net;
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		struct asker a = { .role = roles[i] };
+
+		begin(&w, base_seed, 1, 1);
+		net = sim_start(&w.sim, 9);
+		assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, &a, &a.link, &err),
+				 0);
+		go_on(&w, SECOND / 100);
+		ask(&a, 1000);
+		go_on(&w, SECOND / 2);
+		assert_non_null(a.link); /* so many may ask who listens */
+		a.heard = 0;
+		sim_pause(&w.sim, 9, 5 * SECOND);
+		ask(&a, 60000);
+		go_on(&w, 10 * SECOND);
+		assert_null(a.link);
+		assert_in_range(a.heard, 1 << 20, (1 << 20) + (64 << 10));
+		world_start_head(&w);
+		world_add(&w, 10, 10);
+		expect_well(&w, 5 * SECOND);
+		end(&w);
+	}
+}
+
+/* ------------------------------------------------------------------------ */
+
 static void another_bit_profile_is_no_spare(void **state)
 {
 	struct world w;
@@ -616,6 +707,7 @@ int main(void)
 		cmocka_unit_test(a_refusal_is_heard_by_a_session_that_is_fed_later),
 		cmocka_unit_test(a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other),
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
+		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
 		cmocka_unit_test(another_bit_profile_is_no_spare),
 		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
