@@ -124,8 +124,7 @@ static void opened(void *ctx, struct sherd_job *job)
 		sherd_post_failed(f, job->err.msg);
 	} else {
 		f->state = FLOW_OPEN;
-		if (f->post->hop.link)
-			sherd_journal_announce(&f->out, &f->post->hop);
+		sherd_post_announce(f);
 	}
 	tell_have(f, f->received);
 }

@@ -117,21 +117,44 @@ void sherd_post_hello(struct peer *peer)
 	sherd_hello_send(peer->link, &h);
 }
 
+/*
+ * Who is new here does not know yet which sessions there are: the next stage would let go of what it
+ * has, and be asked for the same again at once.
+ */
+static void tell_all_open(const struct post *p)
+{
+	const struct sherd_frame all = { .type = SHERD_FRAME_ALL_OPEN, .epoch = p->epoch,
+					 .stage = p->number };
+
+	if (p->hop.link && p->all_here)
+		sherd_link_send(p->hop.link, &all, NULL, 0);
+}
+
+void sherd_post_announce(struct flow *f)
+{
+	const struct sherd_hop *hop = &f->post->hop;
+
+	if (!hop->link || f->told)
+		return;
+	f->told = true;
+	sherd_journal_announce(&f->out, hop);
+}
+
 static void welcomed(struct peer *peer)
 {
 	struct post *p = peer->post;
-	const struct sherd_frame all = { .type = SHERD_FRAME_ALL_OPEN, .epoch = p->epoch,
-					 .stage = p->number };
 	struct flow *f;
 
 	peer->greeted = true;
 	p->redial_us = REDIAL_FIRST_US;
 	p->hop.link = peer->link;
 	p->down_since = 0;
-	for (f = p->flows; f; f = f->next)
+	for (f = p->flows; f; f = f->next) {
+		f->told = false;
 		if (!f->closing && f->state != FLOW_FAILED)
-			sherd_journal_announce(&f->out, &p->hop);
-	sherd_link_send(peer->link, &all, NULL, 0);
+			sherd_post_announce(f);
+	}
+	tell_all_open(p);
 }
 
 /* The next stage will not have us. It may be that it has not heard of the epoch yet. */
@@ -239,7 +262,11 @@ static void all_open(struct post *p)
 		next = f->next;
 		if (!f->announced)
 			sherd_flow_close(f);
+		else if (f->state == FLOW_OPENING)
+			sherd_post_announce(f);
 	}
+	p->all_here = true;
+	tell_all_open(p);
 }
 
 static void close_session(struct post *p, uint64_t id)
@@ -403,6 +430,7 @@ void sherd_post_route(struct post *p, const struct sherd_command *c)
 	p->redial_us = REDIAL_FIRST_US;
 	p->exact = c->exact;
 	p->complained = false;
+	p->all_here = false;
 	for (f = p->flows; f; f = f->next)
 		sherd_post_repeat(f);
 	p->down_since = c->next[0] ? sherd_net_now(p->run->node->net) : 0;

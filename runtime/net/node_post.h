@@ -61,6 +61,7 @@ struct flow {
 	enum flow_state state;
 	char why[SHERD_SENTENCE_MAX]; /* FAILED */
 	bool announced; /* by the stage before, over the present link */
+	bool told; /* the next stage, over the present link */
 	bool closing; /* ends as soon as the stage has let go of it: it knows, if not opening */
 	bool opening;
 	uint32_t in_step; /* rows that are being computed */
@@ -114,6 +115,7 @@ struct post {
 	uint64_t beat_due; /* when the next beat was to be */
 	uint64_t down_since; /* the link to the next stage; 0: it is up, or there is none */
 	bool complained; /* the head knows why the next stage refuses */
+	bool all_here; /* in this epoch the stage before has named all sessions */
 	struct flow *flows;
 };
 
@@ -194,6 +196,8 @@ void sherd_post_greet(struct sherd_node *n, struct peer *p, const struct sherd_h
 int sherd_post_expect(struct peer *p, const struct sherd_frame *f, struct sherd_error *err);
 void sherd_post_frame(struct peer *p, const struct sherd_frame *f, const uint8_t *payload);
 void sherd_post_down(struct peer *p, const struct sherd_error *why);
+/* Tells the next stage of a session, once a link. */
+void sherd_post_announce(struct flow *f);
 /* The last stage tells the head the token drawn last. */
 void sherd_post_tell(struct flow *f);
 /* A session cannot go on here. */

@@ -171,6 +171,28 @@ static void who_was_stopped_himself_does_not_blame_the_next_stage(void **state)
 	}
 }
 
+/* It is new, and does not know of the session until the head has said so. */
+static void the_stages_behind_a_restarted_one_keep_what_they_have(void **state)
+{
+	uint64_t rows;
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 20; k++) {
+		begin(&w, base_seed + k, 3, 3);
+		world_add(&w, 100, 100);
+		until_ready(&w);
+		go_on(&w, SECOND / 4 + k * 1000);
+		world_kill_node(&w, 0);
+		go_on(&w, k * 20000);
+		world_start_node(&w, 0);
+		expect_well(&w, 20 * SECOND);
+		rows = w.nodes[2].stages.n_rows;
+		end(&w);
+		assert_in_range(rows, 199, 200);
+	}
+}
+
 /* ------------------------------------------- somebody who does not listen */
 
 struct asker {
@@ -267,6 +289,7 @@ int main(void)
 		cmocka_unit_test(a_refusal_is_heard_by_a_session_that_is_fed_later),
 		cmocka_unit_test(a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other),
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
+		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
 	};
 	const char *seed = getenv("SHERD_SEED");
