@@ -107,7 +107,8 @@ struct post {
 	bool load_waits;
 	uint32_t epoch; /* 0: in reserve, or dropped */
 	bool exact; /* neighbours must have the same bit profile */
-	char previous[SHERD_NAME_MAX], next_name[SHERD_NAME_MAX], next_address[SHERD_NAME_MAX];
+	char previous[SHERD_NAME_MAX], next_name[SHERD_NAME_MAX];
+	char next_address[SHERD_ADDRESS_MAX];
 	struct peer *up, *down;
 	struct sherd_hop hop;
 	struct sherd_timer redial; /* when the next stage's link is down; when it is up, the beat */
