@@ -213,7 +213,7 @@ golden:
 bench: all
 	@tests/bench/run.sh $(O) $(BENCH)
 
-bench-pipeline: all
+bench-pipeline: all $(O)/tests/bench/hop
 	@tests/bench/pipeline.sh $(O) $(BENCH)
 
 # Compiles for aarch64 with this machine's headers, which are the same there but for C's own and

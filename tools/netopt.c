@@ -78,6 +78,9 @@ static int read_certificate(struct netopt *n, const struct tool *t, const struct
 			"%s is not there: `sherd cluster init` makes certificates (--tls DIR says where "
 			"they are; --insecure does without, on this machine or a private network)",
 			ca);
+	else if (access(cert, R_OK) && errno == ENOENT && o->host_is_name)
+		rc = tool_failf(t, "%s is not there: %s is this machine's name; --name gives another",
+				cert, name);
 	else if (sherd_tls_ctx_new(&n->tls, ca, cert, key, &err))
 		rc = tool_fail(t, &err);
 	free(ca);

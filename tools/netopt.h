@@ -12,6 +12,7 @@ struct net_opts {
 	const char *tls; /* folder of certificates; NULL: NETOPT_TLS */
 	const char *io; /* the loop's rung */
 	bool insecure;
+	bool host_is_name; /* nobody gave a name: it is the machine's */
 	int n_slots; /* of a ring to send rows from; 0: none */
 	size_t slot_bytes;
 };

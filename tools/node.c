@@ -98,6 +98,7 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 					  "the machine has no name; give one with --name");
 		n->host[strcspn(n->host, ".")] = '\0';
 		n->name = n->host;
+		n->net_opts.host_is_name = true;
 	}
 	return TOOL_OK;
 }
@@ -182,11 +183,13 @@ static int start(struct node *n)
 					    .post = netopt_post };
 	struct sherd_error err;
 	char bound[64];
+	int rc;
 
 	if (n->trace_at && stage_trace_open(&n->trace, n->trace_at, &err))
 		return tool_fail(&tool_node, &err);
-	if (netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1))
-		return TOOL_FAILED;
+	rc = netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1);
+	if (rc)
+		return rc;
 	n->params.note = note;
 	measures.loop = n->net.loop;
 	p.net = &n->net.loop->net;

@@ -155,7 +155,7 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 	memcpy(h.run, p->run, sizeof(h.run));
 	memcpy(h.model, plan->model_hash, sizeof(h.model));
 	/* Room for a prompt's chunk beside a token of every other session. */
-	h.n_batch = MIN(MAX(h.chunk + h.n_sessions, 2 * h.chunk), 4096);
+	h.n_batch = MIN(MAX(h.chunk + h.n_sessions, 2 * h.chunk), SHERD_STEP_MAX);
 	return sherd_head_new(&p->head, &h, err);
 }
 

@@ -108,7 +108,7 @@ static int parse(struct plan *p, int argc, char **argv, bool *done)
 		  "tokens of a request's prompt (default: 128)" },
 		{ 'n', "n-predict", OPT_INT, &p->problem.n_predict, 0, 1 << 20, "N",
 		  "tokens generated that count too (default: latency 0, throughput 128)" },
-		{ 0, "sessions", OPT_INT, &p->problem.n_sessions, 1, 4096, "N",
+		{ 0, "sessions", OPT_INT, &p->problem.n_sessions, 1, SHERD_STEP_MAX, "N",
 		  "sessions at a time, each with room for the context (default: 1)" },
 		{ 0, "wire", OPT_STR, &p->wire_name, 0, 0, "TYPE",
 		  "activations between boards: int8, f16 or f32 (default: int8)" },

@@ -10,6 +10,7 @@
 #include "net/push.h"
 #include "netopt.h"
 #include "plan/plan.h"
+#include "same_model.h"
 #include "store.h"
 
 /* A stage's shard, packed. */
@@ -66,17 +67,6 @@ static int parse(struct push_tool *t, int argc, char **argv, bool *done)
 
 /* -------------------------------------------------------------- packing */
 
-static int check_model(const struct push_tool *t, const struct sherd_shard *s,
-		       struct sherd_error *err)
-{
-	if (!strcmp(s->source_sha256, t->plan->model_hash))
-		return 0;
-	return sherd_fail(
-		err, -EINVAL,
-		"%s is not the model of the plan: its hash is %.16s... and that of the plan's is %.16s...",
-		t->model, s->source_sha256, t->plan->model_hash);
-}
-
 static int pack_piece(struct push_tool *t, int stage, struct sherd_error *err)
 {
 	const struct sherd_plan *plan = t->plan;
@@ -92,7 +82,6 @@ static int pack_piece(struct push_tool *t, int stage, struct sherd_error *err)
 	int rc = sherd_shard_get(&piece->shard, t->model, &p, false, &in_memory, err);
 
 	tool_progress_end();
-	rc = rc ? rc : check_model(t, piece->shard, err);
 	if (rc)
 		return rc;
 	memcpy(spec.model, plan->model_hash, sizeof(spec.model));
@@ -108,6 +97,9 @@ static int pack_all(struct push_tool *t)
 	struct sherd_error err;
 	int rc = sherd_resolve_model(name, &t->model, &err);
 
+	/* Another model's weights are not packed for nothing, however long it takes to read them. */
+	if (!rc)
+		rc = same_model(t->plan, t->model, UINT64_MAX, &err);
 	for (int k = 0; !rc && k < t->plan->n_stages; k++)
 		rc = pack_piece(t, k, &err);
 	return rc ? tool_fail(&tool_push, &err) : TOOL_OK;

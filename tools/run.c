@@ -13,6 +13,69 @@
 
 /* -------------------------------------------------------- command line */
 
+/* An option that would do nothing. */
+struct idle {
+	bool given;
+	const char *name;
+};
+
+/* The first of them that is given, said as @fmt has it. */
+static int refuse_idle(const struct idle *list, size_t n, const char *fmt)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].given)
+			return tool_usage(&tool_run, fmt, list[i].name);
+	return TOOL_OK;
+}
+
+static int check_with_plan(const struct run *r)
+{
+	const struct sherd_model_params *p = &r->params;
+	const struct idle idle[] = {
+		{ r->cuts.n, "--cuts" },   { r->wire, "--wire" },     { p->n_ctx, "-c" },
+		{ r->kv, "--kv" },	   { p->bits, "--bits" },     { p->n_threads, "-t" },
+		{ p->device, "--device" }, { p->region, "--region" }, { p->n_batch, "-b" },
+		{ p->no_cache, "--no-cache" },
+	};
+
+	return refuse_idle(idle, ARRAY_SIZE(idle),
+			   "%s does nothing with --plan: the plan and its nodes have their own");
+}
+
+static int check_without_plan(const struct run *r)
+{
+	const struct pipeline_params *p = &r->pipe_params;
+	const struct idle idle[] = {
+		{ p->deadline_s, "--deadline" }, { p->limit_s, "--time-limit" },
+		{ p->inexact, "--inexact" },	 { p->net.tls, "--tls" },
+		{ p->net.insecure, "--insecure" }, { p->net.io, "--io" },
+	};
+
+	return refuse_idle(idle, ARRAY_SIZE(idle), "%s does nothing without --plan");
+}
+
+/* What decides the text is the journal's. */
+static int check_with_resume(const struct run *r)
+{
+	static const struct sherd_sampler_params init = SHERD_SAMPLER_PARAMS_INIT;
+	const struct sherd_sampler_params *s = &r->sampler;
+	const struct idle idle[] = {
+		{ r->n_predict != -1, "-n" },
+		{ r->seed.given, "-s" },
+		{ r->stops.n, "--stop" },
+		{ s->temp != init.temp, "--temp" },
+		{ s->top_k != init.top_k, "--top-k" },
+		{ s->top_p != init.top_p, "--top-p" },
+		{ s->min_p != init.min_p, "--min-p" },
+		{ s->repeat_penalty != init.repeat_penalty, "--repeat-penalty" },
+	};
+
+	if (r->journal || r->prompt_arg || r->file || r->from_stdin)
+		return tool_usage(&tool_run, "--resume has its prompt, and goes on writing there");
+	return refuse_idle(idle, ARRAY_SIZE(idle),
+			   "%s does nothing with --resume: the journal has it");
+}
+
 /* MODEL and "-" may stand without an option. */
 static int take_positionals(struct run *r, int argc, char **argv)
 {
@@ -28,10 +91,6 @@ static int take_positionals(struct run *r, int argc, char **argv)
 	r->source = r->pipe_params.plan ? &run_source_plan : &run_source_model;
 	if (!r->model_name && !r->pipe_params.plan)
 		return tool_usage(&tool_run, "which model? Give a file with -m MODEL");
-	if (r->pipe_params.plan && (r->cuts.n || r->wire))
-		return tool_usage(&tool_run, "--cuts and --wire are the plan's");
-	if (r->resume && (r->journal || r->prompt_arg || r->file || r->from_stdin))
-		return tool_usage(&tool_run, "--resume has its prompt, and goes on writing there");
 	if (!!r->prompt_arg + !!r->file + r->from_stdin > 1)
 		return tool_usage(&tool_run, "one prompt, please: -p, -f or -");
 	return 0;
@@ -40,8 +99,12 @@ static int take_positionals(struct run *r, int argc, char **argv)
 static int check_options(struct run *r)
 {
 	static const char *const kvs[] = { "f16", "int8", "f32" };
-	int kv = 0, rc;
+	int kv = 0, rc = r->pipe_params.plan ? check_with_plan(r) : check_without_plan(r);
 
+	if (!rc && r->resume)
+		rc = check_with_resume(r);
+	if (rc)
+		return rc;
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)
 		return tool_usage(&tool_run, "--bits: %d is neither 4 nor 8", r->params.bits);
 	rc = tool_pick_wire(&tool_run, r->wire, &r->wire_type);
@@ -149,6 +212,10 @@ static int tokenize_prompt(struct run *r)
 		return tool_failf(&tool_run,
 				  "the prompt is empty, and this model has no token that "
 				  "begins a text: give one with -p");
+	if (r->n_ids > r->n_ctx && r->pipe_params.plan)
+		return tool_failf(&tool_run, "the prompt has %d tokens and the plan's context "
+					     "holds %d: shorten it, or make a plan with a larger "
+					     "one (sherd plan -c)", r->n_ids, r->n_ctx);
 	if (r->n_ids > r->n_ctx)
 		return tool_failf(&tool_run, "the prompt has %d tokens and the context holds %d: "
 					     "shorten it, or give more with -c (the model was "
@@ -189,6 +256,7 @@ static int run_main(int argc, char **argv)
 		rc = run_log_resume(&r);
 	else
 		rc = read_prompt(&r, &err) ? tool_fail(&tool_run, &err) : TOOL_OK;
+	rc = rc ? rc : run_log_check(&r);
 	if (!rc)
 		rc = r.source->open(&r);
 	if (!rc && !r.resume)

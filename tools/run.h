@@ -71,6 +71,7 @@ struct run {
 extern volatile sig_atomic_t run_interrupted; /* the signal */
 
 /* Journals; TOOL_OK, or an exit code. Without one they do nothing. */
+int run_log_check(const struct run *r); /* before anybody is waited for */
 int run_log_start(struct run *r);
 int run_log_token(struct run *r, int32_t token);
 /* Everything that decides the tokens comes from there, and the tokens so far. */

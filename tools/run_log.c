@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/base.h"
 #include "run.h"
@@ -51,6 +52,18 @@ static char *header(const struct run *r)
 	return text;
 }
 
+static int is_there(const struct run *r)
+{
+	return tool_failf(&tool_run, "%s is there already: --resume goes on with it", r->journal);
+}
+
+int run_log_check(const struct run *r)
+{
+	struct stat st;
+
+	return r->journal && !r->resume && !lstat(r->journal, &st) ? is_there(r) : TOOL_OK;
+}
+
 int run_log_start(struct run *r)
 {
 	struct sherd_error err;
@@ -61,8 +74,7 @@ int run_log_start(struct run *r)
 		return TOOL_OK;
 	r->log_fd = open(r->journal, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (r->log_fd < 0 && errno == EEXIST)
-		return tool_failf(&tool_run, "%s is there already: --resume goes on with it",
-				  r->journal);
+		return is_there(r);
 	if (r->log_fd < 0)
 		return tool_failf(&tool_run, "%s: can't be written: %s", r->journal,
 				  strerror(errno));
@@ -213,8 +225,8 @@ int run_log_resume(struct run *r)
 		return tool_fail(&tool_run, &err);
 	line = strchr(r->log_text, '\n');
 	r->log_json = json_loadb(r->log_text, line ? (size_t)(line - r->log_text) : size, 0, &e);
-	if (!line || !r->log_json || strlen(r->log_text) != size)
-		rc = sherd_fail(&err, -EINVAL, "is no journal of a run");
+	if (!line || !json_object_get(r->log_json, "sherd_run") || strlen(r->log_text) != size)
+		rc = sherd_fail(&err, -EINVAL, "is no journal of sherd run");
 	rc = rc ? rc : read_header(r, r->log_json, &err);
 	rc = rc ? rc : read_tokens(r, line + 1, &err);
 	rc = rc ? rc : reopen(r, &err);

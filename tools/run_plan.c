@@ -4,7 +4,26 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "model/shard.h"
 #include "run.h"
+#include "same_model.h"
+
+/* So much is hashed in a moment; of a larger file the shape alone is compared. */
+#define HASH_AT_ONCE ((uint64_t)256 << 20)
+
+/* Another model's numbers would be nonsense to this one's, and its text none. */
+static int open_checked(struct run *r, const char *name, struct sherd_error *err)
+{
+	char *path;
+	int rc = sherd_resolve_model(name, &path, err);
+
+	if (rc)
+		return rc;
+	rc = same_model(pipeline_plan(r->pipe), path, HASH_AT_ONCE, err);
+	rc = rc ? rc : sherd_tokenizer_open(&r->own_tok, path, err);
+	free(path);
+	return rc;
+}
 
 static int open_tokenizer(struct run *r)
 {
@@ -12,7 +31,7 @@ static int open_tokenizer(struct run *r)
 	const char *name = r->model_name ? r->model_name : plan->model_path;
 	struct sherd_error err;
 
-	if (sherd_tokenizer_open(&r->own_tok, name, &err)) {
+	if (open_checked(r, name, &err)) {
 		if (r->model_name)
 			return tool_fail(&tool_run, &err);
 		return tool_failf(
@@ -39,20 +58,23 @@ static int open_it(struct run *r)
 	return open_tokenizer(r);
 }
 
+/* Who serves which layers now, which need not be whom the plan has. */
 static void say(const struct run *r)
 {
 	const struct sherd_plan *plan = pipeline_plan(r->pipe);
 	struct sherd_head_status s;
 
-	fprintf(stderr, "sherd: %d %s, %s %s, chunks of %d tokens\n", plan->n_stages,
-		plan->n_stages == 1 ? "stage" : "stages",
-		r->pipe_params.net.insecure ? "no TLS" : "TLS", pipeline_io(r->pipe), plan->chunk);
+	fprintf(stderr, "sherd: %d %s", plan->n_stages, plan->n_stages == 1 ? "stage" : "stages");
 	for (int k = 0; k < plan->n_stages; k++) {
+		const struct sherd_stage_span *span = &plan->stages[k];
+
 		sherd_head_stage_status(pipeline_head(r->pipe), k, &s);
-		if (r->verbose || strcmp(s.node, plan->nodes[plan->stages[k].node].name))
-			fprintf(stderr, "sherd: layers %d to %d at %s\n", plan->stages[k].first,
-				plan->stages[k].end - 1, s.node);
+		fprintf(stderr, "%s%s %d-%d", k ? ", " : " (",
+			s.node ? s.node : plan->nodes[span->node].name, span->first, span->end - 1);
 	}
+	fprintf(stderr, "), %s TLS, over %s, chunks of %d tokens\n",
+		r->pipe_params.net.insecure ? "without" : "with", pipeline_io(r->pipe),
+		plan->chunk);
 }
 
 /* The cuts of a text are those that it began with. */

@@ -68,7 +68,9 @@ static bool take(struct run *r, int32_t id)
 	if (r->n_made == r->n_predict)
 		return false;
 	if (r->n_ids + r->n_made > r->n_ctx) {
-		r->why_stopped = "the context is full; -c gives more";
+		r->why_stopped = r->pipe ?
+			"the plan's context is full; sherd plan -c makes a plan with a larger one" :
+			"the context is full; -c gives more";
 		return false;
 	}
 	return true;

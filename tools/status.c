@@ -107,6 +107,15 @@ static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 			  sherd_frame_name(f->type), f->payload);
 }
 
+static void refused(struct sherd_link *l, const struct sherd_frame *f, const uint8_t *payload)
+{
+	char why[SHERD_SENTENCE_MAX] = "it refuses: ";
+	size_t n = strlen(why);
+
+	sherd_sentence_read(why + n, sizeof(why) - n, payload, f->payload);
+	sherd_link_hang_up(l, why);
+}
+
 static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 		  const uint8_t *payload)
 {
@@ -119,11 +128,12 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 		sherd_command_send(l, &ask);
 		return;
 	}
-	if (f->type == SHERD_FRAME_REPLY)
-		a->answer =
-			json_loadb((const char *)payload, f->payload, JSON_REJECT_DUPLICATES, &e);
-	sherd_link_hang_up(l, f->type == SHERD_FRAME_REPLY ? "its answer is no JSON" :
-							     "it refuses to say");
+	if (f->type == SHERD_FRAME_REFUSE) {
+		refused(l, f, payload);
+		return;
+	}
+	a->answer = json_loadb((const char *)payload, f->payload, JSON_REJECT_DUPLICATES, &e);
+	sherd_link_hang_up(l, "its answer is no JSON");
 }
 
 static void down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
@@ -229,6 +239,14 @@ static json_t *as_json(const struct status_tool *t)
 	return list;
 }
 
+/* Most that goes wrong with a link is said with its address. */
+static int say_why(const struct asked *a)
+{
+	if (!a->name && strstr(a->err.msg, a->address))
+		return tool_fail(&tool_status, &a->err);
+	return tool_failf(&tool_status, "%s: %s", a->name ? a->name : a->address, a->err.msg);
+}
+
 static int say(const struct status_tool *t)
 {
 	int rc = TOOL_OK;
@@ -244,8 +262,7 @@ static int say(const struct status_tool *t)
 		const struct asked *a = &t->asked[i];
 
 		if (!a->answer)
-			rc = tool_failf(&tool_status, "%s: %s", a->name ? a->name : a->address,
-					a->err.msg);
+			rc = say_why(a);
 		else if (!t->json)
 			print_node(a);
 	}

@@ -148,6 +148,10 @@ int sherd_read_file(const char *path, size_t limit, char **data, size_t *size,
 
 /* SHA-256 as 64 lower-case hex digits and a NUL. */
 #define SHERD_SHA256_HEX 65
+/* "host:port" with its NUL, wherever one is kept: a name of DNS has up to 253 letters. */
+#define SHERD_ADDRESS_MAX 272
+/* Rows of a step, and so a chunk's, and sessions of a stage: what nodes take, and plans may say. */
+#define SHERD_STEP_MAX 4096
 struct sherd_sha256;
 struct sherd_sha256 *sherd_sha256_new(void);
 void sherd_sha256_add(struct sherd_sha256 *s, const void *data, size_t size);

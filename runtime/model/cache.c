@@ -6,6 +6,7 @@
  * it. Where the cache can't be used the shard goes into memory, and a note says why.
  */
 #include "model/cache.h"
+#include "model/pack.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -251,6 +252,53 @@ int sherd_shard_get(struct sherd_shard **s, const char *path, const struct sherd
 	else
 		ret = pack_somewhere(&w, g, s, in_memory, err);
 out:
+	free(w.dir);
+	free(w.shard);
+	return ret;
+}
+
+/* Of the source's tensors, as the shard that was packed of it says; "": there is none. */
+static void peek_cached(const struct want *w, struct sherd_shard_name *n)
+{
+	if (!w->shard || sherd_shard_peek(w->shard, n, NULL))
+		*n = (struct sherd_shard_name){ 0 };
+}
+
+static int hash_source(const char *path, uint64_t limit, char hash[SHERD_SHA256_HEX],
+		       struct sherd_error *err)
+{
+	const atomic_bool never = false;
+	struct sherd_shard_name n;
+	struct gguf *g;
+	int ret = gguf_open(&g, path, err);
+
+	if (ret)
+		return ret;
+	if (sherd_is_shard(g)) {
+		ret = sherd_shard_peek(path, &n, err);
+		memcpy(hash, n.source_sha256, sizeof(n.source_sha256));
+	} else if (g->map.size > limit) {
+		ret = -ENOENT;
+	} else {
+		ret = sherd_pack_hash(g, &never, hash, err);
+	}
+	gguf_close(g);
+	return ret;
+}
+
+int sherd_model_hash(const char *path, const struct sherd_pack_params *p, uint64_t limit,
+		     char hash[SHERD_SHA256_HEX], struct sherd_error *err)
+{
+	struct want w = { .source = path, .p = p };
+	struct sherd_shard_name n = { 0 };
+	int ret = prepare(&w, false, err);
+
+	if (!ret)
+		peek_cached(&w, &n);
+	if (!ret && n.source_sha256[0])
+		memcpy(hash, n.source_sha256, sizeof(n.source_sha256));
+	else if (!ret)
+		ret = hash_source(path, limit, hash, err);
 	free(w.dir);
 	free(w.shard);
 	return ret;

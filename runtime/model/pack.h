@@ -72,6 +72,10 @@ void sherd_pack_rows(struct sherd_packer *p);
 int sherd_pack_write(const struct sherd_packer *p, const void *data, size_t size, uint64_t offset,
 		     struct sherd_error *err);
 
+/* The hash of the whole of @g, all of which is read; *stop: it will not be wanted. */
+int sherd_pack_hash(const struct gguf *g, const atomic_bool *stop, char hash[SHERD_SHA256_HEX],
+		    struct sherd_error *err);
+
 static inline bool sherd_type_is_float(enum ggml_type t)
 {
 	return t == GGML_F32 || t == GGML_F16 || t == GGML_BF16;

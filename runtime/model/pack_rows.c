@@ -341,8 +341,8 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static void hash_tensor(const struct sherd_packer *p, struct sherd_sha256 *sha,
-			const struct gguf_tensor *t)
+static void hash_tensor(struct sherd_sha256 *sha, const struct gguf_tensor *t,
+			const atomic_bool *stop)
 {
 	uint64_t dims[GGUF_MAX_DIMS], at;
 	uint32_t type = t->type;
@@ -351,45 +351,52 @@ static void hash_tensor(const struct sherd_packer *p, struct sherd_sha256 *sha,
 	sherd_sha256_add(sha, t->name.data, t->name.len);
 	sherd_sha256_add(sha, &type, sizeof(type));
 	sherd_sha256_add(sha, dims, sizeof(dims));
-	for (at = 0; at < t->size && !p->stop; at += HASH_BYTES)
+	for (at = 0; at < t->size && !*stop; at += HASH_BYTES)
 		sherd_sha256_add(sha, (const uint8_t *)t->data + at, MIN(HASH_BYTES, t->size - at));
 }
 
-static void hash_plan(struct sherd_packer *p, const struct sherd_pack_plan *plan,
-		      struct sherd_sha256 *sha)
+static void hash_plan(const struct sherd_pack_plan *plan, struct sherd_sha256 *sha,
+		      const atomic_bool *stop)
 {
 	size_t i;
 	int k;
 
-	for (i = 0; i < plan->n_items && !p->stop; i++)
+	for (i = 0; i < plan->n_items && !*stop; i++)
 		for (k = 0; k < plan->items[i].n_parts; k++)
 			if (plan->items[i].part[k])
-				hash_tensor(p, sha, plan->items[i].part[k]);
-	sherd_sha256_end(sha, p->hash);
+				hash_tensor(sha, plan->items[i].part[k], stop);
 }
 
 /*
  * Name, type, shape and bytes of every source tensor, in the order of a plan for the whole model:
  * shards of one model have one hash, whatever their layers are, and boards know each other's by it.
  */
-static void *hash_main(void *arg)
+int sherd_pack_hash(const struct gguf *g, const atomic_bool *stop, char hash[SHERD_SHA256_HEX],
+		    struct sherd_error *err)
 {
 	const struct sherd_pack_params all = { 0 };
-	struct sherd_packer *p = arg;
 	struct sherd_sha256 *sha = sherd_sha256_new();
 	struct sherd_pack_plan plan = { 0 };
-	struct sherd_error err;
 	int ret;
 
-	if (!sha) {
-		stop_all(p, sherd_fail_oom(&err, 0, "SHA-256"), &err);
-		return NULL;
-	}
-	ret = sherd_pack_plan_make(&plan, p->plan.g, &all, &err);
+	if (!sha)
+		return sherd_fail_oom(err, 0, "SHA-256");
+	ret = sherd_pack_plan_make(&plan, g, &all, err);
+	if (!ret)
+		hash_plan(&plan, sha, stop);
+	sherd_sha256_end(sha, hash);
+	sherd_pack_plan_clear(&plan);
+	return ret;
+}
+
+static void *hash_main(void *arg)
+{
+	struct sherd_packer *p = arg;
+	struct sherd_error err;
+	int ret = sherd_pack_hash(p->plan.g, &p->stop, p->hash, &err);
+
 	if (ret)
 		stop_all(p, ret, &err);
-	hash_plan(p, &plan, sha);
-	sherd_pack_plan_clear(&plan);
 	return NULL;
 }
 

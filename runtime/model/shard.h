@@ -111,6 +111,14 @@ int sherd_pack(const struct gguf *g, int fd, const char *name, const struct sher
 int sherd_shard_get(struct sherd_shard **s, const char *path, const struct sherd_pack_params *p,
 		    bool no_cache, bool *in_memory, struct sherd_error *err);
 
+/*
+ * By which model's weights @path is known, as a shard's source_sha256: a shard says it, and so does
+ * what the cache has of it, packed as in @p; else all of a file of at most @limit bytes is read.
+ * -ENOENT, without a sentence: it is larger.
+ */
+int sherd_model_hash(const char *path, const struct sherd_pack_params *p, uint64_t limit,
+		     char hash[SHERD_SHA256_HEX], struct sherd_error *err);
+
 /* A shard in the user's cache, least recently used first. */
 struct sherd_cache_entry {
 	char file[48]; /* its name in the cache's folder */

@@ -24,7 +24,7 @@ int sherd_address_split(const char *address, char *host, char port[8], struct sh
 	const char *colon = strrchr(address, ':'), *end;
 	int rc;
 
-	if (!colon || strlen(address) > MAX_HOST)
+	if (!colon || strlen(address) >= SHERD_ADDRESS_MAX || colon - address > MAX_HOST)
 		return sherd_fail(err, -EINVAL,
 				  "\"%.80s\" is no address: host:port, or [v6]:port, is one",
 				  address);

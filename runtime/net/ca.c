@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "net/ca.h"
 #include "net/ca_files.h"
@@ -287,6 +288,23 @@ static int make_files(const char *dir, bool init, const char *const *names, int 
 	return rc;
 }
 
+/* Without this, its key would be the first file that is not overwritten, and nothing to move away. */
+static int check_none(const char *dir, struct sherd_error *err)
+{
+	char *key = sherd_asprintf("%s/ca-key.pem", dir);
+	struct stat st;
+	int rc = 0;
+
+	if (!key)
+		rc = sherd_fail_oom(err, strlen(dir), "a path");
+	else if (!lstat(key, &st))
+		rc = sherd_fail(err, -EEXIST,
+				"%s: there is an authority already; `sherd cluster add` adds nodes",
+				dir);
+	free(key);
+	return rc;
+}
+
 int sherd_ca_init(const char *dir, const char *const *names, int n_names, int days,
 		  struct sherd_error *err)
 {
@@ -294,6 +312,7 @@ int sherd_ca_init(const char *dir, const char *const *names, int n_names, int da
 
 	if (!rc)
 		rc = check_clock(time(NULL), err);
+	rc = rc ? rc : check_none(dir, err);
 	return rc ? rc : make_files(dir, true, names, n_names, days, err);
 }
 

@@ -188,8 +188,9 @@ static int read_spec(struct sherd_stage_spec *s, json_t *j, struct sherd_error *
 	rc = rc ? rc : take_int(&s->first, first, 0, UINT16_MAX, "a stage's first layer", err);
 	rc = rc ? rc : take_int(&s->end, end, s->first + 1, UINT16_MAX, "a stage's end", err);
 	rc = rc ? rc : take_int(&s->n_ctx, n_ctx, 1, 1 << 24, "the context", err);
-	rc = rc ? rc : take_int(&s->n_sessions, n_sessions, 1, 4096, "the number of sessions", err);
-	rc = rc ? rc : take_int(&s->n_batch, n_batch, 1, 4096, "the rows of a step", err);
+	rc = rc ? rc : take_int(&s->n_sessions, n_sessions, 1, SHERD_STEP_MAX,
+				"the number of sessions", err);
+	rc = rc ? rc : take_int(&s->n_batch, n_batch, 1, SHERD_STEP_MAX, "the rows of a step", err);
 	rc = rc ? rc : take_u32(&kv_type, kv, 0, SHERD_KV_F32, "the KV cache's type", err);
 	s->kv = (enum sherd_kv_type)kv_type;
 	return rc;
@@ -208,7 +209,7 @@ static int read_route(struct sherd_command *c, json_t *j, struct sherd_error *er
 		return sherd_fail(err, -EPROTO, "a route: %s", e.text);
 	c->exact = exact;
 	rc = take_u32(&c->epoch, epoch, 1, UINT32_MAX, "the epoch", err);
-	rc = rc ? rc : take_u32(&c->chunk, chunk, 1, 4096, "the chunk", err);
+	rc = rc ? rc : take_u32(&c->chunk, chunk, 1, SHERD_STEP_MAX, "the chunk", err);
 	rc = rc ? rc : take_u32(&c->window, window, 1, 1 << 16, "the window", err);
 	rc = rc ? rc :
 		  take_text(c->previous, sizeof(c->previous), previous, "the node before", err);
@@ -336,7 +337,7 @@ int sherd_reply_read(struct sherd_reply *r, const uint8_t *payload, size_t size,
 		rc = take_hex(r->bit_profile, SHERD_SHA256_HEX - 1, profile, true,
 			      "the bit profile", err);
 	rc = rc ? rc : take_u32(&r->room, room, 0, UINT32_MAX, "the room", err);
-	rc = rc ? rc : take_u32(&r->n_batch, n_batch, 0, 4096, "the rows of a step", err);
+	rc = rc ? rc : take_u32(&r->n_batch, n_batch, 0, SHERD_STEP_MAX, "the rows of a step", err);
 	rc = rc ? rc : take_u32(&r->epoch, epoch, 0, UINT32_MAX, "the epoch", err);
 	rc = rc ? rc : take_int(&r->hidden, hidden, 0, 1 << 20, "the width", err);
 	rc = rc ? rc : take_int(&r->n_layers, n_layers, 0, UINT16_MAX, "the number of layers", err);

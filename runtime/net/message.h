@@ -66,7 +66,7 @@ struct sherd_command {
 	bool exact; /* the stage before must have the same bit profile */
 	char previous[SHERD_NAME_MAX]; /* node that will dial; "": the head */
 	char next[SHERD_NAME_MAX]; /* "": this is the last stage */
-	char next_address[SHERD_NAME_MAX];
+	char next_address[SHERD_ADDRESS_MAX];
 	struct sherd_offer offer; /* OFFER */
 	struct json_t *with; /* PROFILE, PROBE_LINK: a reference that the reader has to drop */
 };

@@ -54,7 +54,7 @@ struct sherd_link {
 	/* an accepted link's may be changed at any time, with ctx */
 	const struct sherd_link_user *user;
 	void *ctx;
-	char address[64]; /* the other side's, for messages */
+	char address[SHERD_ADDRESS_MAX]; /* the other side's, for messages */
 	char identity[64]; /* the name in the other side's certificate; "" without TLS */
 	uint64_t frames_in, frames_out, bytes_in, bytes_out;
 	/* sends that the kernel made without a copy; that it copied all the same */

@@ -15,7 +15,7 @@
 struct probe {
 	struct peer *peer;
 	struct sherd_probe *p;
-	char name[SHERD_NAME_MAX], address[SHERD_NAME_MAX];
+	char name[SHERD_NAME_MAX], address[SHERD_ADDRESS_MAX];
 };
 
 /* Why nothing can be measured now, into @why; false: it can be. */
@@ -154,11 +154,11 @@ static void probed(void *ctx, const struct sherd_error *why, const struct sherd_
 }
 
 /* A string that a name or an address can be. */
-static bool take(char to[SHERD_NAME_MAX], const char *from)
+static bool take(char *to, size_t room, const char *from)
 {
 	size_t n = strlen(from);
 
-	if (!n || n >= SHERD_NAME_MAX ||
+	if (!n || n >= room ||
 	    strspn(from, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			 "0123456789._-:[]%") != n)
 		return false;
@@ -180,7 +180,8 @@ static void probe_link(struct peer *p, json_t *with)
 		return;
 	}
 	if (json_unpack_ex(with, &e, 0, "{s:s, s:s !}", "name", &name, "address", &address) ||
-	    !take(b->name, name) || !take(b->address, address)) {
+	    !take(b->name, sizeof(b->name), name) ||
+	    !take(b->address, sizeof(b->address), address)) {
 		free(b);
 		answer_error(p, "a link's other end wants a name and an address");
 		return;

@@ -72,8 +72,14 @@ static uint64_t read_bytes(const struct sherd_json_at *at)
 	char text[32];
 	double bytes = 0;
 
-	if (!json_is_string(at->j))
-		return (uint64_t)sherd_json_int(at, 1, (int64_t)MAX_BYTES);
+	if (!json_is_string(at->j)) {
+		int64_t n = sherd_json_int(at, INT64_MIN, INT64_MAX);
+
+		if (n < 1 || n > (int64_t)MAX_BYTES)
+			sherd_json_fail(at, "a memory of %lld bytes is none that a node has",
+					(long long)n);
+		return at->file->rc ? 0 : (uint64_t)n;
+	}
 	sherd_json_str(at, text, sizeof(text));
 	if (at->file->rc)
 		return 0;
@@ -262,6 +268,8 @@ static int read_cluster(struct sherd_cluster **out, struct sherd_json *f, const 
 
 	if (!c)
 		sherd_json_fail(&root, "no memory for a cluster");
+	if (json_object_get(root.j, "sherd_plan") || json_object_get(root.j, "sherd_profile"))
+		sherd_json_fail(&root, "is no cluster file");
 	if (c && sherd_json_keys(&root, keys)) {
 		nodes = sherd_json_key(&root, "nodes");
 		read_nodes(&nodes, c, dir);

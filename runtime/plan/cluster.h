@@ -18,7 +18,6 @@
 #include "plan/profile.h"
 
 #define SHERD_CLUSTER_NODES 64
-#define SHERD_ADDRESS_MAX   272
 
 struct sherd_cluster_node {
 	char name[SHERD_NAME_MAX], address[SHERD_ADDRESS_MAX];

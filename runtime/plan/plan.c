@@ -243,9 +243,18 @@ static void read_numbers(const struct sherd_json_at *at, struct sherd_plan *p)
 	v = sherd_json_key(at, "n_ctx");
 	p->n_ctx = (int)sherd_json_int(&v, 1, 1 << 24);
 	v = sherd_json_key(at, "n_sessions");
-	p->n_sessions = (int)sherd_json_int(&v, 1, 1 << 16);
+	p->n_sessions = (int)sherd_json_int(&v, 1, SHERD_STEP_MAX);
 	v = sherd_json_key(at, "chunk");
-	p->chunk = (int)sherd_json_int(&v, 1, 1 << 15);
+	p->chunk = (int)sherd_json_int(&v, 1, SHERD_STEP_MAX);
+}
+
+/* Another of our files, which "there is no key" would not tell. */
+static void check_kind(const struct sherd_json_at *at)
+{
+	if (!json_object_get(at->j, "sherd_plan") &&
+	    (json_is_array(json_object_get(at->j, "nodes")) ||
+	     json_object_get(at->j, "sherd_profile")))
+		sherd_json_fail(at, "is no plan (sherd plan -o writes one)");
 }
 
 static void read_plan(const struct sherd_json_at *at, struct sherd_plan *p)
@@ -262,6 +271,7 @@ static void read_plan(const struct sherd_json_at *at, struct sherd_plan *p)
 		      { "spares", read_spares },
 		      { "predicted", read_predicted } };
 
+	check_kind(at);
 	if (!sherd_json_keys(at, keys))
 		return;
 	read_numbers(at, p);

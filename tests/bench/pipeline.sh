@@ -45,6 +45,9 @@ rm -rf "$certs"
 boards="2-boards-1 2-boards-2 2-cores-1 2-cores-2"
 "$build/sherd" cluster init -o "$certs" $boards >/dev/null
 
+# What a frame costs above a bare socket, on each rung, without namespaces.
+[ ! -x "$build/tests/bench/hop" ] || "$build/tests/bench/hop" 5
+
 # The first use of a device compiles kernels and tries them: that is not to be measured.
 "$build/sherd" bench -m "$model" -p 128 -n 2 -r 1 -t 1 --no-limits >/dev/null
 

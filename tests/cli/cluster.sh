@@ -57,7 +57,7 @@ else
 fi
 
 before=$(cat "$d"/* | sha256sum)
-refuses "an authority is never overwritten" 1 "ca-key.pem: is there already and is not overwritten" \
+refuses "an authority is never overwritten" 1 "certs: there is an authority already; .sherd cluster add. adds nodes" \
 	cluster init -o "$d" cellar
 refuses "a node's certificate is never overwritten" 1 "attic-key.pem: is there already" \
 	cluster add -o "$d" cellar attic
@@ -101,6 +101,11 @@ for i in 1 2 3 4 5 6 7 8; do
 done >"$out"
 wait
 ok "of several at once one makes it" test "$(wc -l <"$out")" = 1
+
+refuses "a node without a certificate is told whose it looks for" 1 \
+	"[.]pem is not there: .* is this machine's name; --name gives another" node --shards "$tmp/shards" --tls "$d"
+refuses "an unknown way to drive sockets is a wrong line" 2 "'uring-9' is none of auto, uring-zc" \
+	node --shards "$tmp/shards" --insecure --io uring-9
 
 refuses "without a verb it says which there are" 2 "init, add or show" cluster
 refuses "an unknown verb is named" 2 "'list' is none of init, add, show" cluster list

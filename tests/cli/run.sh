@@ -124,6 +124,21 @@ refuses "an unknown wire format is refused with the known ones" 2 "int8, f16, f3
 	run -m "$model" --wire int7
 refuses "a cut behind the last layer is refused" 1 "." run -m "$model" -p a --cuts 99
 
+plan=(run --plan "$tmp/nosuch.json" -p a)
+for o in "-c 64" "--kv int8" "--bits 4" "-t 2" "-b 8" "--device cpu" "--wire f16" "--cuts 3"; do
+	# shellcheck disable=SC2086
+	refuses "a plan has its own ${o% *}" 2 "${o% *} does nothing with --plan" "${plan[@]}" $o
+done
+for o in "--deadline 4" "--time-limit 4" --inexact "--tls $tmp" --insecure "--io epoll"; do
+	# shellcheck disable=SC2086
+	refuses "${o% *} goes with a plan" 2 "${o% *} does nothing without --plan" run -m "$model" -p a $o
+done
+for o in "-n 4" "-s 4" "--temp 0.1" "--stop x"; do
+	# shellcheck disable=SC2086
+	refuses "a journal has its own ${o% *}" 2 "${o% *} does nothing with --resume" \
+		run -m "$model" --resume "$tmp/nosuch" $o
+done
+
 # ------------------------------------------------------- wrong files, wrong rooms
 
 refuses "a model that is not there is named" 1 "nosuch" run -m "$tmp/nosuch.gguf" -p a
@@ -133,6 +148,12 @@ refuses "an empty file is no model" 1 "." run -m /dev/null -p a
 head -c 100000 "$model" >"$tmp/short.gguf"
 refuses "a truncated model is refused" 1 "short.gguf" run -m "$tmp/short.gguf" -p a
 refuses "a prompt file that is not there is named" 1 "nosuch" run -m "$model" -f "$tmp/nosuch"
+refuses "a text is no journal" 1 "README.md: is no journal of sherd run" run -m "$model" --resume README.md
+echo '{"sherd_plan": 1}' >"$tmp/plan.json"
+refuses "a plan is no journal" 1 "plan.json: is no journal of sherd run" run -m "$model" --resume "$tmp/plan.json"
+: >"$tmp/journal"
+refuses "a journal that is there is not written over, and no plan is looked for" 1 \
+	"journal is there already: --resume goes on with it" "${plan[@]}" --journal "$tmp/journal"
 refuses "a folder is no prompt" 1 "directory" run -m "$model" -f "$tmp"
 refuses "a prompt longer than the context is refused with both numbers" 1 "tokens .* 16" \
 	run -m "$model" -p "$prompt" -c 16

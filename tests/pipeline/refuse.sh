@@ -13,6 +13,10 @@ ask=(-p "The lock" -n 12 --temp 0)
 want int8 3 "${ask[@]}"
 lead good "${ask[@]}"
 ok "two boards have the text of one process" is_wanted
+ok "and it is said who serves what" grep -qE \
+	"^sherd: 2 stages \(a 0-2, b 3-$((layers - 1))\), without TLS, over [a-z.0-9-]+, chunks of 8 tokens$" "$err"
+sh_run status "$net.99:7433" --insecure
+ok "a node that is not there has its address said once" grep -q "^sherd status: $net.99:7433: no connection" "$err"
 cp "$want" "$tmp/right"
 boards_remember
 : >"$want"
@@ -49,9 +53,22 @@ n_ctx=16777216 n_sessions=64 plan huge int8 '' "${two[@]}"
 fails "a KV cache that no board has room for is refused with the numbers" \
 	"nobody can serve layers .*: KV cache|nobody can serve layers .*(MiB|bytes|room|memory)" huge "${ask[@]}"
 n_ctx=16 plan narrow int8 '' "${two[@]}"
-fails "a session that is longer than the plan's context is refused with the numbers" "16" \
-	narrow "${ask[@]}" -p "$(words 40)"
+fails "a session that is longer than the plan's context is refused with the numbers" \
+	"tokens and the plan's context holds 16: .* .sherd plan -c." narrow "${ask[@]}" -p "$(words 40)"
 
+fails "a model of another shape has no tokenizer for the plan" \
+	"llama-q4_0.gguf is not the model of the plan: it is llama, 2 layers of" \
+	good -m tests/golden/llama-q4_0.gguf "${ask[@]}"
+cp "$model" "$tmp/other.gguf"
+printf '\001\002' | dd of="$tmp/other.gguf" bs=1 seek=$(($(stat -c %s "$model") - 100)) conv=notrunc status=none
+fails "nor has one of the same shape with other weights" \
+	"other.gguf is not the model of the plan: its hash is [0-9a-f]{16}\.\.\." good -m "$tmp/other.gguf" "${ask[@]}"
+lead good -m "$tmp/a/0-3.gguf" "${ask[@]}"
+ok "a shard of the first layers has the tokenizer" same "$tmp/right" "$out"
+before=$(find "$XDG_CACHE_HOME" -name '*.shard' | sort)
+refuses "another model is not pushed" 1 "other.gguf is not the model of the plan: its hash" \
+	push "$tmp/good" -m "$tmp/other.gguf" --insecure
+ok "nor packed first" test "$(find "$XDG_CACHE_HOME" -name '*.shard' | sort)" = "$before"
 "$sherd" run --plan "$tmp/good" --tls "$tmp" "${ask[@]}" >"$out" 2>"$err"
 rc=$?
 ok "a folder without certificates is named" fails_with "ca.pem is not there: .sherd cluster init. makes"

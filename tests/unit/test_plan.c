@@ -52,8 +52,8 @@ static const struct fault cluster_faults[] = {
 	  "nodes[1]: there is a node \"a\" already: nodes[0]" },
 	{ NODES(",{\"name\":\"b\",\"address\":\"10.0.0.1:1\"}") "}",
 	  "\"b\" has the address 10.0.0.1:1 of node \"a\"" },
-	{ ONE("\"memory\":0"), "nodes[0].memory: is 0, and may be 1 to" },
-	{ ONE("\"memory\":-5"), "is -5" },
+	{ ONE("\"memory\":0"), "nodes[0].memory: a memory of 0 bytes is none that a node has" },
+	{ ONE("\"memory\":-5"), "a memory of -5 bytes is none" },
 	{ ONE("\"memory\":\"0GiB\""), "a memory of \"0GiB\" is none" },
 	{ ONE("\"memory\":\"2GB\""), "\"2GB\" is not a size such as \"2GiB\"" },
 	{ ONE("\"memory\":\"lots\""), "is not a size" },
@@ -80,6 +80,7 @@ static const struct fault cluster_faults[] = {
 	  "links[1]: this link was given before" },
 	{ NODES("") ",\"default_link\":{\"mbit\":\"fast\",\"rtt_us\":1}}",
 	  "default_link.mbit: is a string where a number is needed" },
+	{ "{\"sherd_plan\":1,\"nodes\":{}}", "FILE: is no cluster file" },
 };
 
 static void check_sentence(const struct sherd_error *err, const struct fault *f)
@@ -332,6 +333,15 @@ static const struct fault plan_faults[] = {
 	{ "null", "is not JSON" },
 	{ "{\"sherd_plan\":7}", "sherd_plan: is 7, and may be 1 to 1" },
 	{ "{\"sherd_plam\":1}", "did you mean \"sherd_plan\"" },
+	{ "{\"nodes\":[{\"name\":\"a\",\"address\":\"h:1\"}]}",
+	  "FILE: is no plan (sherd plan -o writes one)" },
+	{ "{\"sherd_profile\":1}", "FILE: is no plan" },
+	{ "{\"sherd_plan\":1,\"wire\":\"int8\",\"kv\":\"f16\",\"n_ctx\":9,"
+	  "\"n_sessions\":4097,\"chunk\":8}",
+	  "n_sessions: is 4097, and may be 1 to 4096" },
+	{ "{\"sherd_plan\":1,\"wire\":\"int8\",\"kv\":\"f16\",\"n_ctx\":9,"
+	  "\"n_sessions\":1,\"chunk\":4097}",
+	  "chunk: is 4097, and may be 1 to 4096" },
 	{ PLAN("{\"hash\":\"" HASH "\"}", PLAN_NODES, STAGES, ""), "model.arch: is missing" },
 	{ PLAN(PLAN_MODEL, "{}", STAGES, ""), "nodes: an object of 1 to 64 nodes is needed" },
 	{ PLAN(PLAN_MODEL, "{\"a b\":{\"address\":\"h:1\"}}", STAGES, ""),
