@@ -82,6 +82,8 @@ struct sherd_model_params {
 	int n_batch; /* rows one step may take; 0: 256 */
 	int bits; /* 0: as the file has it; 4 or 8: requantize F32/F16/BF16 weights */
 	enum sherd_kv_type kv_type;
+	/* the KV cache's memory is taken at once, not as it fills: what is promised is there */
+	bool hold_kv;
 	/*
 	 * What holds the weights in memory: NULL or "auto" takes the first that works of "sherd"
 	 * (the kernel module), "udmabuf", "locked" and "plain"; a name takes that one or fails.

@@ -82,6 +82,7 @@ static int open_model(struct stage *st, struct sherd_error *err)
 	p.n_sessions = spec->n_sessions;
 	p.n_batch = spec->n_batch;
 	p.kv_type = spec->kv;
+	p.hold_kv = true; /* other runs' stages are to find what is left, and no more */
 	p.bits = spec->bits;
 	rc = sherd_model_open(&st->model, st->path, &p, err);
 	if (rc)

@@ -62,7 +62,7 @@ struct sherd_exec_params {
 	int n_batch, n_pages, n_threads;
 	enum sherd_kv_type kv_type;
 	const char *device;
-	bool untested;
+	bool untested, hold_kv;
 	struct sherd_region *region; /* that the weights lie in; NULL: none */
 	sherd_progress_fn progress;
 	sherd_note_fn note;

@@ -14,6 +14,8 @@
 #define LOAD_US	    600000000u
 /* a link that broke may be there again at once, and its node never gone */
 #define GRACE_US    300000u
+/* so long a node that could not be reached is nobody's choice: networks heal, and nobody says so */
+#define CUT_OFF_US 5000000u
 
 void sherd_head_note(struct sherd_head *h, const char *fmt, ...)
 {
@@ -58,15 +60,23 @@ static bool may_serve(const struct sherd_head *h, int k, const struct head_node 
 	       (due[0] && !strcmp(due, seat->bit_profile));
 }
 
-static bool is_well(const struct head_node *n, int k)
+static bool is_cut_off(const struct head_node *n, int k)
 {
-	return !is_hung(&n->seats[k]) && !n->seats[k].cut_off;
+	uint64_t at = n->seats[k].cut_off_at;
+
+	return at && sherd_net_now(n->head->net) - at < CUT_OFF_US;
 }
 
-/* A link broke, and nobody knows yet whether the node did. */
-static bool is_in_doubt(const struct sherd_head *h, const struct head_node *n)
+static bool is_well(const struct head_node *n, int k)
 {
-	return !n->up && n->gone && !n->failed_dials && sherd_net_now(h->net) - n->gone < GRACE_US;
+	return !is_hung(&n->seats[k]) && !is_cut_off(n, k);
+}
+
+/* A link broke, and nobody knows yet whether the node did, or has not said what it still has. */
+static bool is_in_doubt(const struct sherd_head *h, int k, const struct head_node *n)
+{
+	return (!n->up || n->seats[k].load == LOAD_ASKED) && n->gone && !n->failed_dials &&
+	       sherd_net_now(h->net) - n->gone < GRACE_US;
 }
 
 static struct head_node *candidate(const struct sherd_head *h, int k)
@@ -94,16 +104,19 @@ static bool is_hoped_for(const struct sherd_head *h, int k)
 static void assign(struct sherd_head *h, int k, struct head_node *n)
 {
 	struct head_stage *s = &h->stages[k];
+	int i;
 
 	if (s->node) {
 		sherd_head_note(h, "layers %d to %d go from %s to %s", s->plan->first,
 				s->plan->end - 1, s->node->plan->name, n->plan->name);
-		sherd_head_drop(s->node, k);
 	} else {
 		memcpy(s->bit_profile, n->seats[k].bit_profile, sizeof(s->bit_profile));
 	}
 	if (h->was_ready)
 		h->recoveries++;
+	/* Whom the old one could not reach the new one may. */
+	for (i = 0; k + 1 < h->p.n_stages && i < h->p.n_nodes; i++)
+		h->nodes[i].seats[k + 1].cut_off_at = 0;
 	s->node = n;
 	s->routed = false;
 	n->seats[k].route_id = 0;
@@ -116,7 +129,7 @@ static bool find_server(struct sherd_head *h, int k)
 
 	if (now && may_serve(h, k, now) && is_well(now, k))
 		return true;
-	if (now ? is_in_doubt(h, now) :
+	if (now ? is_in_doubt(h, k, now) :
 		  is_hoped_for(h, k) && candidate(h, k) != &h->nodes[h->p.stages[k].nodes[0]])
 		return false;
 	n = candidate(h, k);
@@ -139,16 +152,32 @@ static void load_all(struct sherd_head *h)
 		}
 }
 
+/*
+ * Whoever has a stage that another node serves lets go of its sessions: when it is lost, as soon as
+ * it is back, be it this head that it served or one before. While nobody serves the stage, they may
+ * still be wanted.
+ */
+static void drop_strays(struct sherd_head *h)
+{
+	int k, i;
+
+	for (k = 0; k < h->p.n_stages; k++)
+		for (i = 0; h->stages[k].node && i < h->p.n_nodes; i++) {
+			struct head_node *n = &h->nodes[i];
+
+			if (n != h->stages[k].node && n->up && n->seats[k].taken)
+				sherd_head_drop(n, k);
+		}
+}
+
 /* -------------------------------------------------------------- epochs */
 
 static void begin_epoch(struct sherd_head *h)
 {
 	int k;
 
-	h->epoch++;
+	h->epoch = MAX(h->epoch, h->known_epoch) + 1;
 	sherd_head_data_drop(h, "a new epoch begins");
-	for (k = 0; k < h->p.n_stages; k++)
-		seat_of(h, k)->progress.cut_off_us = 0;
 	for (k = h->p.n_stages - 1; k >= 0; k--)
 		sherd_head_route(h, k);
 	h->routing = true;
@@ -186,15 +215,15 @@ static void look_at_hop(struct sherd_head *h, int k)
 	struct seat *seat = seat_of(h, k), *next = seat_of(h, k + 1);
 
 	if (!seat->progress.cut_off_us)
-		next->cut_off = false;
+		next->cut_off_at = 0;
 	if (seat->progress.cut_off_us <= h->p.lost_us)
 		return;
-	if (!next->cut_off)
+	if (!is_cut_off(h->stages[k + 1].node, k + 1))
 		sherd_head_note(h, "%s cannot reach %s", h->stages[k].node->plan->name,
 				h->stages[k + 1].node->plan->name);
-	next->cut_off = true;
+	next->cut_off_at = sherd_net_now(h->net);
 	if (!candidate(h, k + 1))
-		seat->cut_off = true;
+		seat->cut_off_at = next->cut_off_at;
 }
 
 /*
@@ -224,7 +253,7 @@ static const char *state_of(const struct head_node *n, int k)
 		return "it is still loading the layers";
 	if (is_hung(&n->seats[k]))
 		return "its device hangs";
-	if (n->seats[k].cut_off)
+	if (is_cut_off(n, k))
 		return "the stage before cannot reach it";
 	return "its bit profile is another one";
 }
@@ -252,9 +281,12 @@ static bool is_hopeless(const struct sherd_head *h, int k)
 	const struct sherd_head_stage *plan = &h->p.stages[k];
 	int i;
 
-	for (i = 0; i < plan->n_nodes; i++)
-		if (h->nodes[plan->nodes[i]].seats[k].load != LOAD_REFUSED)
+	for (i = 0; i < plan->n_nodes; i++) {
+		const struct head_node *n = &h->nodes[plan->nodes[i]];
+
+		if (!n->refuses && n->seats[k].load != LOAD_REFUSED)
 			return false;
+	}
 	return true;
 }
 
@@ -298,17 +330,37 @@ static void check_deadline(struct sherd_head *h, int unserved)
 	}
 }
 
+/*
+ * A process that was stopped, or got no processor, has heard nobody for that long and asked nobody:
+ * the silence is its own, and no node is lost for it.
+ */
+static void excuse_own_silence(struct sherd_head *h)
+{
+	uint64_t now = sherd_net_now(h->net), gap = now - h->awake;
+	int i;
+
+	h->awake = now;
+	if (gap <= 2 * h->p.ping_us)
+		return;
+	for (i = 0; i < h->p.n_nodes; i++)
+		h->nodes[i].heard = MIN(h->nodes[i].heard + gap, now);
+	h->data_heard = MIN(h->data_heard + gap, now);
+	h->progress_at = MIN(h->progress_at + gap, now);
+}
+
 void sherd_head_think(struct sherd_head *h)
 {
 	int k, unserved = -1;
 
 	if (h->dead)
 		return;
+	excuse_own_silence(h);
 	load_all(h);
 	look_for_cuts(h);
 	for (k = 0; k < h->p.n_stages; k++)
 		if (!find_server(h, k) && unserved < 0)
 			unserved = k;
+	drop_strays(h);
 	if (unserved < 0 && is_stale(h))
 		begin_epoch(h);
 	if (unserved < 0 && h->routing && all_routed(h)) {
@@ -331,6 +383,7 @@ static void tick(void *ctx)
 	int i;
 
 	sherd_timer_after(h->net, &h->tick, h->p.ping_us);
+	excuse_own_silence(h);
 	for (i = 0; i < h->p.n_nodes; i++)
 		sherd_head_ping(&h->nodes[i]);
 	sherd_head_data_beat(h);
@@ -361,7 +414,7 @@ int sherd_head_new(struct sherd_head **head, const struct sherd_head_params *p,
 	h->p.deadline_us = p->deadline_us ? p->deadline_us : DEADLINE_US;
 	h->p.load_us = p->load_us ? p->load_us : LOAD_US;
 	h->p.window = p->window ? p->window : 4 * p->chunk;
-	h->progress_at = sherd_net_now(h->net);
+	h->progress_at = h->awake = sherd_net_now(h->net);
 	h->tick = (struct sherd_timer){ .fire = tick, .ctx = h };
 	h->redial = (struct sherd_timer){ .fire = redial, .ctx = h };
 	h->stages = sherd_calloc((size_t)p->n_stages, sizeof(*h->stages));

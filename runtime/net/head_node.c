@@ -54,12 +54,13 @@ static void welcomed(struct head_node *n)
 	if (n->gone)
 		sherd_head_note(h, "%s is back", n->plan->name);
 	n->up = true;
-	n->gone = 0;
 	n->failed_dials = 0;
+	n->refuses = false;
 	n->redial_us = REDIAL_FIRST_US;
 	for (k = 0; k < h->p.n_stages; k++) {
 		n->seats[k].load = LOAD_NONE;
-		n->seats[k].cut_off = false;
+		n->seats[k].taken = false; /* it will say */
+		n->seats[k].cut_off_at = 0;
 		n->seats[k].route_id = 0;
 		n->seats[k].progress = (struct sherd_progress){ 0 };
 		if (h->stages[k].node == n)
@@ -67,13 +68,16 @@ static void welcomed(struct head_node *n)
 	}
 }
 
-static void refused(struct head_node *n, const uint8_t *payload, size_t size)
+/* It has said of all that it serves that it is loaded. */
+static bool is_whole(const struct head_node *n)
 {
-	char why[384];
+	const struct sherd_head *h = n->head;
+	int k;
 
-	sherd_sentence_read(why, sizeof(why), payload, size);
-	sherd_fail(&n->why, -EACCES, "%s refuses: %s", n->plan->name, why);
-	sherd_head_fail(n->head, n->why.msg);
+	for (k = 0; k < h->p.n_stages; k++)
+		if (h->stages[k].node == n && n->seats[k].load != LOAD_READY)
+			return false;
+	return true;
 }
 
 static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
@@ -82,8 +86,11 @@ static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
 
 	seat->reply = *r;
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
-	n->head->epoch = MAX(n->head->epoch, r->epoch);
+	seat->taken = r->epoch != 0;
+	n->head->known_epoch = MAX(n->head->known_epoch, r->epoch);
 	memcpy(seat->bit_profile, r->bit_profile, sizeof(seat->bit_profile));
+	if (is_whole(n))
+		n->gone = 0;
 }
 
 static void replied(struct head_node *n, const struct sherd_frame *f, const uint8_t *payload)
@@ -104,6 +111,7 @@ static void replied(struct head_node *n, const struct sherd_frame *f, const uint
 			loaded(n, k, &r);
 		if (seat->route_id == r.id && r.id && h->stages[k].node == n) {
 			h->stages[k].routed = !r.error[0];
+			seat->progress.cut_off_us = 0; /* that was in another epoch */
 			if (!r.error[0])
 				continue;
 			seat->load = LOAD_NONE; /* it has not what we thought: ask anew */
@@ -116,23 +124,21 @@ static void ponged(struct head_node *n, const struct sherd_frame *f, const uint8
 {
 	struct sherd_head *h = n->head;
 	struct sherd_progress p;
-	uint64_t rows = 0;
+	struct seat *seat;
 	uint32_t at;
-	int k;
 
 	for (at = 0; at < f->payload; at += SHERD_PROGRESS_BYTES) {
 		sherd_progress_read(&p, payload + at);
 		if (p.stage < 1 || p.stage > (uint64_t)h->p.n_stages)
 			continue;
-		n->seats[p.stage - 1].progress = p;
-		n->seats[p.stage - 1].progress_at = sherd_net_now(h->net);
+		seat = &n->seats[p.stage - 1];
+		/* A node's first count is no progress, nor is another node's. */
+		if (seat == seat_of(h, (int)p.stage - 1) && seat->progress.stage &&
+		    seat->progress.rows != p.rows)
+			h->progress_at = sherd_net_now(h->net);
+		seat->progress = p;
+		seat->progress_at = sherd_net_now(h->net);
 	}
-	for (k = 0; k < h->p.n_stages; k++)
-		if (seat_of(h, k))
-			rows += seat_of(h, k)->progress.rows;
-	if (rows != h->rows)
-		h->progress_at = sherd_net_now(h->net);
-	h->rows = rows;
 }
 
 /* A node that is nobody in this epoch has nothing to say about sessions. */
@@ -151,6 +157,44 @@ static void failed(struct head_node *n, const struct sherd_frame *f, const uint8
 	sherd_sentence_read(why, sizeof(why), payload, f->payload);
 	if (is_current(n, f))
 		sherd_head_session_failed(n->head, f->session, n->plan->name, why);
+}
+
+static void lost(struct head_node *n, const char *why)
+{
+	struct sherd_head *h = n->head;
+
+	if (n->up)
+		sherd_head_note(h, "%s is lost: %s", n->plan->name, why);
+	if (!n->gone)
+		n->gone = sherd_net_now(h->net);
+	n->up = false;
+	n->refuses = false;
+	n->link = NULL;
+	sherd_fail(&n->why, -EIO, "%s", why);
+	redial_later(n);
+}
+
+/* Nobody waits for the link's end, which may take a second. */
+static void give_up_link(struct head_node *n, const char *why)
+{
+	n->link->user = &sherd_deaf;
+	sherd_link_hang_up(n->link, why);
+	n->failed_dials = 1; /* no use to wait for it */
+	lost(n, why);
+}
+
+/* Others may serve what it does not want to, and it is asked again: it may not always say so. */
+static void refused(struct head_node *n, const struct sherd_frame *f, const uint8_t *payload)
+{
+	char said[384], why[SHERD_SENTENCE_MAX];
+
+	sherd_sentence_read(said, sizeof(said), payload, f->payload);
+	snprintf(why, sizeof(why), "it refuses: %s", said);
+	if (!n->up && strcmp(why, n->why.msg))
+		sherd_head_note(n->head, "%s: %s", n->plan->name, why);
+	n->redial_us = REDIAL_LAST_US;
+	give_up_link(n, why);
+	n->refuses = !(f->flags & SHERD_FRAME_AGAIN);
 }
 
 static int expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
@@ -198,7 +242,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 	if (f->type == SHERD_FRAME_WELCOME)
 		welcomed(n);
 	else if (f->type == SHERD_FRAME_REFUSE)
-		refused(n, payload, f->payload);
+		refused(n, f, payload);
 	else if (f->type == SHERD_FRAME_REPLY)
 		replied(n, f, payload);
 	else if (f->type == SHERD_FRAME_PONG)
@@ -208,20 +252,6 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 	else if (is_current(n, f))
 		sherd_head_token(n->head, f, payload);
 	sherd_head_think(n->head);
-}
-
-static void lost(struct head_node *n, const char *why)
-{
-	struct sherd_head *h = n->head;
-
-	if (n->up)
-		sherd_head_note(h, "%s is lost: %s", n->plan->name, why);
-	if (!n->gone)
-		n->gone = sherd_net_now(h->net);
-	n->up = false;
-	n->link = NULL;
-	sherd_fail(&n->why, -EIO, "%s", why);
-	redial_later(n);
 }
 
 /*
@@ -284,10 +314,7 @@ void sherd_head_ping(struct head_node *n)
 	}
 	snprintf(why, sizeof(why), "nothing has been heard of it for %.1f s",
 		 (double)silence * 1e-6);
-	n->link->user = &sherd_deaf;
-	sherd_link_hang_up(n->link, why);
-	n->failed_dials = 1; /* no use to wait for it */
-	lost(n, why);
+	give_up_link(n, why);
 }
 
 static uint32_t next_command(struct sherd_head *h)
@@ -332,6 +359,7 @@ void sherd_head_route(struct sherd_head *h, int k)
 	};
 
 	c.id = n->seats[k].route_id = next_command(h);
+	n->seats[k].taken = true;
 	h->stages[k].routed = false;
 	if (k)
 		snprintf(c.previous, sizeof(c.previous), "%s", h->stages[k - 1].node->plan->name);
@@ -348,8 +376,7 @@ void sherd_head_drop(struct head_node *n, int k)
 {
 	struct sherd_command c = { .kind = SHERD_COMMAND_DROP, .stage = (uint32_t)k + 1 };
 
-	if (!n->up)
-		return;
+	n->seats[k].taken = false;
 	c.id = next_command(n->head);
 	sherd_command_send(n->link, &c);
 }

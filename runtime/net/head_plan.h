@@ -19,7 +19,8 @@ enum load_state {
 struct seat {
 	enum load_state load;
 	uint32_t load_id, route_id;
-	bool cut_off; /* the stage before cannot reach it */
+	bool taken; /* the node has been told to serve it, and not to drop it since */
+	uint64_t cut_off_at; /* the stage before could not reach it then; 0: it could */
 	char bit_profile[SHERD_SHA256_HEX];
 	struct sherd_reply reply;
 	struct sherd_progress progress;
@@ -32,9 +33,10 @@ struct head_node {
 	struct sherd_link *link; /* dialled, greeted or not; NULL: neither */
 	bool up; /* greeted */
 	uint64_t heard; /* when it said something last */
-	uint64_t gone; /* when it was lost; 0: not lost */
+	uint64_t gone; /* when it was lost; 0: not lost, or it has again what it serves */
 	int failed_dials; /* in a row */
 	bool said; /* that it is waited for */
+	bool refuses; /* for good, when it was dialled last */
 	struct sherd_error why; /* it is not there */
 	struct sherd_timer redial;
 	uint64_t redial_us;
@@ -64,10 +66,11 @@ struct sherd_head {
 	struct head_session *sessions;
 	uint64_t last_session;
 	uint32_t epoch, last_command;
+	uint32_t known_epoch; /* the latest that a node has said it knows: the next one is beyond */
 	bool was_ready, routing, dead;
 	int recoveries;
-	/* the last time that something moved; rows of all stages then */
-	uint64_t progress_at, rows;
+	uint64_t progress_at; /* the last time that something moved */
+	uint64_t awake; /* when it looked last */
 	struct sherd_timer tick, redial; /* redial: the first stage's data link */
 	/* to the first stage */
 	struct sherd_link *data;

@@ -11,6 +11,8 @@
 #define LEASE_US 60000000u
 #define MAX_RUNS 16
 #define REFUSAL_NOTE_US 1000000u
+/* Answers that somebody has not read yet: more are queued for nobody. */
+#define MAX_UNREAD (1u << 20)
 
 /* ---------------------------------------------------------------- peers */
 
@@ -415,7 +417,11 @@ void sherd_node_pong(struct run *r)
 	sherd_link_send(r->control->link, &f, out, n * SHERD_PROGRESS_BYTES);
 }
 
-/* A head that has taken the place of another one may not have heard the last token of a session. */
+/*
+ * A head that has taken the place of another one may not have heard the last token of a session.
+ * Of a failure none may have heard: it was told over a link that broke, in an epoch that was over,
+ * or before the head asked for anything. So it is told until the session is closed.
+ */
 static void pinged(struct run *r)
 {
 	struct flow *f;
@@ -424,8 +430,8 @@ static void pinged(struct run *r)
 	sherd_node_pong(r);
 	for (p = r->posts; p; p = p->next)
 		for (f = p->flows; f; f = f->next)
-			if (f->token_position == f->received)
-				sherd_post_tell(f);
+			if (f->state == FLOW_FAILED || f->token_position == f->received)
+				sherd_post_repeat(f);
 }
 
 /* ------------------------------------------------------ links' callbacks */
@@ -465,7 +471,11 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 {
 	struct peer *p = ctx;
 
-	(void)l;
+	/* The rows that the next stage has not read are bounded by the window. */
+	if (p->kind != PEER_DOWN && l->net->ops->queued(l) > MAX_UNREAD) {
+		sherd_node_dismiss(p, "it does not read its answers");
+		return;
+	}
 	p->heard = sherd_net_now(p->node->net);
 	if (p->kind == PEER_CONTROL) /* silence ends a run as a lost link does */
 		sherd_timer_after(p->node->net, &p->run->lease, p->run->lease_us);

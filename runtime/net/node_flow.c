@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * node_flow: a session at a post, from its OPEN to its end. It ends when the stage has let go of
- * it: what is being computed is waited for, then the stage closes it, then its memory goes.
+ * it: what is being computed is waited for, then the stage closes it, then its memory goes. The
+ * stage is told at once, so that whatever is opened later finds the room.
  */
 #include <stdlib.h>
 #include "net/node_post.h"
@@ -61,10 +62,9 @@ static void closed(void *ctx, struct sherd_job *job)
 	sherd_flow_free(ctx);
 }
 
-static void end_if_idle(struct flow *f)
+/* Jobs are done in order: a step that is under way first, whose rows lie in the journal. */
+static void close_at_stage(struct flow *f)
 {
-	if (f->opening || f->in_step)
-		return;
 	f->job = (struct sherd_job){
 		.kind = SHERD_JOB_CLOSE, .id = f->for_stage.id, .done = closed, .ctx = f
 	};
@@ -76,7 +76,8 @@ void sherd_flow_orphan(struct flow *f)
 	unlink_from_post(f);
 	f->closing = true;
 	drop_chunks(f);
-	end_if_idle(f);
+	if (!f->opening)
+		close_at_stage(f);
 }
 
 void sherd_flow_close(struct flow *f)
@@ -116,15 +117,14 @@ static void opened(void *ctx, struct sherd_job *job)
 
 	f->opening = false;
 	if (f->closing) {
-		end_if_idle(f);
+		close_at_stage(f);
 		return;
 	}
 	if (job->rc) {
 		sherd_post_failed(f, job->err.msg);
 	} else {
 		f->state = FLOW_OPEN;
-		if (f->post->hop.link)
-			sherd_journal_announce(&f->out, &f->post->hop);
+		sherd_post_announce(f);
 	}
 	tell_have(f, f->received);
 }
@@ -279,8 +279,7 @@ void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_ite
 	if (f->closing || item->rc)
 		sherd_journal_forget(&f->out);
 	if (f->closing) {
-		sherd_chunk_free(c);
-		end_if_idle(f);
+		sherd_chunk_free(c); /* the stage is closing it */
 		return;
 	}
 	if (item->rc) {

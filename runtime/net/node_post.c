@@ -29,6 +29,14 @@ bool sherd_post_is_last(const struct post *p)
 
 /* ------------------------------------------------------------ downstream */
 
+static void beat_later(struct post *p)
+{
+	struct sherd_net *net = p->run->node->net;
+
+	p->beat_due = sherd_net_now(net) + SHERD_BEAT_US;
+	sherd_timer_after(net, &p->redial, SHERD_BEAT_US);
+}
+
 static void dial(struct post *p)
 {
 	struct sherd_node *n = p->run->node;
@@ -50,27 +58,49 @@ static void dial(struct post *p)
 		return;
 	}
 	peer->link = l;
-	sherd_timer_after(n->net, &p->redial, SHERD_BEAT_US);
+	beat_later(p);
 }
 
-/* A link that is silent is as good as none: whatever was lost on it is sent again over the next. */
+/*
+ * A link that is silent is as good as none: whatever was lost on it is sent again over the next.
+ * Its end is not waited for, since the other side may not be there to hear of it; and the next stage
+ * has not been reached since it said something last.
+ */
+static void give_up_link(struct peer *peer)
+{
+	struct post *p = peer->post;
+	struct sherd_error why;
+
+	sherd_fail(&why, -ETIMEDOUT, "nothing comes over the link");
+	peer->link->user = &sherd_deaf;
+	sherd_link_hang_up(peer->link, why.msg);
+	if (!p->down_since)
+		p->down_since = peer->heard;
+	sherd_post_down(peer, &why);
+	sherd_node_forget(peer);
+}
+
 static void beat(void *ctx)
 {
 	const struct sherd_frame ping = { .type = SHERD_FRAME_PING };
 	struct post *p = ctx;
 	struct sherd_net *net = p->run->node->net;
 	struct peer *peer = p->down;
-	uint64_t silence;
+	uint64_t now = sherd_net_now(net), late = now > p->beat_due ? now - p->beat_due : 0;
 
 	if (!peer) {
 		dial(p);
 		return;
 	}
-	silence = sherd_net_now(net) - peer->heard;
-	sherd_timer_after(net, &p->redial, SHERD_BEAT_US);
-	if (silence > (peer->greeted ? SHERD_SILENCE_US : SHERD_GREETING_US))
-		sherd_link_hang_up(peer->link, "nothing comes over the link");
-	else if (peer->greeted)
+	/* Who was stopped himself has not listened, and what has come since is not read yet. */
+	if (late > SHERD_BEAT_US)
+		peer->heard += MIN(late, now - peer->heard);
+	if (now - peer->heard > (peer->greeted ? SHERD_SILENCE_US : SHERD_GREETING_US)) {
+		give_up_link(peer);
+		return;
+	}
+	beat_later(p);
+	if (peer->greeted)
 		sherd_link_send(peer->link, &ping, NULL, 0);
 }
 
@@ -87,21 +117,44 @@ void sherd_post_hello(struct peer *peer)
 	sherd_hello_send(peer->link, &h);
 }
 
+/*
+ * Who is new here does not know yet which sessions there are: the next stage would let go of what it
+ * has, and be asked for the same again at once.
+ */
+static void tell_all_open(const struct post *p)
+{
+	const struct sherd_frame all = { .type = SHERD_FRAME_ALL_OPEN, .epoch = p->epoch,
+					 .stage = p->number };
+
+	if (p->hop.link && p->all_here)
+		sherd_link_send(p->hop.link, &all, NULL, 0);
+}
+
+void sherd_post_announce(struct flow *f)
+{
+	const struct sherd_hop *hop = &f->post->hop;
+
+	if (!hop->link || f->told)
+		return;
+	f->told = true;
+	sherd_journal_announce(&f->out, hop);
+}
+
 static void welcomed(struct peer *peer)
 {
 	struct post *p = peer->post;
-	const struct sherd_frame all = { .type = SHERD_FRAME_ALL_OPEN, .epoch = p->epoch,
-					 .stage = p->number };
 	struct flow *f;
 
 	peer->greeted = true;
 	p->redial_us = REDIAL_FIRST_US;
 	p->hop.link = peer->link;
 	p->down_since = 0;
-	for (f = p->flows; f; f = f->next)
+	for (f = p->flows; f; f = f->next) {
+		f->told = false;
 		if (!f->closing && f->state != FLOW_FAILED)
-			sherd_journal_announce(&f->out, &p->hop);
-	sherd_link_send(peer->link, &all, NULL, 0);
+			sherd_post_announce(f);
+	}
+	tell_all_open(p);
 }
 
 /* The next stage will not have us. It may be that it has not heard of the epoch yet. */
@@ -209,7 +262,11 @@ static void all_open(struct post *p)
 		next = f->next;
 		if (!f->announced)
 			sherd_flow_close(f);
+		else if (f->state == FLOW_OPENING)
+			sherd_post_announce(f);
 	}
+	p->all_here = true;
+	tell_all_open(p);
 }
 
 static void close_session(struct post *p, uint64_t id)
@@ -373,8 +430,9 @@ void sherd_post_route(struct post *p, const struct sherd_command *c)
 	p->redial_us = REDIAL_FIRST_US;
 	p->exact = c->exact;
 	p->complained = false;
+	p->all_here = false;
 	for (f = p->flows; f; f = f->next)
-		sherd_post_tell(f);
+		sherd_post_repeat(f);
 	p->down_since = c->next[0] ? sherd_net_now(p->run->node->net) : 0;
 	if (c->next[0])
 		sherd_timer_after(p->run->node->net, &p->redial, 0);
@@ -429,13 +487,27 @@ void sherd_post_tell(struct flow *f)
 	sherd_link_send(p->run->control->link, &t, id, sizeof(id));
 }
 
-void sherd_post_failed(struct flow *f, const char *sentence)
+static void tell_why(const struct flow *f)
 {
 	const struct post *p = f->post;
 	const struct sherd_frame failed = { .type = SHERD_FRAME_FAILED, .session = f->session.id,
 					    .epoch = p->epoch, .stage = p->number };
 
-	f->state = FLOW_FAILED;
 	if (p->run->control)
-		sherd_sentence_send(p->run->control->link, &failed, sentence);
+		sherd_sentence_send(p->run->control->link, &failed, f->why);
+}
+
+void sherd_post_failed(struct flow *f, const char *sentence)
+{
+	f->state = FLOW_FAILED;
+	snprintf(f->why, sizeof(f->why), "%s", sentence);
+	tell_why(f);
+}
+
+void sherd_post_repeat(struct flow *f)
+{
+	if (f->state == FLOW_FAILED)
+		tell_why(f);
+	else
+		sherd_post_tell(f);
 }

@@ -59,8 +59,10 @@ struct flow {
 	struct sherd_stage_session session; /* its id is the head's */
 	struct sherd_stage_session for_stage; /* the same with a number that no other run has */
 	enum flow_state state;
+	char why[SHERD_SENTENCE_MAX]; /* FAILED */
 	bool announced; /* by the stage before, over the present link */
-	bool closing; /* ends as soon as the stage has let go of it */
+	bool told; /* the next stage, over the present link */
+	bool closing; /* ends as soon as the stage has let go of it: it knows, if not opening */
 	bool opening;
 	uint32_t in_step; /* rows that are being computed */
 	struct sherd_journal out; /* at the last stage: ids alone, never sent */
@@ -111,8 +113,10 @@ struct post {
 	struct sherd_hop hop;
 	struct sherd_timer redial; /* when the next stage's link is down; when it is up, the beat */
 	uint64_t redial_us;
+	uint64_t beat_due; /* when the next beat was to be */
 	uint64_t down_since; /* the link to the next stage; 0: it is up, or there is none */
 	bool complained; /* the head knows why the next stage refuses */
+	bool all_here; /* in this epoch the stage before has named all sessions */
 	struct flow *flows;
 };
 
@@ -195,10 +199,14 @@ void sherd_post_greet(struct sherd_node *n, struct peer *p, const struct sherd_h
 int sherd_post_expect(struct peer *p, const struct sherd_frame *f, struct sherd_error *err);
 void sherd_post_frame(struct peer *p, const struct sherd_frame *f, const uint8_t *payload);
 void sherd_post_down(struct peer *p, const struct sherd_error *why);
+/* Tells the next stage of a session, once a link. */
+void sherd_post_announce(struct flow *f);
 /* The last stage tells the head the token drawn last. */
 void sherd_post_tell(struct flow *f);
 /* A session cannot go on here. */
 void sherd_post_failed(struct flow *f, const char *sentence);
+/* What may have been lost: the token drawn last, or why the session cannot go on. */
+void sherd_post_repeat(struct flow *f);
 
 /* node_flow.c */
 /* A session begins, or the stage before says over a new link that it is still there. */
@@ -212,7 +220,7 @@ int sherd_flow_rows(struct flow *f, const struct sherd_frame *frame, const uint8
 void sherd_flow_rewind(struct flow *f);
 /* Ends it here and at the stages behind. */
 void sherd_flow_close(struct flow *f);
-/* Ends it here: at once, or when the stage has done what it is doing. */
+/* Ends it here, when the stage has done what it is doing. */
 void sherd_flow_orphan(struct flow *f);
 /* The rows that wait longest, for a step. */
 struct chunk *sherd_flow_take(struct flow *f);

@@ -47,6 +47,11 @@ void sherd_slots_free(struct sherd_slots *s)
 	free(s);
 }
 
+int sherd_slots_left(const struct sherd_slots *s)
+{
+	return s->n_free;
+}
+
 static struct sherd_slot *take_memory(size_t size)
 {
 	const size_t head = ROUND_UP(sizeof(struct sherd_slot), SHERD_FRAME_ALIGN);

@@ -21,6 +21,8 @@ struct sherd_slot {
 int sherd_slots_new(struct sherd_slots **s, struct sherd_region *ring, struct sherd_error *err);
 /* All must be back. */
 void sherd_slots_free(struct sherd_slots *s);
+/* How many are not lent. */
+int sherd_slots_left(const struct sherd_slots *s);
 
 /* Room for @size bytes; @s may be NULL: ordinary memory. NULL: there is none. */
 struct sherd_slot *sherd_slot_take(struct sherd_slots *s, size_t size);

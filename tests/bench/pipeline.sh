@@ -3,7 +3,7 @@
 #
 # pipeline.sh: a model on several boards (`make bench-pipeline`), which are imitated on this machine: see
 # netlab.py. Makes the model once, into $WORK (default: BUILD/bench), and llama.cpp's RPC server for
-# comparison; measures for some 15 minutes. Needs root (namespaces), iproute2, python3 with venv, and
+# comparison; measures for some 25 minutes. Needs root (namespaces), iproute2, python3 with venv, and
 # PyPI; PEER=no leaves llama.cpp out.
 #
 #   pipeline.sh BUILD [--quick] [--part NAME] [pipeline.py's other options]
@@ -44,6 +44,9 @@ certs=$work/certs
 rm -rf "$certs"
 boards="2-boards-1 2-boards-2 2-cores-1 2-cores-2"
 "$build/sherd" cluster init -o "$certs" $boards >/dev/null
+
+# What a frame costs above a bare socket, on each rung, without namespaces.
+[ ! -x "$build/tests/bench/hop" ] || "$build/tests/bench/hop" 5
 
 # The first use of a device compiles kernels and tries them: that is not to be measured.
 "$build/sherd" bench -m "$model" -p 128 -n 2 -r 1 -t 1 --no-limits >/dev/null

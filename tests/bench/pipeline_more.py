@@ -4,6 +4,7 @@
 # board takes, and what llama.cpp's RPC back end does on the same boards.
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -195,7 +196,7 @@ def hang(bench, trio, n, want):
         same = text.end() == want and same
         steps = sorted(e - s for s, e, rows, _ in trio.nodes[1].steps() if rows == 1)
         p99 = steps[min(len(steps) - 1, int(0.99 * len(steps)))] * 1e-6
-        known = text.said(f"go from {trio.boards[1]}")
+        known = text.said(f"go from {trio.boards[1]}") or float("inf")
         began = max((e for _, e, rows, _ in trio.nodes[0].steps() if rows == 1 and e * 1e-6 < known), default=0)
         ratios.append((known - began * 1e-6) / p99)
     worst = max(ratios)
@@ -226,10 +227,28 @@ def rpc_bench(bench, build, boards):
     return [median(r["samples_ts"]) for r in made]
 
 
+def distributed_llama(bench, boards):
+    """Its root on one board, a worker on the other; $DLLAMA_MODEL and _TOKENIZER are in its own format."""
+    tool, model, vocabulary = (os.environ.get("DLLAMA" + x) for x in ("", "_MODEL", "_TOKENIZER"))
+    if not tool or not model or not vocabulary:
+        bench.row("distributed-llama", "skipped: DLLAMA, DLLAMA_MODEL and DLLAMA_TOKENIZER say where it is")
+        return
+    pins = [["taskset", "-c", i, *bench.priority] for i in range(2)]
+    worker = bench.lab.run(boards[1], *pins[1], tool, "worker", "--port", 9999, "--nthreads", 1,
+                           stdout=subprocess.DEVNULL)
+    time.sleep(1)
+    said = call("ip", "netns", "exec", boards[0], *pins[0], tool, "inference", "--model", model, "--tokenizer",
+                vocabulary, "--buffer-float-type", "q80", "--nthreads", 1, "--steps", bench.args.prompt + 16,
+                "--prompt", "word " * bench.args.prompt, "--workers", f"{bench.lab.boards[boards[1]]}:9999")
+    worker.kill()
+    worker.wait()
+    speeds = re.findall(r"tokensPerSec: *([0-9.]+)", said)
+    bench.row("2 cores, distributed-llama: prompt, decode", ", ".join(speeds) + " tokens/s",
+              remarks=f"{model}: not the model of the other rows, unless it was converted")
+
+
 def peer(bench, cluster):
     """Two boards as fast as a core each: llama.cpp's RPC back end and sherd in turns."""
-    dllama = os.environ.get("DLLAMA")
-    bench.row("distributed-llama", f"skipped: {'its own model format is needed' if dllama else 'DLLAMA is not set'}")
     builds = bench.work / "peer" / "builds"
     if not builds.exists() or not builds.read_text().split():
         bench.row("llama.cpp's RPC", "skipped: no build of it")
@@ -247,6 +266,7 @@ def peer(bench, cluster):
         made = bench.bench(c.plan, "-p", bench.args.prompt, "-n", 16, "-r", bench.args.reps, "--chunk", c.chunk)
         ours.append([median(r["samples_ts"]) for r in made])
     c.stop()
+    distributed_llama(bench, c.boards)
     for i, what in enumerate((f"prompt of {bench.args.prompt}", "16 tokens of decode")):
         us, they = median(o[i] for o in ours), median(t[i] for t in theirs)
         bench.row(f"2 cores, {what}: sherd, llama.cpp's RPC", f"{us:.1f}, {they:.1f} tokens/s",

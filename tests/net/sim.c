@@ -9,6 +9,7 @@
 
 #define TCP_PATIENCE_US 10000000u /* after which a link that gets nothing through is down */
 #define DIAL_US		3000000u
+#define HANG_UP_US	1000000u /* for what is queued when somebody hangs up */
 
 struct sim_event {
 	uint64_t when, number;
@@ -179,7 +180,7 @@ bool sim_step(struct sim *s, uint64_t until)
 		return false;
 	}
 	s->now = MAX(s->now, MIN(timer, event));
-	if (timer < event) {
+	if (timer <= event) {
 		unarm(host, t);
 		t->when = 0;
 		t->fire(t->ctx);
@@ -236,6 +237,10 @@ static void tell_down(void *arg)
 {
 	struct sim_link *l = arg;
 
+	if (l->told) {
+		put_link(l);
+		return;
+	}
 	l->told = true;
 	l->base.user->down(l->base.ctx, &l->base, &l->why);
 	put_link(l); /* for not having been told */
@@ -333,8 +338,10 @@ static void pump(void *arg)
 		if (l->first)
 			pump_later(l, MAX(l->first->due,
 					  s->now + (s->faults.chop ? sim_random(s, 50) : 0)));
-		else if (l->closing)
+		else if (l->closing) {
 			lose_other(l, "the other side hung up");
+			link_at(l, s->now, tell_down);
+		}
 	}
 	put_link(l);
 }
@@ -404,6 +411,7 @@ static void sim_send(struct sherd_link *base, const struct sherd_frame *f,
 	struct sim_link *l = (struct sim_link *)base;
 	struct packet *k;
 
+	l->sim->n_from_slots += p->slot >= 0;
 	if (!l->going && l->life == l->host->life) {
 		k = calloc(1, sizeof(*k) + sherd_frame_size(p->size));
 		if (!k)
@@ -435,8 +443,8 @@ static void sim_hang_up(struct sherd_link *base, const char *why)
 	l->closing = true;
 	if (!l->first)
 		lose_other(l, "the other side hung up");
-	/* The user hears of it now; the link itself lives on until its bytes are out. */
-	go_down(l, s->now, why);
+	/* The user hears of it when its bytes are out, or late; the link lives on till then. */
+	go_down(l, s->now + (l->first ? HANG_UP_US : 0), why);
 }
 
 static uint64_t sim_now(struct sherd_net *n)

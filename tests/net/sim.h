@@ -46,7 +46,7 @@ struct sim {
 	uint64_t n_made;
 	struct sim_link *links;
 	int n_links; /* that exist: 0 at the end */
-	uint64_t n_frames;
+	uint64_t n_frames, n_from_slots;
 };
 
 void sim_init(struct sim *s, uint64_t seed);

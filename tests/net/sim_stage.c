@@ -127,6 +127,7 @@ static void step(struct sim_stage *s, struct sherd_job_item *item)
 	if (!x || item->position != x->n || x->n + (uint32_t)item->n > x->max ||
 	    !item->rows != !s->spec.first || !item->out != (s->spec.end == s->all->n_layers))
 		abort();
+	s->all->n_rows += (uint64_t)item->n;
 	for (int i = 0; i < item->n; i++) {
 		const uint8_t *row = item->rows;
 

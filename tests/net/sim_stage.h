@@ -24,6 +24,7 @@ struct sim_stages {
 	char bit_profile; /* a digit, repeated */
 	struct sim_stage *list;
 	int n_stages; /* that exist */
+	uint64_t n_rows; /* that were computed, since the beginning */
 };
 
 void sim_stages_init(struct sim_stages *s, struct sim *sim, int host, int n_layers);

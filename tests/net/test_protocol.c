@@ -54,6 +54,7 @@ static void tokens_are_those_of_the_chain(void **state)
 		world_start_head(&w);
 		expect_well(&w, 20 * SECOND);
 		assert_int_equal(sherd_head_recoveries(w.head), 0);
+		assert_true((n > 1) == (w.sim.n_from_slots > 0));
 		end(&w);
 	}
 }

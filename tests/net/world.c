@@ -92,6 +92,7 @@ void world_start_node(struct world *w, int i)
 	struct sherd_node_params p = { .net = sim_start(&w->sim, n->host),
 				       .name = w->names[i][0],
 				       .source = sim_stages_source(&n->stages),
+				       .slots = n->slots,
 				       .note = note,
 				       .ctx = w };
 	struct sherd_error err;
@@ -106,6 +107,7 @@ static void clean_node(void *arg)
 
 	sherd_node_free(n->node);
 	n->node = NULL;
+	n->w->lost_slots += WORLD_SLOTS - sherd_slots_left(n->slots);
 }
 
 void world_kill_node(struct world *w, int i)
@@ -115,6 +117,16 @@ void world_kill_node(struct world *w, int i)
 	sim_kill(&w->sim, w->nodes[i].host, clean_node, &w->nodes[i]);
 	sim_stages_destroy(&w->nodes[i].stages);
 	w->nodes[i].stages.hangs = false;
+}
+
+/* So few that a step of several sessions has to do without, too. */
+static void make_slots(struct world_node *n)
+{
+	struct sherd_error err;
+
+	if (sherd_ring_create(&n->ring, WORLD_SLOTS, 4096, "plain", &err) ||
+	    sherd_slots_new(&n->slots, n->ring, &err))
+		abort();
 }
 
 void world_init(struct world *w, uint64_t seed, int n_stages, int n_nodes)
@@ -132,6 +144,7 @@ void world_init(struct world *w, uint64_t seed, int n_stages, int n_nodes)
 		w->nodes[i].w = w;
 		w->nodes[i].host = i + 1;
 		sim_stages_init(&w->nodes[i].stages, &w->sim, i + 1, WORLD_LAYERS);
+		make_slots(&w->nodes[i]);
 		world_start_node(w, i);
 	}
 	for (int k = 0; k < n_stages; k++) {
@@ -255,7 +268,12 @@ int world_end(struct world *w)
 		}
 		world_kill_node(w, i);
 	}
+	bad += left("slots that are lent", w->lost_slots);
 	bad += left("links", w->sim.n_links);
+	for (i = 0; i < w->n_nodes; i++) {
+		sherd_slots_free(w->nodes[i].slots);
+		sherd_region_close(w->nodes[i].ring);
+	}
 	sim_destroy(&w->sim);
 	return bad;
 }

@@ -12,6 +12,7 @@
 
 #define WORLD_LAYERS   12
 #define WORLD_SESSIONS 32
+#define WORLD_SLOTS    3
 
 struct world_session {
 	uint64_t id;
@@ -26,6 +27,8 @@ struct world_node {
 	int host;
 	struct sherd_node *node; /* NULL: dead */
 	struct sim_stages stages;
+	struct sherd_region *ring;
+	struct sherd_slots *slots; /* outlive the process */
 };
 
 struct world {
@@ -41,6 +44,7 @@ struct world {
 	struct world_session sessions[WORLD_SESSIONS];
 	int n_sessions;
 	bool ready, failed, wrong;
+	int lost_slots; /* that a node which is gone has not given back */
 	struct sherd_error err;
 	bool verbose;
 	/* for mischief at a certain token */

@@ -45,6 +45,8 @@ struct cl_exec {
 	size_t pages_cap;
 	uint8_t *wires; /* [n_layers][n_batch], for the cuts */
 	struct cl_ring *ring; /* that rows may go to; NULL: none */
+	sherd_note_fn note; /* may be NULL */
+	void *note_ctx;
 	cl_mem sent; /* rows that go elsewhere; made when first needed */
 	float *mapped; /* the last run's result */
 	cl_mem mapped_mem;

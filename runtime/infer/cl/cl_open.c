@@ -215,6 +215,21 @@ static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 	return check_room(x, "a smaller batch (-b) needs less", err);
 }
 
+/* Drivers find memory for a buffer when it is written to. */
+static cl_int fill(struct cl_exec *x, cl_mem m, size_t size, struct sherd_error *err)
+{
+	const cl_uint zero = 0;
+	cl_int code = clEnqueueFillBuffer(x->c.dev->queue, m, &zero, sizeof(zero), 0,
+					  ROUND_UP(size, sizeof(zero)), 0, NULL, NULL);
+
+	if (!code)
+		code = clFinish(x->c.dev->queue);
+	if (code)
+		sherd_fail_cl(err, code, "%s: no room for the KV cache, %.1f MiB",
+			      x->c.dev->info.name, (double)size / 1048576.0);
+	return code;
+}
+
 static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
 {
 	const struct sherd_shard *s = p->program->shard;
@@ -224,6 +239,8 @@ static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	x->exec.kv_bytes = (uint64_t)p->n_pages * sherd_kv_shape_page_bytes(&x->shape);
 	/* vectors may read past the last head's end, and use nothing of it */
 	x->pool = sherd_clx_buffer(x, x->exec.kv_bytes + 256, "the KV cache", err);
+	if (!x->c.rc && p->hold_kv)
+		x->c.rc = fill(x, x->pool, x->exec.kv_bytes, err);
 	return check_room(x, "a smaller context (-c) needs less", err);
 }
 
@@ -359,6 +376,8 @@ int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
 	x->hp = &p->program->shard->hp;
 	x->n_batch = p->n_batch;
 	x->n_pages = p->n_pages;
+	x->note = p->note;
+	x->note_ctx = p->ctx;
 	rc = open_parts(x, p, err);
 	if (rc) {
 		cl_close(&x->exec);

@@ -22,6 +22,7 @@ struct cl_ring_slot {
 struct cl_ring {
 	struct sherd_region *region;
 	enum sherd_import_way way;
+	bool told; /* that a slot could not be shared after all, and is copied to */
 	struct cl_ring_slot slots[]; /* [region->n_slots] */
 };
 
@@ -57,12 +58,17 @@ void sherd_clx_close_ring(struct cl_exec *x)
 
 static bool share(struct cl_exec *x, struct cl_ring_slot *s, struct sherd_window *w)
 {
-	if (!s->tried) {
-		s->part = (struct sherd_part){ .data = w->data, .size = w->length };
-		s->shared = !sherd_import_try(&s->import, x->c.dev, x->ring->region, &s->part, 1,
-					      x->ring->way, NULL);
-	}
+	struct sherd_error why;
+
+	if (s->tried)
+		return s->shared;
 	s->tried = true;
+	s->part = (struct sherd_part){ .data = w->data, .size = w->length };
+	s->shared = !sherd_import_try(&s->import, x->c.dev, x->ring->region, &s->part, 1,
+				      x->ring->way, &why);
+	if (!s->shared && x->note && !x->ring->told)
+		x->note(x->note_ctx, why.msg);
+	x->ring->told |= !s->shared;
 	return s->shared;
 }
 
@@ -73,15 +79,15 @@ static struct cl_ring_slot *take_slot(struct cl_exec *x, const uint8_t *out, siz
 	struct sherd_region *r = x->ring ? x->ring->region : NULL;
 	struct cl_ring_slot *s;
 	struct sherd_window *w;
-	size_t i;
+	size_t i, offset;
 
 	if (!r || out < r->data || out >= r->data + r->slot_size * (size_t)r->n_slots)
 		return NULL;
 	i = (size_t)(out - r->data) / r->slot_size;
-	*at = (size_t)(out - r->data) % r->slot_size;
+	offset = (size_t)(out - r->data) % r->slot_size;
 	s = &x->ring->slots[i];
 	w = sherd_ring_slot(r, (int)i);
-	if (s->taken || *at % 4 || size > r->slot_size - *at || !share(x, s, w) ||
+	if (s->taken || offset % 4 || size > r->slot_size - offset || !share(x, s, w) ||
 	    sherd_window_end(w, ACCESS, NULL))
 		return NULL;
 	if (sherd_import_acquire(&s->import, 0, NULL)) {
@@ -89,6 +95,7 @@ static struct cl_ring_slot *take_slot(struct cl_exec *x, const uint8_t *out, siz
 		return NULL;
 	}
 	s->taken = true;
+	*at = offset;
 	return s;
 }
 
@@ -114,15 +121,16 @@ int sherd_clx_sent(struct cl_exec *x, struct sherd_error *err)
 
 /* --------------------------------------------------------------------- rows */
 
-/* Room for all rows of a step in the largest format. */
+/* Room for all rows of a step in the largest format, which is int8 for a few columns: it pads. */
 static cl_mem buffer(struct cl_exec *x, struct sherd_error *err)
 {
-	size_t size = (size_t)x->n_batch * sherd_wire_bytes(SHERD_WIRE_F32, 1, x->hp->hidden);
+	size_t row = 0;
 
-	/* every item begins where 4 divides */
-	if (!x->sent)
-		x->sent =
-			sherd_clx_buffer(x, size + 4 * (size_t)x->n_batch, "rows that travel", err);
+	for (int w = SHERD_WIRE_INT8; w <= SHERD_WIRE_F32; w++)
+		row = MAX(row, sherd_wire_bytes((enum sherd_wire)w, 1, x->hp->hidden));
+	if (!x->sent) /* every item begins where 4 divides */
+		x->sent = sherd_clx_buffer(x, (size_t)x->n_batch * (row + 4), "rows that travel",
+					   err);
 	return x->sent;
 }
 

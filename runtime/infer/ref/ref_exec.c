@@ -361,6 +361,13 @@ static int alloc_pool(struct ref *r, const struct sherd_exec_params *p, struct s
 	r->pool = sherd_calloc(p->n_pages, page);
 	if (!r->pool)
 		return sherd_fail_oom(err, p->n_pages * page, "the KV cache");
+	if (p->hold_kv && p->n_pages * page > sherd_memory_available())
+		return sherd_fail(err, -ENOMEM, "no room for the KV cache, %.1f MiB: %.1f MiB can be "
+				  "had; a smaller context (-c) needs less",
+				  (double)(p->n_pages * page) / 1048576.0,
+				  (double)sherd_memory_available() / 1048576.0);
+	for (size_t at = 0; p->hold_kv && at < p->n_pages * page; at += 4096)
+		((volatile uint8_t *)r->pool)[at] = 0;
 	r->exec.kv_bytes = p->n_pages * page;
 	return 0;
 }

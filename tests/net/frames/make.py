@@ -78,39 +78,66 @@ def ids(*tokens):
     return b"".join(t.to_bytes(4, "little") for t in tokens)
 
 
+def numbers(*values):
+    return b"".join(v.to_bytes(8, "little") for v in values)
+
+
+RUN = "000102030405060708090a0b0c0d0e0f"
+MODEL = "5e" * 32
+BITS = "b1" * 32
+
+
+def text(s):
+    """JSON as it stands here, without line ends."""
+    return "".join(line.strip() for line in s.splitlines()).encode()
+
+
 def vectors():
-    rows = ids(17, 4) + bytes(range(1, 200))
+    # Two rows of 64 columns in int8: two groups each, and their scales, halves of 1.
+    row = bytes(range(1, 65)) + bytes.fromhex("003c003c")
+    rows = padded(ids(17, 4)) + 2 * row
+    opened = text("""{"max":256,"wire":0,"ignore_eos":false,"cuts":[12],"sampler":{"temp":0.8,
+        "top_k":40,"top_p":0.95,"min_p":0.05,"repeat_penalty":1.0,"repeat_last_n":64,
+        "seed":"7"}}""")
+    load = text('{"do":"load","id":1,"stage":2,"with":{"model":"' + MODEL + """","bits":0,
+        "first":12,"end":24,"n_ctx":4096,"n_sessions":1,"n_batch":256,"kv":0}}""")
+    loaded = text('{"id":1,"bit_profile":"' + BITS + """","room":4096,"n_batch":256,
+        "hidden":64,"n_layers":24,"epoch":0,"have":0,"whole":false}""")
     v = [
         good("hello", "Who dials says hello: JSON.",
-             frame(HELLO, b'{"sherd":"0.1.0","node":"head"}')),
-        good("welcome", "The other side is glad.", frame(WELCOME, b'{"node":"kitchen"}')),
+             frame(HELLO, text('{"role":"head","run":"' + RUN + '","lease_ms":60000}'))),
+        good("hello_data", "The stage before says more.",
+             frame(HELLO, text('{"role":"data","run":"' + RUN + """","epoch":1,"stage":2,
+                 "model":\"""" + MODEL + '","bit_profile":"' + BITS + '","layer":12}'))),
+        good("welcome", "The other side is glad.",
+             frame(WELCOME, b'{"name":"kitchen","version":"0.1.0"}')),
         good("refuse", "Or is not, and says why.", frame(REFUSE, b"another model is loaded here")),
-        good("command", "The head to a node: JSON.",
-             frame(COMMAND, b'{"do":"load"}', deadline=30000)),
-        good("reply", "And back.", frame(REPLY, b'{"ok":true}', stage=1)),
-        good("ping", "Are you there? No payload, so no padding.", frame(PING, deadline=2000)),
-        good("pong", "Yes, and this is how far I am; exactly one block.",
-             frame(PONG, bytes(range(64)), stage=2)),
-        good("open", "A session begins.", frame(OPEN, b'{"cuts":[12]}', session=7, epoch=1)),
+        good("command", "The head to a node: JSON; exactly three blocks.", frame(COMMAND, load)),
+        good("reply", "And back.", frame(REPLY, loaded)),
+        good("ping", "Are you there? No payload, so no padding.", frame(PING, epoch=1)),
+        good("pong", "Yes, and this is how far stage 2 is: ten numbers.",
+             frame(PONG, numbers(2, 1000, 1127, 5300, 100000, 1, 16, 5100, 5250000, 0))),
+        good("pong_data", "Over a data link there is nothing to say.", frame(PONG)),
+        good("open", "A session begins.", frame(OPEN, opened, session=7, epoch=1)),
         good("all_open", "These were all.", frame(ALL_OPEN, epoch=1)),
         good("have", "Of session 7 everything before position 128 has been computed.",
              frame(HAVE, session=7, epoch=1, position=128)),
-        good("rows", "Two tokens at 128: their ids, then their rows; the next token is wanted.",
+        good("rows", "Two tokens at 128: ids, zeros, rows; the next token is wanted.",
              frame(ROWS, rows, flags=1, session=7, epoch=1, position=128, tokens=2,
-                   deadline=1500)),
+                   deadline=1500, stage=1)),
         good("rows_ids", "To the first stage there are ids only.",
              frame(ROWS, ids(1, 2, 3), session=7, epoch=1, tokens=3)),
         good("close", "A session ends.", frame(CLOSE, session=7, epoch=1)),
         good("token", "The last stage's answer.",
              frame(TOKEN, ids(4242), session=7, epoch=1, position=130, tokens=1, stage=3)),
         good("failed", "A session cannot go on.",
-             frame(FAILED, b"no memory for 3 pages", session=7, stage=1)),
-        good("file", "The second 64 KiB of a file.", frame(FILE, bytes(range(255)), position=1)),
+             frame(FAILED, b"no memory for 3 pages", session=7, epoch=1, stage=1)),
+        good("file", "A file's end, after 64 KiB.", frame(FILE, bytes(range(255)), session=65536)),
         good("extremes", "Every field at its largest.",
              frame(FILE, b"\xff", flags=1, session=2**64 - 1, epoch=2**32 - 1,
                    position=2**32 - 1, tokens=2**32 - 1, deadline=2**32 - 1, stage=2**32 - 1)),
-        good("stream", "Three frames on one link, numbered.", frame(PING),
-             frame(PONG, b"x", sequence=1), frame(HAVE, session=1, sequence=2)),
+        good("stream", "Three frames on one link, numbered.", frame(HELLO, b'{"role":"probe"}'),
+             frame(PING, sequence=1), frame(FILE, b"x", sequence=2)),
     ]
     ping, rows = fields(PING), fields(ROWS, b"rows")
     http = b"GET / HTTP/1.1\r\nHost: kitchen\r\nUser-Agent: a browser, a curious one\r\n\r\n"

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_protocol_node: what a node owes to its head, to its neighbours and to itself, on a simulated
+ * network: failures are heard of, room is given back, dead links are given up, and nobody has its
+ * memory by not listening.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include "net/message.h"
+#include "net/world.h"
+
+#define SECOND 1000000ull
+
+static uint64_t base_seed;
+
+static void begin(struct world *w, uint64_t seed, int n_stages, int n_nodes)
+{
+	world_init(w, seed, n_stages, n_nodes);
+	w->verbose = getenv("SHERD_VERBOSE");
+}
+
+static void expect_well(struct world *w, uint64_t us)
+{
+	bool over = world_run(w, us);
+
+	if (!over || !world_is_well(w))
+		printf("# %s; head: %s\n",
+		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
+	assert_true(over && world_is_well(w));
+}
+
+static void end(struct world *w)
+{
+	assert_int_equal(world_end(w), 0);
+}
+
+static void go_on(struct world *w, uint64_t us)
+{
+	for (uint64_t until = w->sim.now + us; sim_step(&w->sim, until);)
+		;
+}
+
+static void until_ready(struct world *w)
+{
+	world_start_head(w);
+	while (!w->ready)
+		sim_step(&w->sim, UINT64_MAX);
+}
+
+static void who_is_cancelled_in_a_step_leaves_room_for_the_next(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t us = 5000; us < 25000; us += 1000) {
+		begin(&w, base_seed, 2, 2);
+		w.nodes[0].stages.room = w.nodes[1].stages.room = 120;
+		world_add(&w, 90, 10);
+		until_ready(&w);
+		go_on(&w, us);
+		sherd_head_close(w.head, w.sessions[0].id);
+		w.n_sessions = 0;
+		memset(w.sessions, 0, sizeof(w.sessions));
+		world_add(&w, 50, 10);
+		expect_well(&w, 5 * SECOND);
+		end(&w);
+	}
+}
+
+static void block(struct world *w, int a, int b, bool blocked)
+{
+	sim_block(&w->sim, a, b, blocked);
+	sim_block(&w->sim, b, a, blocked);
+}
+
+/* The second stage cannot take it, while the head is not to be reached for longer than it waits. */
+static void a_refusal_that_is_lost_on_its_way_is_said_again(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 20; k++) {
+		begin(&w, base_seed + k, 2, 2);
+		w.nodes[1].stages.room = 500;
+		world_add(&w, 10, 400);
+		until_ready(&w);
+		go_on(&w, SECOND / 5);
+		block(&w, 0, 2, true);
+		go_on(&w, k * 1000);
+		world_add(&w, 10, 300);
+		go_on(&w, k % 4 * SECOND / 2);
+		block(&w, 0, 2, false);
+		assert_true(world_run(&w, 30 * SECOND));
+		assert_true(w.sessions[0].done && w.sessions[1].failed);
+		assert_non_null(strstr(w.sessions[1].err.msg, "no room for "));
+		end(&w);
+	}
+}
+
+/* A session may be opened long before there is anything to feed it. */
+static void a_refusal_is_heard_by_a_session_that_is_fed_later(void **state)
+{
+	struct sherd_stage_session params = { .max = 60,
+					      .params.cuts = (int[]){ WORLD_LAYERS / 2 },
+					      .params.n_cuts = 1,
+					      .params.sampler = SHERD_SAMPLER_PARAMS_INIT };
+	struct sherd_error err;
+	struct world_session *s;
+	struct world w;
+
+	(void)state;
+	begin(&w, base_seed, 2, 2);
+	w.nodes[1].stages.room = 50;
+	until_ready(&w);
+	s = world_add(&w, 10, 50);
+	sherd_head_close(w.head, s->id);
+	assert_int_equal(sherd_head_open(w.head, &params, &s->id, &err), 0);
+	go_on(&w, SECOND);
+	assert_int_equal(sherd_head_feed(w.head, s->id, s->tokens, s->n, &err), 0);
+	assert_true(world_run(&w, SECOND));
+	assert_true(s->failed && strstr(s->err.msg, "no room for "));
+	end(&w);
+}
+
+static void a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other(void **state)
+{
+	struct world_session *s;
+	struct world w;
+	uint64_t at;
+	int n;
+
+	(void)state;
+	for (uint64_t k = 0; k < 10; k++) {
+		begin(&w, base_seed + k, 2, 3);
+		s = world_add(&w, 10, 400);
+		until_ready(&w);
+		go_on(&w, SECOND / 5 + k * 7000);
+		block(&w, 1, 2, true);
+		at = w.sim.now;
+		go_on(&w, SECOND / 5);
+		for (n = s->n; s->n == n && w.sim.now < at + 10 * SECOND;)
+			sim_step(&w.sim, UINT64_MAX);
+		assert_true(w.sim.now - at < 2 * SECOND);
+		expect_well(&w, 10 * SECOND);
+		assert_int_equal(sherd_head_recoveries(w.head), 1);
+		end(&w);
+	}
+}
+
+static void who_was_stopped_himself_does_not_blame_the_next_stage(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 10; k++) {
+		begin(&w, base_seed + k, 2, 3);
+		w.params.ping_us = 20000;
+		w.params.lost_us = 1150000;
+		/* steps so long that none of them is overdue */
+		w.nodes[0].stages.step_us = w.nodes[1].stages.step_us = SECOND / 2;
+		world_add(&w, 10, 5);
+		until_ready(&w);
+		go_on(&w, SECOND + k * 25000);
+		sim_pause(&w.sim, 1, 1100000);
+		expect_well(&w, 20 * SECOND);
+		assert_int_equal(sherd_head_recoveries(w.head), 0);
+		end(&w);
+	}
+}
+
+/* It is new, and does not know of the session until the head has said so. */
+static void the_stages_behind_a_restarted_one_keep_what_they_have(void **state)
+{
+	uint64_t rows;
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 20; k++) {
+		begin(&w, base_seed + k, 3, 3);
+		world_add(&w, 100, 100);
+		until_ready(&w);
+		go_on(&w, SECOND / 4 + k * 1000);
+		world_kill_node(&w, 0);
+		go_on(&w, k * 20000);
+		world_start_node(&w, 0);
+		expect_well(&w, 20 * SECOND);
+		rows = w.nodes[2].stages.n_rows;
+		end(&w);
+		assert_in_range(rows, 199, 200);
+	}
+}
+
+/* ------------------------------------------- somebody who does not listen */
+
+struct asker {
+	enum sherd_role role;
+	struct sherd_link *link; /* NULL: down */
+	uint64_t heard; /* bytes */
+};
+
+static void asker_up(void *ctx, struct sherd_link *l)
+{
+	const struct asker *a = ctx;
+	struct sherd_hello h = { .role = a->role };
+
+	memset(h.run, '7', sizeof(h.run) - 1);
+	sherd_hello_send(l, &h);
+}
+
+static int asker_expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+			struct sherd_error *err)
+{
+	(void)ctx, (void)l, (void)f, (void)err;
+	return 0;
+}
+
+static void asker_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+			const uint8_t *payload)
+{
+	struct asker *a = ctx;
+
+	(void)l, (void)payload;
+	a->heard += sherd_frame_size(f->payload);
+}
+
+static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
+{
+	struct asker *a = ctx;
+
+	(void)l, (void)why;
+	a->link = NULL;
+}
+
+static void ask(struct asker *a, int times)
+{
+	const struct sherd_command status = { .kind = SHERD_COMMAND_STATUS };
+	const struct sherd_frame ping = { .type = SHERD_FRAME_PING };
+
+	while (times--)
+		if (a->role == SHERD_ROLE_STATUS)
+			sherd_command_send(a->link, &status);
+		else
+			sherd_link_send(a->link, &ping, NULL, 0);
+}
+
+static void who_does_not_read_the_answers_gets_no_more(void **state)
+{
+	static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame,
+						     asker_down };
+	static const enum sherd_role roles[] = { SHERD_ROLE_STATUS, SHERD_ROLE_HEAD,
+						 SHERD_ROLE_MEASURE, SHERD_ROLE_PROBE };
+	struct sherd_error err;
+	struct sherd_net *net;
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		struct asker a = { .role = roles[i] };
+
+		begin(&w, base_seed, 1, 1);
+		net = sim_start(&w.sim, 9);
+		assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, &a, &a.link, &err),
+				 0);
+		go_on(&w, SECOND / 100);
+		ask(&a, 1000);
+		go_on(&w, SECOND / 2);
+		assert_non_null(a.link); /* so many may ask who listens */
+		a.heard = 0;
+		sim_pause(&w.sim, 9, 5 * SECOND);
+		ask(&a, 60000);
+		go_on(&w, 10 * SECOND);
+		assert_null(a.link);
+		assert_in_range(a.heard, 1 << 20, (1 << 20) + (64 << 10));
+		world_start_head(&w);
+		world_add(&w, 10, 10);
+		expect_well(&w, 5 * SECOND);
+		end(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_is_cancelled_in_a_step_leaves_room_for_the_next),
+		cmocka_unit_test(a_refusal_that_is_lost_on_its_way_is_said_again),
+		cmocka_unit_test(a_refusal_is_heard_by_a_session_that_is_fed_later),
+		cmocka_unit_test(a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other),
+		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
+		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
+		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
+	};
+	const char *seed = getenv("SHERD_SEED");
+
+	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
+	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
