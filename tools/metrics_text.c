@@ -32,6 +32,8 @@ static const struct metric metrics[] = {
 	  "counter", "down", 1 },
 	{ "sherd_stage_out_queued_bytes", "queued", "Bytes that wait to be sent to the next stage.",
 	  "gauge", "down", 1 },
+	{ "sherd_stage_hop_seconds", "rtt_us", "To the next stage and back, a short frame.",
+	  "gauge", "down", 1e-6 },
 	{ "sherd_stage_zero_copies_total", "zero_copies",
 	  "Sends that the kernel made without a copy.", "counter", "down", 1 },
 };

@@ -191,15 +191,18 @@ static const char *text(json_t *j, const char *key)
 static void print_stage(json_t *stage)
 {
 	json_t *next = json_object_get(stage, "down");
-	char layers[32];
+	char layers[32], hop[24] = "-";
 
 	snprintf(layers, sizeof(layers), "%lld-%lld", number(stage, "first"),
 		 number(stage, "end") - 1);
-	printf("  %5lld  %-9s %-8s %5lld %8zu %8lld %10lld %9.2f  %s\n", number(stage, "stage"),
-	       layers, number(stage, "epoch") ? text(stage, "state") : "reserve",
-	       number(stage, "epoch"), json_array_size(json_object_get(stage, "sessions")),
-	       number(stage, "queued"), number(stage, "rows"),
-	       (double)number(stage, "step_us") * 1e-3,
+	if (number(next, "rtt_us"))
+		snprintf(hop, sizeof(hop), "%.2f", (double)number(next, "rtt_us") * 1e-3);
+	printf("  %5lld  %-9s %-8s %5lld %8zu %8lld %10lld %9.2f %8.1f %8s  %s\n",
+	       number(stage, "stage"), layers,
+	       number(stage, "epoch") ? text(stage, "state") : "reserve", number(stage, "epoch"),
+	       json_array_size(json_object_get(stage, "sessions")), number(stage, "queued"),
+	       number(stage, "rows"), (double)number(stage, "step_us") * 1e-3,
+	       (double)number(next, "bytes_out") * 1e-6, hop,
 	       json_is_object(next) ? text(next, "address") : "-");
 }
 
@@ -216,7 +219,8 @@ static void print_node(const struct asked *a)
 			printf(" a run whose head is gone\n");
 		else
 			printf(" a run of %s\n", text(run, "head"));
-		printf("  stage  layers    state    epoch sessions   queued       rows   step ms  next\n");
+		printf("  stage  layers    state    epoch sessions   queued       rows   step ms   MB out   hop ms"
+		       "  next\n");
 		json_array_foreach(json_object_get(run, "stages"), k, stage)
 			print_stage(stage);
 	}

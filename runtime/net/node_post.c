@@ -100,8 +100,20 @@ static void beat(void *ctx)
 		return;
 	}
 	beat_later(p);
-	if (peer->greeted)
-		sherd_link_send(peer->link, &ping, NULL, 0);
+	if (!peer->greeted)
+		return;
+	sherd_link_send(peer->link, &ping, NULL, 0);
+	peer->pinged = peer->pinged ? peer->pinged : now;
+}
+
+/* There and back, both loops and what was queued before it included; a mean that forgets. */
+static void ponged(struct peer *peer)
+{
+	uint64_t us = sherd_net_now(peer->node->net) - peer->pinged;
+
+	if (peer->pinged)
+		peer->rtt_us = peer->rtt_us ? (7 * peer->rtt_us + us) / 8 : us;
+	peer->pinged = 0;
 }
 
 void sherd_post_hello(struct peer *peer)
@@ -351,6 +363,8 @@ static void frame_from_next(struct peer *peer, const struct sherd_frame *f, cons
 		refused(peer, f, payload);
 	else if (f->type == SHERD_FRAME_HAVE)
 		next_has(peer, f);
+	else if (f->type == SHERD_FRAME_PONG)
+		ponged(peer);
 }
 
 void sherd_post_frame(struct peer *peer, const struct sherd_frame *f, const uint8_t *payload)

@@ -31,6 +31,8 @@ struct peer {
 	uint64_t heard; /* when something came last */
 	struct run *run; /* CONTROL */
 	struct post *post; /* UP, DOWN */
+	/* DOWN: when the PING went out that is not answered yet, or 0; how long they take, or 0 */
+	uint64_t pinged, rtt_us;
 	struct push *push; /* PUSH */
 	/* MEASURE: */
 	bool asked; /* something that is not answered yet */

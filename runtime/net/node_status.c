@@ -12,12 +12,13 @@ static json_t *link_json(const struct peer *p)
 
 	if (!l)
 		return json_null();
-	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address",
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "address",
 			 l->address, "name", l->identity, "greeted", p->greeted, "frames_in",
 			 (json_int_t)l->frames_in, "frames_out", (json_int_t)l->frames_out,
 			 "bytes_in", (json_int_t)l->bytes_in, "bytes_out", (json_int_t)l->bytes_out,
 			 "queued", (json_int_t)l->net->ops->queued(l), "zero_copies",
-			 (json_int_t)l->zero_copies, "copies", (json_int_t)l->copies);
+			 (json_int_t)l->zero_copies, "copies", (json_int_t)l->copies, "rtt_us",
+			 (json_int_t)p->rtt_us);
 }
 
 static json_t *sessions_json(const struct post *p)

@@ -36,5 +36,19 @@ for ((i = 0; i < ${rounds:-1}; i++)); do
 		compare 3 $wire 2,4 0-2@c 2-4@a $third@b
 	done
 done
+
+# What the boards say of a run that is under way; a's neighbour answers after a beat or two.
+look()
+{
+	for _ in {1..60}; do
+		"$sherd" status --plan "$tmp/plan" "${secure[@]}" >"$tmp/status" 2>&1 </dev/null
+		! grep -qE "$1" "$tmp/status" || return 0
+		sleep 0.1
+	done
+}
+seen='^ +1  0-2 +ready .* [0-9]+\.[0-9] +[0-9]+\.[0-9][0-9]  [0-9.]+:[0-9]+$'
+chunk=8 plan plan int8 '' 0-3@a "$half@b"
+struck plan 20 "look '$seen'" -p The -n 220 --temp 0
+ok "status says of a stage what went to the next, and how long that takes" grep -qE "$seen" "$tmp/status"
 boards_rest "afterwards no board has a run"
 finish_boards
