@@ -162,9 +162,12 @@ static int listen_soon(struct node *n, char bound[64], struct sherd_error *err)
 {
 	int rc = -EADDRINUSE;
 
-	for (int i = 0; rc == -EADDRINUSE && i < 30; i++) {
+	for (int i = 0; rc == -EADDRINUSE && i < 100; i++) {
 		if (i)
 			usleep(100000);
+		if (i == 10)
+			fprintf(stderr, "sherd: %s is in use, maybe by what was killed; waiting\n",
+				n->listen);
 		rc = sherd_loop_listen(n->net.loop, n->listen, bound, err);
 	}
 	return rc;

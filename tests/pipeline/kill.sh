@@ -22,7 +22,8 @@ all_there()
 	local name
 
 	for name in "${boards[@]}"; do
-		alive "$name" && rests "$name" || return 1
+		alive "$name" || start "$name" >/dev/null
+		rests "$name" || return 1
 	done
 }
 
@@ -115,6 +116,23 @@ struck alone 10 'strike c KILL' -p The -n 40 --temp 0 --deadline 3
 ok "without anybody who could take its layers, a lost board is a sentence" fails_with \
 	'nobody can serve layers 4 to ., after [3-6] s: c: .*Connection refused'
 ok "that comes within the deadline" test $((SECONDS - began)) -le 15
+
+# A device hangs, and its process answers as ever: a spare takes over, long before the deadline.
+for name in a b c; do
+	mend
+	strike $name KILL
+	args=$(<"$tmp/$name.args")
+	# shellcheck disable=SC2086
+	ok "$name's device is one that hangs" node $name $slow --hang-after $((RANDOM % 8 + 14))
+	want int8 2,4 -p The -n 40 --temp 0
+	began=$SECONDS
+	struck spared 0 : -p The -n 40 --temp 0
+	ok "$name's device hangs: the text is that of an undisturbed run" is_wanted
+	ok "somebody else has its layers" grep -q "go from $name to [de]" "$err"
+	ok "and had them soon" test $((SECONDS - began)) -le 12
+	strike $name KILL
+	echo "$args" >"$tmp/$name.args"
+done
 mend
 boards_rest "nothing is left of all that at any board"
 finish_boards
