@@ -190,6 +190,12 @@ bool sim_step(struct sim *s, uint64_t until)
 	return true;
 }
 
+void sim_go(struct sim *s, uint64_t us)
+{
+	for (uint64_t until = s->now + us; sim_step(s, until);)
+		;
+}
+
 bool sim_run(struct sim *s, uint64_t until, bool (*done)(void *), void *arg)
 {
 	while (!done(arg))
@@ -610,6 +616,12 @@ void sim_block(struct sim *s, int from, int to, bool blocked)
 	s->blocked[from][to] = blocked;
 }
 
+void sim_block_both(struct sim *s, int a, int b, bool blocked)
+{
+	sim_block(s, a, b, blocked);
+	sim_block(s, b, a, blocked);
+}
+
 void sim_destroy(struct sim *s)
 {
 	struct sim_event *e;
@@ -621,4 +633,13 @@ void sim_destroy(struct sim *s)
 		free(e);
 	}
 	free(s->heap);
+}
+
+uint64_t sim_seed(void)
+{
+	const char *env = getenv("SHERD_SEED");
+	uint64_t seed = env ? strtoull(env, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
+
+	printf("# SHERD_SEED=%llu\n", (unsigned long long)seed);
+	return seed;
 }

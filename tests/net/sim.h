@@ -12,6 +12,7 @@
 #include "net/reader.h"
 
 #define SIM_HOSTS 16
+#define SECOND	  1000000ull
 
 struct sim;
 struct sim_link;
@@ -66,12 +67,18 @@ void sim_pause(struct sim *s, int host, uint64_t us);
  * may differ.
  */
 void sim_block(struct sim *s, int from, int to, bool blocked);
+void sim_block_both(struct sim *s, int a, int b, bool blocked);
 
 /* @fn at a time, on a host (-1: outside): later if it is paused, never if it has died by then. */
 void sim_at(struct sim *s, uint64_t when, int host, void (*fn)(void *), void *arg);
 /* One event; false: there is none before @until, to which the clock goes. */
 bool sim_step(struct sim *s, uint64_t until);
+/* All that happens in the next @us. */
+void sim_go(struct sim *s, uint64_t us);
 /* Until @done says so; false: not by then. */
 bool sim_run(struct sim *s, uint64_t until, bool (*done)(void *), void *arg);
+
+/* What chance begins with: SHERD_SEED, or the clock; says which. */
+uint64_t sim_seed(void);
 
 #endif

@@ -16,8 +16,7 @@
 #include "net/probe.h"
 #include "net/sim_stage.h"
 
-#define SECOND 1000000ull
-#define NODES  2
+#define NODES 2
 
 /* Measures in virtual time, and says what it was asked. */
 struct profiler {
@@ -123,12 +122,6 @@ static void clean(void *arg)
 	sherd_node_free(arg);
 }
 
-static void settle(struct world *w, uint64_t us)
-{
-	for (uint64_t until = w->sim.now + us; sim_step(&w->sim, until);)
-		;
-}
-
 static void kill_node(struct world *w, int i)
 {
 	if (w->nodes[i])
@@ -145,7 +138,7 @@ static void end(struct world *w)
 		json_decref(w->askers[i].answer);
 	}
 	sherd_probe_free(w->probe);
-	settle(w, 60 * SECOND);
+	sim_go(&w->sim, 60 * SECOND);
 	for (int i = 0; i < NODES; i++)
 		kill_node(w, i);
 	assert_int_equal(w->sim.n_links, 0);
@@ -247,7 +240,7 @@ static void a_second_profile_is_refused_while_one_is_measured(void **state)
 	a = start(&w, 0, "host:1");
 	b = start(&w, 1, "host:1");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
-	settle(&w, 5 * SECOND);
+	sim_go(&w.sim, 5 * SECOND);
 	assert_true(ask(b, SHERD_COMMAND_PROFILE, question()));
 	assert_string_equal(
 		error_of(b),
@@ -271,10 +264,10 @@ static void who_asked_and_is_gone_needs_no_profile(void **state)
 	begin(&w, base_seed);
 	a = start(&w, 0, "host:1");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
-	settle(&w, 5 * SECOND);
+	sim_go(&w.sim, 5 * SECOND);
 	sherd_ask_free(a->ask);
 	a->ask = NULL;
-	settle(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	assert_int_equal(w.profilers[0].n_cancelled, 1);
 	assert_null(w.profilers[0].job);
 	b = start(&w, 1, "host:1");
@@ -386,11 +379,11 @@ static void a_run_comes_first(void **state)
 	begin(&w, base_seed);
 	a = start(&w, 0, "host:1");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
-	settle(&w, 5 * SECOND);
+	sim_go(&w.sim, 5 * SECOND);
 	assert_int_equal(w.sim.hosts[0].net.ops->dial(&w.sim.hosts[0].net, "host:1", NULL,
 						      &head_links, &head, &head, &err),
 			 0);
-	settle(&w, SECOND / 2);
+	sim_go(&w.sim, SECOND / 2);
 	assert_string_equal(error_of(a), "a run has begun, which comes first");
 	assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
 	assert_string_equal(error_of(a), "node0 serves a run; measure when it has ended");
@@ -398,7 +391,7 @@ static void a_run_comes_first(void **state)
 	assert_string_equal(error_of(a), "node0 serves a run; measure when it has ended");
 	if (head)
 		sherd_link_hang_up(head, "enough");
-	settle(&w, 5 * SECOND); /* the lease */
+	sim_go(&w.sim, 5 * SECOND); /* the lease */
 	assert_null(head);
 	assert_true(ask(a, SHERD_COMMAND_PROFILE, question()));
 	assert_non_null(json_object_get(a->answer, "profile"));
@@ -501,13 +494,13 @@ static void a_node_measures_its_link_to_another(void **state)
 	 */
 	sherd_ask(a->ask, SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2"),
 		  300 * SECOND);
-	settle(&w, 20000);
+	sim_go(&w.sim, 20000);
 	assert_true(ask(start(&w, 1, "host:1"), SHERD_COMMAND_PROBE_LINK,
 			sherd_ask_link("node1", "host:2")));
 	assert_string_equal(error_of(&w.askers[1]), "node0 is measuring another link; ask again");
 	sherd_ask_free(a->ask);
 	a->ask = NULL;
-	settle(&w, SECOND / 5);
+	sim_go(&w.sim, SECOND / 5);
 	assert_true(ask(&w.askers[1], SHERD_COMMAND_PROBE_LINK, sherd_ask_link("node1", "host:2")));
 	assert_int_equal(sherd_answer_link(w.askers[1].answer, &mbit, &rtt_us, &err), 0);
 	end(&w);
@@ -523,7 +516,7 @@ static void a_busy_node_does_not_have_its_links_measured(void **state)
 	begin(&w, base_seed);
 	a = start(&w, 0, "host:1");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
-	settle(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	assert_false(probe(&w, "host:1", &us));
 	assert_non_null(strstr(w.why.msg, "it refuses: node0 has been measuring itself"));
 	end(&w);
@@ -547,18 +540,16 @@ static void a_node_that_is_gone_is_a_sentence_in_time(void **state)
 	/* in mid-measurement, and silently */
 	a = start(&w, 1, "host:1");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
-	settle(&w, 2 * SECOND);
-	sim_block(&w.sim, 1, 0, true);
-	sim_block(&w.sim, 0, 1, true);
+	sim_go(&w.sim, 2 * SECOND);
+	sim_block_both(&w.sim, 0, 1, true);
 	assert_true(sim_run(&w.sim, w.sim.now + 12 * SECOND, is_over, a));
 	assert_string_equal(a->why.msg, "nothing comes over the link");
 	assert_false(probe(&w, "host:1", &us));
 	assert_true(us <= 11 * SECOND);
-	sim_block(&w.sim, 1, 0, false);
-	sim_block(&w.sim, 0, 1, false);
+	sim_block_both(&w.sim, 0, 1, false);
 	a = start(&w, 2, "host:2");
 	sherd_ask(a->ask, SHERD_COMMAND_PROFILE, question(), 300 * SECOND);
-	settle(&w, 2 * SECOND);
+	sim_go(&w.sim, 2 * SECOND);
 	kill_node(&w, 1);
 	assert_true(sim_run(&w.sim, w.sim.now + 12 * SECOND, is_over, a));
 	assert_true(a->ended);
@@ -576,7 +567,7 @@ static void a_node_that_never_comes_to_an_end_is_given_up(void **state)
 	a = start(&w, 0, "host:1");
 	assert_false(ask(a, SHERD_COMMAND_PROFILE, question()));
 	assert_string_equal(a->why.msg, "it does not answer in time");
-	settle(&w, 2 * SECOND);
+	sim_go(&w.sim, 2 * SECOND);
 	assert_int_equal(w.profilers[0].n_cancelled, 1);
 	end(&w);
 }
@@ -633,9 +624,7 @@ int main(void)
 		cmocka_unit_test(a_node_that_never_comes_to_an_end_is_given_up),
 		cmocka_unit_test(any_bad_luck_ends),
 	};
-	const char *seed = getenv("SHERD_SEED");
 
-	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
-	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	base_seed = sim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

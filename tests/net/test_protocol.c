@@ -11,35 +11,7 @@
 #include <cmocka.h>
 #include "net/world.h"
 
-#define SECOND 1000000ull
-
 static uint64_t base_seed;
-
-static bool verbose(void)
-{
-	return getenv("SHERD_VERBOSE");
-}
-
-static void begin(struct world *w, uint64_t seed, int n_stages, int n_nodes)
-{
-	world_init(w, seed, n_stages, n_nodes);
-	w->verbose = verbose();
-}
-
-static void expect_well(struct world *w, uint64_t us)
-{
-	bool over = world_run(w, us);
-
-	if (!over || !world_is_well(w))
-		printf("# %s; head: %s\n",
-		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
-	assert_true(over && world_is_well(w));
-}
-
-static void end(struct world *w)
-{
-	assert_int_equal(world_end(w), 0);
-}
 
 static void tokens_are_those_of_the_chain(void **state)
 {
@@ -47,15 +19,15 @@ static void tokens_are_those_of_the_chain(void **state)
 
 	(void)state;
 	for (int n = 1; n <= 5; n++) {
-		begin(&w, base_seed + (uint64_t)n, n, n);
+		world_init(&w, base_seed + (uint64_t)n, n, n);
 		world_add(&w, 1, 3);
 		world_add(&w, 100, 20);
 		world_add(&w, 33, 1);
 		world_start_head(&w);
-		expect_well(&w, 20 * SECOND);
+		world_expect_well(&w, 20 * SECOND);
 		assert_int_equal(sherd_head_recoveries(w.head), 0);
 		assert_true((n > 1) == (w.sim.n_from_slots > 0));
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -130,18 +102,16 @@ static uint64_t survive(uint64_t seed, int what, int node, int at, int n_nodes, 
 	mischief.node = node;
 	mischief.token = at;
 	mischief.us = back_after;
-	begin(&w, seed, 3, n_nodes);
+	world_init(&w, seed, 3, n_nodes);
 	w.on_token = at_token;
 	world_add(&w, 90, 30);
 	world_add(&w, 7, 40);
-	world_start_head(&w);
-	while (!w.ready)
-		sim_step(&w.sim, UINT64_MAX);
+	world_begin(&w);
 	if (!at)
 		sim_at(&w.sim, w.sim.now + 5000 + sim_random(&w.sim, 20000), -1, strike, &w);
-	expect_well(&w, 200 * SECOND);
+	world_expect_well(&w, 200 * SECOND);
 	took = mischief.healed - mischief.at;
-	end(&w);
+	world_end(&w);
 	return took;
 }
 
@@ -206,15 +176,15 @@ static void who_is_gone_is_not_for_the_one_before_to_answer_for(void **state)
 		mischief.node = 1;
 		mischief.token = 5;
 		mischief.us = (k + 1) * SECOND;
-		begin(&w, base_seed + k, 2, 3);
+		world_init(&w, base_seed + k, 2, 3);
 		w.plan_stages[1].n_nodes = 1; /* the spare has the first layers alone */
 		w.on_token = at_token;
 		world_add(&w, 20, 30);
 		world_start_head(&w);
-		expect_well(&w, 60 * SECOND);
+		world_expect_well(&w, 60 * SECOND);
 		sherd_head_stage_status(w.head, 0, &status);
 		assert_string_equal(status.node, "node0");
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -236,7 +206,7 @@ static void a_head_that_has_died_is_followed_by_another(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 40; i++) {
-		begin(&w, base_seed + i, 3, 3);
+		world_init(&w, base_seed + i, 3, 3);
 		world_add(&w, 1 + (int)sim_random(&w.sim, 100), 30);
 		world_start_head(&w);
 		for (int k = 0; k < 3; k++) {
@@ -244,16 +214,14 @@ static void a_head_that_has_died_is_followed_by_another(void **state)
 			world_kill_head(&w);
 			if (sim_random(&w.sim, 2))
 				world_kill_node(&w, (int)sim_random(&w.sim, 3));
-			for (uint64_t until = w.sim.now + sim_random(&w.sim, SECOND);
-			     sim_step(&w.sim, until);)
-				;
+			sim_go(&w.sim, sim_random(&w.sim, SECOND));
 			for (int n = 0; n < 3; n++)
 				if (!w.nodes[n].node)
 					world_start_node(&w, n);
 			world_start_head(&w);
 		}
-		expect_well(&w, 20 * SECOND);
-		end(&w);
+		world_expect_well(&w, 20 * SECOND);
+		world_end(&w);
 	}
 }
 
@@ -288,7 +256,7 @@ static void one_story(uint64_t seed)
 	int n_stages = 1 + (int)(seed % 4), n_spares = (int)(seed / 4 % 3);
 
 	memset(&mischief, 0, sizeof(mischief));
-	begin(&w, seed, n_stages, n_stages + n_spares);
+	world_init(&w, seed, n_stages, n_stages + n_spares);
 	w.params.chunk = 1 + (int)sim_random(&w.sim, 16);
 	w.params.window = w.params.chunk * (1 + (int)sim_random(&w.sim, 4));
 	w.sim.faults = (struct sim_faults){
@@ -308,8 +276,8 @@ static void one_story(uint64_t seed)
 	world_start_head(&w);
 	luck.until = w.sim.now + 20 * SECOND;
 	sim_at(&w.sim, w.sim.now + sim_random(&w.sim, 2 * SECOND), -1, bad_luck, &luck);
-	expect_well(&w, 300 * SECOND);
-	end(&w);
+	world_expect_well(&w, 300 * SECOND);
+	world_end(&w);
 }
 
 static void any_bad_luck_gives_the_same_tokens(void **state)
@@ -325,7 +293,7 @@ static void any_bad_luck_gives_the_same_tokens(void **state)
 	for (int i = 0; i < n; i++) {
 		uint64_t seed = base_seed + (uint64_t)i;
 
-		if (verbose())
+		if (getenv("SHERD_VERBOSE"))
 			printf("# seed %llu\n", (unsigned long long)seed);
 		one_story(seed);
 	}
@@ -338,7 +306,7 @@ static void without_anybody_there_is_a_sentence_in_time(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, base_seed, 3, 3);
+	world_init(&w, base_seed, 3, 3);
 	mischief.token = 3;
 	mischief.node = 1;
 	mischief.what = KILL;
@@ -351,7 +319,7 @@ static void without_anybody_there_is_a_sentence_in_time(void **state)
 	assert_non_null(
 		strstr(w.err.msg,
 		       "nobody can serve layers 4 to 7, after 30 s: node1: connection refused"));
-	end(&w);
+	world_end(&w);
 }
 
 static void a_shard_that_is_nowhere_is_said_at_once(void **state)
@@ -359,7 +327,7 @@ static void a_shard_that_is_nowhere_is_said_at_once(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, base_seed, 2, 3);
+	world_init(&w, base_seed, 2, 3);
 	w.nodes[1].stages.no_shard = true;
 	w.nodes[2].stages.no_shard = true;
 	world_add(&w, 20, 30);
@@ -370,7 +338,7 @@ static void a_shard_that_is_nowhere_is_said_at_once(void **state)
 		w.err.msg,
 		"nobody can serve layers 6 to 11: node1: the shard is not here; node2: the "
 		"shard is not here");
-	end(&w);
+	world_end(&w);
 }
 
 static void a_session_that_has_no_room_is_refused_alone(void **state)
@@ -378,19 +346,17 @@ static void a_session_that_has_no_room_is_refused_alone(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, base_seed, 2, 2);
+	world_init(&w, base_seed, 2, 2);
 	w.nodes[1].stages.room = 100;
 	world_add(&w, 20, 30);
-	world_start_head(&w);
-	while (!w.ready)
-		sim_step(&w.sim, UINT64_MAX);
+	world_begin(&w);
 	sim_step(&w.sim, w.sim.now + 2000);
 	world_add(&w, 60, 30);
 	assert_true(world_run(&w, 10 * SECOND));
 	assert_true(w.sessions[0].done != w.sessions[1].done);
 	assert_true(w.sessions[0].failed != w.sessions[1].failed);
 	assert_non_null(strstr(w.sessions[w.sessions[1].failed].err.msg, "no room for "));
-	end(&w);
+	world_end(&w);
 }
 
 static void another_bit_profile_is_no_spare(void **state)
@@ -398,7 +364,7 @@ static void another_bit_profile_is_no_spare(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, base_seed, 2, 3);
+	world_init(&w, base_seed, 2, 3);
 	w.nodes[2].stages.bit_profile = 'b';
 	memset(&mischief, 0, sizeof(mischief));
 	mischief.token = 3;
@@ -409,7 +375,7 @@ static void another_bit_profile_is_no_spare(void **state)
 	world_start_head(&w);
 	assert_true(world_run(&w, 40 * SECOND));
 	assert_non_null(strstr(w.err.msg, "node2: its bit profile is another one"));
-	end(&w);
+	world_end(&w);
 }
 
 static void what_nobody_waits_for_any_more_is_not_computed(void **state)
@@ -417,7 +383,7 @@ static void what_nobody_waits_for_any_more_is_not_computed(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, base_seed, 3, 3);
+	world_init(&w, base_seed, 3, 3);
 	w.params.request_us = SECOND / 10;
 	world_add(&w, 20, 200);
 	world_start_head(&w);
@@ -428,7 +394,7 @@ static void what_nobody_waits_for_any_more_is_not_computed(void **state)
 	assert_true(world_run(&w, 10 * SECOND));
 	assert_non_null(strstr(w.sessions[1].err.msg, ": the request's time was over 0.0 s ago"));
 	assert_int_equal(w.sessions[1].n, w.sessions[1].n_prompt);
-	end(&w);
+	world_end(&w);
 }
 
 static void a_thousand_sessions_come_and_go(void **state)
@@ -437,10 +403,8 @@ static void a_thousand_sessions_come_and_go(void **state)
 	int n = 0;
 
 	(void)state;
-	begin(&w, base_seed, 3, 3);
-	world_start_head(&w);
-	while (!w.ready)
-		sim_step(&w.sim, UINT64_MAX);
+	world_init(&w, base_seed, 3, 3);
+	world_begin(&w);
 	while (n < 1000) {
 		w.n_sessions = 0;
 		memset(w.sessions, 0, sizeof(w.sessions));
@@ -454,10 +418,10 @@ static void a_thousand_sessions_come_and_go(void **state)
 				sherd_head_close(w.head, w.sessions[i].id);
 				w.sessions[i].done = true;
 			}
-		expect_well(&w, 20 * SECOND);
+		world_expect_well(&w, 20 * SECOND);
 	}
 	assert_int_equal(sherd_head_recoveries(w.head), 0);
-	end(&w);
+	world_end(&w);
 }
 
 int main(void)
@@ -481,9 +445,7 @@ int main(void)
 		cmocka_unit_test(what_nobody_waits_for_any_more_is_not_computed),
 		cmocka_unit_test(a_thousand_sessions_come_and_go),
 	};
-	const char *seed = getenv("SHERD_SEED");
 
-	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
-	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	base_seed = sim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,43 +12,16 @@
 #include "net/node_post.h"
 #include "net/world.h"
 
-#define SECOND 1000000ull
-
 static uint64_t base_seed;
 
 /* One session, @n_tokens of @step_us each; until all is ready. */
 static void begin(struct world *w, int n_stages, int n_nodes, uint32_t step_us, int n_tokens)
 {
 	world_init(w, base_seed, n_stages, n_nodes);
-	w->verbose = getenv("SHERD_VERBOSE");
 	for (int i = 0; i < n_nodes; i++)
 		w->nodes[i].stages.step_us = step_us;
 	world_add(w, 10, n_tokens);
-	world_start_head(w);
-	while (!w->ready && !w->failed)
-		sim_step(&w->sim, UINT64_MAX);
-}
-
-static void go(struct world *w, uint64_t us)
-{
-	for (uint64_t until = w->sim.now + us; sim_step(&w->sim, until);)
-		;
-}
-
-static void block(struct world *w, int a, int b, bool on)
-{
-	sim_block(&w->sim, a, b, on);
-	sim_block(&w->sim, b, a, on);
-}
-
-static void expect_well(struct world *w, uint64_t us)
-{
-	bool over = world_run(w, us);
-
-	if (!over || !world_is_well(w))
-		printf("# %s; head: %s\n",
-		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
-	assert_true(over && world_is_well(w));
+	world_begin(w);
 }
 
 static void expect_server(const struct world *w, int stage, const char *name)
@@ -57,11 +30,6 @@ static void expect_server(const struct world *w, int stage, const char *name)
 
 	sherd_head_stage_status(w->head, stage, &status);
 	assert_string_equal(status.node, name);
-}
-
-static void end(struct world *w)
-{
-	assert_int_equal(world_end(w), 0);
 }
 
 /* ------------------------------------------------------------ the head itself */
@@ -74,11 +42,11 @@ static void a_head_that_was_stopped_blames_nobody(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
 		begin(&w, 2, 3, 1000, 300);
-		go(&w, SECOND / 5);
+		sim_go(&w.sim, SECOND / 5);
 		sim_pause(&w.sim, 0, seconds[i] * SECOND);
-		expect_well(&w, 80 * SECOND);
+		world_expect_well(&w, 80 * SECOND);
 		assert_int_equal(sherd_head_recoveries(w.head), 0);
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -92,12 +60,12 @@ static void a_reset_link_of_a_stage_that_is_well_costs_it_nothing(void **state)
 	for (int node = 0; node < 2; node++) {
 		begin(&w, 2, 3, 1000, 300);
 		for (int i = 0; i < 5; i++) {
-			go(&w, SECOND / 5);
+			sim_go(&w.sim, SECOND / 5);
 			sherd_link_hang_up(w.head->nodes[node].link, "reset");
 		}
-		expect_well(&w, 20 * SECOND);
+		world_expect_well(&w, 20 * SECOND);
 		assert_int_equal(sherd_head_recoveries(w.head), 0);
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -107,17 +75,14 @@ static void a_node_with_two_stages_keeps_both_when_its_link_breaks(void **state)
 
 	(void)state;
 	world_init(&w, base_seed, 2, 3);
-	w.verbose = getenv("SHERD_VERBOSE");
 	w.plan_stages[1].nodes = w.seats[0]; /* node0, and node2 in reserve */
 	world_add(&w, 10, 300);
-	world_start_head(&w);
-	while (!w.ready)
-		sim_step(&w.sim, UINT64_MAX);
-	go(&w, SECOND / 20);
+	world_begin(&w);
+	sim_go(&w.sim, SECOND / 20);
 	sherd_link_hang_up(w.head->nodes[0].link, "reset");
-	expect_well(&w, 20 * SECOND);
+	world_expect_well(&w, 20 * SECOND);
 	assert_int_equal(sherd_head_recoveries(w.head), 0);
-	end(&w);
+	world_end(&w);
 }
 
 static void a_hop_that_is_whole_again_is_gone_over_again(void **state)
@@ -126,16 +91,16 @@ static void a_hop_that_is_whole_again_is_gone_over_again(void **state)
 
 	(void)state;
 	begin(&w, 2, 3, 100000, 300);
-	go(&w, SECOND);
-	block(&w, 1, 2, true);
-	go(&w, 3 * SECOND);
-	block(&w, 1, 2, false);
+	sim_go(&w.sim, SECOND);
+	sim_block_both(&w.sim, 1, 2, true);
+	sim_go(&w.sim, 3 * SECOND);
+	sim_block_both(&w.sim, 1, 2, false);
 	expect_server(&w, 1, "node2");
-	go(&w, 10 * SECOND);
+	sim_go(&w.sim, 10 * SECOND);
 	world_kill_node(&w, 2);
-	expect_well(&w, 120 * SECOND);
+	world_expect_well(&w, 120 * SECOND);
 	expect_server(&w, 1, "node1");
-	end(&w);
+	world_end(&w);
 }
 
 static void a_stage_that_reaches_nobody_is_given_up_in_time(void **state)
@@ -145,12 +110,12 @@ static void a_stage_that_reaches_nobody_is_given_up_in_time(void **state)
 	(void)state;
 	begin(&w, 2, 4, 100000, 300);
 	w.plan_stages[0].n_nodes = 1; /* whoever reaches nobody has no spare */
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	for (int node = 1; node < 4; node++)
-		block(&w, 1, node + 1, true);
+		sim_block_both(&w.sim, 1, node + 1, true);
 	assert_true(world_run(&w, 35 * SECOND));
 	assert_true(w.failed);
-	end(&w);
+	world_end(&w);
 }
 
 static void who_was_cut_off_from_one_may_be_reached_by_another(void **state)
@@ -162,18 +127,18 @@ static void who_was_cut_off_from_one_may_be_reached_by_another(void **state)
 	w.plan_stages[1].n_nodes = 2; /* node1 and node2 */
 	w.seats[0][1] = 3; /* node0 and node3 */
 	w.plan_stages[0].n_nodes = 2;
-	go(&w, SECOND / 5);
-	block(&w, 1, 2, true);
-	go(&w, 3 * SECOND);
+	sim_go(&w.sim, SECOND / 5);
+	sim_block_both(&w.sim, 1, 2, true);
+	sim_go(&w.sim, 3 * SECOND);
 	expect_server(&w, 1, "node2");
 	world_kill_node(&w, 0);
-	go(&w, SECOND / 2);
+	sim_go(&w.sim, SECOND / 2);
 	expect_server(&w, 0, "node3");
 	world_kill_node(&w, 2);
-	go(&w, SECOND / 2);
+	sim_go(&w.sim, SECOND / 2);
 	expect_server(&w, 1, "node1");
-	expect_well(&w, 60 * SECOND);
-	end(&w);
+	world_expect_well(&w, 60 * SECOND);
+	world_end(&w);
 }
 
 /* ------------------------------------------------------------ nodes that come back */
@@ -184,19 +149,19 @@ static void who_comes_back_as_nobody_lets_go_of_its_sessions(void **state)
 
 	(void)state;
 	begin(&w, 2, 3, 20000, 200);
-	go(&w, SECOND / 5);
+	sim_go(&w.sim, SECOND / 5);
 	w.nodes[1].stages.room = 250; /* for one session */
 	sim_pause(&w.sim, 2, 2 * SECOND);
-	go(&w, 4 * SECOND);
+	sim_go(&w.sim, 4 * SECOND);
 	expect_server(&w, 1, "node2");
 	assert_int_equal(sim_stages_sessions(&w.nodes[1].stages), 0);
-	expect_well(&w, 60 * SECOND);
+	world_expect_well(&w, 60 * SECOND);
 	/* another one fits */
 	world_add(&w, 10, 200);
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	world_kill_node(&w, 2);
-	expect_well(&w, 60 * SECOND);
-	end(&w);
+	world_expect_well(&w, 60 * SECOND);
+	world_end(&w);
 }
 
 static void who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them(void **state)
@@ -205,19 +170,19 @@ static void who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them(void **
 
 	(void)state;
 	begin(&w, 1, 2, 50000, 100);
-	go(&w, SECOND);
-	block(&w, 0, 1, true);
-	go(&w, 3 * SECOND);
+	sim_go(&w.sim, SECOND);
+	sim_block_both(&w.sim, 0, 1, true);
+	sim_go(&w.sim, 3 * SECOND);
 	expect_server(&w, 0, "node1");
 	world_kill_head(&w);
-	block(&w, 0, 1, false);
+	sim_block_both(&w.sim, 0, 1, false);
 	world_start_head(&w);
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	assert_int_equal(sim_stages_sessions(&w.nodes[0].stages) +
 				 sim_stages_sessions(&w.nodes[1].stages),
 			 1);
-	expect_well(&w, 60 * SECOND);
-	end(&w);
+	world_expect_well(&w, 60 * SECOND);
+	world_end(&w);
 }
 
 static void who_knows_a_later_epoch_does_not_stop_the_present_one(void **state)
@@ -226,28 +191,28 @@ static void who_knows_a_later_epoch_does_not_stop_the_present_one(void **state)
 
 	(void)state;
 	begin(&w, 1, 3, 50000, 400);
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	/* The first epoch is node0's, the second node1's, the third node2's. */
-	block(&w, 0, 1, true);
-	go(&w, 3 * SECOND);
-	block(&w, 0, 2, true);
-	go(&w, 3 * SECOND);
+	sim_block_both(&w.sim, 0, 1, true);
+	sim_go(&w.sim, 3 * SECOND);
+	sim_block_both(&w.sim, 0, 2, true);
+	sim_go(&w.sim, 3 * SECOND);
 	expect_server(&w, 0, "node2");
 	world_kill_head(&w);
-	block(&w, 0, 1, false);
-	block(&w, 0, 3, true);
+	sim_block_both(&w.sim, 0, 1, false);
+	sim_block_both(&w.sim, 0, 3, true);
 	world_start_head(&w);
-	go(&w, 3 * SECOND);
+	sim_go(&w.sim, 3 * SECOND);
 	expect_server(&w, 0, "node0");
-	block(&w, 0, 3, false);
-	expect_well(&w, 30 * SECOND);
+	sim_block_both(&w.sim, 0, 3, false);
+	world_expect_well(&w, 30 * SECOND);
 	/* and it may be given the stage, later epoch or not */
 	world_add(&w, 10, 100);
 	world_kill_node(&w, 0);
 	world_kill_node(&w, 1);
-	expect_well(&w, 30 * SECOND);
+	world_expect_well(&w, 30 * SECOND);
 	expect_server(&w, 0, "node2");
-	end(&w);
+	world_end(&w);
 }
 
 /* ------------------------------------------------------------ nodes that say no */
@@ -271,19 +236,19 @@ static void who_refuses_is_not_missed_where_a_spare_serves(void **state)
 
 	(void)state;
 	begin(&w, 2, 3, 20000, 200);
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	world_kill_node(&w, 1);
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	start_full(&w, 1);
-	expect_well(&w, 60 * SECOND);
+	world_expect_well(&w, 60 * SECOND);
 	/* It is asked again now and then. */
 	w.nodes[1].node->p.max_runs = 0;
-	go(&w, 2 * SECOND);
+	sim_go(&w.sim, 2 * SECOND);
 	world_kill_node(&w, 2);
 	world_add(&w, 10, 20);
-	expect_well(&w, 10 * SECOND);
+	world_expect_well(&w, 10 * SECOND);
 	expect_server(&w, 1, "node1");
-	end(&w);
+	world_end(&w);
 }
 
 static void who_refuses_at_the_beginning_is_done_without(void **state)
@@ -292,14 +257,13 @@ static void who_refuses_at_the_beginning_is_done_without(void **state)
 
 	(void)state;
 	world_init(&w, base_seed, 2, 3);
-	w.verbose = getenv("SHERD_VERBOSE");
 	world_kill_node(&w, 1);
 	start_full(&w, 1);
 	world_add(&w, 10, 20);
 	world_start_head(&w);
-	expect_well(&w, 10 * SECOND);
+	world_expect_well(&w, 10 * SECOND);
 	expect_server(&w, 1, "node2");
-	end(&w);
+	world_end(&w);
 }
 
 static void who_refuses_and_has_no_spare_ends_the_run_with_its_sentence(void **state)
@@ -308,7 +272,7 @@ static void who_refuses_and_has_no_spare_ends_the_run_with_its_sentence(void **s
 
 	(void)state;
 	begin(&w, 2, 2, 20000, 200);
-	go(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	world_kill_node(&w, 1);
 	start_full(&w, 1);
 	assert_true(world_run(&w, 2 * SECOND));
@@ -316,7 +280,7 @@ static void who_refuses_and_has_no_spare_ends_the_run_with_its_sentence(void **s
 	assert_string_equal(w.err.msg,
 			    "nobody can serve layers 6 to 11: node1: it refuses: as many "
 			    "runs as this node takes are under way; try again later");
-	end(&w);
+	world_end(&w);
 }
 
 int main(void)
@@ -335,9 +299,7 @@ int main(void)
 		cmocka_unit_test(who_refuses_at_the_beginning_is_done_without),
 		cmocka_unit_test(who_refuses_and_has_no_spare_ends_the_run_with_its_sentence),
 	};
-	const char *seed = getenv("SHERD_SEED");
 
-	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
-	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	base_seed = sim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,43 +12,7 @@
 #include "net/message.h"
 #include "net/world.h"
 
-#define SECOND 1000000ull
-
 static uint64_t base_seed;
-
-static void begin(struct world *w, uint64_t seed, int n_stages, int n_nodes)
-{
-	world_init(w, seed, n_stages, n_nodes);
-	w->verbose = getenv("SHERD_VERBOSE");
-}
-
-static void expect_well(struct world *w, uint64_t us)
-{
-	bool over = world_run(w, us);
-
-	if (!over || !world_is_well(w))
-		printf("# %s; head: %s\n",
-		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
-	assert_true(over && world_is_well(w));
-}
-
-static void end(struct world *w)
-{
-	assert_int_equal(world_end(w), 0);
-}
-
-static void go_on(struct world *w, uint64_t us)
-{
-	for (uint64_t until = w->sim.now + us; sim_step(&w->sim, until);)
-		;
-}
-
-static void until_ready(struct world *w)
-{
-	world_start_head(w);
-	while (!w->ready)
-		sim_step(&w->sim, UINT64_MAX);
-}
 
 static void who_is_cancelled_in_a_step_leaves_room_for_the_next(void **state)
 {
@@ -56,24 +20,18 @@ static void who_is_cancelled_in_a_step_leaves_room_for_the_next(void **state)
 
 	(void)state;
 	for (uint64_t us = 5000; us < 25000; us += 1000) {
-		begin(&w, base_seed, 2, 2);
+		world_init(&w, base_seed, 2, 2);
 		w.nodes[0].stages.room = w.nodes[1].stages.room = 120;
 		world_add(&w, 90, 10);
-		until_ready(&w);
-		go_on(&w, us);
+		world_begin(&w);
+		sim_go(&w.sim, us);
 		sherd_head_close(w.head, w.sessions[0].id);
 		w.n_sessions = 0;
 		memset(w.sessions, 0, sizeof(w.sessions));
 		world_add(&w, 50, 10);
-		expect_well(&w, 5 * SECOND);
-		end(&w);
+		world_expect_well(&w, 5 * SECOND);
+		world_end(&w);
 	}
-}
-
-static void block(struct world *w, int a, int b, bool blocked)
-{
-	sim_block(&w->sim, a, b, blocked);
-	sim_block(&w->sim, b, a, blocked);
 }
 
 /* The second stage cannot take it, while the head is not to be reached for longer than it waits. */
@@ -83,20 +41,20 @@ static void a_refusal_that_is_lost_on_its_way_is_said_again(void **state)
 
 	(void)state;
 	for (uint64_t k = 0; k < 20; k++) {
-		begin(&w, base_seed + k, 2, 2);
+		world_init(&w, base_seed + k, 2, 2);
 		w.nodes[1].stages.room = 500;
 		world_add(&w, 10, 400);
-		until_ready(&w);
-		go_on(&w, SECOND / 5);
-		block(&w, 0, 2, true);
-		go_on(&w, k * 1000);
+		world_begin(&w);
+		sim_go(&w.sim, SECOND / 5);
+		sim_block_both(&w.sim, 0, 2, true);
+		sim_go(&w.sim, k * 1000);
 		world_add(&w, 10, 300);
-		go_on(&w, k % 4 * SECOND / 2);
-		block(&w, 0, 2, false);
+		sim_go(&w.sim, k % 4 * SECOND / 2);
+		sim_block_both(&w.sim, 0, 2, false);
 		assert_true(world_run(&w, 30 * SECOND));
 		assert_true(w.sessions[0].done && w.sessions[1].failed);
 		assert_non_null(strstr(w.sessions[1].err.msg, "no room for "));
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -112,17 +70,17 @@ static void a_refusal_is_heard_by_a_session_that_is_fed_later(void **state)
 	struct world w;
 
 	(void)state;
-	begin(&w, base_seed, 2, 2);
+	world_init(&w, base_seed, 2, 2);
 	w.nodes[1].stages.room = 50;
-	until_ready(&w);
+	world_begin(&w);
 	s = world_add(&w, 10, 50);
 	sherd_head_close(w.head, s->id);
 	assert_int_equal(sherd_head_open(w.head, &params, &s->id, &err), 0);
-	go_on(&w, SECOND);
+	sim_go(&w.sim, SECOND);
 	assert_int_equal(sherd_head_feed(w.head, s->id, s->tokens, s->n, &err), 0);
 	assert_true(world_run(&w, SECOND));
 	assert_true(s->failed && strstr(s->err.msg, "no room for "));
-	end(&w);
+	world_end(&w);
 }
 
 static void a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other(void **state)
@@ -134,19 +92,19 @@ static void a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other(void
 
 	(void)state;
 	for (uint64_t k = 0; k < 10; k++) {
-		begin(&w, base_seed + k, 2, 3);
+		world_init(&w, base_seed + k, 2, 3);
 		s = world_add(&w, 10, 400);
-		until_ready(&w);
-		go_on(&w, SECOND / 5 + k * 7000);
-		block(&w, 1, 2, true);
+		world_begin(&w);
+		sim_go(&w.sim, SECOND / 5 + k * 7000);
+		sim_block_both(&w.sim, 1, 2, true);
 		at = w.sim.now;
-		go_on(&w, SECOND / 5);
+		sim_go(&w.sim, SECOND / 5);
 		for (n = s->n; s->n == n && w.sim.now < at + 10 * SECOND;)
 			sim_step(&w.sim, UINT64_MAX);
 		assert_true(w.sim.now - at < 2 * SECOND);
-		expect_well(&w, 10 * SECOND);
+		world_expect_well(&w, 10 * SECOND);
 		assert_int_equal(sherd_head_recoveries(w.head), 1);
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -156,18 +114,18 @@ static void who_was_stopped_himself_does_not_blame_the_next_stage(void **state)
 
 	(void)state;
 	for (uint64_t k = 0; k < 10; k++) {
-		begin(&w, base_seed + k, 2, 3);
+		world_init(&w, base_seed + k, 2, 3);
 		w.params.ping_us = 20000;
 		w.params.lost_us = 1150000;
 		/* steps so long that none of them is overdue */
 		w.nodes[0].stages.step_us = w.nodes[1].stages.step_us = SECOND / 2;
 		world_add(&w, 10, 5);
-		until_ready(&w);
-		go_on(&w, SECOND + k * 25000);
+		world_begin(&w);
+		sim_go(&w.sim, SECOND + k * 25000);
 		sim_pause(&w.sim, 1, 1100000);
-		expect_well(&w, 20 * SECOND);
+		world_expect_well(&w, 20 * SECOND);
 		assert_int_equal(sherd_head_recoveries(w.head), 0);
-		end(&w);
+		world_end(&w);
 	}
 }
 
@@ -179,16 +137,16 @@ static void the_stages_behind_a_restarted_one_keep_what_they_have(void **state)
 
 	(void)state;
 	for (uint64_t k = 0; k < 20; k++) {
-		begin(&w, base_seed + k, 3, 3);
+		world_init(&w, base_seed + k, 3, 3);
 		world_add(&w, 100, 100);
-		until_ready(&w);
-		go_on(&w, SECOND / 4 + k * 1000);
+		world_begin(&w);
+		sim_go(&w.sim, SECOND / 4 + k * 1000);
 		world_kill_node(&w, 0);
-		go_on(&w, k * 20000);
+		sim_go(&w.sim, k * 20000);
 		world_start_node(&w, 0);
-		expect_well(&w, 20 * SECOND);
+		world_expect_well(&w, 20 * SECOND);
 		rows = w.nodes[2].stages.n_rows;
-		end(&w);
+		world_end(&w);
 		assert_in_range(rows, 199, 200);
 	}
 }
@@ -260,24 +218,24 @@ static void who_does_not_read_the_answers_gets_no_more(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
 		struct asker a = { .role = roles[i] };
 
-		begin(&w, base_seed, 1, 1);
+		world_init(&w, base_seed, 1, 1);
 		net = sim_start(&w.sim, 9);
 		assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, &a, &a.link, &err),
 				 0);
-		go_on(&w, SECOND / 100);
+		sim_go(&w.sim, SECOND / 100);
 		ask(&a, 1000);
-		go_on(&w, SECOND / 2);
+		sim_go(&w.sim, SECOND / 2);
 		assert_non_null(a.link); /* so many may ask who listens */
 		a.heard = 0;
 		sim_pause(&w.sim, 9, 5 * SECOND);
 		ask(&a, 60000);
-		go_on(&w, 10 * SECOND);
+		sim_go(&w.sim, 10 * SECOND);
 		assert_null(a.link);
 		assert_in_range(a.heard, 1 << 20, (1 << 20) + (64 << 10));
 		world_start_head(&w);
 		world_add(&w, 10, 10);
-		expect_well(&w, 5 * SECOND);
-		end(&w);
+		world_expect_well(&w, 5 * SECOND);
+		world_end(&w);
 	}
 }
 
@@ -292,9 +250,7 @@ int main(void)
 		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
 	};
-	const char *seed = getenv("SHERD_SEED");
 
-	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
-	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	base_seed = sim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

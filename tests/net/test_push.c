@@ -13,7 +13,6 @@
 #include "net/push.h"
 #include "net/sim_stage.h"
 
-#define SECOND	1000000ull
 #define FILES	3
 #define FILE_MAX (5u << 20)
 
@@ -218,8 +217,7 @@ static void run(struct world *w, uint64_t us)
 
 static void settle(struct world *w)
 {
-	for (uint64_t until = w->sim.now + 20 * SECOND; sim_step(&w->sim, until);)
-		;
+	sim_go(&w->sim, 20 * SECOND);
 }
 
 static void clean(void *arg)
@@ -378,9 +376,7 @@ int main(void)
 		cmocka_unit_test(nobody_there_is_a_sentence_in_time),
 		cmocka_unit_test(names_that_lead_elsewhere_are_none),
 	};
-	const char *seed = getenv("SHERD_SEED");
 
-	base_seed = seed ? strtoull(seed, NULL, 0) : (uint64_t)(sherd_now() * 1e6);
-	printf("# SHERD_SEED=%llu\n", (unsigned long long)base_seed);
+	base_seed = sim_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,11 @@
 /*
  * world: see world.h.
  */
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <cmocka.h>
 #include "net/world.h"
 
 static void note(void *ctx, const char *sentence)
@@ -133,6 +136,7 @@ void world_init(struct world *w, uint64_t seed, int n_stages, int n_nodes)
 {
 	memset(w, 0, sizeof(*w));
 	sim_init(&w->sim, seed);
+	w->verbose = getenv("SHERD_VERBOSE");
 	w->sim.faults.latency_us = 200;
 	w->sim.faults.jitter_us = 100;
 	w->n_nodes = n_nodes;
@@ -184,6 +188,13 @@ void world_start_head(struct world *w)
 		abort();
 }
 
+void world_begin(struct world *w)
+{
+	world_start_head(w);
+	while (!w->ready && !w->failed)
+		sim_step(&w->sim, UINT64_MAX);
+}
+
 static void clean_head(void *arg)
 {
 	struct world *w = arg;
@@ -229,7 +240,7 @@ bool world_run(struct world *w, uint64_t us)
 	return sim_run(&w->sim, w->sim.now + us, is_over, w);
 }
 
-bool world_is_well(const struct world *w)
+static bool is_well(const struct world *w)
 {
 	int i;
 
@@ -241,6 +252,16 @@ bool world_is_well(const struct world *w)
 	return true;
 }
 
+void world_expect_well(struct world *w, uint64_t us)
+{
+	bool over = world_run(w, us);
+
+	if (!over || !is_well(w))
+		printf("# %s; head: %s\n",
+		       over ? w->wrong ? "wrong token" : "failed" : "out of time", w->err.msg);
+	assert_true(over && is_well(w));
+}
+
 static int left(const char *what, int n)
 {
 	if (n)
@@ -248,14 +269,13 @@ static int left(const char *what, int n)
 	return n;
 }
 
-int world_end(struct world *w)
+void world_end(struct world *w)
 {
 	int bad = 0, i;
 
 	sherd_head_free(w->head);
 	w->head = NULL;
-	for (uint64_t end = w->sim.now + 120000000; sim_step(&w->sim, end);)
-		;
+	sim_go(&w->sim, 120 * SECOND);
 	for (i = 0; i < w->n_nodes; i++) {
 		struct world_node *n = &w->nodes[i];
 
@@ -275,5 +295,5 @@ int world_end(struct world *w)
 		sherd_region_close(w->nodes[i].ring);
 	}
 	sim_destroy(&w->sim);
-	return bad;
+	assert_int_equal(bad, 0);
 }

@@ -51,23 +51,22 @@ struct world {
 	void (*on_token)(struct world *w, struct world_session *s);
 };
 
-/* @n_stages of @n_nodes; the nodes beyond are spares of every stage. */
+/* @n_stages of @n_nodes; the nodes beyond are spares of every stage. SHERD_VERBOSE: it says more. */
 void world_init(struct world *w, uint64_t seed, int n_stages, int n_nodes);
 void world_start_node(struct world *w, int node);
 void world_kill_node(struct world *w, int node);
 /* Dials; sessions that were added are opened when all is ready. */
 void world_start_head(struct world *w);
+/* The same, and waits for that, or for its failure. */
+void world_begin(struct world *w);
 /* Its sessions go on where they were when the next head is ready. */
 void world_kill_head(struct world *w);
 struct world_session *world_add(struct world *w, int n_prompt, int n_tokens);
 /* Until all sessions are done or failed, or @us have passed: true if they have. */
 bool world_run(struct world *w, uint64_t us);
-/* All right tokens, and nobody failed. */
-bool world_is_well(const struct world *w);
-/*
- * Closes everything; returns the number of things that are left and should not be, having said
- * which.
- */
-int world_end(struct world *w);
+/* Asserts that all sessions are done within @us, with the right tokens, and that none failed. */
+void world_expect_well(struct world *w, uint64_t us);
+/* Closes everything, and asserts that nothing is left that should not be. */
+void world_end(struct world *w);
 
 #endif
