@@ -228,21 +228,10 @@ static int64_t until_timer(struct sherd_io_loop *l)
 	return l->timers->when > now ? (int64_t)(l->timers->when - now) : 0;
 }
 
-/* Waits for something to happen, awake for the first p.spin_us of it. */
 static int wait(struct sherd_io_loop *l, int64_t us)
 {
-	uint64_t start = l->p.spin_us ? sherd_net_now(&l->pub.net) : 0;
-	int64_t spent = 0;
-	int rc = 0;
+	int rc;
 
-	while (spent < l->p.spin_us && (us < 0 || spent < us)) {
-		rc = l->ops->wait(l, 0);
-		if (rc || has_work(l))
-			return rc;
-		spent = (int64_t)(sherd_net_now(&l->pub.net) - start);
-	}
-	if (us >= 0)
-		us = MAX(us - spent, 0);
 	__atomic_store_n(&l->sleeping, true, __ATOMIC_SEQ_CST);
 	rc = l->ops->wait(l, has_work(l) ? 0 : us);
 	__atomic_store_n(&l->sleeping, false, __ATOMIC_RELAXED);

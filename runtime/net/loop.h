@@ -53,7 +53,6 @@ struct sherd_loop_params {
 	const struct sherd_region *ring;
 	struct sherd_tls_ctx *tls; /* [no TLS] */
 	const struct sherd_tls_ops *tls_ops; /* [sherd_tls_filter] */
-	uint32_t spin_us; /* looks for work that long before it sleeps, at the CPU's cost [0] */
 	uint32_t zc_bytes; /* payloads from this size on go without a copy [32 KiB] */
 	uint32_t max_links; /* [256] */
 	uint32_t max_strangers; /* accepted links that have not sent a frame yet [32] */

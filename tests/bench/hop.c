@@ -5,7 +5,7 @@
  * then by a loop on each rung, in rounds whose order turns, so that the machine's moods meet them
  * all. Prints medians of one way.
  *
- *	hop [ROUNDS [PAYLOAD [SPIN_US]]]
+ *	hop [ROUNDS [PAYLOAD]]
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -26,7 +26,7 @@
 #define N_KINDS	   (SHERD_N_IOS + 2)
 
 struct bench {
-	uint32_t payload, spin;
+	uint32_t payload;
 	uint8_t *data;
 	double us[N_PINGS];
 	int n;
@@ -207,7 +207,7 @@ static void *loop_echo(void *arg)
 
 static bool run_loops(struct bench *b, const char *io, struct sherd_tls_ctx *tls)
 {
-	struct sherd_loop_params params = { .io = io, .spin_us = b->spin, .tls = tls };
+	struct sherd_loop_params params = { .io = io, .tls = tls };
 	struct sherd_error err;
 	struct sherd_link *l;
 	pthread_t thread;
@@ -271,10 +271,9 @@ int main(int argc, char **argv)
 	struct sherd_tls_ctx *tls = make_tls();
 
 	b.payload = argc > 2 ? (uint32_t)atoi(argv[2]) : 4416;
-	b.spin = argc > 3 ? (uint32_t)atoi(argv[3]) : 0;
 	b.data = sherd_calloc(1, sherd_frame_size(b.payload));
 	if (!b.data || rounds < 1 || rounds > MAX_ROUNDS)
-		die("usage: hop [ROUNDS [PAYLOAD [SPIN_US]]]");
+		die("usage: hop [ROUNDS [PAYLOAD]]");
 	sched_getaffinity(0, sizeof(b.cores), &b.cores);
 	pin(&b.cores, 0);
 	for (int r = 0; r < rounds; r++)

@@ -53,7 +53,7 @@ static bool all_ran(struct rig *r)
 	return true;
 }
 
-static void post_from_threads(struct rig *r)
+static void what_threads_post_runs_once_and_in_order(struct rig *r)
 {
 	rig_start(r);
 	for (int i = 0; i < N_THREADS; i++) {
@@ -64,17 +64,6 @@ static void post_from_threads(struct rig *r)
 	for (int i = 0; i < N_THREADS; i++)
 		pthread_join(posters[i].thread, NULL);
 	rig_end(r);
-}
-
-static void what_threads_post_runs_once_and_in_order(struct rig *r)
-{
-	post_from_threads(r);
-}
-
-static void so_it_does_while_the_loop_spins(struct rig *r)
-{
-	r->params.spin_us = 200;
-	post_from_threads(r);
 }
 
 /* One at a time, visitors and timers; what they count is nobody's else. */
@@ -232,7 +221,6 @@ static void timers_fire_in_order_and_once_unless_set_again(struct rig *r)
 
 static const struct rig_case cases[] = {
 	CASE(what_threads_post_runs_once_and_in_order),
-	CASE(so_it_does_while_the_loop_spins),
 	CASE(visitors_have_the_loop_one_at_a_time_and_at_once_if_it_sleeps),
 	CASE(another_thread_can_stop_a_loop_that_sleeps),
 	CASE(timers_fire_in_order_and_once_unless_set_again),
