@@ -334,21 +334,20 @@ static int draw(struct stage *st, struct session *s, const float *logits,
 	return 0;
 }
 
-/* Item @i has been computed, its results begin at @rows; returns how many there are. */
-static int finish_item(struct stage *st, int i, const float *rows)
+/* The last stage's item @i has been computed; @logits: of its last row, if a token is wanted. */
+static void finish_item(struct stage *st, int i, const float *logits)
 {
 	struct sherd_job_item *it = st->from[i];
 	struct session *s = st->whose[i];
-	int n = st->items[i].want == SHERD_WANT_ALL ? it->n : st->items[i].want == SHERD_WANT_LAST;
 
-	if (st->last && it->want)
-		it->rc = draw(st, s, rows, it);
-	if (it->rc) { /* as if it had failed before it was computed */
-		sherd_fail_prefix(&it->err, it->rc, "session %llx, from position %u",
-				  (unsigned long long)it->session, it->position);
-		sherd_session_truncate(s->s, (int)it->position, NULL);
-	}
-	return n;
+	if (it->want)
+		it->rc = draw(st, s, logits, it);
+	if (!it->rc)
+		return;
+	/* as if it had failed before it was computed */
+	sherd_fail_prefix(&it->err, it->rc, "session %llx, from position %u",
+			  (unsigned long long)it->session, it->position);
+	sherd_session_truncate(s->s, (int)it->position, NULL);
 }
 
 /* Items [first, first + n) in one step. */
@@ -357,19 +356,18 @@ static int compute(struct stage *st, struct sherd_job *job, int first, int n,
 {
 	struct dilation slow = { .factor = st->p.dilate, .one_thread = st->p.base.n_threads == 1 };
 	struct sherd_rows rows;
-	const float *data;
+	const float *logits;
 	int rc, i;
 
 	dilate_begin(&slow);
 	rc = sherd_step(st->model, st->items + first, n, 0, 0, &rows, err);
 	dilate_end(&slow);
 	job->ended_us = now_us();
-	data = rows.data;
-	for (i = first; i < first + n && !rc; i++) {
-		int n_rows = finish_item(st, i, data);
-
-		if (n_rows && data)
-			data += (size_t)n_rows * (size_t)rows.row_len;
+	logits = rows.data;
+	for (i = first; i < first + n && st->last && !rc; i++) {
+		finish_item(st, i, logits);
+		if (st->from[i]->want)
+			logits += rows.row_len;
 	}
 	return rc;
 }
