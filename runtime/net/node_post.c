@@ -109,10 +109,12 @@ static void beat(void *ctx)
 /* There and back, both loops and what was queued before it included; a mean that forgets. */
 static void ponged(struct peer *peer)
 {
-	uint64_t us = sherd_net_now(peer->node->net) - peer->pinged;
+	uint64_t us;
 
-	if (peer->pinged)
-		peer->rtt_us = peer->rtt_us ? (7 * peer->rtt_us + us) / 8 : us;
+	if (!peer->pinged)
+		return;
+	us = sherd_net_now(peer->node->net) - peer->pinged;
+	peer->rtt_us = peer->rtt_us ? (7 * peer->rtt_us + us) / 8 : us;
 	peer->pinged = 0;
 }
 
