@@ -95,7 +95,7 @@ class Node:
         self.log = open(self.log_at, "w")
         self.process = bench.lab.run(
             board, *pin, *bench.priority, bench.sherd, "node", *where, "-t", 1, *tls, *slow,
-            "--trace", self.trace_at, *os.environ.get("NODE_OPTIONS", "").split(), *options, stderr=self.log,
+            "--trace", self.trace_at, *options, stderr=self.log,
         )
         end = time.monotonic() + 20
         while "listens at" not in self.log_at.read_text():
