@@ -5,8 +5,10 @@
  * the sleep is shorter by that much, and the sum is right again.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
 #include <time.h>
-#include "base/base.h"
 #include "dilate.h"
 
 static double seconds(clockid_t clock)
@@ -17,11 +19,23 @@ static double seconds(clockid_t clock)
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+int dilate_open(int *turns, const char *path, struct sherd_error *err)
+{
+	*turns = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
+	if (path && *turns < 0)
+		return sherd_fail(err, -errno, "%s: can't be opened to take turns: %s", path,
+				  strerror(errno));
+	return 0;
+}
+
 void dilate_begin(struct dilation *d)
 {
 	if (d->factor <= 1)
 		return;
 	d->start = sherd_now();
+	while (d->turns >= 0 && flock(d->turns, LOCK_EX) && errno == EINTR)
+		;
+	d->begun = sherd_now();
 	d->cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
@@ -32,7 +46,9 @@ void dilate_end(const struct dilation *d)
 
 	if (d->factor <= 1)
 		return;
-	took = sherd_now() - d->start;
+	took = sherd_now() - d->begun;
+	if (d->turns >= 0)
+		flock(d->turns, LOCK_UN);
 	if (d->one_thread)
 		took = MIN(took, seconds(CLOCK_PROCESS_CPUTIME_ID) - d->cpu);
 	end = d->start + (double)d->factor * took;

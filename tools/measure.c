@@ -45,7 +45,8 @@ static int run_step(struct measure *m, int n, int first, int end, enum sherd_wan
 	struct sherd_item item = { .session = m->session, .tokens = m->tokens,
 				   .hidden = first ? m->rows[0] : NULL, .n = n, .want = want };
 	struct sherd_rows rows;
-	struct dilation slow = { .factor = m->dilate, .one_thread = m->params.n_threads == 1 };
+	struct dilation slow = { .factor = m->dilate, .turns = -1,
+				 .one_thread = m->params.n_threads == 1 };
 	double start;
 	int rc;
 

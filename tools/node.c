@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/base.h"
+#include "dilate.h"
 #include "metrics.h"
 #include "net/node.h"
 #include "netopt.h"
@@ -32,7 +33,8 @@ struct node {
 	const char *listen, *shards, *name, *metrics_at;
 	struct sherd_model_params params;
 	float dilate;
-	int hang_after;
+	const char *turns_at;
+	int turns, hang_after;
 	const char *trace_at;
 	FILE *trace;
 	bool verbose;
@@ -76,6 +78,8 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		  "what holds the weights in memory: auto, sherd, udmabuf, locked or plain" },
 		{ 0, "dilate", OPT_FLOAT, &n->dilate, 1, 1000, "K",
 		  "for benchmarks: compute K times as slowly, by sleeping" },
+		{ 0, "dilate-turns", OPT_STR, &n->turns_at, 0, 0, "FILE",
+		  "with --dilate: nodes of one machine that share FILE compute one at a time" },
 		{ 0, "trace", OPT_STR, &n->trace_at, 0, 0, "FILE",
 		  "a line for each step into FILE, for chrome://tracing or Perfetto" },
 		{ 0, "hang-after", OPT_INT, &n->hang_after, 1, 1 << 30, "N",
@@ -90,6 +94,8 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		return rc > 0 ? TOOL_OK : TOOL_USAGE;
 	if (argc)
 		return tool_usage(&tool_node, "'%s' is one argument too many", argv[0]);
+	if (n->turns_at && n->dilate <= 1)
+		return tool_usage(&tool_node, "--dilate-turns is for boards that --dilate imitates");
 	if (!n->shards)
 		return tool_usage(&tool_node, "--shards DIR says where its shards are to be");
 	if (!n->name) {
@@ -122,6 +128,7 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 				  .base = n->params,
 				  .ring = n->net.ring,
 				  .dilate = n->dilate,
+				  .turns = n->turns,
 				  .hang_after = n->hang_after,
 				  .trace = n->trace,
 				  .post = netopt_post,
@@ -188,6 +195,8 @@ static int start(struct node *n)
 	char bound[64];
 	int rc;
 
+	if (dilate_open(&n->turns, n->turns_at, &err))
+		return tool_fail(&tool_node, &err);
 	if (n->trace_at && stage_trace_open(&n->trace, n->trace_at, &err))
 		return tool_fail(&tool_node, &err);
 	rc = netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1);
@@ -242,7 +251,7 @@ static int serve(struct node *n)
 
 static int node_main(int argc, char **argv)
 {
-	struct node n = { .listen = DEFAULT_LISTEN, .params = SHERD_MODEL_PARAMS_INIT,
+	struct node n = { .listen = DEFAULT_LISTEN, .turns = -1, .params = SHERD_MODEL_PARAMS_INIT,
 			  .net_opts = { .n_slots = RING_SLOTS, .slot_bytes = SLOT_BYTES } };
 	bool done;
 	int rc = parse(&n, argc, argv, &done);
@@ -263,6 +272,8 @@ static int node_main(int argc, char **argv)
 	netopt_close(&n.net);
 	if (n.trace)
 		fclose(n.trace);
+	if (n.turns >= 0)
+		close(n.turns);
 	return rc;
 }
 

@@ -354,7 +354,8 @@ static void finish_item(struct stage *st, int i, const float *logits)
 static int compute(struct stage *st, struct sherd_job *job, int first, int n,
 		   struct sherd_error *err)
 {
-	struct dilation slow = { .factor = st->p.dilate, .one_thread = st->p.base.n_threads == 1 };
+	struct dilation slow = { .factor = st->p.dilate, .turns = st->p.turns,
+				 .one_thread = st->p.base.n_threads == 1 };
 	struct sherd_rows rows;
 	const float *logits;
 	int rc, i;

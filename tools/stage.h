@@ -23,6 +23,7 @@ struct stage_params {
 	struct sherd_region *ring; /* that rows may go to; NULL: none */
 	/* for benchmarks: a step takes so many times as long; <= 1: as long as it takes */
 	float dilate;
+	int turns; /* of those that take them in computing (dilate.h); -1: none */
 	/* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
 	int hang_after;
 	FILE *trace; /* a line for each step; NULL: none */

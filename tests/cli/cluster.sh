@@ -104,6 +104,10 @@ ok "of several at once one makes it" test "$(wc -l <"$out")" = 1
 
 refuses "a node without a certificate is told whose it looks for" 1 \
 	"[.]pem is not there: .* is this machine's name; --name gives another" node --shards "$tmp/shards" --tls "$d"
+refuses "turns are for boards that are slowed down" 2 "is for boards that --dilate imitates" \
+	node --shards "$tmp/shards" --insecure --dilate-turns "$tmp/turns"
+refuses "a file for turns that cannot be made is named" 1 "/nowhere/turns: can't be opened" \
+	node --shards "$tmp/shards" --insecure --dilate 2 --dilate-turns "$tmp/nowhere/turns"
 refuses "an unknown way to drive sockets is a wrong line" 2 "'uring-9' is none of auto, uring-zc" \
 	node --shards "$tmp/shards" --insecure --io uring-9
 

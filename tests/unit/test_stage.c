@@ -47,6 +47,7 @@ static struct sherd_stage *new_stage(int first, int end, const struct stage_para
 	p.base.device = "reference";
 	p.base.no_cache = true;
 	p.dilate = (float)tiny_below(&rng, 3);
+	p.turns = -1;
 	p.post = loop_post;
 	p.loop = &loop;
 	if (stage_new(&s, &p, &err))
