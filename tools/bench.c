@@ -47,9 +47,23 @@ static int least(const struct opt_ints *list)
 	return min;
 }
 
+static int check_with_plan(const struct bench *b)
+{
+	const struct sherd_model_params *p = &b->params;
+	const struct tool_idle idle[] = {
+		{ p->n_ctx, "-c" },	   { p->bits, "--bits" },     { p->n_threads, "-t" },
+		{ p->device, "--device" }, { p->region, "--region" }, { p->n_batch, "-b" },
+		{ p->no_cache, "--no-cache" }, { b->no_limits, "--no-limits" },
+	};
+
+	return tool_refuse_idle(&tool_bench, idle, ARRAY_SIZE(idle),
+				"%s does nothing with --plan: the plan and its nodes have their own");
+}
+
 static int check_options(struct bench *b, int argc, char **argv)
 {
 	long long need;
+	int rc;
 
 	if (!b->model_name && argc)
 		b->model_name = argv[0], argc--, argv++;
@@ -60,8 +74,10 @@ static int check_options(struct bench *b, int argc, char **argv)
 		return tool_usage(&tool_bench, "which model? Give a file with -m MODEL");
 	if (b->model_name && b->pipe_params.plan)
 		return tool_usage(&tool_bench, "-m or --plan: a plan names its model");
-	if (b->pipe_params.n_sessions && !b->pipe_params.plan)
-		return tool_usage(&tool_bench, "--sessions goes with --plan");
+	rc = b->pipe_params.plan ? check_with_plan(b) :
+				   pipeline_refuse_idle(&tool_bench, &b->pipe_params);
+	if (rc)
+		return rc;
 	if (b->params.bits && b->params.bits != 4 && b->params.bits != 8)
 		return tool_usage(&tool_bench, "--bits: %d is neither 4 nor 8", b->params.bits);
 	if (b->kernels && (bench_is_reference(b) || b->pipe_params.plan))

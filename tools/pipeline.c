@@ -180,6 +180,18 @@ static bool is_ready(const struct pipeline *p)
 	return p->ready;
 }
 
+int pipeline_refuse_idle(const struct tool *t, const struct pipeline_params *p)
+{
+	const struct tool_idle idle[] = {
+		{ p->deadline_s, "--deadline" },   { p->limit_s, "--time-limit" },
+		{ p->inexact, "--inexact" },	   { p->net.tls, "--tls" },
+		{ p->net.insecure, "--insecure" }, { p->net.io, "--io" },
+		{ p->chunk, "--chunk" },	   { p->n_sessions, "--sessions" },
+	};
+
+	return tool_refuse_idle(t, idle, ARRAY_SIZE(idle), "%s does nothing without --plan");
+}
+
 int pipeline_open(struct pipeline **pipeline, const struct pipeline_params *params)
 {
 	struct pipeline *p = calloc(1, sizeof(*p));

@@ -27,7 +27,7 @@ struct pipeline_params {
 
 #define TOOL_PIPELINE_OPTS(p)                                                                       \
 	{ 0, "plan", OPT_STR, &(p).plan, 0, 0, "FILE",                                             \
-	  "run on the nodes of a plan that `sherd plan` made; -m then only names the tokenizer" },  \
+	  "run on the nodes of a plan that `sherd plan` made" },  \
 	{ 0, "deadline", OPT_INT, &(p).deadline_s, 1, 86400, "SECONDS",                            \
 	  "with --plan: how long to wait for lost nodes before giving up (default: 30)" },          \
 	{ 0, "time-limit", OPT_INT, &(p).limit_s, 1, 1 << 24, "SECONDS",                               \
@@ -36,6 +36,8 @@ struct pipeline_params {
 	  "with --plan: let a node take over whose arithmetic may differ; other tokens may come" }, \
 	TOOL_NET_OPTS((p).net)
 
+/* Without a plan: what of these options was given is a wrong command line. TOOL_OK or TOOL_USAGE. */
+int pipeline_refuse_idle(const struct tool *t, const struct pipeline_params *p);
 /* Reads the plan, dials, and waits until all stages are loaded. TOOL_OK, or an exit code, the sentence being out. */
 int pipeline_open(struct pipeline **p, const struct pipeline_params *params);
 void pipeline_close(struct pipeline *p);

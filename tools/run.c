@@ -13,45 +13,18 @@
 
 /* -------------------------------------------------------- command line */
 
-/* An option that would do nothing. */
-struct idle {
-	bool given;
-	const char *name;
-};
-
-/* The first of them that is given, said as @fmt has it. */
-static int refuse_idle(const struct idle *list, size_t n, const char *fmt)
-{
-	for (size_t i = 0; i < n; i++)
-		if (list[i].given)
-			return tool_usage(&tool_run, fmt, list[i].name);
-	return TOOL_OK;
-}
-
 static int check_with_plan(const struct run *r)
 {
 	const struct sherd_model_params *p = &r->params;
-	const struct idle idle[] = {
+	const struct tool_idle idle[] = {
 		{ r->cuts.n, "--cuts" },   { r->wire, "--wire" },     { p->n_ctx, "-c" },
 		{ r->kv, "--kv" },	   { p->bits, "--bits" },     { p->n_threads, "-t" },
 		{ p->device, "--device" }, { p->region, "--region" }, { p->n_batch, "-b" },
 		{ p->no_cache, "--no-cache" },
 	};
 
-	return refuse_idle(idle, ARRAY_SIZE(idle),
+	return tool_refuse_idle(&tool_run, idle, ARRAY_SIZE(idle),
 			   "%s does nothing with --plan: the plan and its nodes have their own");
-}
-
-static int check_without_plan(const struct run *r)
-{
-	const struct pipeline_params *p = &r->pipe_params;
-	const struct idle idle[] = {
-		{ p->deadline_s, "--deadline" }, { p->limit_s, "--time-limit" },
-		{ p->inexact, "--inexact" },	 { p->net.tls, "--tls" },
-		{ p->net.insecure, "--insecure" }, { p->net.io, "--io" },
-	};
-
-	return refuse_idle(idle, ARRAY_SIZE(idle), "%s does nothing without --plan");
 }
 
 /* What decides the text is the journal's. */
@@ -59,7 +32,7 @@ static int check_with_resume(const struct run *r)
 {
 	static const struct sherd_sampler_params init = SHERD_SAMPLER_PARAMS_INIT;
 	const struct sherd_sampler_params *s = &r->sampler;
-	const struct idle idle[] = {
+	const struct tool_idle idle[] = {
 		{ r->n_predict != -1, "-n" },
 		{ r->seed.given, "-s" },
 		{ r->stops.n, "--stop" },
@@ -72,7 +45,7 @@ static int check_with_resume(const struct run *r)
 
 	if (r->journal || r->prompt_arg || r->file || r->from_stdin)
 		return tool_usage(&tool_run, "--resume has its prompt, and goes on writing there");
-	return refuse_idle(idle, ARRAY_SIZE(idle),
+	return tool_refuse_idle(&tool_run, idle, ARRAY_SIZE(idle),
 			   "%s does nothing with --resume: the journal has it");
 }
 
@@ -99,7 +72,8 @@ static int take_positionals(struct run *r, int argc, char **argv)
 static int check_options(struct run *r)
 {
 	static const char *const kvs[] = { "f16", "int8", "f32" };
-	int kv = 0, rc = r->pipe_params.plan ? check_with_plan(r) : check_without_plan(r);
+	int kv = 0, rc = r->pipe_params.plan ? check_with_plan(r) :
+						pipeline_refuse_idle(&tool_run, &r->pipe_params);
 
 	if (!rc && r->resume)
 		rc = check_with_resume(r);
@@ -295,7 +269,8 @@ const struct tool tool_run = {
 	.summary = "continue a text",
 	.about =
 		"Continues a text with a model: a GGUF file, or a shard made by `sherd pack`. The text "
-		"goes to standard output as it is made; device and speed go to standard error.\n\n"
+		"goes to standard output as it is made; device and speed go to standard error. With "
+		"--plan, -m only names the tokenizer.\n\n"
 		"  sherd run -m model.gguf -p \"Once upon a time\"\n"
 		"  sherd run model.gguf -p \"Once upon a time\" -n 64 --temp 0\n"
 		"  sherd run llama3.2:1b -f question.txt --stop \"User:\"   (pulled by Ollama before)\n"

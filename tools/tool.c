@@ -50,6 +50,14 @@ int tool_usage(const struct tool *t, const char *fmt, ...)
 	return TOOL_USAGE;
 }
 
+int tool_refuse_idle(const struct tool *t, const struct tool_idle *list, size_t n, const char *fmt)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].given)
+			return tool_usage(t, fmt, list[i].name);
+	return TOOL_OK;
+}
+
 /* ------------------------------------------------------------- progress */
 
 static struct {

@@ -70,6 +70,14 @@ int tool_failf(const struct tool *t, const char *fmt, ...) __attribute__((format
 /* The same for a wrong command line, with a hint at --help; returns TOOL_USAGE. */
 int tool_usage(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* An option that would do nothing beside others. */
+struct tool_idle {
+	bool given;
+	const char *name;
+};
+/* The first of @n that is given is a wrong command line, said as @fmt has it; else TOOL_OK. */
+int tool_refuse_idle(const struct tool *t, const struct tool_idle *list, size_t n, const char *fmt);
+
 /* *@out: which of the @n names @value is; else the sentence of a wrong command line, TOOL_USAGE. */
 int tool_pick(const struct tool *t, const char *opt, const char *value, const char *const *names,
 	      int n, int *out);

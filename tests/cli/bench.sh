@@ -38,7 +38,14 @@ refuses "a region that is none is refused" 1 "none of auto" "${quick[@]}" --no-l
 refuses "a model that is not there is named" 1 "nosuch" bench -m "$tmp/nosuch" --no-limits
 refuses "a plan and a model are one thing too many" 2 "-m or --plan" bench -m "$model" --plan "$tmp/plan.json"
 refuses "a plan that is not there is named" 1 "nosuch" bench --plan "$tmp/nosuch" --insecure
-refuses "requests want a plan" 2 "--plan" bench -m "$model" --sessions 2
+for o in "-c 64" "--bits 4" "-t 2" "-b 8" "--device cpu" --no-limits; do
+	# shellcheck disable=SC2086
+	refuses "a plan has its own ${o% *}" 2 "${o% *} does nothing with --plan" bench --plan "$tmp/nosuch" $o
+done
+for o in "--sessions 2" "--chunk 4" "--deadline 4" --inexact "--tls $tmp" --insecure "--io epoll"; do
+	# shellcheck disable=SC2086
+	refuses "${o% *} goes with a plan" 2 "${o% *} does nothing without --plan" bench -m "$model" $o
+done
 refuses "requests begin with an empty context" 2 "nothing before it" bench --plan "$tmp/nosuch" --sessions 2 -d 8
 refuses "the kernels of other boards are not to be seen" 2 "nodes" bench --plan "$tmp/nosuch" --kernels
 

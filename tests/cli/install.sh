@@ -60,6 +60,20 @@ cc -Wall -Wextra -Werror -Wno-missing-field-initializers -I"$root/usr/include/sh
 	-o "$tmp/uapi.o" 2>"$err"
 rc=$?
 ok "the kernel's interface compiles from where it is installed" test $rc = 0
+unit=$root/usr/lib/systemd/system/sherd-node.service
+ok "the node's unit starts what was installed" grep -q '^ExecStart=/usr/bin/sherd node ' "$unit"
+if command -v systemd-analyze >/dev/null; then
+	sed "s|^ExecStart=/usr/bin/|ExecStart=$root/usr/bin/|" "$unit" >"$tmp/sherd-node.service"
+	systemd-analyze verify --man=no "$tmp/sherd-node.service" >"$out" 2>&1
+	rc=$?
+	cp "$out" "$err"
+	ok "systemd finds no fault with it" test $rc = 0 -a ! -s "$out"
+	sed 's/^WatchdogSec=/WatchDogSeconds=/' "$tmp/sherd-node.service" >"$tmp/faulty.service"
+	systemd-analyze verify --man=no "$tmp/faulty.service" >"$out" 2>&1
+	ok "and it would find one" grep -q WatchDogSeconds "$out"
+else
+	skip "systemd finds no fault with it" "no systemd-analyze here"
+fi
 "${mk[@]}" uninstall >"$out" 2>"$err"
 ok "make uninstall leaves no file" test -z "$(find "$root" -type f -o -type l)"
 finish
