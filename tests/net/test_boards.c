@@ -8,18 +8,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <cmocka.h>
-#include "net/fake_stage.h"
+#include "net/board.h"
 #include "net/head.h"
-#include "net/loop.h"
-#include "net/node.h"
 #include "random.h"
 
 #define N_BOARDS   4 /* the last one is the spare of all */
 #define N_STAGES   3
-#define N_LAYERS   12
+#define N_LAYERS   BOARD_LAYERS
 #define N_SESSIONS 3
 #define N_TOKENS   50
 #define MAX_POSITIONS 128
@@ -27,17 +23,6 @@
 
 static const int first[N_STAGES] = { 0, 5, 8 };
 static uint64_t seed;
-
-struct board {
-	pthread_t thread;
-	sem_t there, leave;
-	bool lives;
-	const char *io;
-	char name[24], address[64];
-	struct sherd_loop *loop;
-	struct fake_control control;
-	struct sherd_error err;
-};
 
 struct session {
 	uint64_t id, seed;
@@ -59,73 +44,6 @@ struct test {
 	struct sherd_error err;
 	void (*mischief)(struct test *t); /* when session 0 has half of its tokens */
 };
-
-/* --------------------------------------------------------------- a board */
-
-static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sherd_stage **stage,
-		     struct sherd_error *err)
-{
-	struct board *b = ctx;
-	struct fake_params p = { .spec = *spec,
-				 .n_layers = N_LAYERS,
-				 .room = (uint32_t)(spec->n_ctx * spec->n_sessions),
-				 .control = &b->control,
-				 .post = (stage_post_fn)sherd_loop_post,
-				 .visit = (stage_post_fn)sherd_loop_visit,
-				 .loop = b->loop };
-
-	return fake_stage_new(stage, &p, err);
-}
-
-static int open_board(struct board *b, struct sherd_node **node)
-{
-	const struct sherd_loop_params lp = { .io = b->io };
-	struct sherd_node_params np = { .name = b->name, .source = { get_stage, b } };
-	char at[64];
-	int rc = sherd_loop_create(&b->loop, &lp, &b->err);
-
-	if (rc)
-		return rc;
-	np.net = &b->loop->net;
-	rc = sherd_node_new(node, &np, &b->err);
-	memcpy(at, b->address, sizeof(at)); /* the one that it had, if it lives again */
-	return rc ? rc : sherd_loop_listen(b->loop, at, b->address, &b->err);
-}
-
-static void *live(void *arg)
-{
-	struct sherd_node *node = NULL;
-	struct sherd_error err;
-	struct board *b = arg;
-
-	b->lives = !open_board(b, &node);
-	sem_post(&b->there);
-	if (b->lives)
-		sherd_loop_run(b->loop, &err);
-	sem_wait(&b->leave); /* whoever stops a loop has to have done so before it is freed */
-	sherd_node_free(node);
-	sherd_loop_free(b->loop);
-	return NULL;
-}
-
-static void begin_board(struct board *b)
-{
-	assert_int_equal(pthread_create(&b->thread, NULL, live, b), 0);
-	sem_wait(&b->there);
-	if (!b->lives)
-		fail_msg("%s: %s", b->name, b->err.msg);
-}
-
-static void end_board(struct board *b)
-{
-	if (!b->lives)
-		return;
-	b->control.hang = false;
-	sherd_loop_stop(b->loop);
-	sem_post(&b->leave);
-	pthread_join(b->thread, NULL);
-	b->lives = false;
-}
 
 /* --------------------------------------------------------------- the head */
 
@@ -246,12 +164,9 @@ static struct test *start(const char *io)
 		struct board *b = &t->boards[i];
 
 		snprintf(b->name, sizeof(b->name), "board-%d", i);
-		snprintf(b->address, sizeof(b->address), "127.0.0.1:0");
 		b->io = io;
 		b->control.row_us = 200;
-		sem_init(&b->there, 0, 0);
-		sem_init(&b->leave, 0, 0);
-		begin_board(b);
+		board_begin(b);
 	}
 	for (int i = 0; i < N_SESSIONS; i++) {
 		struct session *s = &t->sessions[i];
@@ -285,11 +200,8 @@ static void finish(struct test *t)
 	sherd_timer_stop(&t->loop->net, &t->limit);
 	sherd_head_free(t->head);
 	sherd_loop_free(t->loop);
-	for (int i = 0; i < N_BOARDS; i++) {
-		end_board(&t->boards[i]);
-		sem_destroy(&t->boards[i].there);
-		sem_destroy(&t->boards[i].leave);
-	}
+	for (int i = 0; i < N_BOARDS; i++)
+		board_end(&t->boards[i]);
 	test_free(t);
 }
 
@@ -305,7 +217,7 @@ static void undisturbed(const char *io)
 
 static void one_ends(struct test *t)
 {
-	end_board(&t->boards[tiny_below(&seed, N_STAGES)]);
+	board_end(&t->boards[tiny_below(&seed, N_STAGES)]);
 }
 
 static void one_is_lost(const char *io)
@@ -322,9 +234,9 @@ static void one_ends_and_lives(struct test *t)
 {
 	struct board *b = &t->boards[tiny_below(&seed, N_STAGES)];
 
-	end_board(&t->boards[N_BOARDS - 1]); /* nobody else can take its place */
-	end_board(b);
-	begin_board(b);
+	board_end(&t->boards[N_BOARDS - 1]); /* nobody else can take its place */
+	board_end(b);
+	board_begin(b);
 }
 
 static void one_is_back(const char *io)
