@@ -156,11 +156,16 @@ static struct run *new_run(struct sherd_node *n, const char *id)
 	return r;
 }
 
+const char *sherd_node_head(const struct sherd_node *n)
+{
+	return n->p.head ? n->p.head : "head";
+}
+
 /* With TLS a name decides who may command, bring shards, and have others measured. */
 static bool is_head(struct peer *p)
 {
 	const struct sherd_node *n = p->node;
-	const char *head = n->p.head ? n->p.head : "head", *who = p->link->identity;
+	const char *head = sherd_node_head(n), *who = p->link->identity;
 	char why[160];
 
 	if (!who[0] || !strcmp(who, head))

@@ -234,9 +234,7 @@ static const char *objection(const struct post *p, const struct peer *peer,
 	if (p->exact && h->stage > 1 &&
 	    (!info->bit_profile[0] || strcmp(h->bit_profile, info->bit_profile)))
 		return "its bit profile is another one: the same tokens are not to be had from the two";
-	due = p->previous[0]  ? p->previous :
-	      p->run->control ? p->run->control->link->identity :
-				who;
+	due = p->previous[0] ? p->previous : sherd_node_head(p->run->node);
 	if (who[0] && strcmp(who, due))
 		return "its certificate is not that of the stage before";
 	return NULL;

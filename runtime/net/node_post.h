@@ -165,6 +165,8 @@ void sherd_node_dismiss(struct peer *p, const char *why);
 void sherd_node_pong(struct run *r);
 extern const struct sherd_link_user sherd_node_links;
 
+/* Whose certificate may command. */
+const char *sherd_node_head(const struct sherd_node *n);
 /* Says why, and hangs up. */
 void sherd_node_refuse(struct peer *p, const char *why);
 
