@@ -104,7 +104,9 @@ static int check_room(const struct store *s, uint64_t lacks, struct sherd_error 
 	room = (uint64_t)v.f_bavail * v.f_frsize;
 	if (lacks <= room)
 		return 0;
-	return sherd_fail(err, -ENOSPC, "%s: %s are needed and %s are free; make room there",
+	return sherd_fail(err, -ENOSPC,
+			  "%s: %s are needed and %s are free; remove shards there that no plan "
+			  "uses, or make room otherwise",
 			  s->dir, tool_bytes(lacks), tool_bytes(room));
 }
 
