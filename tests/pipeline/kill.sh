@@ -100,8 +100,9 @@ for name in a b c; do
 done
 
 # Who comes to the rescue dies as well, half a second later, and then another one.
+spared=$((RANDOM % 3)) # of them one is, this time
 for name in a b c; do
-	((RANDOM % 2)) || [[ -n ${SHERD_LONG:-} ]] || continue
+	((spared-- != 0)) || [[ -n ${SHERD_LONG:-} ]] || continue
 	attempt spared $((RANDOM % 20 + 1)) $name "KILL; (sleep 0.$((RANDOM % 10)); strike d KILL) >/dev/null &"
 done
 mend

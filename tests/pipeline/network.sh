@@ -132,10 +132,18 @@ lead alone "${ask[@]}"
 ok "without faults the text is that of one process" is_wanted
 boards_remember
 
+# Of the next N attempts one is drawn, so that there is one of each kind; with SHERD_LONG=1 all are made.
+one_of() # N
+{
+	drawn=$((RANDOM % $1)) next=0
+}
+
 attempt() # NAME PLAN COMMAND
 {
-	# All of them only with SHERD_LONG=1.
-	((RANDOM % 2)) || [[ -n ${SHERD_LONG:-} || $3 == : ]] || return 0
+	if ((next++ != drawn)) && [[ -z ${SHERD_LONG:-} && $3 != : ]]; then
+		echo "# not drawn this time: $1"
+		return
+	fi
 	struck "$2" $((RANDOM % 30 + 1)) "$3" "${ask[@]}"
 	ok "$1: the text is that of an undisturbed run" is_wanted
 	heal
@@ -143,13 +151,17 @@ attempt() # NAME PLAN COMMAND
 	wait_until 20 all_rest
 }
 
+one_of 2
 attempt "a board that nobody reaches any more, silently, and a spare" spared "alone b"
 attempt "a board that is cut off for 2 s, without a spare" alone "for_a_while 2 alone c"
+one_of 2
 attempt "the first board reaches the second no more, and a spare" spared "silent a b"
 attempt "the second board's answers to the first are lost, and a spare" spared "silent b a"
+one_of 3
 attempt "two boards lose each other for 3 s, without a spare" alone "for_a_while 3 silent b c; silent c b"
 attempt "a board hears the head and is not heard, and a spare" spared "silent a head"
 attempt "a board is heard by the head and does not hear it, for 3 s" alone "for_a_while 3 silent head c"
+one_of 2
 attempt "a firewall between two boards, and a spare" spared "forbidden b c"
 attempt "a cable that is pulled for 2 s" alone \
 	"at_router link set to-b down; (sleep 2; at_router link set to-b up) >/dev/null 2>&1 &"
