@@ -242,9 +242,14 @@ def distributed_llama(bench, boards):
                 "--prompt", "word " * bench.args.prompt, "--workers", f"{bench.lab.boards[boards[1]]}:9999")
     worker.kill()
     worker.wait()
-    speeds = re.findall(r"tokensPerSec: *([0-9.]+)", said)
-    bench.row("2 cores, distributed-llama: prompt, decode", ", ".join(speeds) + " tokens/s",
-              remarks=f"{model}: not the model of the other rows, unless it was converted")
+    speeds = re.findall(r"tokens/s: *([0-9.]+)", said)  # of the prompt ("Evaluation"), then of what follows
+    n = re.findall(r"nTokens: *([0-9]+)", said)
+    if len(speeds) != 2:
+        bench.row("2 cores, distributed-llama", "skipped: this release says its speed in other words")
+        return
+    bench.row("2 cores, distributed-llama: prompt, decode", f"{speeds[0]}, {speeds[1]} tokens/s",
+              remarks=f"prompt of {n[0]}; {os.path.basename(model)}: another model than that of the other rows, unless "
+              "it has the same shape")
 
 
 def peer(bench, cluster):
