@@ -154,8 +154,7 @@ static int new_head(struct pipeline *p, struct sherd_error *err)
 		return -EIO;
 	memcpy(h.run, p->run, sizeof(h.run));
 	memcpy(h.model, plan->model_hash, sizeof(h.model));
-	/* Room for a prompt's chunk beside a token of every other session. */
-	h.n_batch = MIN(MAX(h.chunk + h.n_sessions, 2 * h.chunk), SHERD_STEP_MAX);
+	h.n_batch = sherd_cost_batch(h.chunk, h.n_sessions);
 	return sherd_head_new(&p->head, &h, err);
 }
 

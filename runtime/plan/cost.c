@@ -122,18 +122,24 @@ static uint64_t layers_bytes(const struct sherd_problem *p, int first, int end)
 	return bytes + z->output - (first ? 0 : z->shared);
 }
 
+int sherd_cost_batch(int chunk, int n_sessions)
+{
+	return MIN(MAX(chunk + n_sessions, 2 * chunk), SHERD_STEP_MAX);
+}
+
 void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk,
 		     struct sherd_need *n)
 {
 	const struct sherd_sizes *z = p->sizes;
-	uint64_t sessions = (uint64_t)p->n_sessions, rows = (uint64_t)MAX(chunk, p->n_sessions);
+	uint64_t sessions = (uint64_t)p->n_sessions;
+	uint64_t rows = (uint64_t)sherd_cost_batch(chunk, p->n_sessions);
 	bool last = end == z->n_layers;
 
 	n->weights = layers_bytes(p, first, end);
 	n->kv = sessions * DIV_ROUND_UP((uint64_t)p->n_ctx, z->kv_page) * z->kv_page_layer *
 		(uint64_t)(end - first);
 	n->scratch = z->scratch + rows * z->scratch_row +
-		     QUEUE_FRAMES * sherd_cost_frame(p, (int)rows, false) +
+		     QUEUE_FRAMES * sherd_cost_frame(p, MAX(chunk, p->n_sessions), false) +
 		     (last ? sessions * (uint64_t)z->n_vocab * sizeof(float) : 0);
 	/* What was sent is kept until the session ends; at worst it went token by token. */
 	n->journal = last ? 0 : sessions * (uint64_t)p->n_ctx * sherd_cost_frame(p, 1, false);

@@ -84,6 +84,11 @@ uint64_t sherd_cost_frame(const struct sherd_problem *p, int tokens, bool ids);
 double sherd_cost_link_us(const struct sherd_problem *p, int from, int to, int tokens);
 double sherd_cost_delay_us(const struct sherd_problem *p, int from, int to);
 
+/*
+ * The rows that stages are loaded with room for in one step: a prompt's chunk beside a token of
+ * every session, and at least two chunks.
+ */
+int sherd_cost_batch(int chunk, int n_sessions);
 void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk,
 		     struct sherd_need *need);
 /* Whether layers [first, end) fit the node. */

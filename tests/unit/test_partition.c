@@ -519,12 +519,28 @@ static void a_stages_memory_is_what_its_parts_take(void **state)
 	assert_int_equal(n.kv, 3 * 2 * 2 * 4096);
 	assert_int_equal(n.journal, 3 * 65 * sherd_cost_frame(&w->p, 1, false));
 	assert_int_equal(n.total, n.weights + n.kv + n.journal + n.scratch + MIB);
-	assert_true(n.scratch >= 16 * w->sizes.scratch_row);
 	sherd_cost_need(&w->p, 3, 4, 16, &n);
 	assert_int_equal(n.weights, 1130);
 	assert_int_equal(n.journal, 0);
 	sherd_cost_need(&w->p, 0, 4, 16, &n);
 	assert_int_equal(n.weights, 4140);
+	free(w);
+}
+
+static void a_step_has_room_for_a_chunk_beside_a_token_of_every_session(void **state)
+{
+	struct world *w = even_world(1, 4, 1);
+	struct sherd_need n, m;
+
+	(void)state;
+	assert_int_equal(sherd_cost_batch(16, 1), 32); /* or for two chunks */
+	assert_int_equal(sherd_cost_batch(16, 40), 56);
+	assert_int_equal(sherd_cost_batch(SHERD_STEP_MAX, 1), SHERD_STEP_MAX);
+	w->p.n_sessions = 40;
+	sherd_cost_need(&w->p, 1, 2, 16, &n);
+	w->sizes.scratch_row += 1000;
+	sherd_cost_need(&w->p, 1, 2, 16, &m);
+	assert_int_equal(m.scratch - n.scratch, 56 * 1000);
 	free(w);
 }
 
@@ -561,6 +577,7 @@ int main(void)
 			a_narrow_search_gives_a_sound_plan_and_says_that_it_is_narrow),
 		cmocka_unit_test(curves_are_lines_between_what_was_measured),
 		cmocka_unit_test(a_stages_memory_is_what_its_parts_take),
+		cmocka_unit_test(a_step_has_room_for_a_chunk_beside_a_token_of_every_session),
 		cmocka_unit_test(frames_have_the_length_that_the_protocol_gives_them),
 	};
 
