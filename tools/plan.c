@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "plan/spares.h"
 #include "profile.h"
 #include "survey.h"
 
@@ -322,32 +323,17 @@ static int add_node(struct plan *p, int node, uint64_t memory)
 	return p->plan.n_nodes++;
 }
 
-/* A spare computes the very same bits as the stage's node, and has room. */
-static bool can_stand_in(const struct plan *p, int node, const struct sherd_stage_span *s)
+static void add_spares(struct plan *p)
 {
-	const struct sherd_profile *f = p->cluster->nodes[node].profile;
+	struct sherd_spare spares[SHERD_CLUSTER_NODES];
 
-	return !strcmp(f->bit_profile, p->cluster->nodes[s->node].profile->bit_profile) &&
-	       strcmp(f->bit_profile, SHERD_UNTESTED) &&
-	       sherd_cost_fits(&p->problem, node, s->first, s->end, p->pipe.chunk);
-}
-
-static void add_spare(struct plan *p, int node)
-{
-	struct sherd_plan_spare *spare = &p->plan.spares[p->plan.n_spares];
-	uint64_t memory = 0;
-
-	if (!sherd_cost_usable(&p->problem, node))
-		return;
-	for (int i = 0; i < p->pipe.n_stages; i++)
-		if (can_stand_in(p, node, &p->pipe.stages[i])) {
-			spare->stages |= (uint64_t)1 << i;
-			memory = MAX(memory, p->needs[i].total);
-		}
-	if (!spare->stages)
-		return;
-	spare->node = add_node(p, node, memory);
-	p->plan.n_spares++;
+	sherd_spares_choose(&p->problem, &p->pipe, spares);
+	for (int i = 0; i < p->cluster->n_nodes; i++)
+		if (spares[i].stages)
+			p->plan.spares[p->plan.n_spares++] = (struct sherd_plan_spare){
+				.node = add_node(p, i, spares[i].memory),
+				.stages = spares[i].stages,
+			};
 }
 
 static void fill_model(struct plan *p)
@@ -398,8 +384,8 @@ static void fill_plan(struct plan *p)
 		p->plan.stages[i] = p->pipe.stages[i];
 		p->plan.stages[i].node = add_node(p, p->pipe.stages[i].node, p->needs[i].total);
 	}
-	for (int i = 0; i < p->n_left_out && !p->no_spares; i++)
-		add_spare(p, p->left_out[i].node);
+	if (!p->no_spares)
+		add_spares(p);
 	fill_predicted(p);
 }
 

@@ -146,11 +146,3 @@ void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chun
 	n->reserve = p->reserve;
 	n->total = n->weights + n->kv + n->scratch + n->journal + n->reserve;
 }
-
-bool sherd_cost_fits(const struct sherd_problem *p, int node, int first, int end, int chunk)
-{
-	struct sherd_need need;
-
-	sherd_cost_need(p, first, end, chunk, &need);
-	return need.total <= sherd_cluster_memory(&p->cluster->nodes[node]);
-}

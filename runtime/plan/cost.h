@@ -91,8 +91,6 @@ double sherd_cost_delay_us(const struct sherd_problem *p, int from, int to);
 int sherd_cost_batch(int chunk, int n_sessions);
 void sherd_cost_need(const struct sherd_problem *p, int first, int end, int chunk,
 		     struct sherd_need *need);
-/* Whether layers [first, end) fit the node. */
-bool sherd_cost_fits(const struct sherd_problem *p, int node, int first, int end, int chunk);
 
 /* How many chunks the prompt has, and the tokens of the last. */
 static inline int sherd_cost_chunks(const struct sherd_problem *p, int chunk, int *last)

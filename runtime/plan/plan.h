@@ -24,7 +24,7 @@
 
 struct sherd_plan_node {
 	char name[SHERD_NAME_MAX], address[SHERD_ADDRESS_MAX];
-	uint64_t memory; /* bytes that its stage (a spare: its largest) takes; 0: unknown */
+	uint64_t memory; /* bytes that its stage (a spare: all that it has) takes; 0: unknown */
 };
 
 struct sherd_plan_spare {

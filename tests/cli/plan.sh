@@ -46,6 +46,22 @@ edit() # SED-EXPRESSION: a cluster with it, its profile beside it
 	cp $here/board.json "$tmp/edit/"
 	sed "$1" $cluster >"$tmp/edit/cluster.json"
 }
+spare() # MEMORY: what attic stands in for with that much
+{
+	edit "/attic/s/1GiB/$1/"
+	plan -m "$model" --cluster "$tmp/edit/cluster.json" -o "$tmp/spare.json"
+	grep ^spare: "$out"
+	cp "$tmp/spare.json" "$out"
+}
+ok "a spare with room for either of two stages is one of them" test \
+	"$(spare 263MiB)" = "spare: attic can take the place of hall"
+spare 263MiB >/dev/null
+ok "and takes what its plan says" test "$(json nodes.attic.memory_bytes)" -lt $((263 << 20))
+spare 265MiB >"$err"
+ok "with room for both it stands in for both" grep -qx "spare: attic can take the place of kitchen, hall" "$err"
+ok "and takes as much as both, with the reserve once" test "$(json nodes.attic.memory_bytes)" = \
+	$(($(json nodes.kitchen.memory_bytes) + $(json nodes.hall.memory_bytes) - (256 << 20)))
+
 bad() # SENTENCE PATTERN SED-EXPRESSION
 {
 	edit "$3"

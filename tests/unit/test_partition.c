@@ -159,6 +159,14 @@ struct brute {
 	long tried;
 };
 
+static bool fits(const struct sherd_problem *p, const struct sherd_stage_span *s, int chunk)
+{
+	struct sherd_need need;
+
+	sherd_cost_need(p, s->first, s->end, chunk, &need);
+	return need.total <= sherd_cluster_memory(&p->cluster->nodes[s->node]);
+}
+
 static void brute_stage(struct brute *b, int from, unsigned used)
 {
 	const struct sherd_problem *p = b->p;
@@ -172,10 +180,11 @@ static void brute_stage(struct brute *b, int from, unsigned used)
 	}
 	for (int n = 0; n < p->cluster->n_nodes; n++)
 		for (int end = from + 1; end <= p->sizes->n_layers && !(used >> n & 1); end++) {
-			if (!sherd_cost_fits(p, n, from, end, b->pipe.chunk))
+			const struct sherd_stage_span s = { n, from, end };
+
+			if (!fits(p, &s, b->pipe.chunk))
 				continue;
-			b->pipe.stages[b->pipe.n_stages++] =
-				(struct sherd_stage_span){ n, from, end };
+			b->pipe.stages[b->pipe.n_stages++] = s;
 			brute_stage(b, end, used | 1u << n);
 			b->pipe.n_stages--;
 		}
@@ -208,14 +217,12 @@ static void check_sound(const struct sherd_problem *p, const struct sherd_pipeli
 
 	for (int i = 0; i < pipe->n_stages; i++) {
 		const struct sherd_stage_span *s = &pipe->stages[i];
-		struct sherd_need need;
 
 		assert_int_equal(s->first, at);
 		assert_true(s->end > s->first);
 		assert_false(used >> s->node & 1);
 		used |= (uint64_t)1 << s->node;
-		sherd_cost_need(p, s->first, s->end, pipe->chunk, &need);
-		assert_true(need.total <= sherd_cluster_memory(&p->cluster->nodes[s->node]));
+		assert_true(fits(p, s, pipe->chunk));
 		at = s->end;
 	}
 	assert_int_equal(at, p->sizes->n_layers);
