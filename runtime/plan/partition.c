@@ -16,16 +16,16 @@
 int sherd_partition_chunks(const struct sherd_problem *p, int chunks[SHERD_MAX_CHUNK])
 {
 	/*
-	 * What nodes measure: between these a kernel's steps may hide, so that few others are
-	 * tried.
+	 * What nodes measure, and 48, 96 and 192, where these are far apart. In between a kernel's
+	 * steps may hide, so that few others are tried.
 	 */
-	static const int measured[] = { 1, 4, 8, 12, 16, 18, 24, 32, 48, 64, 96, 128, 192, 256 };
+	static const int usual[] = { 1, 4, 8, 12, 16, 18, 24, 32, 48, 64, 96, 128, 192, 256 };
 	bool wanted[SHERD_MAX_CHUNK + 1] = { false };
 	int n = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(measured); i++)
-		if (measured[i] <= p->n_prompt)
-			wanted[measured[i]] = true;
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (usual[i] <= p->n_prompt)
+			wanted[usual[i]] = true;
 	for (int m = 1; m <= MANY_CHUNKS; m++) {
 		int c = ROUND_UP(DIV_ROUND_UP(p->n_prompt, m), m > 1 ? 4 : 1);
 

@@ -18,7 +18,8 @@
 #define SHERD_SEARCH_NARROW ((size_t)64)
 
 /*
- * The chunks that are considered, rising; returns how many. Measured sizes, and prompts cut evenly.
+ * The chunks that are considered, rising; returns how many. Measured sizes and some between them,
+ * and prompts cut evenly.
  */
 int sherd_partition_chunks(const struct sherd_problem *p, int chunks[SHERD_MAX_CHUNK]);
 /* The same for how many sessions decode together. */
