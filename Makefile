@@ -347,7 +347,7 @@ help:
 	'make check         every check but the long ones (T=PATTERN: only some, e.g. T="unit/*")' \
 	'make check-long    all of them: minutes of fuzzing, whole perplexities, Oclgrind' \
 	'make bench         against llama.cpp, about 20 minutes (BENCH=--quick: a first look)' \
-	'make bench-pipeline   several boards, imitated here by root, about 25 minutes' \
+	'make bench-pipeline   several boards, imitated here by root, about 30 minutes' \
 	'make fuzz          the fuzz targets alone, FUZZ_TIME seconds each (120)' \
 	'make golden        remake the golden values (Python, transformers, torch)' \
 	'make cross-check   compile for aarch64' \

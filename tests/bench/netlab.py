@@ -83,15 +83,16 @@ class Lab:
 
 
 class Node:
-    """`sherd node` on a board."""
+    """`sherd node` on a board; @shards: a folder that is not the one of all."""
 
-    def __init__(self, bench, board, dilate, *options, cpu=None, tls=None):
+    def __init__(self, bench, board, dilate, *options, cpu=None, tls=None, shards=None):
         self.board, self.trace_at = board, bench.out / f"{board}.trace"
         self.log_at = bench.out / f"{board}.log"
         pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
         tls = ["--tls", tls] if tls else ["--insecure"]
         slow = ["--dilate", str(dilate)] if dilate > 1 else []
-        where = ["--listen", f"{bench.lab.boards[board]}:{PORT}", "--name", board, "--shards", bench.shards]
+        where = ["--listen", f"{bench.lab.boards[board]}:{PORT}", "--name", board]
+        where += ["--shards", shards or bench.shards]
         self.log = open(self.log_at, "w")
         self.process = bench.lab.run(
             board, *pin, *bench.priority, bench.sherd, "node", *where, "-t", 1, *tls, *slow,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pipeline_more as more
 from netlab import (
-    Lab, Node, call, flow_shop, hops, keep_awake, median, prompts, say, split, write_plan,
+    PORT, Lab, Node, call, flow_shop, hops, keep_awake, median, prompts, say, split, write_plan,
 )
 
 CHUNKS = (12, 16, 18, 24)
@@ -62,6 +62,25 @@ class Bench:
         how = ["--tls", tls] if tls else ["--insecure"]
         cmd = ["ip", "netns", "exec", "head", *self.priority, self.sherd, "bench", "--plan", plan]
         return json.loads(call(*cmd, *how, "--json", *options))
+
+    def ask(self, boards, *options):
+        """The planner's plan for boards that run, which are asked for what they have measured."""
+        cluster, plan = self.out / "cluster.json", self.out / "planned.json"
+        nodes = [{"name": b, "address": f"{self.lab.boards[b]}:{PORT}", "memory": "2GiB"} for b in boards]
+        cluster.write_text(json.dumps({"nodes": nodes}))
+        cmd = ["ip", "netns", "exec", "head", *self.priority, self.sherd, "plan", "--cluster", cluster, "-o", plan]
+        call(*cmd, "-m", self.model, "--insecure", "-c", 256, "--prompt-tokens", self.args.prompt, "--seconds",
+             self.args.profile_seconds, "--no-spares", *options)
+        return plan, json.loads(plan.read_text())
+
+    def plan(self, boards, *options):
+        """
+        The same of new measurements. Real boards would measure at the same time; these share a machine, and do it one
+        after the other. Those that share a folder of shards keep one profile there: they are to be alike.
+        """
+        for b in boards:
+            self.ask([b], "--remeasure")
+        return self.ask(boards, *options)
 
     def row(self, what, measured, goal="", reached=None, remarks=""):
         verdict = "" if reached is None else "yes" if reached else "no"
@@ -116,8 +135,10 @@ def spread(values):
 def speed_up(bench, one, clusters):
     """Prompts on every cluster in turns, there and back, and what came of them."""
     one.choose(ONE_BOARD_CHUNKS)
+    planned = {}
     for c in clusters:
         c.choose(CHUNKS)
+        planned[c.name] = bench.plan(c.boards, "--all")[1]["chunk"]
     everybody, ratios = [one, *clusters], {c.name: [] for c in clusters}
     for turn in range(bench.args.rounds):
         took = {}
@@ -136,11 +157,12 @@ def speed_up(bench, one, clusters):
         bench.row(
             f"{c.name}, prompt of {n}", f"{r:.2f} times as fast as {one.name} ({spread(ratios[c.name])})",
             f">= {c.goal}" if c.goal else "", r >= c.goal if c.goal else None,
-            f"{median(c.seconds):.3f} s, chunks of {c.chunk}",
+            f"{median(c.seconds):.3f} s, chunks of {c.chunk}; the planner's choice: {planned[c.name]}",
         )
         bench.row(f"{c.name}, of what its stages' times allow", f"{100 * share:.1f} %", ">= 92 %", share >= 0.92,
                   f"bound {median(c.bounds):.3f} s")
     bench.log["prompt"] = {c.name: {"seconds": c.seconds, "bounds": c.bounds, "chunk": c.chunk} for c in everybody}
+    bench.log.setdefault("planned", {}).update(planned)
     bench.log["ratios"] = ratios
 
 

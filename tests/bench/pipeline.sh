@@ -3,7 +3,7 @@
 #
 # pipeline.sh: a model on several boards (`make bench-pipeline`), which are imitated on this machine: see
 # netlab.py. Makes the model once, into $WORK (default: BUILD/bench), and llama.cpp's RPC server for
-# comparison; measures for some 25 minutes. Needs root (namespaces), iproute2, python3 with venv, and
+# comparison; measures for some 30 minutes. Needs root (namespaces), iproute2, python3 with venv, and
 # PyPI; PEER=no leaves llama.cpp out.
 #
 #   pipeline.sh BUILD [--quick] [--part NAME] [pipeline.py's other options]

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from netlab import PORT, Node, call, median, say, write_plan
+from netlab import Node, call, median, say, write_plan
 
 # Uneven clusters: how many times as slow as a core each board is.
 UNEVEN = ((4, 6), (8, 4), (4, 5, 8), (6, 4, 4), (3, 9, 6))
@@ -21,61 +21,64 @@ GOAL_RECOVERY_S = 3.0
 # ---------------------------------------------------------------- the planner
 
 
-def profile(bench, k):
-    """What a board that is @k times as slow measures of itself, now."""
-    out = bench.out / f"profile-{k}.json"
-    call(*bench.priority, bench.sherd, "plan", "--measure", "-m", bench.model, "-t", 1, "-c", 256, "--dilate", k,
-         "--seconds", bench.args.profile_seconds, "-o", out)
-    return out
+class Planned:
+    """Boards that are so many times as slow as a core, each with a folder of shards, as real ones have."""
 
+    def __init__(self, bench, boards, slow):
+        self.bench, self.boards = bench, boards[: len(slow)]
+        self.folders = {b: bench.out / f"{b}-shards" for b in self.boards}
+        for folder in self.folders.values():
+            folder.mkdir(exist_ok=True)
+        self.nodes = [Node(bench, b, k, shards=self.folders[b]) for b, k in zip(self.boards, slow)]
 
-def predict(bench, boards, slow):
-    """The plan for these boards, and what it says of a prompt's first token."""
-    cluster, plan = bench.out / "cluster.json", bench.out / "planned.json"
-    nodes = [
-        {"name": b, "address": f"{bench.lab.boards[b]}:{PORT}", "memory": "2GiB", "profile": str(profile(bench, k))}
-        for b, k in zip(boards, slow)
-    ]
-    cluster.write_text(json.dumps({"nodes": nodes, "default_link": {"mbit": 1000, "rtt_us": 200}}))
-    call(bench.sherd, "plan", "-m", bench.model, "--cluster", cluster, "-c", 256, "--prompt-tokens",
-         bench.args.prompt, "-o", plan, "--no-spares")
-    made = json.loads(plan.read_text())
-    for s in made["stages"]:
-        bench.shard(s["first"], s["end"])
-    return plan, made
+    def plan(self):
+        """What users do: the boards measure themselves and their links; but shards are linked, not pushed."""
+        plan, made = self.bench.plan(self.boards)
+        for s in made["stages"]:
+            self.bench.shard(s["first"], s["end"])
+            shard = self.bench.name(s["first"], s["end"])
+            to = self.folders[s["node"]] / shard.name
+            to.unlink(missing_ok=True)
+            os.link(shard, to)
+        return plan, made
+
+    def stop(self):
+        for n in self.nodes:
+            n.kill()
 
 
 def one_cluster(bench, boards, slow):
-    """Relative errors of the prediction, each of a profile and a run right after it."""
-    nodes = [Node(bench, b, k) for b, k in zip(boards, slow)]
-    errors, measured, chosen = [], [], ""
+    """Relative errors of the prediction, each of a profile and a run right after it; the noise; the chunks."""
+    cluster = Planned(bench, boards, slow)
+    errors, measured, chunks, chosen = [], [], [], ""
     for _ in range(bench.args.rounds):
-        plan, made = predict(bench, boards, slow)
+        plan, made = cluster.plan()
         run = bench.bench(plan, "-p", bench.args.prompt, "-n", 0, "-r", bench.args.reps)
         took = median(run[0]["samples_ns"]) * 1e-6
         measured += [ns * 1e-6 for ns in run[0]["samples_ns"]]
         errors.append(made["predicted"]["first_token_ms"] / took - 1)
-        chosen = "/".join(f"{s['end'] - s['first']}" for s in made["stages"]) + f", chunks of {made['chunk']}"
-    for n in nodes:
-        n.kill()
-    say(f"boards {slow}: layers {chosen}: predicted {100 * median(errors):+.1f} %")
-    return errors, statistics.pstdev(measured) / median(measured)
+        chunks.append(made["chunk"])
+        chosen = "/".join(f"{s['end'] - s['first']}" for s in made["stages"])
+    cluster.stop()
+    say(f"boards {slow}: layers {chosen}, chunks of {chunks}: predicted {100 * median(errors):+.1f} %")
+    return errors, statistics.pstdev(measured) / median(measured), chunks
 
 
 def planner(bench, _):
     boards = ["plan-1", "plan-2", "plan-3"]
     for b in boards:
         bench.lab.add(b)
-    errors, noise = {}, []
+    errors, noise, chunks = {}, [], {}
     for slow in UNEVEN:
-        errors[slow], n = one_cluster(bench, boards, slow)
+        errors[slow], n, chunks[slow] = one_cluster(bench, boards, slow)
         noise.append(n)
     off = [abs(e) for es in errors.values() for e in es]
     bench.row("planner's prediction of the first token, 5 uneven clusters", f"{100 * median(off):.1f} % off",
               "<= 10 %", median(off) <= 0.1,
-              "; ".join(f"{'/'.join(map(str, k))}: {100 * median(e):+.1f} %" for k, e in errors.items())
+              "; ".join(f"{'/'.join(map(str, k))}: {100 * median(e):+.1f} % in chunks of "
+                        + ", ".join(map(str, sorted(set(chunks[k])))) for k, e in errors.items())
               + f"; a cluster's own prompts vary by {100 * median(noise):.1f} %")
-    bench.log["planner"] = {str(k): e for k, e in errors.items()}
+    bench.log["planner"] = {str(k): {"errors": e, "chunks": chunks[k]} for k, e in errors.items()}
 
 
 # ------------------------------------------------------------------- failures
