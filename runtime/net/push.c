@@ -43,6 +43,8 @@ static void end(struct sherd_push *p, const struct sherd_error *why)
 		return;
 	p->ended = true;
 	sherd_timer_stop(p->p.net, &p->timer);
+	if (p->link)
+		sherd_link_hang_up(p->link, "the transfer has ended");
 	p->p.ended(p->p.ctx, why, p->sent);
 }
 
@@ -146,6 +148,8 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 	struct sherd_error err;
 	char said[400], why[SHERD_SENTENCE_MAX];
 
+	if (p->ended)
+		return;
 	p->heard = sherd_net_now(p->p.net);
 	if (f->type == SHERD_FRAME_PONG)
 		return;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include "net/message.h"
 #include "net/node.h"
 #include "net/push.h"
 #include "net/sim_stage.h"
@@ -39,6 +40,7 @@ struct world {
 	struct mem_store store;
 	struct sherd_node *node;
 	struct sherd_push *push;
+	const char *address; /* who is pushed to */
 	struct sherd_push_file files[FILES];
 	uint8_t *data[FILES];
 	int n_files;
@@ -151,6 +153,7 @@ static void progress(void *ctx, int file, uint64_t done, uint64_t total)
 		w->last_done = 0; /* may start anew, after damage only; the hash tells */
 	w->last_file = file;
 	w->last_done = done;
+	assert_in_range(file, 0, w->n_files - 1);
 	assert_true(done <= total);
 }
 
@@ -158,6 +161,7 @@ static void ended(void *ctx, const struct sherd_error *why, uint64_t sent)
 {
 	struct world *w = ctx;
 
+	assert_false(w->ended);
 	w->ended = true;
 	w->ok = !why;
 	w->sent = sent;
@@ -171,6 +175,7 @@ static void begin(struct world *w, uint64_t seed)
 	struct sherd_error err;
 
 	memset(w, 0, sizeof(*w));
+	w->address = "host:1";
 	sim_init(&w->sim, seed);
 	w->sim.faults.latency_us = 300;
 	sim_stages_init(&w->stages, &w->sim, 1, 4);
@@ -197,7 +202,7 @@ static void start_push(struct world *w)
 {
 	struct sherd_push_params p = { .net = sim_start(&w->sim, 0),
 				       .name = "node0",
-				       .address = "host:1",
+				       .address = w->address,
 				       .files = w->files,
 				       .n_files = w->n_files,
 				       .progress = progress,
@@ -353,6 +358,64 @@ static void nobody_there_is_a_sentence_in_time(void **state)
 	end(&w);
 }
 
+/* A node that has every file there is, and goes on when there are no more. */
+static int liar_expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		       struct sherd_error *err)
+{
+	(void)ctx, (void)l, (void)f, (void)err;
+	return 0;
+}
+
+static void liar_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		       const uint8_t *payload)
+{
+	struct sherd_reply r = { .whole = true };
+
+	(void)ctx, (void)payload;
+	if (f->type == SHERD_FRAME_HELLO)
+		sherd_welcome_send(l, "node0");
+	while (f->type == SHERD_FRAME_COMMAND && r.id < 10 * FILES) {
+		r.id++;
+		sherd_reply_send(l, &r);
+	}
+}
+
+static void liar_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
+{
+	(void)l, (void)why;
+	*(bool *)ctx = true;
+}
+
+static void liar_accepted(void *ctx, struct sherd_link *l)
+{
+	static const struct sherd_link_user user = { .expect = liar_expect, .frame = liar_frame,
+						     .down = liar_down };
+
+	l->user = &user;
+	l->ctx = ctx;
+}
+
+static void who_has_more_files_than_there_are_is_heard_no_more(void **state)
+{
+	bool down = false;
+	struct sherd_net *net;
+	struct world w;
+
+	(void)state;
+	begin(&w, base_seed);
+	w.address = "host:2";
+	net = sim_start(&w.sim, 2);
+	net->accepted = liar_accepted;
+	net->accepted_ctx = &down;
+	start_push(&w);
+	settle(&w);
+	assert_true(w.ended && w.ok);
+	assert_int_equal(w.last_file, w.n_files - 1);
+	/* Other nodes may be a long time yet: nobody waits for them on this link. */
+	assert_true(down);
+	end(&w);
+}
+
 static void names_that_lead_elsewhere_are_none(void **state)
 {
 	(void)state;
@@ -374,6 +437,7 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_one_sentence_and_loses_nothing),
 		cmocka_unit_test(another_file_under_that_hash_is_refused),
 		cmocka_unit_test(nobody_there_is_a_sentence_in_time),
+		cmocka_unit_test(who_has_more_files_than_there_are_is_heard_no_more),
 		cmocka_unit_test(names_that_lead_elsewhere_are_none),
 	};
 
