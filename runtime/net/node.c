@@ -13,6 +13,12 @@
 #define REFUSAL_NOTE_US 1000000u
 /* Answers that somebody has not read yet: more are queued for nobody. */
 #define MAX_UNREAD (1u << 20)
+/*
+ * Links of no run, of the 256 that a loop takes; so long one of them may be silent when another
+ * wants its place.
+ */
+#define MAX_GUESTS	 64
+#define GUEST_SILENCE_US 10000000u
 
 /* ---------------------------------------------------------------- peers */
 
@@ -202,6 +208,30 @@ static void greet_head(struct peer *p, const struct sherd_hello *h)
 	sherd_welcome_send(p->link, n->p.name);
 }
 
+/*
+ * Anybody may ask how things are, and then say nothing for ever: runs find room all the same, and
+ * who is silent makes room for who is not.
+ */
+static bool has_room_for_guest(struct sherd_node *n)
+{
+	struct peer *p, *silent = NULL;
+	int count = 0;
+
+	for (p = n->peers; p; p = p->next) {
+		if (p->kind < PEER_STATUS)
+			continue;
+		count++;
+		if (!silent || p->heard < silent->heard)
+			silent = p;
+	}
+	if (count < MAX_GUESTS)
+		return true;
+	if (sherd_net_now(n->net) - silent->heard < GUEST_SILENCE_US)
+		return false;
+	sherd_node_dismiss(silent, "it says nothing, and others want its place");
+	return true;
+}
+
 static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *payload)
 {
 	struct sherd_hello h;
@@ -214,6 +244,9 @@ static void greet(struct peer *p, const struct sherd_frame *f, const uint8_t *pa
 			greet_head(p, &h);
 	} else if (h.role == SHERD_ROLE_DATA) {
 		sherd_post_greet(p->node, p, &h);
+	} else if (!has_room_for_guest(p->node)) {
+		sherd_node_refuse(p, "as many ask and bring things as this node has links for; try "
+				     "again later");
 	} else if (h.role == SHERD_ROLE_STATUS) {
 		p->kind = PEER_STATUS;
 		p->greeted = true;

@@ -18,6 +18,7 @@
 struct post;
 struct worker;
 
+/* From PEER_STATUS on: guests, who have no part in a run. */
 enum peer_kind { PEER_STRANGER, PEER_CONTROL, PEER_UP, PEER_DOWN, PEER_STATUS, PEER_PUSH,
 		 PEER_MEASURE, PEER_PROBE };
 

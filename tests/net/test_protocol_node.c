@@ -157,6 +157,8 @@ struct asker {
 	enum sherd_role role;
 	struct sherd_link *link; /* NULL: down */
 	uint64_t heard; /* bytes */
+	bool welcome;
+	char refused[SHERD_SENTENCE_MAX];
 };
 
 static void asker_up(void *ctx, struct sherd_link *l)
@@ -180,8 +182,11 @@ static void asker_frame(void *ctx, struct sherd_link *l, const struct sherd_fram
 {
 	struct asker *a = ctx;
 
-	(void)l, (void)payload;
+	(void)l;
 	a->heard += sherd_frame_size(f->payload);
+	a->welcome |= f->type == SHERD_FRAME_WELCOME;
+	if (f->type == SHERD_FRAME_REFUSE)
+		sherd_sentence_read(a->refused, sizeof(a->refused), payload, f->payload);
 }
 
 static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
@@ -190,6 +195,18 @@ static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error
 
 	(void)l, (void)why;
 	a->link = NULL;
+}
+
+static void dial(struct world *w, struct asker *a, enum sherd_role role)
+{
+	static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame,
+						     asker_down };
+	struct sherd_net *net = sim_start(&w->sim, 9);
+	struct sherd_error err;
+
+	*a = (struct asker){ .role = role };
+	assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, a, &a->link, &err), 0);
+	sim_go(&w->sim, SECOND / 100);
 }
 
 static void ask(struct asker *a, int times)
@@ -206,23 +223,15 @@ static void ask(struct asker *a, int times)
 
 static void who_does_not_read_the_answers_gets_no_more(void **state)
 {
-	static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame,
-						     asker_down };
 	static const enum sherd_role roles[] = { SHERD_ROLE_STATUS, SHERD_ROLE_HEAD,
 						 SHERD_ROLE_MEASURE, SHERD_ROLE_PROBE };
-	struct sherd_error err;
-	struct sherd_net *net;
+	struct asker a;
 	struct world w;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
-		struct asker a = { .role = roles[i] };
-
 		world_init(&w, base_seed, 1, 1);
-		net = sim_start(&w.sim, 9);
-		assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, &a, &a.link, &err),
-				 0);
-		sim_go(&w.sim, SECOND / 100);
+		dial(&w, &a, roles[i]);
 		ask(&a, 1000);
 		sim_go(&w.sim, SECOND / 2);
 		assert_non_null(a.link); /* so many may ask who listens */
@@ -239,6 +248,38 @@ static void who_does_not_read_the_answers_gets_no_more(void **state)
 	}
 }
 
+/* Who is silent for ever, and be it in great numbers, keeps nobody out. */
+static void silent_links_leave_room_for_runs_and_for_who_speaks(void **state)
+{
+	static const char full[] = "as many ask and bring things as this node has links for; try "
+				   "again later";
+	struct asker silent[64], speaks, late;
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 1, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		dial(&w, &silent[i], i % 2 ? SHERD_ROLE_STATUS : SHERD_ROLE_PROBE);
+	dial(&w, &late, SHERD_ROLE_STATUS);
+	assert_false(late.welcome);
+	assert_string_equal(late.refused, full);
+	world_add(&w, 10, 10);
+	world_start_head(&w);
+	world_expect_well(&w, 5 * SECOND);
+	sim_go(&w.sim, 8 * SECOND);
+	ask(&silent[1], 1);
+	sim_go(&w.sim, 5 * SECOND);
+	dial(&w, &speaks, SHERD_ROLE_STATUS);
+	dial(&w, &late, SHERD_ROLE_MEASURE);
+	sim_go(&w.sim, 2 * SECOND);
+	assert_true(speaks.welcome && speaks.link && late.welcome && late.link);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		assert_true(silent[i].welcome && !silent[i].link == (i == 0 || i == 2));
+	world_kill_node(&w, 0);
+	sim_go(&w.sim, SECOND);
+	world_end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +290,7 @@ int main(void)
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
 		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
+		cmocka_unit_test(silent_links_leave_room_for_runs_and_for_who_speaks),
 	};
 
 	base_seed = sim_seed();
