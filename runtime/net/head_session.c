@@ -158,10 +158,15 @@ void sherd_head_data_drop(struct sherd_head *h, const char *why)
 int sherd_head_open(struct sherd_head *h, const struct sherd_stage_session *params, uint64_t *id,
 		    struct sherd_error *err)
 {
+	int most = SHERD_MAX_SESSIONS(h->p.n_sessions), n = 0, rc;
 	struct head_session *s;
 	char *text;
-	int rc;
 
+	for (s = h->sessions; s; s = s->next)
+		n++;
+	if (n >= most)
+		return sherd_fail(err, -ENOSPC, "%d sessions are open, and %d are the most", n,
+				  most);
 	if (params->max > (uint32_t)h->p.n_ctx)
 		return sherd_fail(err, -ENOSPC,
 				  "a session of %u positions does not fit the plan's context of %d",

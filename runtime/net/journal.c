@@ -38,12 +38,19 @@ int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *op
 	return 0;
 }
 
-void sherd_journal_destroy(struct sherd_journal *j)
+void sherd_journal_empty(struct sherd_journal *j)
 {
 	sherd_journal_forget(j);
-	free(j->open);
 	free(j->ids);
 	free(j->rows);
+	j->ids = NULL;
+	j->rows = NULL;
+}
+
+void sherd_journal_destroy(struct sherd_journal *j)
+{
+	sherd_journal_empty(j);
+	free(j->open);
 	memset(j, 0, sizeof(*j));
 }
 
@@ -183,7 +190,8 @@ static int send_rows(struct sherd_journal *j, const struct sherd_hop *hop, uint3
 
 void sherd_journal_send(struct sherd_journal *j, const struct sherd_hop *hop)
 {
-	while (hop->link && j->known && j->sent < j->n && j->sent - j->have < hop->window) {
+	while (hop->link && j->ids && j->known && j->sent < j->n &&
+	       j->sent - j->have < hop->window) {
 		uint32_t n = MIN(j->n - j->sent, hop->chunk);
 
 		n = MIN(n, hop->window - (j->sent - j->have));

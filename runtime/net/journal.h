@@ -20,7 +20,7 @@ struct sherd_journal {
 	uint32_t open_size;
 	uint32_t max; /* positions */
 	size_t row_bytes; /* 0: ids alone */
-	int32_t *ids; /* [max] */
+	int32_t *ids; /* [max]; NULL: emptied */
 	uint8_t *rows; /* [max][row_bytes] */
 	uint32_t n; /* positions so far */
 	bool want; /* the token after the last of them is wanted */
@@ -49,6 +49,8 @@ struct sherd_hop {
 int sherd_journal_init(struct sherd_journal *j, uint64_t session, const void *open,
 		       uint32_t open_size, uint32_t max, size_t row_bytes, struct sherd_error *err);
 void sherd_journal_destroy(struct sherd_journal *j);
+/* Of a session that cannot go on: nothing more is sent, and only what OPEN said is kept. */
+void sherd_journal_empty(struct sherd_journal *j);
 
 /* The next link: tells the receiver of the session. */
 void sherd_journal_announce(struct sherd_journal *j, const struct sherd_hop *hop);

@@ -377,9 +377,13 @@ static int read_cuts(struct sherd_session_params *p, json_t *cuts, int n_layers,
 		     struct sherd_error *err)
 {
 	size_t n = json_array_size(cuts), i;
-	int *list = sherd_calloc(n + 1, sizeof(*list)), rc = 0;
+	int *list, rc = 0;
 	json_t *v;
 
+	if (n >= (size_t)n_layers)
+		return sherd_fail(err, -EPROTO, "a session has %zu cuts between %d layers", n,
+				  n_layers);
+	list = sherd_calloc(n + 1, sizeof(*list));
 	if (!list)
 		return sherd_fail_oom(err, n * sizeof(*list), "the cuts");
 	p->cuts = list;

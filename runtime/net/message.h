@@ -17,6 +17,10 @@ struct json_t;
 #define SHERD_RUN_ID	  33 /* 32 hex digits and a zero */
 #define SHERD_MESSAGE_MAX (64u << 10) /* bytes of JSON in a frame, after the greeting */
 #define SHERD_HELLO_MAX	  1024u /* in the greeting, when the other side is anybody */
+/* in an OPEN, which names some of a model's layers */
+#define SHERD_OPEN_MAX(n_layers) MIN(1024u + 8u * (n_layers), SHERD_MESSAGE_MAX)
+/* at a stage that was loaded for @n: also failed ones, until they are closed */
+#define SHERD_MAX_SESSIONS(n) (4 * (n) + 64)
 #define SHERD_SENTENCE_MAX (sizeof(((struct sherd_error *)NULL)->msg))
 
 /* Who dials, and what for. */

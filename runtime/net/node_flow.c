@@ -4,6 +4,7 @@
  * it: what is being computed is waited for, then the stage closes it, then its memory goes. The
  * stage is told at once, so that whatever is opened later finds the room.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include "net/node_post.h"
 
@@ -91,6 +92,15 @@ void sherd_flow_close(struct flow *f)
 	sherd_flow_orphan(f);
 }
 
+void sherd_flow_fail(struct flow *f, const char *sentence)
+{
+	f->state = FLOW_FAILED;
+	snprintf(f->why, sizeof(f->why), "%s", sentence);
+	drop_chunks(f);
+	sherd_journal_empty(&f->out);
+	sherd_post_repeat(f);
+}
+
 /* How far it has got: what has been computed, or after an OPEN, from where on rows are wanted. */
 static void tell_have(const struct flow *f, uint32_t position)
 {
@@ -121,7 +131,7 @@ static void opened(void *ctx, struct sherd_job *job)
 		return;
 	}
 	if (job->rc) {
-		sherd_post_failed(f, job->err.msg);
+		sherd_flow_fail(f, job->err.msg);
 	} else {
 		f->state = FLOW_OPEN;
 		sherd_post_announce(f);
@@ -166,12 +176,35 @@ static int fill_flow(struct flow *f, struct post *p, const struct sherd_frame *f
 				  last ? 0 : row, err);
 }
 
+/*
+ * Sessions that the stage has no room for are kept until they are closed, and closed ones until the
+ * stage gets to it: neither may be without end.
+ */
+static int check_number(const struct post *p, struct sherd_error *err)
+{
+	int most = SHERD_MAX_SESSIONS(p->worker->spec.n_sessions), open = 0, closing = 0;
+	const struct flow *f;
+
+	for (f = p->flows; f; f = f->next)
+		open++;
+	for (f = p->worker->flows; f; f = f->worker_next)
+		closing += f->closing;
+	if (open < most && closing < most)
+		return 0;
+	return sherd_fail(err, -EPROTO,
+			  "%d sessions are here and %d are being closed: %d of each are the most",
+			  open, closing, most);
+}
+
 static int new_flow(struct post *p, const struct sherd_frame *frame, const uint8_t *payload,
 		    struct sherd_error *err)
 {
-	struct flow *f = sherd_calloc(1, sizeof(*f));
-	int rc;
+	struct flow *f;
+	int rc = check_number(p, err);
 
+	if (rc)
+		return rc;
+	f = sherd_calloc(1, sizeof(*f));
 	if (!f)
 		return sherd_fail_oom(err, sizeof(*f), "a session");
 	rc = fill_flow(f, p, frame, payload, err);
@@ -283,8 +316,7 @@ void sherd_flow_done(struct flow *f, struct chunk *c, const struct sherd_job_ite
 		return;
 	}
 	if (item->rc) {
-		sherd_post_failed(f, item->err.msg);
-		drop_chunks(f);
+		sherd_flow_fail(f, item->err.msg);
 		sherd_chunk_free(c);
 		return;
 	}

@@ -323,9 +323,11 @@ static int expect_rows(const struct post *p, const struct sherd_frame *frame,
 	return 0;
 }
 
-static bool fits_up(const struct sherd_frame *f)
+static bool fits_up(const struct post *p, const struct sherd_frame *f)
 {
-	return (f->type == SHERD_FRAME_OPEN && f->payload <= SHERD_MESSAGE_MAX && f->session) ||
+	uint32_t most = SHERD_OPEN_MAX((uint32_t)p->worker->stage->info.n_layers);
+
+	return (f->type == SHERD_FRAME_OPEN && f->payload <= most && f->session) ||
 	       ((f->type == SHERD_FRAME_ALL_OPEN || f->type == SHERD_FRAME_CLOSE) && !f->payload);
 }
 
@@ -349,7 +351,7 @@ int sherd_post_expect(struct peer *peer, const struct sherd_frame *f, struct she
 				  sherd_frame_name(f->type), f->epoch, peer->post->epoch);
 	if (peer->kind == PEER_UP && f->type == SHERD_FRAME_ROWS)
 		return expect_rows(peer->post, f, err);
-	if (peer->kind == PEER_UP ? fits_up(f) : fits_down(peer, f))
+	if (peer->kind == PEER_UP ? fits_up(peer->post, f) : fits_down(peer, f))
 		return 0;
 	return sherd_fail(err, -EPROTO, "a %s frame of %u bytes is not expected now",
 			  sherd_frame_name(f->type), f->payload);
@@ -509,13 +511,6 @@ static void tell_why(const struct flow *f)
 
 	if (p->run->control)
 		sherd_sentence_send(p->run->control->link, &failed, f->why);
-}
-
-void sherd_post_failed(struct flow *f, const char *sentence)
-{
-	f->state = FLOW_FAILED;
-	snprintf(f->why, sizeof(f->why), "%s", sentence);
-	tell_why(f);
 }
 
 void sherd_post_repeat(struct flow *f)

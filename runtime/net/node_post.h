@@ -208,8 +208,6 @@ void sherd_post_down(struct peer *p, const struct sherd_error *why);
 void sherd_post_announce(struct flow *f);
 /* The last stage tells the head the token drawn last. */
 void sherd_post_tell(struct flow *f);
-/* A session cannot go on here. */
-void sherd_post_failed(struct flow *f, const char *sentence);
 /* What may have been lost: the token drawn last, or why the session cannot go on. */
 void sherd_post_repeat(struct flow *f);
 
@@ -223,6 +221,8 @@ int sherd_flow_rows(struct flow *f, const struct sherd_frame *frame, const uint8
 		    struct sherd_error *err);
 /* A new link to the stage before: what waits will be sent again. */
 void sherd_flow_rewind(struct flow *f);
+/* It cannot go on here: the head is told, and nothing is kept of it but why. */
+void sherd_flow_fail(struct flow *f, const char *sentence);
 /* Ends it here and at the stages behind. */
 void sherd_flow_close(struct flow *f);
 /* Ends it here, when the stage has done what it is doing. */

@@ -174,7 +174,7 @@ static bool is_too_late(const struct worker *w, struct flow *f)
 		return false;
 	snprintf(why, sizeof(why), "the request's time was over %.1f s ago",
 		 (double)(now - f->out.deadline) * 1e-6);
-	sherd_post_failed(f, why);
+	sherd_flow_fail(f, why);
 	return true;
 }
 

@@ -75,11 +75,33 @@ static void a_routes_address_that_is_too_long_is_refused(void **state)
 	assert_non_null(strstr(err.msg, "the next node's address has 272 letters"));
 }
 
+static void a_session_has_fewer_cuts_than_the_model_layers(void **state)
+{
+	struct sherd_stage_session s = { .max = 1, .params.sampler = SHERD_SAMPLER_PARAMS_INIT,
+					 .params.cuts = (int[]){ 1, 2, 2 } };
+	struct sherd_error err;
+	char *text;
+
+	(void)state;
+	for (s.params.n_cuts = 2; s.params.n_cuts <= 3; s.params.n_cuts++) {
+		struct sherd_stage_session back;
+
+		text = sherd_open_text(&s);
+		assert_int_equal(sherd_open_read(&back, 1, (const uint8_t *)text, strlen(text), 3,
+						 &err),
+				 s.params.n_cuts < 3 ? 0 : -EPROTO);
+		sherd_stage_session_free(&back);
+		free(text);
+	}
+	assert_string_equal(err.msg, "a session has 3 cuts between 3 layers");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_routes_address_arrives_whole_however_long),
 		cmocka_unit_test(a_routes_address_that_is_too_long_is_refused),
+		cmocka_unit_test(a_session_has_fewer_cuts_than_the_model_layers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

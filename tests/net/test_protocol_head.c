@@ -50,6 +50,27 @@ static void a_head_that_was_stopped_blames_nobody(void **state)
 	}
 }
 
+/* Which is as many as a stage keeps. */
+static void sessions_without_end_are_refused(void **state)
+{
+	struct sherd_stage_session s = { .max = 20, .params.sampler = SHERD_SAMPLER_PARAMS_INIT };
+	struct sherd_error err;
+	struct world w;
+	uint64_t id;
+	int n = 0;
+
+	(void)state;
+	world_init(&w, base_seed, 1, 1);
+	world_begin(&w);
+	while (!sherd_head_open(w.head, &s, &id, &err))
+		n++;
+	assert_int_equal(n, 4 * WORLD_SESSIONS + 64);
+	assert_string_equal(err.msg, "192 sessions are open, and 192 are the most");
+	sim_go(&w.sim, SECOND);
+	assert_int_equal(sherd_node_sessions(w.nodes[0].node), n);
+	world_end(&w);
+}
+
 /* ------------------------------------------------------------ links that break */
 
 static void a_reset_link_of_a_stage_that_is_well_costs_it_nothing(void **state)
@@ -287,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_head_that_was_stopped_blames_nobody),
+		cmocka_unit_test(sessions_without_end_are_refused),
 		cmocka_unit_test(a_reset_link_of_a_stage_that_is_well_costs_it_nothing),
 		cmocka_unit_test(a_node_with_two_stages_keeps_both_when_its_link_breaks),
 		cmocka_unit_test(a_hop_that_is_whole_again_is_gone_over_again),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "net/message.h"
+#include "net/node_post.h"
 #include "net/world.h"
 
 static uint64_t base_seed;
@@ -81,6 +82,26 @@ static void a_refusal_is_heard_by_a_session_that_is_fed_later(void **state)
 	assert_true(world_run(&w, SECOND));
 	assert_true(s->failed && strstr(s->err.msg, "no room for "));
 	world_end(&w);
+}
+
+/* What the next stage has got on with moves a window that has nothing to show any more. */
+static void a_session_that_failed_sends_no_more_rows(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t k = 0; k < 30; k++) {
+		world_init(&w, base_seed + k, 2, 2);
+		w.sim.faults.latency_us = 4300; /* so that the first stage is the first to know */
+		w.nodes[1].stages.step_us = 30000;
+		w.params.request_us = SECOND / 10 + k * 1000;
+		world_add(&w, 500, 1);
+		world_begin(&w);
+		assert_true(world_run(&w, 10 * SECOND));
+		assert_non_null(strstr(w.sessions[0].err.msg, "the request's time was over"));
+		assert_in_range(w.nodes[0].stages.n_rows - w.nodes[1].stages.n_rows, 33, 499);
+		world_end(&w);
+	}
 }
 
 static void a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other(void **state)
@@ -164,9 +185,10 @@ struct asker {
 static void asker_up(void *ctx, struct sherd_link *l)
 {
 	const struct asker *a = ctx;
-	struct sherd_hello h = { .role = a->role };
+	struct sherd_hello h = { .role = a->role, .epoch = 1, .stage = 1 };
 
 	memset(h.run, '7', sizeof(h.run) - 1);
+	memset(h.model, 'e', sizeof(h.model) - 1);
 	sherd_hello_send(l, &h);
 }
 
@@ -248,6 +270,126 @@ static void who_does_not_read_the_answers_gets_no_more(void **state)
 	}
 }
 
+/* ------------------------------------------------ sessions without end */
+
+/* A head with the only stage of a run, which is for one session, and the link for its rows. */
+static void lead(struct world *w, struct asker *head, struct asker *rows)
+{
+	struct sherd_command load = { .kind = SHERD_COMMAND_LOAD, .id = 1, .stage = 1,
+				      .spec = { .end = WORLD_LAYERS, .n_ctx = 64, .n_sessions = 1,
+						.n_batch = 32 } };
+	const struct sherd_command route = { .kind = SHERD_COMMAND_ROUTE, .id = 2, .stage = 1,
+					     .epoch = 1, .chunk = 8, .window = 32 };
+
+	memset(load.spec.model, 'e', SHERD_SHA256_HEX - 1);
+	world_init(w, base_seed, 1, 1);
+	dial(w, head, SHERD_ROLE_HEAD);
+	sherd_command_send(head->link, &load);
+	sim_go(&w->sim, SECOND);
+	sherd_command_send(head->link, &route);
+	sim_go(&w->sim, SECOND);
+	dial(w, rows, SHERD_ROLE_DATA);
+	assert_true(rows->welcome);
+}
+
+/* A frame of the run's; OPEN's payload is filled up with spaces. */
+static void say(struct asker *a, enum sherd_frame_type type, uint64_t session, size_t size)
+{
+	static const struct sherd_stage_session s = {
+		.max = 20, .params.sampler = SHERD_SAMPLER_PARAMS_INIT
+	};
+	const struct sherd_frame f = { .type = type, .session = session, .epoch = 1,
+				       .n_tokens = type == SHERD_FRAME_ROWS };
+	static const int32_t token;
+	char *text = sherd_open_text(&s), *wide = malloc(size);
+
+	memset(wide, ' ', size);
+	memcpy(wide, text, MIN(strlen(text), size));
+	if (a->link && type == SHERD_FRAME_OPEN)
+		sherd_link_send(a->link, &f, wide, (uint32_t)size);
+	else if (a->link)
+		sherd_link_send(a->link, &f, &token, type == SHERD_FRAME_ROWS ? sizeof(token) : 0);
+	free(text);
+	free(wide);
+}
+
+/* Its link goes down, and there is no more at the node than may be. */
+static void expect_bounded(struct world *w, struct asker *rows)
+{
+	const struct flow *f;
+	int n = 0;
+
+	sim_go(&w->sim, SECOND);
+	assert_null(rows->link);
+	for (f = w->nodes[0].node->workers->flows; f; f = f->worker_next) {
+		assert_true(f->state != FLOW_FAILED || !f->out.ids);
+		n++;
+	}
+	assert_in_range(n, 64, 4 + 64 + 1);
+}
+
+static void end_lead(struct world *w)
+{
+	world_kill_node(w, 0);
+	sim_go(&w->sim, SECOND);
+	world_end(w);
+}
+
+static void sessions_without_end_cost_a_stage_no_memory(void **state)
+{
+	struct asker head, rows;
+	struct world w;
+
+	(void)state;
+	for (uint32_t room = 0; room < 40; room += 30) { /* for any number, for one */
+		lead(&w, &head, &rows);
+		w.nodes[0].stages.room = room;
+		for (uint64_t i = 1; i < 3000; i++)
+			say(&rows, SHERD_FRAME_OPEN, i, 300);
+		expect_bounded(&w, &rows);
+		end_lead(&w);
+	}
+}
+
+/* A stage that is in a step, or hangs, closes nothing before that is over. */
+static void sessions_that_are_closed_at_once_do_not_either(void **state)
+{
+	struct asker head, rows;
+	struct world w;
+
+	(void)state;
+	lead(&w, &head, &rows);
+	w.nodes[0].stages.hangs = true;
+	say(&rows, SHERD_FRAME_OPEN, 1, 300);
+	sim_go(&w.sim, SECOND / 10);
+	say(&rows, SHERD_FRAME_ROWS, 1, 300);
+	for (uint64_t i = 2; i < 3000; i++) {
+		say(&rows, SHERD_FRAME_OPEN, i, 300);
+		say(&rows, SHERD_FRAME_CLOSE, i, 300);
+	}
+	expect_bounded(&w, &rows);
+	end_lead(&w);
+}
+
+static void a_session_says_no_more_than_it_can_need(void **state)
+{
+	struct asker head, rows;
+	struct world w;
+
+	(void)state;
+	lead(&w, &head, &rows);
+	say(&rows, SHERD_FRAME_OPEN, 1, SHERD_OPEN_MAX(WORLD_LAYERS));
+	sim_go(&w.sim, SECOND / 10);
+	assert_int_equal(sherd_node_sessions(w.nodes[0].node), 1);
+	say(&rows, SHERD_FRAME_OPEN, 2, SHERD_OPEN_MAX(WORLD_LAYERS) + 1);
+	sim_go(&w.sim, SECOND / 10);
+	assert_null(rows.link);
+	assert_int_equal(sherd_node_sessions(w.nodes[0].node), 1);
+	end_lead(&w);
+}
+
+/* ------------------------------------------------- links without end */
+
 /* Who is silent for ever, and be it in great numbers, keeps nobody out. */
 static void silent_links_leave_room_for_runs_and_for_who_speaks(void **state)
 {
@@ -286,10 +428,14 @@ int main(void)
 		cmocka_unit_test(who_is_cancelled_in_a_step_leaves_room_for_the_next),
 		cmocka_unit_test(a_refusal_that_is_lost_on_its_way_is_said_again),
 		cmocka_unit_test(a_refusal_is_heard_by_a_session_that_is_fed_later),
+		cmocka_unit_test(a_session_that_failed_sends_no_more_rows),
 		cmocka_unit_test(a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other),
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
 		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
+		cmocka_unit_test(sessions_without_end_cost_a_stage_no_memory),
+		cmocka_unit_test(sessions_that_are_closed_at_once_do_not_either),
+		cmocka_unit_test(a_session_says_no_more_than_it_can_need),
 		cmocka_unit_test(silent_links_leave_room_for_runs_and_for_who_speaks),
 	};
 
