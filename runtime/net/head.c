@@ -304,6 +304,29 @@ static bool is_loading(const struct sherd_head *h, int k)
 	return false;
 }
 
+/* A stage whose device hangs, and which nobody takes over; -1: there is none. */
+static int find_hung(const struct sherd_head *h)
+{
+	for (int k = 0; k < h->p.n_stages; k++)
+		if (is_hung(seat_of(h, k)))
+			return k;
+	return -1;
+}
+
+static void give_up_idle(struct sherd_head *h, uint64_t waited, const char *how_long)
+{
+	int hung = find_hung(h);
+	char why[128];
+
+	if (hung >= 0) {
+		give_up(h, hung, how_long);
+		return;
+	}
+	snprintf(why, sizeof(why), "no stage has computed anything for %.0f s, though all answer",
+		 (double)waited * 1e-6);
+	sherd_head_fail(h, why);
+}
+
 static void check_deadline(struct sherd_head *h, int unserved)
 {
 	uint64_t waited = sherd_net_now(h->net) - h->progress_at;
@@ -318,16 +341,10 @@ static void check_deadline(struct sherd_head *h, int unserved)
 			give_up(h, unserved, how_long);
 		return;
 	}
-	if (!sherd_head_waiting(h)) {
+	if (!sherd_head_waiting(h))
 		h->progress_at = sherd_net_now(h->net);
-	} else if (waited > h->p.deadline_us) {
-		char why[128];
-
-		snprintf(why, sizeof(why),
-			 "no stage has computed anything for %.0f s, though all answer",
-			 (double)waited * 1e-6);
-		sherd_head_fail(h, why);
-	}
+	else if (waited > h->p.deadline_us)
+		give_up_idle(h, waited, how_long);
 }
 
 /*

@@ -162,6 +162,26 @@ static void who_was_cut_off_from_one_may_be_reached_by_another(void **state)
 	world_end(&w);
 }
 
+static void a_device_that_hangs_without_a_spare_is_named(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (int node = 0; node < 2; node++) {
+		begin(&w, 2, 2, 1000, 300);
+		sim_go(&w.sim, SECOND / 5);
+		w.nodes[node].stages.hangs = true;
+		assert_true(world_run(&w, 40 * SECOND));
+		assert_true(w.failed);
+		assert_string_equal(w.err.msg,
+				    node ? "nobody can serve layers 6 to 11, after 30 s: node1: "
+					   "its device hangs" :
+					   "nobody can serve layers 0 to 5, after 30 s: node0: "
+					   "its device hangs");
+		world_end(&w);
+	}
+}
+
 /* ------------------------------------------------------------ nodes that come back */
 
 static void who_comes_back_as_nobody_lets_go_of_its_sessions(void **state)
@@ -314,6 +334,7 @@ int main(void)
 		cmocka_unit_test(a_hop_that_is_whole_again_is_gone_over_again),
 		cmocka_unit_test(a_stage_that_reaches_nobody_is_given_up_in_time),
 		cmocka_unit_test(who_was_cut_off_from_one_may_be_reached_by_another),
+		cmocka_unit_test(a_device_that_hangs_without_a_spare_is_named),
 		cmocka_unit_test(who_comes_back_as_nobody_lets_go_of_its_sessions),
 		cmocka_unit_test(who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them),
 		cmocka_unit_test(who_knows_a_later_epoch_does_not_stop_the_present_one),
