@@ -10,6 +10,7 @@
 #define REDIAL_FIRST_US 50000u
 #define REDIAL_LAST_US	1000000u
 #define SAY_WAITING_US	2000000u
+#define EPOCH_MOST	(1u << 31) /* that an earlier head may have come to */
 
 static const struct sherd_link_user links;
 
@@ -80,10 +81,22 @@ static bool is_whole(const struct head_node *n)
 	return true;
 }
 
-static void loaded(struct head_node *n, int k, const struct sherd_reply *r)
+/* The next epoch is beyond all that nodes know, and one word must not leave it no number. */
+static void check_epoch(const struct sherd_head *h, struct sherd_reply *r)
+{
+	if (r->epoch <= MAX(h->epoch, EPOCH_MOST))
+		return;
+	snprintf(r->error, sizeof(r->error),
+		 "it says that epoch %u of this run had begun, and no head has come so far",
+		 r->epoch);
+	r->epoch = 0;
+}
+
+static void loaded(struct head_node *n, int k, struct sherd_reply *r)
 {
 	struct seat *seat = &n->seats[k];
 
+	check_epoch(n->head, r);
 	seat->reply = *r;
 	seat->load = r->error[0] ? LOAD_REFUSED : LOAD_READY;
 	seat->taken = r->epoch != 0;

@@ -256,6 +256,52 @@ static void who_knows_a_later_epoch_does_not_stop_the_present_one(void **state)
 	world_end(&w);
 }
 
+static void reset_link(struct world *w, int node)
+{
+	sherd_link_hang_up(w->head->nodes[node].link, "reset");
+	sim_go(&w->sim, SECOND);
+}
+
+static void an_epoch_that_leaves_none_to_follow_is_not_believed(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 3, 20000, 400);
+	sim_go(&w.sim, SECOND / 5);
+	/* The spare's: so far it may be counted, and honest nodes know it then, too. */
+	w.nodes[2].node->runs->posts->epoch = 1u << 31;
+	reset_link(&w, 2);
+	reset_link(&w, 0);
+	reset_link(&w, 0);
+	assert_int_equal(w.head->epoch, (1u << 31) + 2);
+	w.nodes[2].node->runs->posts->epoch = UINT32_MAX;
+	reset_link(&w, 2);
+	reset_link(&w, 0);
+	assert_int_equal(w.head->epoch, (1u << 31) + 3);
+	world_expect_well(&w, 60 * SECOND);
+	assert_int_equal(sherd_head_recoveries(w.head), 0);
+	world_end(&w);
+}
+
+static void who_says_there_was_one_may_not_serve(void **state)
+{
+	struct world w;
+
+	(void)state;
+	begin(&w, 2, 2, 20000, 200);
+	sim_go(&w.sim, SECOND / 5);
+	world_kill_head(&w);
+	w.nodes[1].node->runs->posts->epoch = (1u << 31) + 1;
+	world_start_head(&w);
+	sim_go(&w.sim, SECOND);
+	assert_true(w.failed);
+	assert_string_equal(w.err.msg, "nobody can serve layers 6 to 11: node1: it says that epoch "
+				       "2147483649 of this run had begun, and no head has come so "
+				       "far");
+	world_end(&w);
+}
+
 /* ------------------------------------------------------------ nodes that say no */
 
 /* A node that has room for no run. */
@@ -338,6 +384,8 @@ int main(void)
 		cmocka_unit_test(who_comes_back_as_nobody_lets_go_of_its_sessions),
 		cmocka_unit_test(who_holds_an_old_head_s_sessions_for_nothing_lets_go_of_them),
 		cmocka_unit_test(who_knows_a_later_epoch_does_not_stop_the_present_one),
+		cmocka_unit_test(an_epoch_that_leaves_none_to_follow_is_not_believed),
+		cmocka_unit_test(who_says_there_was_one_may_not_serve),
 		cmocka_unit_test(who_refuses_is_not_missed_where_a_spare_serves),
 		cmocka_unit_test(who_refuses_at_the_beginning_is_done_without),
 		cmocka_unit_test(who_refuses_and_has_no_spare_ends_the_run_with_its_sentence),
