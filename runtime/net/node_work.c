@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * node_work: what is computed next. A step takes the oldest chunk of every session that has one, of
- * all runs, until it is full: decoding sessions share it, a prompt's chunk goes along, and nobody
- * waits for more than a step. The next one begins behind the last session that had a turn.
+ * all runs, until it is full: decoding sessions share it, and a prompt's chunk goes along. The next
+ * one begins with the first session for which there was no room, so that all have their turn; if
+ * there was room for everybody, behind the last one.
  *
  * It also knows how long a step of its size should take, by those before: a device that hangs is
  * noticed by that, while the process is in the best of health.
@@ -178,9 +179,14 @@ static bool is_too_late(const struct worker *w, struct flow *f)
 	return true;
 }
 
+static bool waits(const struct flow *f)
+{
+	return f->first && !f->in_step && f->state == FLOW_OPEN;
+}
+
 void sherd_worker_kick(struct worker *w)
 {
-	struct flow *f = w->turn ? w->turn : w->flows, *begin = f;
+	struct flow *f = w->turn ? w->turn : w->flows, *begin = f, *left = NULL;
 
 	if (w->step_rows || w->state != WORKER_READY || !f)
 		return;
@@ -188,13 +194,16 @@ void sherd_worker_kick(struct worker *w)
 		.kind = SHERD_JOB_STEP, .items = w->items, .done = stepped, .ctx = w
 	};
 	do {
-		if (f->first && !f->in_step && f->state == FLOW_OPEN &&
-		    f->first->n <= w->stage->info.n_batch - w->step_rows && !is_too_late(w, f)) {
+		if (waits(f) && f->first->n > w->stage->info.n_batch - w->step_rows) {
+			left = left ? left : f;
+		} else if (waits(f) && !is_too_late(w, f)) {
 			take(w, f);
 			w->turn = after(w, f);
 		}
 		f = after(w, f);
 	} while (f != begin && w->step.n_items < w->stage->info.n_batch);
+	if (left)
+		w->turn = left;
 	if (!w->step.n_items)
 		return;
 	w->step_began = sherd_net_now(w->node->net);

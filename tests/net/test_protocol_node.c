@@ -270,19 +270,18 @@ static void who_does_not_read_the_answers_gets_no_more(void **state)
 	}
 }
 
-/* ------------------------------------------------ sessions without end */
+/* -------------------------------------------------------- a head by hand */
 
 /* A head with the only stage of a run, which is for one session, and the link for its rows. */
 static void lead(struct world *w, struct asker *head, struct asker *rows)
 {
 	struct sherd_command load = { .kind = SHERD_COMMAND_LOAD, .id = 1, .stage = 1,
-				      .spec = { .end = WORLD_LAYERS, .n_ctx = 64, .n_sessions = 1,
+				      .spec = { .end = WORLD_LAYERS, .n_ctx = 512, .n_sessions = 1,
 						.n_batch = 32 } };
 	const struct sherd_command route = { .kind = SHERD_COMMAND_ROUTE, .id = 2, .stage = 1,
-					     .epoch = 1, .chunk = 8, .window = 32 };
+					     .epoch = 1, .chunk = 8, .window = 400 };
 
 	memset(load.spec.model, 'e', SHERD_SHA256_HEX - 1);
-	world_init(w, base_seed, 1, 1);
 	dial(w, head, SHERD_ROLE_HEAD);
 	sherd_command_send(head->link, &load);
 	sim_go(&w->sim, SECOND);
@@ -292,26 +291,79 @@ static void lead(struct world *w, struct asker *head, struct asker *rows)
 	assert_true(rows->welcome);
 }
 
-/* A frame of the run's; OPEN's payload is filled up with spaces. */
-static void say(struct asker *a, enum sherd_frame_type type, uint64_t session, size_t size)
+/* A frame of the run's, OPEN's filled up with spaces. */
+static void say_open(struct asker *rows, uint64_t session, size_t size)
 {
 	static const struct sherd_stage_session s = {
-		.max = 20, .params.sampler = SHERD_SAMPLER_PARAMS_INIT
+		.max = 500, .params.sampler = SHERD_SAMPLER_PARAMS_INIT
 	};
-	const struct sherd_frame f = { .type = type, .session = session, .epoch = 1,
-				       .n_tokens = type == SHERD_FRAME_ROWS };
-	static const int32_t token;
+	const struct sherd_frame f = { .type = SHERD_FRAME_OPEN, .session = session, .epoch = 1 };
 	char *text = sherd_open_text(&s), *wide = malloc(size);
 
 	memset(wide, ' ', size);
 	memcpy(wide, text, MIN(strlen(text), size));
-	if (a->link && type == SHERD_FRAME_OPEN)
-		sherd_link_send(a->link, &f, wide, (uint32_t)size);
-	else if (a->link)
-		sherd_link_send(a->link, &f, &token, type == SHERD_FRAME_ROWS ? sizeof(token) : 0);
+	if (rows->link)
+		sherd_link_send(rows->link, &f, wide, (uint32_t)size);
 	free(text);
 	free(wide);
 }
+
+static void say_close(struct asker *rows, uint64_t session)
+{
+	const struct sherd_frame f = { .type = SHERD_FRAME_CLOSE, .session = session, .epoch = 1 };
+
+	if (rows->link)
+		sherd_link_send(rows->link, &f, NULL, 0);
+}
+
+static void say_rows(struct asker *rows, uint64_t session, uint32_t position, uint32_t n)
+{
+	const struct sherd_frame f = { .type = SHERD_FRAME_ROWS, .session = session, .epoch = 1,
+				       .position = position, .n_tokens = n };
+	static const int32_t tokens[8];
+
+	sherd_link_send(rows->link, &f, tokens, n * sizeof(*tokens));
+}
+
+static void end_lead(struct world *w)
+{
+	world_kill_node(w, 0);
+	sim_go(&w->sim, SECOND);
+	world_end(w);
+}
+
+/* Two prompts and two decoding sessions, and a step has room for one prompt's chunk beside these. */
+static void no_prompt_waits_for_another_one_s_end(void **state)
+{
+	enum { STEPS = 40 };
+	const struct flow *flows[4];
+	struct asker head, rows;
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 1, 1);
+	w.nodes[0].stages.n_batch = 16;
+	lead(&w, &head, &rows);
+	for (uint64_t i = 4; i; i--)
+		say_open(&rows, i, 300);
+	sim_go(&w.sim, SECOND);
+	for (int i = 0; i < 4; i++)
+		flows[i] = sherd_flow_find(w.nodes[0].node->runs->posts, (uint64_t)i + 1);
+	w.nodes[0].stages.hangs = true; /* until all rows are there */
+	for (uint32_t k = 0; k < STEPS; k++)
+		for (uint64_t i = 1; i <= 4; i++)
+			say_rows(&rows, i, i % 2 ? 8 * k : k, i % 2 ? 8 : 1);
+	sim_go(&w.sim, SECOND);
+	sim_stages_wake(&w.nodes[0].stages);
+	for (uint64_t until = w.sim.now + SECOND; sim_step(&w.sim, until);)
+		for (int i = 0; i < 2; i++)
+			assert_in_range(flows[i]->out.n + 16 - flows[i + 2]->out.n, 0, 32);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(flows[i]->out.n, i % 2 ? STEPS : 8 * STEPS);
+	end_lead(&w);
+}
+
+/* ------------------------------------------------ sessions without end */
 
 /* Its link goes down, and there is no more at the node than may be. */
 static void expect_bounded(struct world *w, struct asker *rows)
@@ -328,24 +380,18 @@ static void expect_bounded(struct world *w, struct asker *rows)
 	assert_in_range(n, 64, 4 + 64 + 1);
 }
 
-static void end_lead(struct world *w)
-{
-	world_kill_node(w, 0);
-	sim_go(&w->sim, SECOND);
-	world_end(w);
-}
-
 static void sessions_without_end_cost_a_stage_no_memory(void **state)
 {
 	struct asker head, rows;
 	struct world w;
 
 	(void)state;
-	for (uint32_t room = 0; room < 40; room += 30) { /* for any number, for one */
+	for (uint32_t room = 0; room <= 600; room += 600) { /* for any number, for one */
+		world_init(&w, base_seed, 1, 1);
 		lead(&w, &head, &rows);
 		w.nodes[0].stages.room = room;
 		for (uint64_t i = 1; i < 3000; i++)
-			say(&rows, SHERD_FRAME_OPEN, i, 300);
+			say_open(&rows, i, 300);
 		expect_bounded(&w, &rows);
 		end_lead(&w);
 	}
@@ -358,14 +404,15 @@ static void sessions_that_are_closed_at_once_do_not_either(void **state)
 	struct world w;
 
 	(void)state;
+	world_init(&w, base_seed, 1, 1);
 	lead(&w, &head, &rows);
 	w.nodes[0].stages.hangs = true;
-	say(&rows, SHERD_FRAME_OPEN, 1, 300);
+	say_open(&rows, 1, 300);
 	sim_go(&w.sim, SECOND / 10);
-	say(&rows, SHERD_FRAME_ROWS, 1, 300);
+	say_rows(&rows, 1, 0, 1);
 	for (uint64_t i = 2; i < 3000; i++) {
-		say(&rows, SHERD_FRAME_OPEN, i, 300);
-		say(&rows, SHERD_FRAME_CLOSE, i, 300);
+		say_open(&rows, i, 300);
+		say_close(&rows, i);
 	}
 	expect_bounded(&w, &rows);
 	end_lead(&w);
@@ -377,11 +424,12 @@ static void a_session_says_no_more_than_it_can_need(void **state)
 	struct world w;
 
 	(void)state;
+	world_init(&w, base_seed, 1, 1);
 	lead(&w, &head, &rows);
-	say(&rows, SHERD_FRAME_OPEN, 1, SHERD_OPEN_MAX(WORLD_LAYERS));
+	say_open(&rows, 1, SHERD_OPEN_MAX(WORLD_LAYERS));
 	sim_go(&w.sim, SECOND / 10);
 	assert_int_equal(sherd_node_sessions(w.nodes[0].node), 1);
-	say(&rows, SHERD_FRAME_OPEN, 2, SHERD_OPEN_MAX(WORLD_LAYERS) + 1);
+	say_open(&rows, 2, SHERD_OPEN_MAX(WORLD_LAYERS) + 1);
 	sim_go(&w.sim, SECOND / 10);
 	assert_null(rows.link);
 	assert_int_equal(sherd_node_sessions(w.nodes[0].node), 1);
@@ -433,6 +481,7 @@ int main(void)
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
 		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
+		cmocka_unit_test(no_prompt_waits_for_another_one_s_end),
 		cmocka_unit_test(sessions_without_end_cost_a_stage_no_memory),
 		cmocka_unit_test(sessions_that_are_closed_at_once_do_not_either),
 		cmocka_unit_test(a_session_says_no_more_than_it_can_need),
