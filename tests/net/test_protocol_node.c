@@ -176,9 +176,11 @@ static void the_stages_behind_a_restarted_one_keep_what_they_have(void **state)
 
 struct asker {
 	enum sherd_role role;
+	unsigned run;
 	struct sherd_link *link; /* NULL: down */
 	uint64_t heard; /* bytes */
 	bool welcome;
+	struct sherd_reply reply; /* the last one */
 	char refused[SHERD_SENTENCE_MAX];
 };
 
@@ -187,7 +189,7 @@ static void asker_up(void *ctx, struct sherd_link *l)
 	const struct asker *a = ctx;
 	struct sherd_hello h = { .role = a->role, .epoch = 1, .stage = 1 };
 
-	memset(h.run, '7', sizeof(h.run) - 1);
+	snprintf(h.run, sizeof(h.run), "%032x", a->run);
 	memset(h.model, 'e', sizeof(h.model) - 1);
 	sherd_hello_send(l, &h);
 }
@@ -203,12 +205,15 @@ static void asker_frame(void *ctx, struct sherd_link *l, const struct sherd_fram
 			const uint8_t *payload)
 {
 	struct asker *a = ctx;
+	struct sherd_error err;
 
 	(void)l;
 	a->heard += sherd_frame_size(f->payload);
 	a->welcome |= f->type == SHERD_FRAME_WELCOME;
 	if (f->type == SHERD_FRAME_REFUSE)
 		sherd_sentence_read(a->refused, sizeof(a->refused), payload, f->payload);
+	if (f->type == SHERD_FRAME_REPLY && a->role == SHERD_ROLE_HEAD)
+		assert_int_equal(sherd_reply_read(&a->reply, payload, f->payload, &err), 0);
 }
 
 static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
@@ -219,16 +224,21 @@ static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error
 	a->link = NULL;
 }
 
-static void dial(struct world *w, struct asker *a, enum sherd_role role)
+static void dial_of_run(struct world *w, struct asker *a, enum sherd_role role, unsigned run)
 {
 	static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame,
 						     asker_down };
 	struct sherd_net *net = sim_start(&w->sim, 9);
 	struct sherd_error err;
 
-	*a = (struct asker){ .role = role };
+	*a = (struct asker){ .role = role, .run = run };
 	assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, a, &a->link, &err), 0);
 	sim_go(&w->sim, SECOND / 100);
+}
+
+static void dial(struct world *w, struct asker *a, enum sherd_role role)
+{
+	dial_of_run(w, a, role, 1);
 }
 
 static void ask(struct asker *a, int times)
@@ -272,19 +282,27 @@ static void who_does_not_read_the_answers_gets_no_more(void **state)
 
 /* -------------------------------------------------------- a head by hand */
 
-/* A head with the only stage of a run, which is for one session, and the link for its rows. */
-static void lead(struct world *w, struct asker *head, struct asker *rows)
+/* All layers, for one session. */
+static void load_stage(struct world *w, struct asker *head, uint32_t stage)
 {
-	struct sherd_command load = { .kind = SHERD_COMMAND_LOAD, .id = 1, .stage = 1,
+	struct sherd_command load = { .kind = SHERD_COMMAND_LOAD, .id = stage, .stage = stage,
 				      .spec = { .end = WORLD_LAYERS, .n_ctx = 512, .n_sessions = 1,
 						.n_batch = 32 } };
+
+	memset(load.spec.model, 'e', SHERD_SHA256_HEX - 1);
+	sherd_command_send(head->link, &load);
+	sim_go(&w->sim, SECOND);
+	assert_int_equal(head->reply.id, stage);
+}
+
+/* A head with the only stage of a run, and the link for its rows. */
+static void lead(struct world *w, struct asker *head, struct asker *rows)
+{
 	const struct sherd_command route = { .kind = SHERD_COMMAND_ROUTE, .id = 2, .stage = 1,
 					     .epoch = 1, .chunk = 8, .window = 400 };
 
-	memset(load.spec.model, 'e', SHERD_SHA256_HEX - 1);
 	dial(w, head, SHERD_ROLE_HEAD);
-	sherd_command_send(head->link, &load);
-	sim_go(&w->sim, SECOND);
+	load_stage(w, head, 1);
 	sherd_command_send(head->link, &route);
 	sim_go(&w->sim, SECOND);
 	dial(w, rows, SHERD_ROLE_DATA);
@@ -330,6 +348,49 @@ static void end_lead(struct world *w)
 	world_kill_node(w, 0);
 	sim_go(&w->sim, SECOND);
 	world_end(w);
+}
+
+static void so_many_runs_are_served_and_no_more(void **state)
+{
+	const struct sherd_command end = { .kind = SHERD_COMMAND_END };
+	struct asker heads[17], again, late;
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 1, 1);
+	for (unsigned i = 0; i < 17; i++) {
+		dial_of_run(&w, &heads[i], SHERD_ROLE_HEAD, i);
+		assert_true(heads[i].welcome == (i < 16));
+	}
+	assert_string_equal(heads[16].refused,
+			    "as many runs as this node takes are under way; try again later");
+	/* A head of one of them that comes again is none too many. */
+	dial_of_run(&w, &again, SHERD_ROLE_HEAD, 7);
+	assert_true(again.welcome);
+	sherd_command_send(heads[3].link, &end);
+	sim_go(&w.sim, SECOND);
+	dial_of_run(&w, &late, SHERD_ROLE_HEAD, 16);
+	assert_true(late.welcome);
+	end_lead(&w);
+}
+
+static void so_many_stages_of_a_run_are_served_and_no_more(void **state)
+{
+	struct asker head;
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 1, 1);
+	dial(&w, &head, SHERD_ROLE_HEAD);
+	for (uint32_t stage = 1; stage <= SHERD_MAX_POSTS; stage++) {
+		load_stage(&w, &head, stage);
+		assert_string_equal(head.reply.error, "");
+	}
+	load_stage(&w, &head, SHERD_MAX_POSTS + 1);
+	assert_string_equal(head.reply.error, "node0 serves 16 stages of this run already");
+	load_stage(&w, &head, SHERD_MAX_POSTS);
+	assert_string_equal(head.reply.error, "");
+	end_lead(&w);
 }
 
 /* Two prompts and two decoding sessions, and a step has room for one prompt's chunk beside these. */
@@ -481,6 +542,8 @@ int main(void)
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
 		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
+		cmocka_unit_test(so_many_runs_are_served_and_no_more),
+		cmocka_unit_test(so_many_stages_of_a_run_are_served_and_no_more),
 		cmocka_unit_test(no_prompt_waits_for_another_one_s_end),
 		cmocka_unit_test(sessions_without_end_cost_a_stage_no_memory),
 		cmocka_unit_test(sessions_that_are_closed_at_once_do_not_either),

@@ -358,14 +358,80 @@ static void nobody_there_is_a_sentence_in_time(void **state)
 	end(&w);
 }
 
-/* A node that has every file there is, and goes on when there are no more. */
-static int liar_expect(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
-		       struct sherd_error *err)
+/* ------------------------------------------------------------- hostile ones */
+
+/* Who sends what it likes when it is told to, and waits for nothing. */
+struct pusher {
+	const struct sherd_offer *offer;
+	struct sherd_link *link; /* NULL: down */
+	bool replied;
+};
+
+static int expect_all(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+		      struct sherd_error *err)
 {
 	(void)ctx, (void)l, (void)f, (void)err;
 	return 0;
 }
 
+static void pusher_up(void *ctx, struct sherd_link *l)
+{
+	const struct sherd_hello h = { .role = SHERD_ROLE_PUSH };
+
+	(void)ctx;
+	sherd_hello_send(l, &h);
+}
+
+static void pusher_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
+			 const uint8_t *payload)
+{
+	struct pusher *p = ctx;
+
+	(void)payload;
+	if (f->type == SHERD_FRAME_WELCOME)
+		sherd_offer_send(l, 1, p->offer);
+	p->replied |= f->type == SHERD_FRAME_REPLY;
+}
+
+static void pusher_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
+{
+	(void)l, (void)why;
+	((struct pusher *)ctx)->link = NULL;
+}
+
+static void more_than_the_window_is_not_taken(void **state)
+{
+	static const struct sherd_link_user user = { pusher_up, expect_all, pusher_frame,
+						     pusher_down };
+	static const uint8_t piece[SHERD_PUSH_PIECE];
+	struct pusher p = { 0 };
+	struct sherd_frame f = { .type = SHERD_FRAME_FILE };
+	struct sherd_error err;
+	struct sherd_net *net;
+	struct world w;
+
+	(void)state;
+	begin(&w, base_seed);
+	w.files[0].offer.size = 2 * SHERD_PUSH_WINDOW * SHERD_PUSH_PIECE;
+	p.offer = &w.files[0].offer;
+	net = sim_start(&w.sim, 0);
+	assert_int_equal(net->ops->dial(net, "host:1", "node0", &user, &p, &p.link, &err), 0);
+	sim_go(&w.sim, SECOND);
+	assert_true(p.replied);
+	w.store.busy = true; /* with something else */
+	for (uint32_t i = 0; i <= SHERD_PUSH_WINDOW; i++, f.session += sizeof(piece)) {
+		assert_non_null(p.link);
+		sherd_link_send(p.link, &f, piece, sizeof(piece));
+		sim_go(&w.sim, SECOND);
+	}
+	assert_null(p.link);
+	sim_at(&w.sim, w.sim.now, 1, work, &w.store);
+	settle(&w);
+	assert_int_equal(w.store.files[0].n, SHERD_PUSH_WINDOW * SHERD_PUSH_PIECE);
+	end(&w);
+}
+
+/* A node that has every file there is, and goes on when there are no more. */
 static void liar_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 		       const uint8_t *payload)
 {
@@ -388,7 +454,7 @@ static void liar_down(void *ctx, struct sherd_link *l, const struct sherd_error 
 
 static void liar_accepted(void *ctx, struct sherd_link *l)
 {
-	static const struct sherd_link_user user = { .expect = liar_expect, .frame = liar_frame,
+	static const struct sherd_link_user user = { .expect = expect_all, .frame = liar_frame,
 						     .down = liar_down };
 
 	l->user = &user;
@@ -437,6 +503,7 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_one_sentence_and_loses_nothing),
 		cmocka_unit_test(another_file_under_that_hash_is_refused),
 		cmocka_unit_test(nobody_there_is_a_sentence_in_time),
+		cmocka_unit_test(more_than_the_window_is_not_taken),
 		cmocka_unit_test(who_has_more_files_than_there_are_is_heard_no_more),
 		cmocka_unit_test(names_that_lead_elsewhere_are_none),
 	};
