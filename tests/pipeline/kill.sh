@@ -121,7 +121,7 @@ ok "that comes within the deadline" test $((SECONDS - began)) -le 15
 # A device hangs, and its process answers as ever: a spare takes over, long before the deadline.
 for name in a b c; do
 	mend
-	strike $name KILL
+	retire $name
 	args=$(<"$tmp/$name.args")
 	# shellcheck disable=SC2086
 	ok "$name's device is one that hangs" node $name $slow --hang-after $((RANDOM % 8 + 14))
@@ -134,6 +134,18 @@ for name in a b c; do
 	strike $name KILL
 	echo "$args" >"$tmp/$name.args"
 done
+
+# Without a spare it is a sentence, which says whose device it is.
+mend
+retire b
+args=$(<"$tmp/b.args")
+# shellcheck disable=SC2086
+ok "b's device is one that hangs" node b $slow --hang-after $((RANDOM % 8 + 14))
+struck alone 0 : -p The -n 40 --temp 0 --deadline 3
+ok "and nobody else has its layers: a sentence names it" fails_with \
+	'nobody can serve layers 2 to 3, after [0-9]* s: b: its device hangs'
+strike b KILL
+echo "$args" >"$tmp/b.args"
 mend
 boards_rest "nothing is left of all that at any board"
 finish_boards
