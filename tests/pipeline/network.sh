@@ -36,11 +36,11 @@ octet()
 }
 home()
 {
-	echo "$net.$(octet "$1").2:7433"
+	echo "$net.$(octet "$1").2:$port"
 }
 metrics()
 {
-	echo "$net.$(octet "$1").2:9100"
+	echo "$net.$(octet "$1").2:27100"
 }
 go_to()
 {
@@ -123,7 +123,7 @@ for name in a b c d; do
 	# shellcheck disable=SC2086
 	ok "board $name starts in a name space of its own" node $name $slow
 done
-ok "and warns that it is open to its network" grep -q 'WARNING: --insecure with 10.77.1.2:7433' "$tmp/a.log"
+ok "and warns that it is open to its network" grep -q 'WARNING: --insecure with 10.77.1.2:'$port "$tmp/a.log"
 plan spared int8 d 0-2@a 2-4@b "$third@c"
 plan alone int8 '' 0-2@a 2-4@b "$third@c"
 ask=(-p "$(words 20)" -n 40 --temp 0.8 -s "$seed")

@@ -15,8 +15,8 @@ lead good "${ask[@]}"
 ok "two boards have the text of one process" is_wanted
 ok "and it is said who serves what" grep -qE \
 	"^sherd: 2 stages \(a 0-2, b 3-$((layers - 1))\), without TLS, over [a-z.0-9-]+, chunks of 8 tokens$" "$err"
-sh_run status "$net.99:7433" --insecure
-ok "a node that is not there has its address said once" grep -q "^sherd status: $net.99:7433: no connection" "$err"
+sh_run status "$net.99:$port" --insecure
+ok "a node that is not there has its address said once" grep -q "^sherd status: $net.99:$port: no connection" "$err"
 cp "$want" "$tmp/right"
 boards_remember
 : >"$want"
