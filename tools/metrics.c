@@ -14,13 +14,18 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 #include "base/base.h"
 #include "metrics.h"
 
 #define REQUEST_MAX 4096
-#define PATIENCE_S  2 /* for a request, and for its answer */
+#define PATIENCE_S  2 /* for a request and its answer, however the bytes come and go */
+
+/* Who is served, and until when: others wait meanwhile. */
+struct client {
+	int fd, stop;
+	double until; /* as sherd_now() has it */
+};
 
 struct metrics {
 	int listener, stop; /* stop: an eventfd */
@@ -32,6 +37,7 @@ struct metrics {
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t answered;
 	bool asked; /* the loop will answer; it is asked once at a time */
+	bool over; /* it will not */
 	json_t *answer;
 };
 
@@ -52,19 +58,23 @@ static void answer(void *arg)
 
 /* ----------------------------------------------------------- on its thread */
 
-/* A node whose loop stands still is told of by an error, not by silence. */
-static json_t *ask(struct metrics *m)
+static struct timespec timespec_of(double s)
 {
-	struct timespec until;
+	return (struct timespec){ .tv_sec = (time_t)s,
+				  .tv_nsec = (long)((s - (double)(time_t)s) * 1e9) };
+}
+
+/* A node whose loop stands still is told of by an error, not by silence. */
+static json_t *ask(struct metrics *m, const struct client *c)
+{
+	const struct timespec until = timespec_of(c->until);
 	json_t *j;
 	int rc = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PATIENCE_S;
 	pthread_mutex_lock(&m->lock);
 	if (!m->asked)
 		m->asked = !m->post(m->loop, answer, m);
-	while (m->asked && !m->answer && !rc)
+	while (m->asked && !m->answer && !m->over && !rc)
 		rc = pthread_cond_timedwait(&m->answered, &m->lock, &until);
 	j = m->answer;
 	m->answer = NULL;
@@ -72,14 +82,30 @@ static json_t *ask(struct metrics *m)
 	return j;
 }
 
+/* Until the client's socket is ready for @events; false: it is too late, or the node ends. */
+static bool wait_for(const struct client *c, short events)
+{
+	struct pollfd fds[] = { { .fd = c->fd, .events = events },
+				{ .fd = c->stop, .events = POLLIN } };
+	double left;
+
+	do {
+		left = c->until - sherd_now();
+		if (left <= 0)
+			return false;
+	} while (poll(fds, 2, (int)(left * 1e3) + 1) < 0 && errno == EINTR);
+	return fds[0].revents && !fds[1].revents;
+}
+
 /* Up to the empty line; false: it is no request. */
-static bool read_request(int fd)
+static bool read_request(const struct client *c)
 {
 	char buf[REQUEST_MAX + 1];
 	size_t n = 0;
 	ssize_t got;
 
-	while (n < REQUEST_MAX && (got = recv(fd, buf + n, REQUEST_MAX - n, 0)) > 0) {
+	while (n < REQUEST_MAX && wait_for(c, POLLIN) &&
+	       (got = recv(c->fd, buf + n, REQUEST_MAX - n, MSG_DONTWAIT)) > 0) {
 		n += (size_t)got;
 		buf[n] = '\0';
 		if (strstr(buf, "\r\n\r\n") || strstr(buf, "\n\n"))
@@ -88,17 +114,21 @@ static bool read_request(int fd)
 	return false;
 }
 
-static void send_all(int fd, const char *text, size_t n)
+/* What finds room at once is sent, however late it is: why there is no answer, above all. */
+static void send_all(const struct client *c, const char *text, size_t n)
 {
 	ssize_t sent;
 
-	while (n && (sent = send(fd, text, n, MSG_NOSIGNAL)) > 0) {
-		text += sent;
-		n -= (size_t)sent;
+	while (n) {
+		sent = send(c->fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && (errno != EAGAIN || !wait_for(c, POLLOUT)))
+			return;
+		text += MAX(sent, 0);
+		n -= (size_t)MAX(sent, 0);
 	}
 }
 
-static void send_answer(int fd, const char *code, const char *text)
+static void send_answer(const struct client *c, const char *code, const char *text)
 {
 	char head[160];
 	int n = snprintf(
@@ -107,29 +137,26 @@ static void send_answer(int fd, const char *code, const char *text)
 		"Connection: close\r\n\r\n",
 		code, strlen(text));
 
-	send_all(fd, head, (size_t)n);
-	send_all(fd, text, strlen(text));
+	send_all(c, head, (size_t)n);
+	send_all(c, text, strlen(text));
 }
 
-static void serve(struct metrics *m, int fd)
+static void serve(struct metrics *m, const struct client *c)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	json_t *status;
 	char *text;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (!read_request(fd)) {
-		send_answer(fd, "400 Bad Request", "ask with GET\n");
+	if (!read_request(c)) {
+		send_answer(c, "400 Bad Request", "ask with GET\n");
 		return;
 	}
-	status = ask(m);
+	status = ask(m, c);
 	text = status ? metrics_text(status) : NULL;
 	json_decref(status);
 	if (text)
-		send_answer(fd, "200 OK", text);
+		send_answer(c, "200 OK", text);
 	else
-		send_answer(fd, "503 Service Unavailable", "the node does not answer\n");
+		send_answer(c, "503 Service Unavailable", "the node does not answer\n");
 	free(text);
 }
 
@@ -138,21 +165,22 @@ static void *work(void *arg)
 	struct metrics *m = arg;
 	struct pollfd fds[] = { { .fd = m->listener, .events = POLLIN },
 				{ .fd = m->stop, .events = POLLIN } };
-	int fd;
+	struct client c = { .stop = m->stop };
 
 	for (;;) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return NULL;
 		if (fds[1].revents)
 			return NULL;
-		fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0) {
+		c.fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC);
+		if (c.fd < 0) {
 			usleep(10000); /* no descriptors, perhaps: not in circles */
 			continue;
 		}
-		serve(m, fd);
-		shutdown(fd, SHUT_WR);
-		close(fd);
+		c.until = sherd_now() + PATIENCE_S;
+		serve(m, &c);
+		shutdown(c.fd, SHUT_WR);
+		close(c.fd);
 	}
 }
 
@@ -203,6 +231,7 @@ int metrics_open(struct metrics **metrics, const char *address, json_t *(*status
 		 struct sherd_error *err)
 {
 	struct metrics *m = sherd_calloc(1, sizeof(*m));
+	pthread_condattr_t attr;
 	int rc;
 
 	*metrics = NULL;
@@ -213,7 +242,10 @@ int metrics_open(struct metrics **metrics, const char *address, json_t *(*status
 	m->post = post;
 	m->loop = loop;
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_cond_init(&m->answered, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* as sherd_now() */
+	pthread_cond_init(&m->answered, &attr);
+	pthread_condattr_destroy(&attr);
 	m->stop = eventfd(0, EFD_CLOEXEC);
 	m->listener = rc = open_listener(address, err);
 	if (rc >= 0)
@@ -238,6 +270,10 @@ void metrics_close(struct metrics *m)
 
 	if (!m)
 		return;
+	pthread_mutex_lock(&m->lock);
+	m->over = true;
+	pthread_cond_signal(&m->answered);
+	pthread_mutex_unlock(&m->lock);
 	if (write(m->stop, &one, sizeof(one)) == sizeof(one))
 		pthread_join(m->thread, NULL);
 	close(m->listener);

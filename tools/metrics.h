@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * metrics: a node's numbers for Prometheus, as text over HTTP on a port of its own. One connection
- * at a time, on a thread of its own: who scrapes slowly, or sends nonsense, waits alone.
+ * at a time, on a thread of its own, each for two seconds at most: who scrapes slowly, or sends
+ * nonsense, keeps the next one waiting so long, and the node not at all.
  */
 #ifndef SHERD_METRICS_H
 #define SHERD_METRICS_H
