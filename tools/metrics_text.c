@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/base.h"
 #include "metrics.h"
 
@@ -37,6 +38,21 @@ static const struct metric metrics[] = {
 	{ "sherd_stage_zero_copies_total", "zero_copies",
 	  "Sends that the kernel made without a copy.", "counter", "down", 1 },
 };
+
+/* A label's value, as the format has it; to be freed. */
+static char *escaped(const char *s)
+{
+	char *text = malloc(2 * strlen(s) + 1), *to = text;
+
+	for (; text && *s; s++) {
+		if (strchr("\\\"\n", *s))
+			*to++ = '\\';
+		*to++ = *s == '\n' ? 'n' : *s;
+	}
+	if (text)
+		*to = '\0';
+	return text;
+}
 
 static void put_sample(FILE *out, const struct metric *m, const char *node, size_t run,
 		       json_t *stage)
@@ -75,17 +91,8 @@ static size_t count_sessions(json_t *runs)
 	return n;
 }
 
-char *metrics_text(const struct json_t *status)
+static void put_all(FILE *out, const char *node, json_t *runs)
 {
-	json_t *runs = json_object_get(status, "runs");
-	const char *node = json_string_value(json_object_get(status, "name"));
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-
-	if (!out)
-		return NULL;
-	node = node ? node : "";
 	fprintf(out, "# HELP sherd_runs Pipelines that this node serves.\n# TYPE sherd_runs gauge\n"
 		     "sherd_runs{node=\"%s\"} %zu\n", node, json_array_size(runs));
 	fprintf(out,
@@ -94,5 +101,17 @@ char *metrics_text(const struct json_t *status)
 		node, count_sessions(runs));
 	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++)
 		put_metric(out, &metrics[i], node, runs);
-	return fclose(out) ? NULL : text;
+}
+
+char *metrics_text(const struct json_t *status)
+{
+	const char *name = json_string_value(json_object_get(status, "name"));
+	char *text = NULL, *node = escaped(name ? name : "");
+	size_t size;
+	FILE *out = node ? open_memstream(&text, &size) : NULL;
+
+	if (out)
+		put_all(out, node, json_object_get(status, "runs"));
+	free(node);
+	return !out || fclose(out) ? NULL : text;
 }

@@ -14,6 +14,7 @@
 #include "net/node.h"
 #include "netopt.h"
 #include "notify.h"
+#include "plan/profile.h"
 #include "profiler.h"
 #include "stage.h"
 #include "stage_trace.h"
@@ -106,6 +107,12 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		n->name = n->host;
 		n->net_opts.host_is_name = true;
 	}
+	if (!sherd_node_name_ok(n->name))
+		return tool_usage(
+			&tool_node,
+			"'%s' can't be a node's name: letters, digits, '.', '_' and '-', beginning with a "
+			"letter or digit, and not 'head'; --name gives another",
+			n->name);
 	return TOOL_OK;
 }
 
@@ -113,7 +120,7 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 static void note(void *ctx, const char *sentence)
 {
 	(void)ctx;
-	fprintf(stderr, "sherd: %s\n", sentence);
+	tool_line(sentence);
 }
 
 /* --------------------------------------------------------------- stages */

@@ -116,6 +116,25 @@ static void refused(struct sherd_link *l, const struct sherd_frame *f, const uin
 	sherd_link_hang_up(l, why);
 }
 
+/* Whatever a node says ends on a terminal. */
+static void make_harmless(json_t *j)
+{
+	size_t i;
+	const char *key;
+	json_t *value;
+	char *text;
+
+	json_object_foreach(j, key, value)
+		make_harmless(value);
+	json_array_foreach(j, i, value)
+		make_harmless(value);
+	if (!json_is_string(j))
+		return;
+	text = tool_harmless(json_string_value(j));
+	json_string_set(j, text ? text : "");
+	free(text);
+}
+
 static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 		  const uint8_t *payload)
 {
@@ -133,6 +152,7 @@ static void frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 		return;
 	}
 	a->answer = json_loadb((const char *)payload, f->payload, JSON_REJECT_DUPLICATES, &e);
+	make_harmless(a->answer);
 	sherd_link_hang_up(l, "its answer is no JSON");
 }
 

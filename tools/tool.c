@@ -12,15 +12,41 @@
 #include <unistd.h>
 #include <jansson.h>
 #include <utf8proc.h>
+#include "net/message.h"
 #include "tool.h"
 
 #define TEXT_LIMIT ((size_t)1 << 30)
 
+char *tool_harmless(const char *text)
+{
+	size_t n = strlen(text) + 1;
+	char *shown = malloc(n);
+
+	if (shown)
+		sherd_sentence_read(shown, n, text, n - 1);
+	return shown;
+}
+
+void tool_line(const char *sentence)
+{
+	char *shown = tool_harmless(sentence);
+
+	fprintf(stderr, "sherd: %s\n", shown ? shown : "out of memory");
+	free(shown);
+}
+
 static void say(const struct tool *t, const char *fmt, va_list ap)
 {
+	char *text = NULL, *shown = NULL;
+
+	if (vasprintf(&text, fmt, ap) >= 0) {
+		shown = tool_harmless(text);
+		free(text);
+	}
 	tool_progress_end();
-	fprintf(stderr, "sherd%s%s: ", t ? " " : "", t ? t->name : "");
-	vfprintf(stderr, fmt, ap);
+	fprintf(stderr, "sherd%s%s: %s", t ? " " : "", t ? t->name : "",
+		shown ? shown : "out of memory");
+	free(shown);
 }
 
 int tool_failf(const struct tool *t, const char *fmt, ...)
@@ -134,7 +160,7 @@ void tool_note(void *ctx, const char *sentence)
 	if (bar.drawn)
 		fputs("\r\033[K", stderr);
 	bar.drawn = false;
-	fprintf(stderr, "sherd: %s\n", sentence);
+	tool_line(sentence);
 }
 
 /* ------------------------------------------------------ input and output */

@@ -64,6 +64,13 @@ int opt_parse(const struct tool *t, const struct opt *opts, int *argc, char **ar
 void opt_strs_free(struct opt_strs *s);
 void opt_ints_free(struct opt_ints *s);
 
+/*
+ * Text that may have come from anywhere, without characters that command a terminal; to be freed,
+ * NULL: no memory. What the functions below say has none.
+ */
+char *tool_harmless(const char *text);
+/* "sherd: <sentence>" on stderr, from any thread. */
+void tool_line(const char *sentence);
 /* "sherd run: <sentence>" on stderr; returns TOOL_FAILED. The only way a tool reports failure. */
 int tool_fail(const struct tool *t, const struct sherd_error *err);
 int tool_failf(const struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

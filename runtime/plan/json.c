@@ -177,6 +177,14 @@ static const char *get_str(const struct sherd_json_at *at)
 	return is(at, json_is_string(at->j), "a string") ? json_string_value(at->j) : NULL;
 }
 
+/* Also those that UTF-8 has two bytes for: terminals know them, too. */
+static bool is_control(const char *s)
+{
+	const unsigned char *c = (const unsigned char *)s;
+
+	return *c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0);
+}
+
 void sherd_json_str(const struct sherd_json_at *at, char *buf, size_t size)
 {
 	const char *s = get_str(at), *c;
@@ -184,7 +192,7 @@ void sherd_json_str(const struct sherd_json_at *at, char *buf, size_t size)
 	buf[0] = '\0';
 	if (!s)
 		return;
-	for (c = s; *c && (unsigned char)*c >= 0x20 && *c != 0x7f;)
+	for (c = s; *c && !is_control(c);)
 		c++;
 	if (*c)
 		sherd_json_fail(at, "holds a control character");

@@ -16,6 +16,12 @@ refuses "a mistyped command is answered with the nearest" 2 "did you mean 'run'"
 refuses "an unknown command is named" 2 "no command 'frobnicate'" frobnicate
 refuses "a hostile command name is no trouble" 2 "no command" "$(printf 'x%.0s' {1..5000})"
 
+refuses "what is said back commands no terminal" 2 "no command 'rn.*u'" $'rn\e[31mu'
+ok "  ... and shows that there was something" grep -qF "'rn?[31mu'" "$err"
+for name in $'c\e[31mRED"x' a/b head .; do
+	refuses "a node cannot be called ${name@Q}" 2 "can't be a node's name" node --tls "$tmp/none" --shards "$tmp/none" --name "$name"
+done
+
 for c in run bench info tokenize pack eval plan doctor; do
 	sh_run $c --help
 	ok "$c --help gives usage and examples, and succeeds" \

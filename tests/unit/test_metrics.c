@@ -209,6 +209,18 @@ static void a_node_that_stands_still_is_an_error_and_not_silence(void **state)
 	end();
 }
 
+static void a_name_cannot_end_a_label(void **state)
+{
+	json_t *j = json_pack("{s:s, s:[]}", "name", "a\"b\\c\nd", "runs");
+	char *text = metrics_text(j);
+
+	(void)state;
+	assert_non_null(text);
+	assert_non_null(strstr(text, "\nsherd_runs{node=\"a\\\"b\\\\c\\nd\"} 0\n"));
+	free(text);
+	json_decref(j);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +228,7 @@ int main(void)
 		cmocka_unit_test(who_asks_slowly_does_not_keep_others_from_their_answer),
 		cmocka_unit_test(who_asks_slowly_does_not_keep_the_node_from_ending),
 		cmocka_unit_test(a_node_that_stands_still_is_an_error_and_not_silence),
+		cmocka_unit_test(a_name_cannot_end_a_label),
 	};
 
 	return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

@@ -42,6 +42,8 @@ static const struct fault cluster_faults[] = {
 	{ "{\"nodes\":[{\"name\":\"../x\",\"address\":\"h:1\"}]}", "can't be a node's name" },
 	{ "{\"nodes\":[{\"name\":\"a\\u001b\",\"address\":\"h:1\"}]}",
 	  "holds a control character" },
+	{ "{\"nodes\":[{\"name\":\"a\\u009b\",\"address\":\"h:1\"}]}",
+	  "holds a control character" },
 	{ "{\"nodes\":[{\"name\":\"a\",\"address\":\"h\"}]}", "\"h\" is not an address such as" },
 	{ "{\"nodes\":[{\"name\":\"a\",\"address\":\"h:0\"}]}", "is not an address" },
 	{ "{\"nodes\":[{\"name\":\"a\",\"address\":\"h:65536\"}]}", "is not an address" },
