@@ -38,6 +38,7 @@ struct part {
 	char *path, *final;
 	struct sherd_sha256 *sha;
 	uint64_t n;
+	struct sherd_error failed; /* why a piece could not be written; "": all could */
 };
 
 static void free_part(struct part *p)
@@ -163,17 +164,30 @@ static int offer(struct store *s, struct sherd_store_job *job)
 	return 0;
 }
 
+/*
+ * Pieces are under way behind one that fails, and there may be room again when their turn comes:
+ * they would stand where it should. What was written of it is right, and stays.
+ */
 static int write_piece(struct sherd_store_job *job)
 {
 	struct part *p = job->file;
 	size_t done = 0;
 	ssize_t n;
 
+	if (p->failed.msg[0]) {
+		job->err = p->failed;
+		return -EIO;
+	}
 	while (done < job->size) {
 		n = pwrite(p->fd, (const char *)job->data + done, job->size - done, (off_t)p->n);
-		if (n <= 0)
-			return sherd_fail(&job->err, n ? -errno : -EIO, "%s: can't be written: %s",
-					  p->path, strerror(n ? errno : EIO));
+		if (n <= 0) {
+			int rc = n ? -errno : -EIO;
+
+			sherd_fail(&p->failed, rc, "%s: can't be written: %s", p->path,
+				   strerror(-rc));
+			job->err = p->failed;
+			return rc;
+		}
 		sherd_sha256_add(p->sha, (const char *)job->data + done, (size_t)n);
 		done += (size_t)n;
 		p->n += (uint64_t)n;

@@ -94,7 +94,8 @@ static void written(struct push *t, const struct sherd_store_job *job)
 	struct sherd_frame have = { .type = SHERD_FRAME_HAVE };
 
 	if (job->rc) {
-		reply(t, job);
+		if (!t->ending) /* those behind it fail, too */
+			reply(t, job);
 		drop(t);
 		return;
 	}

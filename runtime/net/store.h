@@ -24,7 +24,8 @@ enum sherd_store_kind {
 	 * taken.
 	 */
 	SHERD_STORE_OFFER,
-	SHERD_STORE_WRITE, /* @size bytes behind those that there are */
+	/* @size bytes behind those that there are; fails where one before it has */
+	SHERD_STORE_WRITE,
 	/* all bytes are there: the hash is compared, and the file appears under its name */
 	SHERD_STORE_FINISH,
 	SHERD_STORE_DROP, /* what there is stays, to be gone on with */
