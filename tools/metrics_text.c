@@ -91,14 +91,36 @@ static size_t count_sessions(json_t *runs)
 	return n;
 }
 
-static void put_all(FILE *out, const char *node, json_t *runs)
+/* Of all stages the one that is overdue most. */
+static double overdue_us(json_t *list)
 {
+	double most = 0, us;
+	json_t *worker;
+	size_t i;
+
+	json_array_foreach(list, i, worker) {
+		us = json_number_value(json_object_get(worker, "busy_us")) -
+		     json_number_value(json_object_get(worker, "due_us"));
+		most = MAX(most, us);
+	}
+	return most;
+}
+
+static void put_all(FILE *out, const char *node, const json_t *status)
+{
+	json_t *runs = json_object_get(status, "runs");
+
 	fprintf(out, "# HELP sherd_runs Pipelines that this node serves.\n# TYPE sherd_runs gauge\n"
 		     "sherd_runs{node=\"%s\"} %zu\n", node, json_array_size(runs));
 	fprintf(out,
 		"# HELP sherd_sessions Sessions at this node's stages.\n# TYPE sherd_sessions gauge\n"
 		"sherd_sessions{node=\"%s\"} %zu\n",
 		node, count_sessions(runs));
+	fprintf(out,
+		"# HELP sherd_step_overdue_seconds So long a step should have ended: a device may hang.\n"
+		"# TYPE sherd_step_overdue_seconds gauge\n"
+		"sherd_step_overdue_seconds{node=\"%s\"} %.9g\n",
+		node, overdue_us(json_object_get(status, "overdue")) * 1e-6);
 	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++)
 		put_metric(out, &metrics[i], node, runs);
 }
@@ -111,7 +133,7 @@ char *metrics_text(const struct json_t *status)
 	FILE *out = node ? open_memstream(&text, &size) : NULL;
 
 	if (out)
-		put_all(out, node, json_object_get(status, "runs"));
+		put_all(out, node, status);
 	free(node);
 	return !out || fclose(out) ? NULL : text;
 }

@@ -27,6 +27,7 @@
 #define SLOT_BYTES ((size_t)192 << 10)
 
 #define DEFAULT_LISTEN "0.0.0.0:7433"
+#define STEP_LIMIT_S   60
 
 struct node {
 	/* the command line */
@@ -35,7 +36,7 @@ struct node {
 	struct sherd_model_params params;
 	float dilate;
 	const char *turns_at;
-	int turns, hang_after;
+	int turns, hang_after, step_limit;
 	const char *trace_at;
 	FILE *trace;
 	bool verbose;
@@ -46,6 +47,7 @@ struct node {
 	struct store *store;
 	struct profiler *profiler;
 	struct metrics *metrics;
+	bool hung; /* a stage's thread never comes back */
 	struct sherd_timer watchdog;
 	uint64_t watchdog_us;
 };
@@ -77,6 +79,9 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },
 		{ 0, "region", OPT_STR, &n->params.region, 0, 0, "NAME",
 		  "what holds the weights in memory: auto, sherd, udmabuf, locked or plain" },
+		{ 0, "step-limit", OPT_INT, &n->step_limit, 0, 86400, "S",
+		  "fail when a step takes S seconds, and ten times what is due: its device hangs (default: 60; "
+		  "0: wait)" },
 		{ 0, "dilate", OPT_FLOAT, &n->dilate, 1, 1000, "K",
 		  "for benchmarks: compute K times as slowly, by sleeping" },
 		{ 0, "dilate-turns", OPT_STR, &n->turns_at, 0, 0, "FILE",
@@ -153,6 +158,17 @@ static int get_stage(void *ctx, const struct sherd_stage_spec *spec, struct sher
 	return rc;
 }
 
+/* A process that is started anew has its device anew, mostly; waited for, it is of no use. */
+static void hung(void *ctx, const char *sentence)
+{
+	struct node *n = ctx;
+
+	if (!n->hung)
+		tool_failf(&tool_node, "%s", sentence);
+	n->hung = true;
+	sherd_loop_stop(n->net.loop);
+}
+
 /* --------------------------------------------------------------- service */
 
 static struct json_t *status(void *ctx)
@@ -191,7 +207,9 @@ static int start(struct node *n)
 {
 	const char *listen = n->listen;
 	struct sherd_node_params p = {
-		.name = n->name, .source = { get_stage, n }, .note = note, .ctx = n
+		.name = n->name, .source = { get_stage, n }, .note = note, .ctx = n,
+		.hung_us = (uint64_t)n->step_limit * 1000000,
+		.hung = n->step_limit ? hung : NULL,
 	};
 	struct profiler_params measures = { .name = n->name,
 					    .shards = n->shards,
@@ -253,12 +271,15 @@ static int serve(struct node *n)
 	notify("STOPPING=1");
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
+	if (n->hung) /* nobody can wait for its thread, nor free what that may write to */
+		_exit(TOOL_FAILED);
 	return rc ? tool_fail(&tool_node, &err) : TOOL_OK;
 }
 
 static int node_main(int argc, char **argv)
 {
-	struct node n = { .listen = DEFAULT_LISTEN, .turns = -1, .params = SHERD_MODEL_PARAMS_INIT,
+	struct node n = { .listen = DEFAULT_LISTEN, .turns = -1, .step_limit = STEP_LIMIT_S,
+			  .params = SHERD_MODEL_PARAMS_INIT,
 			  .net_opts = { .n_slots = RING_SLOTS, .slot_bytes = SLOT_BYTES } };
 	bool done;
 	int rc = parse(&n, argc, argv, &done);

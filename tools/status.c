@@ -211,15 +211,18 @@ static const char *text(json_t *j, const char *key)
 static void print_stage(json_t *stage)
 {
 	json_t *next = json_object_get(stage, "down");
+	const char *state = text(stage, "state");
 	char layers[32], hop[24] = "-";
 
 	snprintf(layers, sizeof(layers), "%lld-%lld", number(stage, "first"),
 		 number(stage, "end") - 1);
 	if (number(next, "rtt_us"))
 		snprintf(hop, sizeof(hop), "%.2f", (double)number(next, "rtt_us") * 1e-3);
+	if (!number(stage, "epoch") && strcmp(state, "hangs"))
+		state = "reserve";
 	printf("  %5lld  %-9s %-8s %5lld %8zu %8lld %10lld %9.2f %8.1f %8s  %s\n",
 	       number(stage, "stage"), layers,
-	       number(stage, "epoch") ? text(stage, "state") : "reserve", number(stage, "epoch"),
+	       state, number(stage, "epoch"),
 	       json_array_size(json_object_get(stage, "sessions")), number(stage, "queued"),
 	       number(stage, "rows"), (double)number(stage, "step_us") * 1e-3,
 	       (double)number(next, "bytes_out") * 1e-6, hop,
@@ -234,6 +237,11 @@ static void print_node(const struct asked *a)
 	printf("%s (%s), sherd %s, %zu %s\n", text(a->answer, "name"), a->address,
 	       text(a->answer, "version"), json_array_size(runs),
 	       json_array_size(runs) == 1 ? "run" : "runs");
+	json_array_foreach(json_object_get(a->answer, "overdue"), i, stage)
+		printf(" layers %lld-%lld: a step has been running for %.1f s, and was due after %.1f\n",
+		       number(stage, "first"), number(stage, "end") - 1,
+		       (double)number(stage, "busy_us") * 1e-6,
+		       (double)number(stage, "due_us") * 1e-6);
 	json_array_foreach(runs, i, run) {
 		if (json_is_true(json_object_get(run, "headless")))
 			printf(" a run whose head is gone\n");

@@ -27,6 +27,12 @@ struct sherd_node_params {
 	struct sherd_profiler *profiler; /* measures the node; NULL: it is not measured */
 	uint64_t lease_us; /* so long a run outlives its head; 0: 60 s */
 	int max_runs; /* 0: 16 */
+	/*
+	 * A step that takes so long, and ten times what is due, is one that never ends: @hung is
+	 * told, of each stage once, and may well end the process. NULL: it is waited for.
+	 */
+	uint64_t hung_us;
+	void (*hung)(void *ctx, const char *sentence);
 	/* Remarks for a log; may be NULL. */
 	sherd_note_fn note;
 	void *ctx;

@@ -93,7 +93,8 @@ struct worker {
 	struct flow **item_flows; /* [n_batch] */
 	struct chunk **item_chunks; /* [n_batch] */
 	int step_rows; /* of the step that is under way; 0: none is */
-	uint64_t step_began;
+	uint64_t step_began, step_due;
+	uint32_t looks; /* at a step that is overdue, one a second; 0: none is */
 	uint64_t steps, rows, work_us;
 	/* microseconds that steps took, by their size; the oldest is overwritten */
 	uint32_t took[STEP_BUCKETS][STEP_HISTORY];
@@ -248,5 +249,7 @@ void sherd_worker_remove(struct flow *f);
 /* Starts a step if none is under way and rows wait. */
 void sherd_worker_kick(struct worker *w);
 void sherd_worker_progress(const struct worker *w, struct sherd_progress *p);
+/* The present step takes longer than it should: its device may hang. */
+bool sherd_worker_overdue(const struct worker *w);
 
 #endif

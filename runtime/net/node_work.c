@@ -23,6 +23,13 @@
 #define GUESS_LEAST_US	   1000000u
 #define GUESS_BY_NOTHING_US 10000000u
 
+/*
+ * Ten times overdue is what never ends. Time in which the process itself stood still does not
+ * count, so looks are counted, and not what the clock says.
+ */
+#define HUNG	10
+#define LOOK_US 1000000u
+
 static int bucket(int rows)
 {
 	int b = 0;
@@ -92,7 +99,7 @@ void sherd_worker_progress(const struct worker *w, struct sherd_progress *p)
 		.steps = w->steps,
 		.rows = w->rows,
 		.busy_us = w->step_rows ? MAX(now - w->step_began, 1) : 0,
-		.due_us = w->step_rows ? due(w, w->step_rows) : 0,
+		.due_us = w->step_rows ? w->step_due : 0,
 		.step_us = median(w),
 		.work_us = w->work_us,
 	};
@@ -101,10 +108,25 @@ void sherd_worker_progress(const struct worker *w, struct sherd_progress *p)
 			p->queued += (uint64_t)c->n;
 }
 
-/* The heads need not ask to learn that a step is overdue. */
-static void overdue(void *ctx)
+bool sherd_worker_overdue(const struct worker *w)
 {
-	struct worker *w = ctx;
+	return w->looks;
+}
+
+static const char *overdue_text(const struct worker *w, char text[160])
+{
+	uint64_t took = sherd_net_now(w->node->net) - w->step_began;
+
+	snprintf(text, 160,
+		 "layers %d to %d: a step has been running for %.1f s, and was due after %.1f: "
+		 "the device seems to hang",
+		 w->spec.first, w->spec.end - 1, (double)took * 1e-6, (double)w->step_due * 1e-6);
+	return text;
+}
+
+/* The heads need not ask to learn that a step is overdue. */
+static void tell_heads(const struct worker *w)
+{
 	struct run *r;
 	struct post *p;
 
@@ -114,6 +136,22 @@ static void overdue(void *ctx)
 				sherd_node_pong(r);
 				break;
 			}
+}
+
+static void overdue(void *ctx)
+{
+	struct worker *w = ctx;
+	const struct sherd_node_params *p = &w->node->p;
+	char why[160];
+
+	if (!w->looks++)
+		tell_heads(w);
+	if (!p->hung)
+		return;
+	if (w->step_due + (w->looks - 1) * (uint64_t)LOOK_US < MAX(HUNG * w->step_due, p->hung_us))
+		sherd_timer_after(w->node->net, &w->overdue, LOOK_US);
+	else
+		p->hung(p->ctx, overdue_text(w, why));
 }
 
 static void account(struct worker *w)
@@ -126,6 +164,7 @@ static void account(struct worker *w)
 	w->work_us += w->step.ended_us - w->step.started_us;
 	w->rows += (uint64_t)w->step_rows;
 	w->step_rows = 0;
+	w->looks = 0;
 	sherd_timer_stop(w->node->net, &w->overdue);
 }
 
@@ -207,7 +246,8 @@ void sherd_worker_kick(struct worker *w)
 	if (!w->step.n_items)
 		return;
 	w->step_began = sherd_net_now(w->node->net);
-	sherd_timer_after(w->node->net, &w->overdue, due(w, w->step_rows));
+	w->step_due = due(w, w->step_rows);
+	sherd_timer_after(w->node->net, &w->overdue, w->step_due);
 	w->stage->ops->submit(w->stage, &w->step);
 }
 
@@ -331,10 +371,15 @@ bool sherd_spec_equal(const struct sherd_stage_spec *a, const struct sherd_stage
 int sherd_worker_get(struct sherd_node *n, const struct sherd_stage_spec *spec, struct worker **w,
 		     struct sherd_error *err)
 {
+	char why[160];
+
 	for (*w = n->workers; *w; *w = (*w)->next)
-		if ((*w)->state != WORKER_BROKEN && sherd_spec_equal(&(*w)->spec, spec)) {
-			(*w)->refs++;
-			return 0;
-		}
-	return new_worker(n, spec, w, err);
+		if ((*w)->state != WORKER_BROKEN && sherd_spec_equal(&(*w)->spec, spec))
+			break;
+	if (!*w)
+		return new_worker(n, spec, w, err);
+	if (sherd_worker_overdue(*w)) /* who comes now would wait in vain */
+		return sherd_fail(err, -EBUSY, "%s", overdue_text(*w, why));
+	(*w)->refs++;
+	return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
+#include <jansson.h>
 #include "net/message.h"
 #include "net/node_post.h"
 #include "net/world.h"
@@ -172,7 +173,7 @@ static void the_stages_behind_a_restarted_one_keep_what_they_have(void **state)
 	}
 }
 
-/* ------------------------------------------- somebody who does not listen */
+/* ------------------------------------------------ somebody at the door */
 
 struct asker {
 	enum sherd_role role;
@@ -180,7 +181,7 @@ struct asker {
 	struct sherd_link *link; /* NULL: down */
 	uint64_t heard; /* bytes */
 	bool welcome;
-	struct sherd_reply reply; /* the last one */
+	struct sherd_reply reply; /* the last one to a command */
 	char refused[SHERD_SENTENCE_MAX];
 };
 
@@ -204,16 +205,16 @@ static int asker_expect(void *ctx, struct sherd_link *l, const struct sherd_fram
 static void asker_frame(void *ctx, struct sherd_link *l, const struct sherd_frame *f,
 			const uint8_t *payload)
 {
+	struct sherd_reply r;
 	struct asker *a = ctx;
-	struct sherd_error err;
 
 	(void)l;
 	a->heard += sherd_frame_size(f->payload);
 	a->welcome |= f->type == SHERD_FRAME_WELCOME;
 	if (f->type == SHERD_FRAME_REFUSE)
 		sherd_sentence_read(a->refused, sizeof(a->refused), payload, f->payload);
-	if (f->type == SHERD_FRAME_REPLY && a->role == SHERD_ROLE_HEAD)
-		assert_int_equal(sherd_reply_read(&a->reply, payload, f->payload, &err), 0);
+	if (f->type == SHERD_FRAME_REPLY && !sherd_reply_read(&r, payload, f->payload, NULL))
+		a->reply = r;
 }
 
 static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error *why)
@@ -224,10 +225,10 @@ static void asker_down(void *ctx, struct sherd_link *l, const struct sherd_error
 	a->link = NULL;
 }
 
+static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame, asker_down };
+
 static void dial_of_run(struct world *w, struct asker *a, enum sherd_role role, unsigned run)
 {
-	static const struct sherd_link_user user = { asker_up, asker_expect, asker_frame,
-						     asker_down };
 	struct sherd_net *net = sim_start(&w->sim, 9);
 	struct sherd_error err;
 
@@ -531,6 +532,85 @@ static void silent_links_leave_room_for_runs_and_for_who_speaks(void **state)
 	world_end(&w);
 }
 
+/* ------------------------------------------------------ devices that hang */
+
+/* Another head wants the stage that node 1 has. */
+static void load_again(struct world *w, struct asker *a)
+{
+	struct sherd_command c = { .kind = SHERD_COMMAND_LOAD, .id = 77, .stage = 1,
+				   .spec = { .first = WORLD_LAYERS / 2, .end = WORLD_LAYERS,
+					     .n_ctx = 512, .n_sessions = WORLD_SESSIONS,
+					     .n_batch = 32, .kv = w->params.kv } };
+	struct sherd_net *net = sim_start(&w->sim, 9);
+	struct sherd_error err;
+
+	memcpy(c.spec.model, w->params.model, sizeof(c.spec.model));
+	*a = (struct asker){ .role = SHERD_ROLE_HEAD };
+	assert_int_equal(net->ops->dial(net, "host:2", "node1", &user, a, &a->link, &err), 0);
+	sim_go(&w->sim, SECOND / 10);
+	sherd_command_send(a->link, &c);
+	sim_go(&w->sim, SECOND / 10);
+	assert_int_equal(a->reply.id, 77);
+}
+
+static const char *state_of(json_t *status)
+{
+	json_t *run = json_array_get(json_object_get(status, "runs"), 0);
+	json_t *stage = json_array_get(json_object_get(run, "stages"), 0);
+
+	return json_string_value(json_object_get(stage, "state"));
+}
+
+static void a_device_that_hangs_serves_no_new_run_and_is_given_up_once(void **state)
+{
+	struct asker a;
+	struct world w;
+	json_t *j;
+
+	(void)state;
+	world_init(&w, base_seed, 2, 2);
+	world_add(&w, 10, 400);
+	world_begin(&w);
+	sim_go(&w.sim, SECOND / 2);
+	j = sherd_node_status(w.nodes[1].node);
+	assert_string_equal(state_of(j), "ready");
+	assert_int_equal(json_array_size(json_object_get(j, "overdue")), 0);
+	json_decref(j);
+	w.nodes[1].stages.hangs = true;
+	sim_go(&w.sim, 5 * SECOND);
+	j = sherd_node_status(w.nodes[1].node);
+	assert_string_equal(state_of(j), "hangs");
+	assert_int_equal(json_array_size(json_object_get(j, "overdue")), 1);
+	json_decref(j);
+	load_again(&w, &a);
+	assert_non_null(strstr(a.reply.error, "layers 6 to 11: a step has been running for "));
+	sim_go(&w.sim, 50 * SECOND);
+	assert_int_equal(w.n_hung, 0);
+	sim_go(&w.sim, 10 * SECOND);
+	assert_int_equal(w.n_hung, 1);
+	sim_go(&w.sim, 1000 * SECOND);
+	assert_int_equal(w.n_hung, 1);
+	world_end(&w);
+}
+
+/* The first step of all is due after 10 s, and takes 30. */
+static void a_process_that_was_stopped_blames_no_device(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, base_seed, 1, 1);
+	w.nodes[0].stages.step_us = 30 * SECOND;
+	w.params.deadline_us = 1000 * SECOND;
+	world_add(&w, 10, 3);
+	world_begin(&w);
+	sim_go(&w.sim, 12 * SECOND);
+	sim_pause(&w.sim, 1, 200 * SECOND);
+	sim_go(&w.sim, 300 * SECOND);
+	assert_int_equal(w.n_hung, 0);
+	world_end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -549,6 +629,8 @@ int main(void)
 		cmocka_unit_test(sessions_that_are_closed_at_once_do_not_either),
 		cmocka_unit_test(a_session_says_no_more_than_it_can_need),
 		cmocka_unit_test(silent_links_leave_room_for_runs_and_for_who_speaks),
+		cmocka_unit_test(a_device_that_hangs_serves_no_new_run_and_is_given_up_once),
+		cmocka_unit_test(a_process_that_was_stopped_blames_no_device),
 	};
 
 	base_seed = sim_seed();

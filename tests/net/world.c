@@ -89,6 +89,14 @@ static void failed(void *ctx, uint64_t id, const struct sherd_error *why)
 	}
 }
 
+static void hung(void *ctx, const char *sentence)
+{
+	struct world *w = ctx;
+
+	note(w, sentence);
+	w->n_hung++;
+}
+
 void world_start_node(struct world *w, int i)
 {
 	struct world_node *n = &w->nodes[i];
@@ -97,6 +105,8 @@ void world_start_node(struct world *w, int i)
 				       .source = sim_stages_source(&n->stages),
 				       .slots = n->slots,
 				       .note = note,
+				       .hung_us = 60 * SECOND,
+				       .hung = hung,
 				       .ctx = w };
 	struct sherd_error err;
 

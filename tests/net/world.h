@@ -44,6 +44,7 @@ struct world {
 	struct world_session sessions[WORLD_SESSIONS];
 	int n_sessions;
 	bool ready, failed, wrong;
+	int n_hung; /* stages that a node has given up */
 	int lost_slots; /* that a node which is gone has not given back */
 	struct sherd_error err;
 	bool verbose;
