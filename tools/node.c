@@ -21,10 +21,11 @@
 #include "store.h"
 
 /*
- * A chunk of 32 rows of 4096 values fits; all of it is less than what RLIMIT_MEMLOCK mostly allows.
+ * A chunk of 4096 values a row fits with 64 rows in int8, or 32 in f16. Four chunks are a hop's
+ * window, and one is being computed. All of it is less than what RLIMIT_MEMLOCK mostly allows.
  */
-#define RING_SLOTS 8
-#define SLOT_BYTES ((size_t)192 << 10)
+#define RING_SLOTS 5
+#define SLOT_BYTES ((size_t)288 << 10)
 
 #define DEFAULT_LISTEN "0.0.0.0:7433"
 #define STEP_LIMIT_S   60

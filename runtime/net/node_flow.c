@@ -154,6 +154,23 @@ static int check_cuts(const struct flow *f, const struct sherd_stage_info *info,
 			  info->first);
 }
 
+/* They are sent all the same, and copied. */
+static void say_unfit(struct post *p, size_t row)
+{
+	const struct sherd_node_params *n = &p->run->node->p;
+	size_t size = sherd_rows_bytes(p->hop.chunk, row);
+	char text[160];
+
+	if (!row || p->unfit || !n->note || !n->slots || size <= sherd_slots_size(n->slots))
+		return;
+	p->unfit = true;
+	snprintf(text, sizeof(text),
+		 "chunks of %u rows, %zu KiB, do not fit into the ring's slots of %zu: longer "
+		 "parts of a prompt are copied",
+		 p->hop.chunk, DIV_ROUND_UP(size, 1024), sherd_slots_size(n->slots) / 1024);
+	n->note(n->ctx, text);
+}
+
 static int fill_flow(struct flow *f, struct post *p, const struct sherd_frame *frame,
 		     const uint8_t *payload, struct sherd_error *err)
 {
@@ -172,6 +189,7 @@ static int fill_flow(struct flow *f, struct post *p, const struct sherd_frame *f
 				  f->session.max, info->n_ctx);
 	row = info->row_bytes[f->session.params.wire];
 	f->row_bytes = info->first ? row : 0;
+	say_unfit(p, last ? 0 : row);
 	return sherd_journal_init(&f->out, frame->session, payload, frame->payload, f->session.max,
 				  last ? 0 : row, err);
 }

@@ -120,6 +120,7 @@ struct post {
 	uint64_t beat_due; /* when the next beat was to be */
 	uint64_t down_since; /* the link to the next stage; 0: it is up, or there is none */
 	bool complained; /* the head knows why the next stage refuses */
+	bool unfit; /* it has been said that chunks do not fit into slots */
 	bool all_here; /* in this epoch the stage before has named all sessions */
 	struct flow *flows;
 };

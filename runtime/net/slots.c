@@ -47,6 +47,11 @@ void sherd_slots_free(struct sherd_slots *s)
 	free(s);
 }
 
+size_t sherd_slots_size(const struct sherd_slots *s)
+{
+	return s->ring->slot_size;
+}
+
 int sherd_slots_left(const struct sherd_slots *s)
 {
 	return s->n_free;

@@ -21,6 +21,8 @@ struct sherd_slot {
 int sherd_slots_new(struct sherd_slots **s, struct sherd_region *ring, struct sherd_error *err);
 /* All must be back. */
 void sherd_slots_free(struct sherd_slots *s);
+/* The largest size that there is a slot for. */
+size_t sherd_slots_size(const struct sherd_slots *s);
 /* How many are not lent. */
 int sherd_slots_left(const struct sherd_slots *s);
 

@@ -173,6 +173,27 @@ static void the_stages_behind_a_restarted_one_keep_what_they_have(void **state)
 	}
 }
 
+/* Two sessions, and a stage that sends rows: one remark. */
+static void chunks_that_fit_into_no_slot_are_said_once(void **state)
+{
+	static const int chunks[] = { 8, 200 };
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(chunks); i++) {
+		world_init(&w, base_seed, 2, 2);
+		w.words = "do not fit into the ring's slots of 4:";
+		w.params.chunk = chunks[i];
+		w.nodes[0].stages.n_batch = w.nodes[1].stages.n_batch = 256;
+		world_add(&w, 300, 10);
+		world_add(&w, 10, 10);
+		world_begin(&w);
+		world_expect_well(&w, 5 * SECOND);
+		assert_int_equal(w.n_words, i);
+		world_end(&w);
+	}
+}
+
 /* ------------------------------------------------ somebody at the door */
 
 struct asker {
@@ -621,6 +642,7 @@ int main(void)
 		cmocka_unit_test(a_spare_takes_over_soon_when_two_stages_do_not_reach_each_other),
 		cmocka_unit_test(who_was_stopped_himself_does_not_blame_the_next_stage),
 		cmocka_unit_test(the_stages_behind_a_restarted_one_keep_what_they_have),
+		cmocka_unit_test(chunks_that_fit_into_no_slot_are_said_once),
 		cmocka_unit_test(who_does_not_read_the_answers_gets_no_more),
 		cmocka_unit_test(so_many_runs_are_served_and_no_more),
 		cmocka_unit_test(so_many_stages_of_a_run_are_served_and_no_more),

@@ -11,8 +11,9 @@
 
 static void note(void *ctx, const char *sentence)
 {
-	const struct world *w = ctx;
+	struct world *w = ctx;
 
+	w->n_words += w->words && strstr(sentence, w->words);
 	if (w->verbose)
 		printf("# %.3f s: %s\n", (double)w->sim.now * 1e-6, sentence);
 }

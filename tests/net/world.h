@@ -44,6 +44,9 @@ struct world {
 	struct world_session sessions[WORLD_SESSIONS];
 	int n_sessions;
 	bool ready, failed, wrong;
+	/* how many remarks have had these words; NULL: none were listened for */
+	const char *words;
+	int n_words;
 	int n_hung; /* stages that a node has given up */
 	int lost_slots; /* that a node which is gone has not given back */
 	struct sherd_error err;
