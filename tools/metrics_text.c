@@ -117,7 +117,7 @@ static void put_all(FILE *out, const char *node, const json_t *status)
 		"sherd_sessions{node=\"%s\"} %zu\n",
 		node, count_sessions(runs));
 	fprintf(out,
-		"# HELP sherd_step_overdue_seconds So long a step should have ended: a device may hang.\n"
+		"# HELP sherd_step_overdue_seconds So long a step is overdue: a device may hang.\n"
 		"# TYPE sherd_step_overdue_seconds gauge\n"
 		"sherd_step_overdue_seconds{node=\"%s\"} %.9g\n",
 		node, overdue_us(json_object_get(status, "overdue")) * 1e-6);

@@ -48,7 +48,7 @@ struct node {
 	struct store *store;
 	struct profiler *profiler;
 	struct metrics *metrics;
-	bool hung; /* a stage's thread never comes back */
+	bool hung; /* it ends because of a step that does not */
 	struct sherd_timer watchdog;
 	uint64_t watchdog_us;
 };
@@ -81,8 +81,8 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		{ 0, "region", OPT_STR, &n->params.region, 0, 0, "NAME",
 		  "what holds the weights in memory: auto, sherd, udmabuf, locked or plain" },
 		{ 0, "step-limit", OPT_INT, &n->step_limit, 0, 86400, "S",
-		  "fail when a step takes S seconds, and ten times what is due: its device hangs (default: 60; "
-		  "0: wait)" },
+		  "fail when a step takes S seconds, and ten times what is due: its device hangs "
+		  "(default: 60; 0: wait)" },
 		{ 0, "dilate", OPT_FLOAT, &n->dilate, 1, 1000, "K",
 		  "for benchmarks: compute K times as slowly, by sleeping" },
 		{ 0, "dilate-turns", OPT_STR, &n->turns_at, 0, 0, "FILE",
@@ -272,9 +272,13 @@ static int serve(struct node *n)
 	notify("STOPPING=1");
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
-	if (n->hung) /* nobody can wait for its thread, nor free what that may write to */
-		_exit(TOOL_FAILED);
-	return rc ? tool_fail(&tool_node, &err) : TOOL_OK;
+	rc = n->hung ? TOOL_FAILED : rc ? tool_fail(&tool_node, &err) : TOOL_OK;
+	if (!sherd_node_overdue(n->node))
+		return rc;
+	/* A thread that may never come back can't be waited for, nor may what it writes to go. */
+	if (n->trace)
+		fflush(n->trace);
+	_exit(rc);
 }
 
 static int node_main(int argc, char **argv)

@@ -155,16 +155,13 @@ static struct sherd_job *next_job(struct stage_queue *q)
 	return job;
 }
 
-/* True: the job is not done, and the queue has been freed in the meantime. */
-static bool hangs(struct stage_queue *q, const struct sherd_job *job)
+/* As a driver does that waits for its device: who joins this thread waits for ever, too. */
+static void hang(struct stage_queue *q, const struct sherd_job *job)
 {
 	if (!q->p.hang_after || job->kind != SHERD_JOB_STEP || q->n_steps++ < q->p.hang_after)
-		return false;
-	pthread_mutex_lock(&q->lock);
-	while (!q->stop)
-		pthread_cond_wait(&q->more, &q->lock);
-	pthread_mutex_unlock(&q->lock);
-	return true;
+		return;
+	for (;;)
+		pause();
 }
 
 static void *queue_main(void *arg)
@@ -172,7 +169,8 @@ static void *queue_main(void *arg)
 	struct stage_queue *q = arg;
 	struct sherd_job *job;
 
-	while ((job = next_job(q)) && !hangs(q, job)) {
+	while ((job = next_job(q))) {
+		hang(q, job);
 		q->p.work(q->p.arg, job);
 		deliver(q, job);
 		if (q->p.after)

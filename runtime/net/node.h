@@ -41,7 +41,12 @@ struct sherd_node_params {
 /* @p's strings must outlive the node. net->accepted becomes the node's. */
 int sherd_node_new(struct sherd_node **n, const struct sherd_node_params *p,
 		   struct sherd_error *err);
-/* Hangs up on everybody. Stages and profiler must not call back any more. */
+/* A step takes longer than it should: who waits for its stage may wait for ever. */
+bool sherd_node_overdue(const struct sherd_node *n);
+/*
+ * Hangs up on everybody, and waits for the stages' jobs at hand. Stages and profiler must not call
+ * back any more.
+ */
 void sherd_node_free(struct sherd_node *n);
 /* Sessions that are open, of all runs. */
 int sherd_node_sessions(const struct sherd_node *n);

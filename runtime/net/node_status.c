@@ -75,11 +75,12 @@ static json_t *post_json(const struct post *p)
 	return json_pack(
 		"{s:I, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"stage", (json_int_t)p->number, "epoch", (json_int_t)p->epoch, "state",
-		sherd_worker_overdue(w) ? "hangs" : states[w->state], "first", w->spec.first, "end", w->spec.end, "steps",
-		(json_int_t)now.steps, "rows", (json_int_t)now.rows, "busy_us",
-		(json_int_t)now.busy_us, "due_us", (json_int_t)now.due_us, "queued", (json_int_t)now.queued, "step_us",
-		(json_int_t)now.step_us, "work_us", (json_int_t)now.work_us, "up", link_json(p->up),
-		"down", link_json(p->down), "sessions", sessions_json(p), "took", took_json(w));
+		sherd_worker_overdue(w) ? "hangs" : states[w->state], "first", w->spec.first, "end",
+		w->spec.end, "steps", (json_int_t)now.steps, "rows", (json_int_t)now.rows,
+		"busy_us", (json_int_t)now.busy_us, "due_us", (json_int_t)now.due_us, "queued",
+		(json_int_t)now.queued, "step_us", (json_int_t)now.step_us, "work_us",
+		(json_int_t)now.work_us, "up", link_json(p->up), "down", link_json(p->down),
+		"sessions", sessions_json(p), "took", took_json(w));
 }
 
 /* Of the runs that were served by what hangs none may be left. */
@@ -118,6 +119,14 @@ struct json_t *sherd_node_status(const struct sherd_node *n)
 	}
 	return json_pack("{s:s, s:s, s:o, s:o}", "name", n->p.name, "version", SHERD_VERSION,
 			 "runs", runs, "overdue", overdue_json(n));
+}
+
+bool sherd_node_overdue(const struct sherd_node *n)
+{
+	for (const struct worker *w = n->workers; w; w = w->next)
+		if (sherd_worker_overdue(w))
+			return true;
+	return false;
 }
 
 int sherd_node_sessions(const struct sherd_node *n)

@@ -49,7 +49,9 @@ ok "  ... of this board alone" grep -qxF 'sherd_step_overdue_seconds{node="a"} 0
 lead plan "${ask[@]}" --deadline 4
 ok "the next run is told why nobody can serve its layers" fails_with \
 	"nobody can serve layers 3 to .: b: layers 3 to .: a step has been running for [0-9.]+ s, .*hang"
-strike b KILL
+strike b TERM
+wait_until 60 eval '! alive b'
+ok "who is told to end does not wait for the device" eval '! alive b'
 
 # As systemd does it.
 # The node is the child of a shell that keeps its exit code.

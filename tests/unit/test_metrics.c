@@ -134,7 +134,8 @@ static void *drip(void *arg)
 	struct slow *s = arg;
 	struct pollfd gone = { .fd = s->fd, .events = POLLRDHUP };
 
-	while (s->sent < DRIPS && send(s->fd, "G", 1, MSG_NOSIGNAL) == 1 && poll(&gone, 1, 100) <= 0)
+	while (s->sent < DRIPS && send(s->fd, "G", 1, MSG_NOSIGNAL) == 1 &&
+	       poll(&gone, 1, 100) <= 0)
 		s->sent++;
 	return NULL;
 }
