@@ -22,7 +22,7 @@ boards_remember
 # turned_away "what" PATTERN: with whatever $secure is
 turned_away()
 {
-	sleep 1 # logs have a line a second
+	sleep 1.5 # logs have a line a second
 	lead plan "${ask[@]}" --deadline 3
 	ok "$1" fails_with "$2"
 	secure=(--tls "$tmp/certs")
