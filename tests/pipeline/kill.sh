@@ -22,7 +22,7 @@ all_there()
 	local name
 
 	for name in "${boards[@]}"; do
-		alive "$name" || start "$name" >/dev/null
+		revive "$name" >/dev/null
 		rests "$name" || return 1
 	done
 }
@@ -33,7 +33,7 @@ mend()
 	local name
 
 	for name in "${boards[@]}"; do
-		alive "$name" || start "$name"
+		revive "$name"
 	done
 	wait_until 15 all_there
 }

@@ -47,6 +47,13 @@ look()
 	done
 }
 seen='^ +1  0-2 +ready .* [0-9]+\.[0-9] +[0-9]+\.[0-9][0-9]  [0-9.]+:[0-9]+$'
+slow=$(slowly 10) # it should still be there when it is looked at
+for name in a b; do
+	retire $name
+	# shellcheck disable=SC2086
+	node $name $slow
+done
+boards_remember
 chunk=8 plan plan int8 '' 0-3@a "$half@b"
 struck plan 20 "look '$seen'" -p The -n 220 --temp 0
 ok "status says of a stage what went to the next, and how long that takes" grep -qE "$seen" "$tmp/status"
