@@ -299,11 +299,11 @@ INLINED void make_ready(struct ready *r, int n, __global const uint *tile,
 #endif
 }
 
-/* What is multiplied next, of one row block. */
+/* What is multiplied next, of one row block; near: it has come from memory already. */
 struct coming {
 	__global const uint *tile;
 	__global const scale_t *scale;
-	int whole; /* there is but one tile of tokens to bring it with */
+	int near;
 };
 
 #ifdef DOT_TILE
@@ -386,18 +386,25 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 #define tile_begin()
 #define tile_end()
 
+/* From memory, or from there into the first cache. */
 INLINED void bring(const struct coming *next, int g)
 {
 #pragma unroll
 	for (int i = 0; i < TILE_PAIR; i++) {
-		if (next[i].whole)
+		__global const uint *tile = next[i].tile + g * (LINES * 16);
+		__global const uint *scale = (__global const uint *)(next[i].scale + g * (PARTS * 16));
+
+		if (next[i].near) {
 #pragma unroll
-			for (int l = LINES / 2; l < LINES; l++)
-				prefetch_next(next[i].tile + g * (LINES * 16) + 16 * l);
+			for (int l = 0; l < LINES; l++)
+				prefetch_far(tile + 16 * l);
+			prefetch_far(scale);
+		} else {
 #pragma unroll
-		for (int l = 0; l < LINES / 2; l++)
-			prefetch_next(next[i].tile + g * (LINES * 16) + 16 * l);
-		prefetch_next((__global const uint *)(next[i].scale + g * (PARTS * 16)));
+			for (int l = 0; l < LINES; l++)
+				prefetch_next(tile + 16 * l);
+			prefetch_next(scale);
+		}
 	}
 }
 
@@ -472,11 +479,11 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 #endif
 
 /*
- * Adds the chunk from group @c on. What is multiplied next comes from memory with the first two tiles of
- * tokens, half a tile of weights each; all of it with the first, if that is the only one.
+ * Adds the chunk from group @c on. What is multiplied next - the next chunk, or @after's first - comes from
+ * memory with the first tile of tokens, and into the first cache with the last.
  */
-INLINED void sum_chunk(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int apart, int b,
-		       int tokens, int c, OPERAND_ARGS)
+INLINED void sum_chunk(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, const int *after,
+		       int apart, int b, int tokens, int c, OPERAND_ARGS)
 {
 	const int m = min(GROUPS_PER_CHUNK, n_groups - c);
 	struct ready ready[TILE_READY];
@@ -484,22 +491,22 @@ INLINED void sum_chunk(float16 (*total)[TILE_SUMS], const int *block, int n_bloc
 
 	for (int i = 0; i < n_blocks; i++) {
 		const size_t first = (size_t)block[i] * n_groups + c;
-		const size_t then = c + m < n_groups ? first + m : (size_t)(block[i] + apart) * n_groups;
+		const size_t then = c + m < n_groups ? first + m : (size_t)(after[i] + apart) * n_groups;
 
 		make_ready(ready + i, m, values + first * (LINES * 16), scales + first * (PARTS * 16),
 			   MINS_AT(mins, first * (PARTS * 16)));
 		next[i].tile = values + then * (LINES * 16);
 		next[i].scale = scales + then * (PARTS * 16);
-		next[i].whole = tokens <= TILE_TOKENS;
+		next[i].near = 0;
 	}
 	for (int t = 0; t < tokens; t += TILE_TOKENS) {
 		const size_t at = (size_t)(b + t) * n_groups + c;
 
 		add_chunk_tiles((float16(*)[TILE_SUMS])(total[0] + t), ready, n_blocks, m, q + at * 8,
 				groups + at, HALVES(halves, at), n_groups,
-				t < 2 * TILE_TOKENS ? next : 0);
+				!t || t + TILE_TOKENS >= tokens ? next : 0);
 		for (int i = 0; i < n_blocks; i++)
-			next[i].tile += LINES / 2 * 16;
+			next[i].near = 1;
 	}
 }
 
@@ -513,10 +520,25 @@ INLINED void sum_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_bloc
 	for (int i = 0; i < n_blocks; i++)
 		for (int t = 0; t < tokens; t++)
 			total[i][t] = (float16)(0.0f);
-	for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK)
-		for (int i = 0; i < n_blocks; i += TILE_READY)
-			sum_chunk(total + i, block + i, min(n_blocks - i, TILE_READY), apart, b, tokens, c,
+	/*
+	 * Row blocks are read along their columns, as memory likes it. Where there is but one tile of tokens,
+	 * a chunk later is too soon: then the pairs take turns.
+	 */
+	if (tokens <= TILE_TOKENS) {
+		for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK)
+			for (int i = 0; i < n_blocks; i += TILE_READY)
+				sum_chunk(total + i, block + i, min(n_blocks - i, TILE_READY), block + i,
+					  apart, b, tokens, c, OPERANDS);
+		return;
+	}
+	for (int i = 0; i < n_blocks; i += TILE_READY) {
+		const int last = i + TILE_READY >= n_blocks;
+
+		for (int c = 0; c < n_groups; c += GROUPS_PER_CHUNK)
+			sum_chunk(total + i, block + i, min(n_blocks - i, TILE_READY),
+				  last ? block : block + i + TILE_READY, last ? apart : 0, b, tokens, c,
 				  OPERANDS);
+	}
 }
 
 INLINED void store_tiles(float16 (*total)[TILE_SUMS], const int *block, int n_blocks, int b,
