@@ -126,8 +126,8 @@ static inline ushort half_bits(float x)
 	return (ushort)out.x;
 }
 #else
-#define prefetch_far(p)
-#define prefetch_next(p)
+#define prefetch_far(p)	 ((void)(p))
+#define prefetch_next(p) ((void)(p))
 static inline ushort half_bits(float x)
 {
 	ushort h;

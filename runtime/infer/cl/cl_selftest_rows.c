@@ -177,8 +177,11 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 	float *w = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
 	struct sherd_cl_act a = sherd_st_poisoned_act(t, n, width);
 	cl_mem wm = sherd_st_upload(t, w, 4 * width);
-	uint8_t *wire = sherd_st_alloc(t, n), *sent = sherd_st_alloc(t, 4 * (size_t)n * width + 64);
-	cl_mem out = sherd_st_upload(t, sent, 4 * (size_t)n * width + 64);
+	/* int8 is the largest format of a few columns: it pads */
+	size_t size = (size_t)n * MAX(sherd_wire_bytes(SHERD_WIRE_INT8, 1, width),
+				      sherd_wire_bytes(SHERD_WIRE_F32, 1, width));
+	uint8_t *wire = sherd_st_alloc(t, n), *sent = sherd_st_alloc(t, size);
+	cl_mem out = sherd_st_upload(t, sent, size);
 	struct sherd_cl_rows d;
 
 	at[sherd_st_below(t, width)] = extreme;
