@@ -55,7 +55,7 @@ attempt()
 		;;
 	prompt)
 		bytes=0
-		command="(wait_until 10 grep -q 'stages,' '$err'; sleep 0.$((RANDOM % 4)); strike $3 $4) >/dev/null &"
+		command="(wait_until 10 grep -q ' stages (' '$err' && sleep 0.$((RANDOM % 4)) && strike $3 $4) >/dev/null &"
 		;;
 	esac
 	# shellcheck disable=SC2086
