@@ -55,12 +55,15 @@ attempt()
 		;;
 	prompt)
 		bytes=0
-		command="(wait_until 10 grep -q ' stages (' '$err' && sleep 0.$((RANDOM % 4)) && strike $3 $4) >/dev/null &"
+		rm -f "$tmp/struck"
+		command="(wait_until 10 grep -q ' stages (' '$err' && sleep 0.$((RANDOM % 4)) && strike $3 $4 &&
+			touch '$tmp/struck') >/dev/null &"
 		;;
 	esac
 	# shellcheck disable=SC2086
 	struck "$1" $bytes "$command" -p "$prompt" -n 24 $sampler
 	ok "$1, $4 of $3 at $2, $sampler: the text is that of an undisturbed run" is_wanted
+	[[ $2 != prompt ]] || ok "  ... and $3 was struck while it came" test -e "$tmp/struck"
 }
 
 moments() # NUMBER: all of them, or the one that was drawn
