@@ -5,6 +5,9 @@
  * matter who computes which: a work-item may walk all chunks of its queries (prompts), or chunks are
  * parts of their own that attend_merge puts together (single tokens).
  *
+ * A row sees positions [first, last]: of CACHE_ARGS, @pos is here the rows' last ones, and first follows from
+ * the layer's window. Chunks that no query sees anything of are left out; what is masked weighs 0.
+ *
  * Orders: a score is one chain of fma over head_dim; the sum of exponentials follows the lane rule over
  * positions; an output is one chain of fma over positions.
  */
@@ -12,6 +15,11 @@
 #include "kv.h"
 
 #define PART (DIM_PAD + 2) /* floats of a part: maximum, sum, output */
+
+INLINED int first_seen(int last, int window)
+{
+	return window ? max(0, last + 1 - window) : 0;
+}
 
 /* What is known of a query's past: the chunks so far, merged. */
 struct state {
@@ -61,8 +69,8 @@ INLINED void put_head(const float *o, float r, int row, int h, int n_heads, __gl
 /* Queries of one KV head and session: rows x query heads of the group. */
 struct queries {
 	__global const float *q[NQ];
-	int last[NQ]; /* the position that each may see up to */
-	int n_positions; /* in the chunk that is looked at: what the furthest sees */
+	int first[NQ], last[NQ]; /* the positions that each sees */
+	int begin, end; /* in the chunk that is looked at: what any of them sees */
 };
 
 /*
@@ -72,7 +80,7 @@ struct queries {
 INLINED void scores(float16 e[NQ][CHUNK / 16], const struct queries *in, const struct cache *c,
 		    int chunk, int head)
 {
-	for (int j = 0; j < in->n_positions; j += 32) {
+	for (int j = in->begin / 32 * 32; j < in->end; j += 32) {
 		__global kv_t *k = k_of(c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 		__global const kv_t *at = k + j % PAGE;
 		float16 s[NQ][2];
@@ -98,14 +106,26 @@ INLINED void scores(float16 e[NQ][CHUNK / 16], const struct queries *in, const s
 	}
 }
 
-/* Scores to weights: exp(score - max), 0 beyond @n positions; returns the maximum, and the sum. */
-INLINED float weigh(float16 *e, int n, int n_vecs, float *sum)
+/* Scores of the vectors that are looked at, capped. */
+INLINED void cap_scores(float16 e[NQ][CHUNK / 16], const struct queries *in, float cap, float inv_cap)
 {
-	const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	for (int q = 0; q < NQ; q++)
+		for (int v = in->begin / 16; v < (in->end + 15) / 16; v++)
+			e[q][v] = num_cap_16(e[q][v], cap, inv_cap);
+}
+
+/*
+ * Scores to weights, in vectors [begin, end): exp(score - max), 0 but for positions [from, to); returns the
+ * maximum, and the sum.
+ */
+INLINED float weigh(float16 *e, int from, int to, int begin, int end, float *sum)
+{
+	const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) - max(from, 0);
+	const uint16 n = (uint16)(max(to - max(from, 0), 0));
 	float16 m16 = (float16)(-INFINITY), s = (float16)(0.0f);
 
-	for (int v = 0; v < n_vecs; v++) {
-		e[v] = select((float16)(-INFINITY), e[v], lane + 16 * v < n);
+	for (int v = begin; v < end; v++) {
+		e[v] = select((float16)(-INFINITY), e[v], as_uint16(lane + 16 * v) < n);
 		m16 = fmax(m16, e[v]);
 	}
 	float8 m8 = fmax(m16.lo, m16.hi);
@@ -113,9 +133,9 @@ INLINED float weigh(float16 *e, int n, int n_vecs, float *sum)
 	float2 m2 = fmax(m4.lo, m4.hi);
 	float m = fmax(m2.x, m2.y);
 
-	for (int v = 0; v < n_vecs; v++) {
+	for (int v = begin; v < end; v++) {
 		e[v] = num_exp_16(e[v] - m);
-		e[v] = select((float16)(0.0f), e[v], lane + 16 * v < n);
+		e[v] = select((float16)(0.0f), e[v], as_uint16(lane + 16 * v) < n);
 		s = s + e[v];
 	}
 	float8 s8 = s.lo + s.hi;
@@ -136,9 +156,9 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
 #pragma unroll
 		for (int q = 0; q < NQ; q++)
 			o[q][d] = (float16)(0.0f);
-	for (int j0 = 0; j0 < in->n_positions; j0 += PAGE) {
+	for (int j0 = in->begin / PAGE * PAGE; j0 < in->end; j0 += PAGE) {
 		__global kv_t *v = v_of(c, chunk * (CHUNK / PAGE) + j0 / PAGE, head);
-		const int end = min(PAGE, in->n_positions - j0);
+		const int begin = max(0, in->begin - j0), end = min(PAGE, in->end - j0);
 
 		for (int d = 0; d < DIM_VECS; d += DIMS) {
 			float16 acc[NQ][DIMS];
@@ -148,7 +168,7 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
 #pragma unroll
 				for (int i = 0; i < DIMS; i++)
 					acc[q][i] = o[q][d + i];
-			for (int j = 0; j < end; j++) {
+			for (int j = begin; j < end; j++) {
 				float16 vd[DIMS];
 				float scale = KV == 1 ? scales_of(v)[j] : 1.0f;
 
@@ -177,8 +197,9 @@ INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const st
 #define ATTEND_ARGS                                                                             \
 	__global const float *qkv, int stride, __global float *att, int att_stride,             \
 		__global float *parts, int n_parts, int n_heads, int group,                     \
-		__global const int4 *tiles
-#define ATTEND qkv, stride, att, att_stride, parts, n_parts, n_heads, group, tiles
+		__global const int4 *tiles, int window, float cap, float inv_cap
+#define ATTEND \
+	qkv, stride, att, att_stride, parts, n_parts, n_heads, group, tiles, window, cap, inv_cap
 
 /*
  * Tiles: {first row of the item, first query of the item, queries in the tile, item}; query i of an item is
@@ -194,20 +215,22 @@ INLINED int head_of(int4 tile, int q, int group, int kv_head)
 	return kv_head * group + (tile.y + q) % group;
 }
 
-/* A tile's queries, the last in place of those that lack; returns the furthest position seen. */
-INLINED int find_queries(struct queries *in, int4 tile, int kv_head, int group,
-			 __global const float *qkv, int stride, __global const int *pos)
+/* A tile's queries, the last in place of those that lack; returns the positions that any sees. */
+INLINED int2 find_queries(struct queries *in, int4 tile, int kv_head, int group,
+			  __global const float *qkv, int stride, __global const int *pos, int window)
 {
-	int last = 0;
+	int2 seen = (int2)(INT_MAX, 0);
 
 	for (int q = 0; q < NQ; q++) {
 		int i = min(q, tile.z - 1), row = row_of(tile, i, group);
 
 		in->q[q] = qkv + (size_t)row * stride + head_of(tile, i, group, kv_head) * HEAD_DIM;
 		in->last[q] = pos[row];
-		last = max(last, in->last[q]);
+		in->first[q] = first_seen(in->last[q], window);
+		seen.x = min(seen.x, in->first[q]);
+		seen.y = max(seen.y, in->last[q]);
 	}
-	return last;
+	return seen;
 }
 
 INLINED void put_part(__global float *p, float max, float sum, const float16 o[DIM_VECS])
@@ -249,28 +272,32 @@ INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, C
 	float16 e[NQ][CHUNK / 16], o[NQ][DIM_VECS], total[NQ][DIM_VECS];
 	struct state all[NQ];
 	float m[NQ], s[NQ];
-	const int last = find_queries(&in, tile, kv_head, group, qkv, stride, pos);
-	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
+	const int2 seen = find_queries(&in, tile, kv_head, group, qkv, stride, pos, window);
+	const int begin_chunk = n_parts ? first_chunk : seen.x / CHUNK;
+	const int end_chunk = n_parts ? first_chunk + 1 : seen.y / CHUNK + 1;
 
-	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
-		in.n_positions = min(CHUNK, last + 1 - chunk * CHUNK);
-		if (in.n_positions <= 0)
+	for (int chunk = begin_chunk; chunk < end_chunk; chunk++) {
+		in.begin = max(0, seen.x - chunk * CHUNK);
+		in.end = min(CHUNK, seen.y + 1 - chunk * CHUNK);
+		if (in.begin >= in.end)
 			return;
 		scores(e, &in, &c, chunk, kv_head);
+		if (cap != 0.0f)
+			cap_scores(e, &in, cap, inv_cap);
 		for (int q = 0; q < NQ; q++)
-			m[q] = weigh(e[q], in.last[q] + 1 - chunk * CHUNK, (in.n_positions + 15) / 16,
-				     &s[q]);
+			m[q] = weigh(e[q], in.first[q] - chunk * CHUNK, in.last[q] + 1 - chunk * CHUNK,
+				     in.begin / 16, (in.end + 15) / 16, &s[q]);
 		values(o, e, &in, &c, chunk, kv_head);
 		for (int q = 0; q < tile.z; q++) {
 			size_t at = (size_t)row_of(tile, q, group) * n_heads +
 				    head_of(tile, q, group, kv_head);
 
-			if (in.last[q] < chunk * CHUNK)
+			if (in.last[q] < chunk * CHUNK || in.first[q] >= (chunk + 1) * CHUNK)
 				continue;
 			if (n_parts)
 				put_part(parts + (at * n_parts + chunk) * PART, m[q], s[q], o[q]);
 			else
-				add_chunk(!chunk, &all[q], total[q], m[q], s[q], o[q]);
+				add_chunk(chunk == in.first[q] / CHUNK, &all[q], total[q], m[q], s[q], o[q]);
 		}
 	}
 	for (int q = 0; q < tile.z && !n_parts; q++)
@@ -296,8 +323,8 @@ __kernel void attend(ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS, int step, __global int
  */
 __kernel void attend(__global const float *qkv, int stride, __global float *att, int att_stride,
 		     __global float *parts, int n_parts, int n_heads, int group,
-		     __global const int4 *tiles, CACHE_ARGS, QUANT_ARGS, int step,
-		     __global int *failed)
+		     __global const int4 *tiles, int window, float cap, float inv_cap, CACHE_ARGS,
+		     QUANT_ARGS, int step, __global int *failed)
 {
 	__local float e[CHUNK], lanes[16], query[HEAD_DIM], total[HEAD_DIM];
 	__local struct state all, one;
@@ -306,40 +333,42 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 	const int row = n_parts ? get_global_id(2) / n_parts : get_global_id(2);
 	const struct cache c = { pool, pages + (size_t)item[row] * pages_stride, page_bytes,
 				 layer_offset, side_bytes };
-	const int last = pos[row], head = h / group;
-	const int first_chunk = n_parts ? get_global_id(2) % n_parts : 0;
+	const int last = pos[row], first = first_seen(last, window), head = h / group;
+	const int first_chunk = n_parts ? get_global_id(2) % n_parts : first / CHUNK;
 	const int end_chunk = n_parts ? first_chunk + 1 : last / CHUNK + 1;
 
 	for (int d = l; d < HEAD_DIM; d += n_items)
 		query[d] = qkv[(size_t)row * stride + h * HEAD_DIM + d];
 	barrier(CLK_LOCAL_MEM_FENCE);
 	for (int chunk = first_chunk; chunk < end_chunk; chunk++) {
+		const int from = clamp(first - chunk * CHUNK, 0, CHUNK);
 		const int n = clamp(last + 1 - chunk * CHUNK, 0, CHUNK);
 
-		for (int j = l; j < n; j += n_items) {
+		for (int j = from + l; j < n; j += n_items) {
 			__global kv_t *k = k_of(&c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 			float s = 0.0f;
 
 			for (int d = 0; d < HEAD_DIM; d++)
 				s = fma(query[d], LOAD_KV(k + d * PAGE + j % PAGE), s);
-			e[j] = KV == 1 ? s * scales_of(k)[j % PAGE] : s;
+			s = KV == 1 ? s * scales_of(k)[j % PAGE] : s;
+			e[j] = cap != 0.0f ? num_cap_1(s, cap, inv_cap) : s;
 		}
 		barrier(CLK_LOCAL_MEM_FENCE);
 		if (l == 0) {
-			float m = e[0];
+			float m = e[min(from, CHUNK - 1)];
 
-			for (int j = 1; j < n; j++)
+			for (int j = from + 1; j < n; j++)
 				m = fmax(m, e[j]);
 			one.max = m;
 		}
 		barrier(CLK_LOCAL_MEM_FENCE);
-		for (int j = l; j < n; j += n_items)
+		for (int j = from + l; j < n; j += n_items)
 			e[j] = num_exp_1(e[j] - one.max);
 		barrier(CLK_LOCAL_MEM_FENCE);
 		if (l < 16) {
 			float s = 0.0f;
 
-			for (int j = l; j < n; j += 16)
+			for (int j = from + (l - from & 15); j < n; j += 16)
 				s = s + e[j];
 			lanes[l] = s;
 		}
@@ -368,7 +397,7 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 		for (int d = l; d < HEAD_DIM; d += n_items) {
 			float o = 0.0f;
 
-			for (int j = 0; j < n; j++) {
+			for (int j = from; j < n; j++) {
 				__global kv_t *v = v_of(&c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 				float weight = KV == 1 ? e[j] * scales_of(v)[j % PAGE] : e[j];
 
@@ -396,16 +425,17 @@ __kernel void attend(__global const float *qkv, int stride, __global float *att,
 
 /* Head @h of ATT from the parts of a row's chunks, in position order. */
 INLINED void merge_head(int h, int row, __global const float *parts, int n_parts, __global float *att,
-			int att_stride, int n_heads, __global const int *pos, QUANT_ARGS, int step,
-			__global int *failed)
+			int att_stride, int n_heads, int window, __global const int *pos, QUANT_ARGS,
+			int step, __global int *failed)
 {
-	__global const float *p = parts + ((size_t)row * n_heads + h) * n_parts * PART;
+	const int first = first_seen(pos[row], window) / CHUNK;
+	__global const float *p = parts + (((size_t)row * n_heads + h) * n_parts + first) * PART;
 	struct state all = { p[0], p[1] };
 	float o[HEAD_DIM];
 
 	for (int d = 0; d < HEAD_DIM; d++)
 		o[d] = p[2 + d];
-	for (int c = 1; c <= pos[row] / CHUNK; c++) {
+	for (int c = first + 1; c <= pos[row] / CHUNK; c++) {
 		p += PART;
 		struct weights w = merge(&all, p[0], p[1]);
 
@@ -418,10 +448,10 @@ INLINED void merge_head(int h, int row, __global const float *parts, int n_parts
 #ifndef SHERD_WALK
 /* Global: (heads, rows). */
 __kernel void attend_merge(__global const float *parts, int n_parts, __global float *att,
-			   int att_stride, int n_heads, __global const int *pos, QUANT_ARGS,
-			   int step, __global int *failed)
+			   int att_stride, int n_heads, int window, __global const int *pos,
+			   QUANT_ARGS, int step, __global int *failed)
 {
-	merge_head(get_global_id(0), get_global_id(1), parts, n_parts, att, att_stride, n_heads, pos,
-		   QUANT_PASS, step, failed);
+	merge_head(get_global_id(0), get_global_id(1), parts, n_parts, att, att_stride, n_heads, window,
+		   pos, QUANT_PASS, step, failed);
 }
 #endif

@@ -120,7 +120,10 @@ INLINED int put_group(struct group x, int row, int g, int width, QUANT_ARGS)
 /* The numbers of enum sherd_act. */
 INLINED float16 activation(int act, float16 x)
 {
-	return act == 0 ? num_silu_16(x) : act == 1 ? num_gelu_tanh_16(x) : num_gelu_erf_16(x);
+	return act == 0 ? num_silu_16(x) :
+	       act == 1 ? num_gelu_tanh_16(x) :
+	       act == 2 ? num_gelu_erf_16(x) :
+			  num_relu_16(x);
 }
 
 #endif

@@ -149,6 +149,14 @@ static inline float num_as_float_1(int32_t i)
 	NUM_FN F num_gelu_erf_##S(F x)                                                            \
 	{                                                                                         \
 		return x * 0.5f * (num_erf_##S(x * 0.707106781f) + 1.0f);                         \
+	}                                                                                         \
+	NUM_FN F num_relu_##S(F x) /* NaN stays NaN */                                            \
+	{                                                                                         \
+		return NUM_SELECT_LT_##S(x, 0.0f, (F)(0.0f), x);                                  \
+	}                                                                                         \
+	NUM_FN F num_cap_##S(F x, float cap, float inv_cap) /* within -cap .. cap */              \
+	{                                                                                         \
+		return num_tanh_##S(x * inv_cap) * cap;                                           \
 	}
 
 /* a < b ? y : n, lane by lane */

@@ -128,6 +128,23 @@ INLINED float lane_sum(__global const float *x, int n, int squares, float mean,
 		float eps, float inv_n
 #define NORM weight, bias, layer, has_bias, eps, inv_n
 
+/* Group @g, times @r and the weight. */
+INLINED void norm_group(float16 x[2], int g, int width, float mean, float r,
+			__global const float *weight, __global const float *bias, int layer, int has_bias)
+{
+	struct group w = load_group(weight, g, width);
+	struct group b = { { (float16)(0.0f), (float16)(0.0f) } };
+
+	if (has_bias)
+		b = load_group(bias, g, width);
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		float16 y = (layer ? x[i] - mean : x[i]) * r;
+
+		x[i] = has_bias ? fma(y, w.v[i], b.v[i]) : y * w.v[i];
+	}
+}
+
 INLINED int norm_row(__global const float *s, int row, int width, int l, int n_items,
 		     LANE_MEM float *lanes, QUANT_ARGS, NORM_ARGS)
 {
@@ -138,17 +155,8 @@ INLINED int norm_row(__global const float *s, int row, int width, int l, int n_i
 
 	for (int g = l; g < (width + 31) / 32; g += n_items) {
 		struct group x = load_group_or(s, g, width, mean); /* its distance from the mean is 0 */
-		struct group w = load_group(weight, g, width);
-		struct group b = { { (float16)(0.0f), (float16)(0.0f) } };
 
-		if (has_bias)
-			b = load_group(bias, g, width);
-#pragma unroll
-		for (int i = 0; i < 2; i++) {
-			float16 y = (layer ? x.v[i] - mean : x.v[i]) * r;
-
-			x.v[i] = has_bias ? fma(y, w.v[i], b.v[i]) : y * w.v[i];
-		}
+		norm_group(x.v, g, width, mean, r, weight, bias, layer, has_bias);
 		bad |= put_group(x, row, g, width, QUANT_PASS);
 	}
 	return bad;
@@ -165,6 +173,62 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 	if (norm_row(src + (size_t)row * src_stride, row, width, get_local_id(0), get_local_size(0), lanes,
 		     QUANT_PASS, NORM))
 		fail_row(failed, step, row);
+}
+
+/*
+ * dst (+)= scale * norm(src), part by part: parts of @width columns stand side by side from @col on, in both,
+ * and src may be dst. @kind: enum sherd_norm. A work-group a part: global (local size, parts, rows).
+ */
+__kernel void norm_to(__global const float *src, int src_stride, __global float *dst, int dst_stride,
+		      int col, int width, int kind, int add, float scale, int step,
+		      __global int *failed, __global const float *weight, __global const float *bias,
+		      int has_bias, float eps, float inv_n)
+{
+	LANE_MEM float lanes[16];
+	const int row = get_global_id(2), at = col + (int)get_global_id(1) * width;
+	__global const float *s = src + (size_t)row * src_stride + at;
+	__global float *d = dst + (size_t)row * dst_stride + at;
+	float mean = kind == 2 ? lane_sum(s, width, 0, 0.0f, lanes) * inv_n : 0.0f;
+	float v = kind ? lane_sum(s, width, 1, mean, lanes) * inv_n + eps : 1.0f;
+	float r = num_rsqrt_1(v);
+	int bad = !(v < NUM_NORM_MAX);
+
+	for (int g = get_local_id(0); g < (width + 31) / 32; g += get_local_size(0)) {
+		const struct group in = load_group_or(s, g, width, mean), was = load_group(d, g, width);
+		struct group x;
+		float16 y[2];
+
+		for (int i = 0; i < 2; i++)
+			y[i] = in.v[i];
+		if (kind)
+			norm_group(y, g, width, mean, r, weight, bias, kind == 2, has_bias);
+		x.v[0] = y[0];
+		x.v[1] = y[1];
+		bad |= not_finite(amax_of(x));
+		for (int i = 0; i < 2; i++)
+			x.v[i] = add ? was.v[i] + y[i] * scale : y[i] * scale;
+		store_group(x, d, g, width);
+	}
+	if (bad)
+		fail_row(failed, step, row);
+}
+
+/* x = scale * x, capped where there is a cap. Global: (groups or fewer, rows). */
+__kernel void cap(__global float *x, int stride, int width, float scale, float cap, float inv_cap)
+{
+	__global float *s = x + (size_t)get_global_id(1) * stride;
+
+	EACH_GROUP(g, width) {
+		const struct group in = load_group(s, g, width);
+		struct group y;
+
+		for (int i = 0; i < 2; i++) {
+			float16 v = in.v[i] * scale;
+
+			y.v[i] = cap != 0.0f ? num_cap_16(v, cap, inv_cap) : v;
+		}
+		store_group(y, s, g, width);
+	}
 }
 
 /* A group's scale as it travels, and the reciprocal of what arrives. */
@@ -327,12 +391,12 @@ INLINED void table_group(float x[32], struct table t, __global const uchar *valu
 	}
 }
 
-/* X = embedding[token] (+ positions[pos]). Global: (groups or fewer, rows). */
+/* X = scale * table[token] (+ positions[pos]). Global: (groups or fewer, rows). */
 __kernel void embed(__global float *dst, int stride, int width, __global const int *tokens,
 		    int4 format, __global const uchar *values, __global const uchar *scales,
 		    __global const uchar *mins, __global const int *pos, int4 pos_format,
 		    __global const uchar *pos_values, __global const uchar *pos_scales,
-		    __global const uchar *pos_mins, int has_positions)
+		    __global const uchar *pos_mins, int has_positions, float scale)
 {
 	const int row = get_global_id(1), n_groups = (width + 31) / 32;
 	struct table t = { format.x, format.y, format.z, format.w };
@@ -344,8 +408,11 @@ __kernel void embed(__global float *dst, int stride, int width, __global const i
 		table_group(x, t, values, scales, mins, tokens[row], g, n_groups);
 		if (has_positions)
 			table_group(y, p, pos_values, pos_scales, pos_mins, pos[row], g, n_groups);
-		for (int i = 0; i < 32 && 32 * g + i < width; i++)
-			dst[(size_t)row * stride + 32 * g + i] = has_positions ? x[i] + y[i] : x[i];
+		for (int i = 0; i < 32 && 32 * g + i < width; i++) {
+			float v = x[i] * scale;
+
+			dst[(size_t)row * stride + 32 * g + i] = has_positions ? v + y[i] : v;
+		}
 	}
 }
 #endif

@@ -124,14 +124,14 @@ INLINED void matmul_unit(int id, const struct sherd_walk_step *s, __global float
 	       (__global const float *)s->bias, dst, 0, s->dst_col, s->flags);
 }
 
-INLINED void attend_unit(int id, const struct sherd_walk *w, const struct places *p, CACHE_ARGS, QUANT_ARGS,
-			 int step, __global int *failed)
+INLINED void attend_unit(int id, const struct sherd_walk_step *s, const struct sherd_walk *w,
+			 const struct places *p, CACHE_ARGS, QUANT_ARGS, int step, __global int *failed)
 {
 	const int tile = id % w->n_tiles, head = id / w->n_tiles % w->n_kv_heads;
 
 	attend_tile(p->tiles[tile], head, id / w->n_tiles / w->n_kv_heads, p->qkv, w->qkv_stride, 0, 0,
-		    p->parts, w->n_parts, w->n_heads, w->n_heads / w->n_kv_heads, p->tiles, CACHE_PASS,
-		    QUANT_PASS, step, failed);
+		    p->parts, w->n_parts, w->n_heads, w->n_heads / w->n_kv_heads, p->tiles, s->window,
+		    w->cap, w->inv_cap, CACHE_PASS, QUANT_PASS, step, failed);
 }
 
 /* Unit @id of step @step, by the other files' bodies. */
@@ -153,10 +153,10 @@ INLINED void unit(int id, int step, const struct sherd_walk_step *s, const struc
 				w->rope_halves, w->q_scale, CACHE_PASS);
 		break;
 	case SHERD_WALK_ATTEND: /* what it refuses is refused where it is quantized: by the next step */
-		attend_unit(id, w, p, CACHE_PASS, QUANT_PASS, step + 1, failed);
+		attend_unit(id, s, w, p, CACHE_PASS, QUANT_PASS, step + 1, failed);
 		break;
 	case SHERD_WALK_MERGE:
-		merge_head(id, 0, p->parts, w->n_parts, 0, 0, w->n_heads, pos, QUANT_PASS, step, failed);
+		merge_head(id, 0, p->parts, w->n_parts, 0, 0, w->n_heads, s->window, pos, QUANT_PASS, step, failed);
 		break;
 	case SHERD_WALK_ACT:
 		bad = activate_group(src, 0, id, s->cols, w->act, w->gated, QUANT_PASS);

@@ -40,6 +40,7 @@ struct sherd_walk_step {
 	int want; /* QUANT_... */
 	int norm_layer; /* layer norm, else RMS */
 	float inv_cols; /* 1 / cols */
+	int window, unused; /* attention's: how far back it looks, 0: to the beginning */
 };
 
 /* What is the same for all steps of a run. */
@@ -51,6 +52,7 @@ struct sherd_walk {
 	int act, gated;
 	int n_tiles, n_parts; /* attention's: see attention.cl */
 	float eps, q_scale;
+	float cap, inv_cap; /* of attention's scores; 0: none */
 };
 
 /*
@@ -67,8 +69,8 @@ struct sherd_walk_counters {
 /* OpenCL C 1.2 has no _Static_assert. */
 #define SHERD_WALK_CHECK(what, holds) typedef char sherd_walk_check_##what[(holds) ? 1 : -1]
 
-SHERD_WALK_CHECK(a_step_is_ten_words_of_eight, sizeof(struct sherd_walk_step) == 10 * 8);
-SHERD_WALK_CHECK(a_run_is_fourteen_words, sizeof(struct sherd_walk) == 14 * 4);
+SHERD_WALK_CHECK(a_step_is_eleven_words_of_eight, sizeof(struct sherd_walk_step) == 11 * 8);
+SHERD_WALK_CHECK(a_run_is_sixteen_words, sizeof(struct sherd_walk) == 16 * 4);
 SHERD_WALK_CHECK(counters_are_two_lines, sizeof(struct sherd_walk_counters) == 2 * 64);
 
 #endif

@@ -190,7 +190,7 @@ static void plan_packing(struct info *in)
 
 static void size_memory(struct info *in)
 {
-	int layers = in->end_layer - in->first_layer, ctx;
+	int layers = in->end_layer - in->first_layer;
 	uint64_t pages;
 
 	if (in->shard) {
@@ -200,12 +200,7 @@ static void size_memory(struct info *in)
 	} else {
 		plan_packing(in);
 	}
-	ctx = sherd_hparams_ctx(&in->hp, in->n_ctx, &in->why_not);
-	if (ctx < 0) {
-		sherd_fail_prefix(&in->why_not, ctx, "%s", in->path);
-		return;
-	}
-	in->n_ctx = ctx;
+	in->n_ctx = sherd_hparams_ctx(&in->hp, in->n_ctx);
 	pages = DIV_ROUND_UP((uint64_t)in->n_ctx, SHERD_PAGE);
 	in->kv_f16 = pages * sherd_kv_page_bytes(&in->hp, layers, SHERD_KV_F16);
 	in->kv_int8 = pages * sherd_kv_page_bytes(&in->hp, layers, SHERD_KV_INT8);

@@ -37,13 +37,20 @@ static void print_position(const struct sherd_hparams *hp)
 	       (double)hp->rope_theta);
 	if (hp->rope_scaling == SHERD_ROPE_LINEAR)
 		printf(", stretched %g times", (double)hp->rope_factor);
+	if (hp->rope_scaling == SHERD_ROPE_LONG)
+		printf(", divisors for contexts to %d and beyond", hp->rope_ctx);
+	if (sherd_n_ropes(hp) > 1)
+		printf(", %g within windows", (double)hp->rope_window_theta);
 	printf("\n");
 }
 
 static void print_shape(const struct info *in)
 {
 	const struct sherd_hparams *hp = &in->hp;
+	int windowed = 0, l;
 
+	for (l = 0; l < hp->n_layers; l++)
+		windowed += sherd_hparams_window(hp, l) != 0;
 	printf("  layers         %d", hp->n_layers);
 	if (in->end_layer - in->first_layer < hp->n_layers)
 		printf(", of which %d-%d are here", in->first_layer, in->end_layer - 1);
@@ -54,6 +61,8 @@ static void print_shape(const struct info *in)
 	printf("  context        %d tokens trained", hp->n_ctx_train);
 	if (hp->window)
 		printf(", attention looks back on %d", hp->window);
+	if (hp->window && windowed < hp->n_layers)
+		printf(" in %d layers", windowed);
 	printf("\n");
 	print_position(hp);
 }

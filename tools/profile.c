@@ -48,11 +48,9 @@ int model_sizes(struct sherd_sizes **sizes, const char *model,
 	if (!rc)
 		rc = sherd_sizes_of(sizes, s, params->bits, err);
 	if (!rc) {
-		*n_ctx = sherd_hparams_ctx(&s->hp, params->n_ctx, err);
-		rc = MIN(*n_ctx, 0);
-	}
-	if (!rc)
+		*n_ctx = sherd_hparams_ctx(&s->hp, params->n_ctx);
 		fill_executor(*sizes, s, params->kv_type, *n_ctx);
+	}
 	sherd_shard_close(s);
 	if (rc) {
 		sherd_sizes_free(*sizes);

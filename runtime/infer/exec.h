@@ -21,6 +21,7 @@ struct sherd_work {
 	const int32_t *tokens; /* [n_rows]; NULL if hidden is given */
 	const float *hidden; /* [n_rows][hidden] */
 	const int32_t *pos; /* [n_rows] */
+	const int32_t *last; /* [n_rows]: the last position that the row sees */
 	const int32_t *item; /* [n_rows]: index of the row's item */
 	const int32_t *item_row; /* [n_items + 1]: first row of each item */
 	const int32_t *pages; /* [n_items][pages_stride]: page tables */

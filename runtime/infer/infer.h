@@ -10,7 +10,7 @@
 
 /* The arrays of struct sherd_work, sized for n_batch rows once. */
 struct sherd_step_scratch {
-	int32_t *tokens, *pos, *item, *item_row, *wanted; /* [n_batch (+ 1)] */
+	int32_t *tokens, *pos, *last, *item, *item_row, *wanted; /* [n_batch (+ 1)] */
 	const uint64_t **cut_layers; /* [n_batch] */
 	uint8_t *wire; /* [n_batch] */
 	bool *wired; /* [n_batch] */

@@ -77,4 +77,10 @@ int sherd_kv_table_grow(struct sherd_kv_table *t, struct sherd_kv_pool *p, int n
 /* Gives back the pages that hold no position below @n_pos. */
 void sherd_kv_table_shrink(struct sherd_kv_table *t, struct sherd_kv_pool *p, int n_pos);
 
+/* The first position that a row sees whose last is @last; @window 0: there is none. */
+static inline int sherd_first_seen(int last, int window)
+{
+	return window ? MAX(0, last + 1 - window) : 0;
+}
+
 #endif

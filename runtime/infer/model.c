@@ -74,22 +74,18 @@ static int open_tokenizer(struct sherd_model *m, struct sherd_error *err)
 }
 
 /* More than the model was trained for gets a remark. */
-static int choose_ctx(struct sherd_model *m, const struct sherd_model_params *p,
-		      struct sherd_error *err)
+static void choose_ctx(struct sherd_model *m, const struct sherd_model_params *p)
 {
 	int trained = m->shard->hp.n_ctx_train;
 	char note[160];
 
-	m->info.n_ctx = sherd_hparams_ctx(&m->shard->hp, p->n_ctx, err);
-	if (m->info.n_ctx < 0)
-		return sherd_fail_prefix(err, m->info.n_ctx, "%s", m->path);
+	m->info.n_ctx = sherd_hparams_ctx(&m->shard->hp, p->n_ctx);
 	if (p->n_ctx > trained && p->note) {
 		snprintf(note, sizeof(note),
 			 "a context of %d is more than the %d that the model was trained for",
 			 p->n_ctx, trained);
 		p->note(p->ctx, note);
 	}
-	return 0;
 }
 
 static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, int n_pages,
@@ -238,9 +234,8 @@ int sherd_model_open(struct sherd_model **model, const char *name,
 	rc = open_shard(m, name, params, err);
 	if (!rc)
 		rc = open_tokenizer(m, err);
-	if (!rc)
-		rc = choose_ctx(m, params, err);
 	if (!rc) {
+		choose_ctx(m, params);
 		fill_info(m, params);
 		rc = start(m, params, err);
 	}

@@ -5,15 +5,16 @@
  *	A = norm(X); QKV = W A; rope; ATT = softmax(q k) v; A = ATT; X += W A
  *	A = norm(X); FFN = W A; A = act(gate) * up;                  X += W A
  *
- * What varies between families is which matrices are stacked, what has a bias, and whether the
- * second norm is there at all (parallel: both halves read the first).
+ * What varies between families is which matrices are stacked, what has a bias, where norms are
+ * (before a block, behind it, behind the sum; of q and k), and whether the two halves follow each
+ * other or both read the same X (parallel).
  */
 #include <math.h>
 #include <stdlib.h>
 #include "infer/act.h"
 #include "infer/ops.h"
 
-#define MAX_LAYER_OPS 16
+#define MAX_LAYER_OPS 24
 
 struct builder {
 	struct sherd_program *p;
@@ -65,26 +66,51 @@ static void missing(struct builder *b, enum sherd_slot slot)
 			   name);
 }
 
-/* A = norm of src; @slot: its weight, the bias is in the slot that follows. */
+/* @slot: the norm's weight; a layer norm's bias is in the slot that follows. */
+static void set_norm(struct builder *b, struct sherd_op *op, enum sherd_norm norm,
+		     enum sherd_slot slot)
+{
+	op->norm = norm;
+	if (norm == SHERD_NORM_NONE)
+		return;
+	op->weight = vector(b, slot);
+	if (!op->weight)
+		missing(b, slot);
+	if (norm != SHERD_NORM_LAYER)
+		return;
+	op->bias = vector(b, slot + 1);
+	if (!op->bias && b->hp->arch->norm_bias)
+		missing(b, slot + 1);
+}
+
+/* A = norm of src's first @width columns. */
 static void add_norm(struct builder *b, enum sherd_norm norm, enum sherd_slot slot,
-		     enum sherd_buf src)
+		     enum sherd_buf src, int width)
 {
 	struct sherd_op *op;
 
 	b->last_a = b->p->n_ops;
 	op = add(b, SHERD_OP_NORM);
-	op->norm = norm;
 	op->src = src;
 	op->dst = SHERD_BUF_A;
-	op->width = b->p->width[src];
-	if (norm == SHERD_NORM_NONE)
-		return;
-	op->weight = vector(b, slot);
-	op->bias = norm == SHERD_NORM_LAYER ? vector(b, slot + 1) : NULL;
-	if (!op->weight)
-		missing(b, slot);
-	if (!op->bias && b->hp->arch->norm_bias)
-		missing(b, slot + 1);
+	op->width = width;
+	set_norm(b, op, norm, slot);
+}
+
+/* dst = norm of src as floats, or dst += it. */
+static struct sherd_op *add_norm_to(struct builder *b, enum sherd_norm norm, enum sherd_slot slot,
+				    enum sherd_buf src, enum sherd_buf dst, int width)
+{
+	struct sherd_op *op = add(b, SHERD_OP_NORM_TO);
+
+	op->src = src;
+	op->dst = dst;
+	op->residual = src != dst;
+	op->width = width;
+	op->n_parts = 1;
+	op->scale = 1;
+	set_norm(b, op, norm, slot);
+	return op;
 }
 
 /* dst[:, col ..] = W A, or += where it goes to the residual stream. @width: columns of A. */
@@ -137,22 +163,61 @@ static void add_qkv(struct builder *b)
 		   b->q + b->kv);
 }
 
+/* What a block gives joins the stream: X += W A, or by way of a norm or a scale. */
+static void add_join(struct builder *b, enum sherd_slot w, const float *bias, int width,
+		     enum sherd_slot post_norm, enum sherd_slot sum_norm)
+{
+	const struct sherd_hparams *hp = b->hp;
+	bool direct = !(hp->norm_at & SHERD_NORM_OUT) && hp->residual_scale == 1;
+
+	add_matmul(b, w, bias, width, direct ? SHERD_BUF_X : SHERD_BUF_OUT, 0);
+	if (!direct)
+		add_norm_to(b, sherd_norm_at(hp, SHERD_NORM_OUT), post_norm, SHERD_BUF_OUT,
+			    SHERD_BUF_X, hp->hidden)
+			->scale = hp->residual_scale;
+	if (hp->norm_at & SHERD_NORM_SUM)
+		add_norm_to(b, hp->arch->norm, sum_norm, SHERD_BUF_X, SHERD_BUF_X, hp->hidden);
+}
+
+/* q's and k's heads in QKV, each by itself or as one row. */
+static void add_qk_norm(struct builder *b)
+{
+	bool by_head = b->hp->arch->qk_norm == SHERD_QK_HEADS;
+	const int heads[] = { b->hp->n_heads, b->hp->n_kv_heads };
+	struct sherd_op *op;
+	int i;
+
+	if (b->hp->arch->qk_norm == SHERD_QK_NONE)
+		return;
+	for (i = 0; i < 2; i++) {
+		op = add_norm_to(b, SHERD_NORM_RMS, SHERD_ATTN_Q_NORM + i, SHERD_BUF_QKV,
+				 SHERD_BUF_QKV, b->hp->head_dim * (by_head ? 1 : heads[i]));
+		op->n_parts = by_head ? heads[i] : 1;
+		op->dst_col = i * b->q;
+	}
+}
+
 static void add_attention(struct builder *b)
 {
 	const float *bias = vector(b, SHERD_ATTN_OUT_BIAS);
+	int window = sherd_hparams_window(b->hp, b->layer);
 	struct sherd_op *op;
 
+	add_qk_norm(b);
 	op = add(b, SHERD_OP_ROPE);
 	op->src = op->dst = SHERD_BUF_QKV;
 	op->width = b->q + b->kv;
+	op->rope = window && b->hp->rope_window_theta != 0;
 	op = add(b, SHERD_OP_ATTEND);
 	op->src = SHERD_BUF_QKV;
 	op->dst = SHERD_BUF_ATT;
 	op->width = b->q;
-	add_norm(b, SHERD_NORM_NONE, 0, SHERD_BUF_ATT);
+	op->window = window;
+	op->cap = b->hp->score_cap;
+	add_norm(b, SHERD_NORM_NONE, 0, SHERD_BUF_ATT, b->q);
 	if (!bias && b->hp->arch->out_bias)
 		missing(b, SHERD_ATTN_OUT_BIAS);
-	add_matmul(b, SHERD_ATTN_OUT, bias, b->q, SHERD_BUF_X, 0);
+	add_join(b, SHERD_ATTN_OUT, bias, b->q, SHERD_ATTN_POST_NORM, SHERD_ATTN_SUM_NORM);
 }
 
 static void add_ffn_up(struct builder *b)
@@ -191,12 +256,13 @@ static void add_ffn_down(struct builder *b)
 	op->width = b->hp->ffn;
 	if (!bias && b->hp->arch->ffn_bias)
 		missing(b, SHERD_FFN_DOWN_BIAS);
-	add_matmul(b, SHERD_FFN_DOWN, bias, b->hp->ffn, SHERD_BUF_X, 0);
+	add_join(b, SHERD_FFN_DOWN, bias, b->hp->ffn, SHERD_FFN_POST_NORM, SHERD_FFN_SUM_NORM);
 }
 
 static void add_layer(struct builder *b)
 {
-	const struct sherd_arch *arch = b->hp->arch;
+	enum sherd_norm norm = sherd_norm_at(b->hp, SHERD_NORM_IN);
+	bool parallel = b->hp->parallel;
 	struct sherd_op *op;
 
 	if (b->layer > 0) {
@@ -204,62 +270,139 @@ static void add_layer(struct builder *b)
 		op->src = op->dst = SHERD_BUF_X;
 		op->width = b->hp->hidden;
 	}
-	add_norm(b, arch->norm, SHERD_ATTN_NORM, SHERD_BUF_X);
+	add_norm(b, norm, SHERD_ATTN_NORM, SHERD_BUF_X, b->hp->hidden);
 	add_qkv(b);
-	if (arch->parallel)
-		add_ffn_up(b);
-	add_attention(b);
-	if (!arch->parallel) {
-		add_norm(b, arch->norm, SHERD_FFN_NORM, SHERD_BUF_X);
-		add_ffn_up(b);
-	}
+	if (!parallel)
+		add_attention(b);
+	if (!parallel || b->hp->arch->two_norms)
+		add_norm(b, norm, SHERD_FFN_NORM, SHERD_BUF_X, b->hp->hidden);
+	add_ffn_up(b);
+	if (parallel)
+		add_attention(b);
 	add_ffn_down(b);
 }
 
-static void add_embed(struct builder *b)
+static struct sherd_op *add_table(struct builder *b, enum sherd_slot slot, enum sherd_buf dst)
 {
 	struct sherd_op *op = add(b, SHERD_OP_EMBED);
 
-	op->dst = SHERD_BUF_X;
-	op->width = b->hp->hidden;
-	op->table = matrix(b, SHERD_TOKEN_EMBD);
+	op->dst = dst;
+	op->scale = 1;
+	op->table = matrix(b, slot);
 	if (!op->table)
-		missing(b, SHERD_TOKEN_EMBD);
-	if (b->hp->arch->position != SHERD_POS_LEARNED)
-		return;
-	op->positions = matrix(b, SHERD_POS_EMBD);
-	if (!op->positions)
+		missing(b, slot);
+	else
+		op->width = op->table->fmt.cols;
+	return op;
+}
+
+static void check_positions(struct builder *b)
+{
+	const struct sherd_tensor *t = matrix(b, SHERD_POS_EMBD);
+
+	if (!t)
 		missing(b, SHERD_POS_EMBD);
-	else if (op->positions->fmt.rows < (uint32_t)b->p->n_ctx && !b->rc)
+	else if (t->fmt.rows < (uint32_t)b->p->n_ctx && !b->rc)
 		b->rc = sherd_fail(
 			b->err, -EINVAL,
 			"a context of %d was asked for, but the model has learned only %u "
 			"positions: ask for at most that",
-			b->p->n_ctx, op->positions->fmt.rows);
+			b->p->n_ctx, t->fmt.rows);
+}
+
+/* X = embedding (+ positions); where it is narrower: X = (positions +) W embedding. */
+static void add_embed(struct builder *b)
+{
+	bool learned = b->hp->arch->position == SHERD_POS_LEARNED;
+	bool projected = b->hp->embd != b->hp->hidden;
+	struct sherd_op *op =
+		add_table(b, SHERD_TOKEN_EMBD, projected ? SHERD_BUF_OUT : SHERD_BUF_X);
+
+	op->scale = b->hp->embd_scale;
+	if (learned)
+		check_positions(b);
+	if (!projected) {
+		op->positions = learned ? matrix(b, SHERD_POS_EMBD) : NULL;
+		return;
+	}
+	add_norm(b, SHERD_NORM_NONE, 0, SHERD_BUF_OUT, b->hp->embd);
+	if (learned)
+		add_table(b, SHERD_POS_EMBD, SHERD_BUF_X)->by_position = true;
+	add_matmul(b, SHERD_PROJ_IN, NULL, b->hp->embd, SHERD_BUF_X, 0);
+	b->p->ops[b->p->n_ops - 1].residual = learned;
+}
+
+/* Logits, scaled and capped where the model does that. */
+static void add_logits(struct builder *b)
+{
+	const float *bias = vector(b, SHERD_OUTPUT_BIAS);
+	bool tied = !matrix(b, SHERD_OUTPUT);
+	struct sherd_op *op;
+
+	if (!bias && b->hp->arch->head_bias)
+		missing(b, SHERD_OUTPUT_BIAS);
+	add_matmul(b, tied ? SHERD_TOKEN_EMBD : SHERD_OUTPUT, bias, b->hp->embd, SHERD_BUF_LOGITS,
+		   0);
+	if (b->hp->logit_scale == 1 && b->hp->logit_cap == 0)
+		return;
+	op = add(b, SHERD_OP_CAP);
+	op->src = op->dst = SHERD_BUF_LOGITS;
+	op->width = b->hp->n_vocab;
+	op->scale = b->hp->logit_scale;
+	op->cap = b->hp->logit_cap;
 }
 
 static void add_head(struct builder *b)
 {
 	struct sherd_op *op = add(b, SHERD_OP_GATHER);
-	bool tied = !matrix(b, SHERD_OUTPUT);
 
 	op->src = op->dst = SHERD_BUF_X;
 	op->width = b->hp->hidden;
-	add_norm(b, b->hp->arch->norm, SHERD_OUT_NORM, SHERD_BUF_X);
-	add_matmul(b, tied ? SHERD_TOKEN_EMBD : SHERD_OUTPUT, NULL, b->hp->hidden,
-		   SHERD_BUF_LOGITS, 0);
+	add_norm(b, sherd_final_norm(b->hp), SHERD_OUT_NORM, SHERD_BUF_X, b->hp->hidden);
+	if (b->hp->embd != b->hp->hidden) {
+		add_matmul(b, SHERD_PROJ_OUT, NULL, b->hp->hidden, SHERD_BUF_OUT, 0);
+		add_norm(b, SHERD_NORM_NONE, 0, SHERD_BUF_OUT, b->hp->embd);
+	}
+	add_logits(b);
 }
 
 static void set_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
 {
 	int q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim;
+	bool joins = hp->norm_at & SHERD_NORM_OUT || hp->residual_scale != 1;
+	bool projected = hp->embd != hp->hidden;
 
 	width[SHERD_BUF_X] = hp->hidden;
-	width[SHERD_BUF_A] = MAX(MAX(hp->hidden, q), hp->ffn);
+	width[SHERD_BUF_A] = MAX(MAX(MAX(hp->hidden, q), hp->ffn), hp->embd);
 	width[SHERD_BUF_QKV] = q + 2 * kv;
 	width[SHERD_BUF_ATT] = q;
 	width[SHERD_BUF_FFN] = hp->arch->gated ? 2 * hp->ffn : hp->ffn;
 	width[SHERD_BUF_LOGITS] = hp->n_vocab;
+	width[SHERD_BUF_OUT] = MAX(joins ? hp->hidden : 0, projected ? hp->embd : 0);
+}
+
+const char *sherd_op_what(const struct sherd_op *op)
+{
+	switch (op->kind) {
+	case SHERD_OP_CUT:
+		return "the residual stream at a cut";
+	case SHERD_OP_ROPE:
+		return "a query, key or value";
+	case SHERD_OP_ACT:
+		return "the feed-forward activation";
+	default:
+		break;
+	}
+	switch (op->src) {
+	case SHERD_BUF_ATT:
+		return "attention's output";
+	case SHERD_BUF_QKV:
+		return "a query or key";
+	case SHERD_BUF_OUT:
+		return "what joins the residual stream";
+	default:
+		return "the residual stream";
+	}
 }
 
 void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w)
@@ -280,6 +423,11 @@ void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s)
 		head = sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1);
 	if (head && s->end_layer == s->hp.n_layers)
 		sherd_forms_add(f, &head->fmt);
+	for (slot = 0; slot < 2; slot++) {
+		w = sherd_shard_matrix(s, slot ? SHERD_PROJ_OUT : SHERD_PROJ_IN, -1);
+		if (w)
+			sherd_forms_add(f, &w->fmt);
+	}
 	for (layer = s->first_layer; layer < s->end_layer; layer++)
 		for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS; slot++) {
 			w = sherd_shard_matrix(s, slot, layer);
@@ -310,7 +458,7 @@ uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_
 		if (i != SHERD_BUF_A && i != SHERD_BUF_LOGITS)
 			total += sizeof(float) * (uint64_t)n_batch * width[i];
 	total += n_act * act_bytes(forms, n_batch, width[SHERD_BUF_A]);
-	return total + sherd_rope_bytes(hp, n_ctx);
+	return total + sherd_n_ropes(hp) * sherd_rope_bytes(hp, n_ctx);
 }
 
 size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx)
@@ -318,39 +466,60 @@ size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx)
 	return hp->arch->position == SHERD_POS_LEARNED ? 0 : sizeof(float) * n_ctx * hp->rope_dim;
 }
 
-/* In double on the host and rounded once: a device's own sine never enters a result. */
-void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx,
-		      float *table)
+int sherd_n_ropes(const struct sherd_hparams *hp)
 {
-	int half = hp->rope_dim / 2, pos, i;
+	if (hp->arch->position == SHERD_POS_LEARNED)
+		return 0;
+	return hp->window && hp->rope_window_theta != 0 ? 2 : 1;
+}
+
+/* In double on the host and rounded once: a device's own sine never enters a result. */
+void sherd_rope_table(const struct sherd_rope *r, int rope_dim, int n_ctx, float *table)
+{
+	int half = rope_dim / 2, pos, i;
 
 	for (i = 0; i < half; i++) {
-		double freq = pow(hp->rope_theta, -2.0 * i / hp->rope_dim);
+		double freq = pow(r->theta, -2.0 * i / rope_dim);
 
-		if (divisors)
-			freq /= divisors[i];
-		if (hp->rope_scaling == SHERD_ROPE_LINEAR)
-			freq /= hp->rope_factor;
+		if (r->divisors)
+			freq /= r->divisors[i];
+		freq /= r->factor;
 		for (pos = 0; pos < n_ctx; pos++) {
 			float *at = table + ((size_t)pos * half + i) * 2;
 
-			at[0] = (float)cos(pos * freq);
-			at[1] = (float)sin(pos * freq);
+			at[0] = (float)(cos(pos * freq) * r->scale);
+			at[1] = (float)(sin(pos * freq) * r->scale);
 		}
 	}
 }
 
-static int make_rope(struct builder *b)
+/* Rule @i: 0 is the model's, 1 that of layers with a window, which nothing scales. */
+static struct sherd_rope rope_rule(struct builder *b, int i)
 {
 	const struct sherd_hparams *hp = b->hp;
-	size_t size = sherd_rope_bytes(hp, b->p->n_ctx);
+	enum sherd_slot divisors = SHERD_ROPE_FREQS;
 
-	if (!size)
-		return 0;
-	b->p->rope = sherd_calloc(1, size);
-	if (!b->p->rope)
-		return sherd_fail_oom(b->err, size, "the table of rotary angles");
-	sherd_rope_table(hp, vector(b, SHERD_ROPE_FREQS), b->p->n_ctx, b->p->rope);
+	if (i)
+		return (struct sherd_rope){ hp->rope_window_theta, 1, 1, NULL };
+	if (hp->rope_scaling == SHERD_ROPE_LONG)
+		divisors = b->p->n_ctx > hp->rope_ctx ? SHERD_ROPE_LONG_FREQS : SHERD_ROPE_SHORT;
+	return (struct sherd_rope){ hp->rope_theta, hp->rope_factor, hp->rope_attn_factor,
+				    vector(b, divisors) };
+}
+
+static int make_ropes(struct builder *b)
+{
+	size_t size = sherd_rope_bytes(b->hp, b->p->n_ctx);
+	int i;
+
+	for (i = 0; i < sherd_n_ropes(b->hp); i++) {
+		struct sherd_rope r = rope_rule(b, i);
+
+		b->p->rope[i] = sherd_calloc(1, size);
+		if (!b->p->rope[i])
+			return sherd_fail_oom(b->err, size, "the table of rotary angles");
+		sherd_rope_table(&r, b->hp->rope_dim, b->p->n_ctx, b->p->rope[i]);
+	}
 	return 0;
 }
 
@@ -389,7 +558,6 @@ int sherd_program_build(struct sherd_program **out, const struct sherd_shard *sh
 		return sherd_fail_oom(err, sizeof(*p), "the step list");
 	p->shard = shard;
 	p->n_ctx = n_ctx;
-	p->q_scale = (float)(1.0 / sqrt(b.hp->head_dim));
 	b.q = b.hp->n_heads * b.hp->head_dim;
 	b.kv = b.hp->n_kv_heads * b.hp->head_dim;
 	b.cap = (shard->end_layer - shard->first_layer + 1) * MAX_LAYER_OPS;
@@ -402,7 +570,7 @@ int sherd_program_build(struct sherd_program **out, const struct sherd_shard *sh
 	set_widths(b.hp, p->width);
 	add_all(&b);
 	if (!b.rc)
-		b.rc = make_rope(&b);
+		b.rc = make_ropes(&b);
 	if (b.rc) {
 		sherd_program_free(p);
 		return b.rc;
@@ -413,10 +581,13 @@ int sherd_program_build(struct sherd_program **out, const struct sherd_shard *sh
 
 void sherd_program_free(struct sherd_program *p)
 {
+	int i;
+
 	if (!p)
 		return;
 	free(p->ops);
 	free(p->layer_op);
-	free(p->rope);
+	for (i = 0; i < SHERD_MAX_ROPES; i++)
+		free(p->rope[i]);
 	free(p);
 }

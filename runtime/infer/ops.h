@@ -20,18 +20,22 @@ enum sherd_buf {
 	SHERD_BUF_ATT, /* attention's output, width q */
 	SHERD_BUF_FFN, /* gate and up side by side (or up alone) */
 	SHERD_BUF_LOGITS, /* width n_vocab, wanted rows only */
+	/* what does not go where it belongs at once: to be normed, scaled or projected first */
+	SHERD_BUF_OUT,
 	SHERD_N_BUFS,
 };
 
 enum sherd_op_kind {
-	SHERD_OP_EMBED, /* X = embedding[token] (+ positions[pos]) */
+	SHERD_OP_EMBED, /* dst = scale * table[token, or pos] (+ positions[pos]) */
 	SHERD_OP_CUT, /* X through the wire format and back; runs where a session has a cut here */
 	SHERD_OP_GATHER, /* X's wanted rows move together: from here on only they are computed */
 	SHERD_OP_NORM, /* A = norm(src), or src itself (norm NONE) */
+	SHERD_OP_NORM_TO, /* dst (+)= scale * norm(src) as floats, each of some parts by itself */
 	SHERD_OP_MATMUL, /* dst[:, dst_col ..] = W A (+ bias) (+ dst) */
 	SHERD_OP_ROPE, /* rotates q and k in QKV, scales q, stores k and v in the cache */
 	SHERD_OP_ATTEND, /* ATT = softmax(q k) v */
 	SHERD_OP_ACT, /* A = act(gate) * up, or act(up) */
+	SHERD_OP_CAP, /* src = scale * src, then cap * tanh(src / cap) if there is a cap */
 	SHERD_N_OPS,
 };
 
@@ -44,17 +48,32 @@ struct sherd_op {
 	enum sherd_op_kind kind;
 	int layer; /* -1: before the first or after the last */
 	enum sherd_buf src, dst;
-	int width; /* columns of src that count (norm, act), or W's cols */
+	int width; /* columns of src that count (norm, act), or W's cols; norm_to: of a part */
 	struct sherd_forms want; /* norm, act: what the matmuls that follow read */
 	enum sherd_norm norm;
 	const float *weight, *bias; /* norm: [width]; matmul: bias [rows] or NULL */
 	/* matmul */
 	const struct sherd_tensor *w;
-	int dst_col; /* where W's rows begin in dst */
-	bool residual; /* dst += instead of = */
+	int dst_col; /* where W's rows begin in dst; norm_to: its parts, in src too */
+	bool residual; /* dst += instead of =; norm_to too */
+	int n_parts; /* norm_to: side by side, of @width columns */
+	float scale; /* norm_to, embed, cap; 1: none */
+	float cap; /* cap, attend: of scores; 0: none */
 	/* embed */
 	const struct sherd_tensor *table, *positions;
+	bool by_position; /* the table's row is the position's */
+	/* rope, attend */
+	int rope; /* which of the tables */
+	int window; /* positions that a row looks back on, its last included; 0: all of them */
 };
+
+/* A rule for rotary angles: a model has one, or one more for layers with a window. */
+struct sherd_rope {
+	float theta, factor; /* base; positions are divided by this */
+	float scale; /* cosines and sines are multiplied by this */
+	const float *divisors; /* of frequencies, [rope_dim / 2], or NULL */
+};
+#define SHERD_MAX_ROPES 2
 
 struct sherd_program {
 	const struct sherd_shard *shard;
@@ -64,15 +83,17 @@ struct sherd_program {
 	int *layer_op;
 	int width[SHERD_N_BUFS];
 	struct sherd_forms forms; /* that are needed at all */
-	float *rope; /* [n_ctx][rope_dim / 2][2]: cos, sin; NULL for learned positions */
+	float *rope[SHERD_MAX_ROPES]; /* [n_ctx][rope_dim / 2][2]: cos, sin; NULL: there is none */
 	int n_ctx;
-	float q_scale; /* 1 / sqrt(head_dim) */
 };
 
 /* @n_ctx: positions that the RoPE table covers. The shard must outlive the program. */
 int sherd_program_build(struct sherd_program **p, const struct sherd_shard *shard, int n_ctx,
 			struct sherd_error *err);
 void sherd_program_free(struct sherd_program *p);
+
+/* What a step works on, for the sentence that says it is NaN or too large. */
+const char *sherd_op_what(const struct sherd_op *op);
 
 /* Adds to @f what a matmul with weights in format @w reads. */
 void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w);
@@ -85,10 +106,10 @@ void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s);
 uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_forms *forms,
 			     int n_batch, int n_ctx);
 
-/* 0 for learned positions. */
+/* Of one table, and how many there are: 0 for learned positions. */
 size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx);
-/* table [n_ctx][rope_dim / 2][2]: cos, sin; @divisors [rope_dim / 2]: Llama-3's, or NULL. */
-void sherd_rope_table(const struct sherd_hparams *hp, const float *divisors, int n_ctx,
-		      float *table);
+int sherd_n_ropes(const struct sherd_hparams *hp);
+/* table [n_ctx][rope_dim / 2][2]: cos, sin */
+void sherd_rope_table(const struct sherd_rope *r, int rope_dim, int n_ctx, float *table);
 
 #endif

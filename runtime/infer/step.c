@@ -21,6 +21,7 @@ int sherd_step_scratch_init(struct sherd_step_scratch *s, int n_batch, struct sh
 
 	s->tokens = sherd_calloc(n, sizeof(*s->tokens));
 	s->pos = sherd_calloc(n, sizeof(*s->pos));
+	s->last = sherd_calloc(n, sizeof(*s->last));
 	s->item = sherd_calloc(n, sizeof(*s->item));
 	s->item_row = sherd_calloc(n, sizeof(*s->item_row));
 	s->wanted = sherd_calloc(n, sizeof(*s->wanted));
@@ -28,7 +29,7 @@ int sherd_step_scratch_init(struct sherd_step_scratch *s, int n_batch, struct sh
 	s->wire = sherd_calloc(n, sizeof(*s->wire));
 	s->wired = sherd_calloc(n, sizeof(*s->wired));
 	s->out = sherd_calloc(n, sizeof(*s->out));
-	if (s->tokens && s->pos && s->item && s->item_row && s->wanted && s->cut_layers &&
+	if (s->tokens && s->pos && s->last && s->item && s->item_row && s->wanted && s->cut_layers &&
 	    s->wire && s->wired && s->out)
 		return 0;
 	sherd_step_scratch_destroy(s);
@@ -39,6 +40,7 @@ void sherd_step_scratch_destroy(struct sherd_step_scratch *s)
 {
 	free(s->tokens);
 	free(s->pos);
+	free(s->last);
 	free(s->item);
 	free(s->item_row);
 	free(s->wanted);
@@ -229,7 +231,7 @@ static void flatten_item(struct step *s, int i, int row, int stride)
 	memcpy(x->pages + (size_t)i * stride, it->session->table.pages,
 	       it->session->table.n * sizeof(*x->pages));
 	for (k = 0; k < it->n; k++) {
-		x->pos[row + k] = pos + k;
+		x->pos[row + k] = x->last[row + k] = pos + k;
 		x->item[row + k] = i;
 		if (it->want == SHERD_WANT_ALL || (it->want == SHERD_WANT_LAST && k == it->n - 1))
 			x->wanted[s->n_wanted++] = row + k;
@@ -260,6 +262,7 @@ static void flatten(struct step *s, struct sherd_work *w)
 		.tokens = s->first ? NULL : x->tokens,
 		.hidden = s->first ? x->hidden : NULL,
 		.pos = x->pos,
+		.last = x->last,
 		.item = x->item,
 		.item_row = x->item_row,
 		.pages = x->pages,

@@ -7,70 +7,55 @@
 #include <stdio.h>
 #include "model/arch.h"
 
-#define RMS_SILU   .norm = SHERD_NORM_RMS, .act = SHERD_ACT_SILU, .gated = true
-#define RMS_GELU   .norm = SHERD_NORM_RMS, .act = SHERD_ACT_GELU_TANH, .gated = true
-#define LAYER_SILU .norm = SHERD_NORM_LAYER, .act = SHERD_ACT_SILU, .gated = true, .norm_bias = true
-#define LAYER_GELU .norm = SHERD_NORM_LAYER, .act = SHERD_ACT_GELU_TANH, .norm_bias = true
+#define PRE	   .norm_at = SHERD_NORM_IN
+#define RMS	   .norm = SHERD_NORM_RMS
+#define LAYER	   .norm = SHERD_NORM_LAYER, .norm_bias = true
+#define SILU_GATED .act = SHERD_ACT_SILU, .gated = true
+#define GELU_GATED .act = SHERD_ACT_GELU_TANH, .gated = true
+#define GELU	   .act = SHERD_ACT_GELU_TANH
+#define GELU_ERF   .act = SHERD_ACT_GELU_ERF
+#define RELU	   .act = SHERD_ACT_RELU
 #define ALL_BIASES .qkv_bias = true, .out_bias = true, .ffn_bias = true
 #define PAIRS	   .position = SHERD_POS_ROPE_PAIRS
 #define HALVES	   .position = SHERD_POS_ROPE_HALVES
 #define LEARNED	   .position = SHERD_POS_LEARNED
 #define FUSED	   .qkv_fused = true
 #define PARALLEL   .parallel = true
+#define QK_HEADS   .qk_norm = SHERD_QK_HEADS
 
 /* clang-format off: a row a family */
 static const struct sherd_arch archs[] = {
-	{ .name = "llama", RMS_SILU, PAIRS }, /* Mistral, TinyLlama, SmolLM too */
-	{ .name = "qwen2", RMS_SILU, HALVES, .qkv_bias = true },
-	{ .name = "gpt2", LAYER_GELU, LEARNED, ALL_BIASES, FUSED },
+	{ .name = "llama", PRE, RMS, PAIRS, SILU_GATED }, /* Mistral, TinyLlama, SmolLM too */
+	{ .name = "qwen2", PRE, RMS, HALVES, SILU_GATED, .qkv_bias = true },
+	{ .name = "qwen3", PRE, RMS, HALVES, SILU_GATED, QK_HEADS },
+	{ .name = "gpt2", PRE, LAYER, LEARNED, GELU, ALL_BIASES, FUSED },
+	/* sherd's own name, as llama.cpp has none; opt-350m says opt.norm_after and has projections */
+	{ .name = "opt", PRE, LAYER, LEARNED, RELU, ALL_BIASES, .unused_positions = 2 },
+	{ .name = "gptj", PRE, LAYER, PAIRS, GELU, PARALLEL, .ffn_bias = true, .head_bias = true },
+	{ .name = "phi3", PRE, RMS, HALVES, SILU_GATED, FUSED, .gate_up_fused = true },
+	{ .name = "gemma", PRE, RMS, HALVES, GELU_GATED, .scaled_embd = true },
+	{ .name = "gemma2", .norm_at = SHERD_NORM_IN | SHERD_NORM_OUT, RMS, HALVES, GELU_GATED,
+	  .scaled_embd = true, .window = 4096, .window_period = 2, .wide_layers = 46 },
+	{ .name = "gemma3", .norm_at = SHERD_NORM_IN | SHERD_NORM_OUT, RMS, HALVES, GELU_GATED,
+	  QK_HEADS, .scaled_embd = true, .window_period = 6, .window_rope = true,
+	  .wide_layers = 62 },
 
-	{ .name = "qwen3", RMS_SILU, HALVES, .not_yet = "it normalizes q and k of each head" },
-	{ .name = "phi3",
-	  RMS_SILU,
-	  HALVES,
-	  FUSED,
-	  .not_yet = "its gate and up rows are one tensor, and its attention has a window" },
-	{ .name = "gemma", RMS_GELU, HALVES, .not_yet = "it scales its embeddings" },
-	{ .name = "gemma2",
-	  RMS_GELU,
-	  HALVES,
-	  .not_yet = "it caps its scores and normalizes after attention" },
-	{ .name = "gemma3",
-	  RMS_GELU,
-	  HALVES,
-	  .not_yet = "it normalizes after attention, and its attention has windows" },
-	{ .name = "phi2",
-	  LAYER_GELU,
-	  HALVES,
-	  ALL_BIASES,
-	  FUSED,
-	  PARALLEL,
-	  .not_yet = "attention and feed-forward side by side are not tested" },
-	{ .name = "falcon",
-	  LAYER_GELU,
-	  HALVES,
-	  FUSED,
-	  PARALLEL,
-	  .not_yet = "attention and feed-forward side by side are not tested" },
-	{ .name = "gptneox",
-	  LAYER_GELU,
-	  HALVES,
-	  ALL_BIASES,
-	  FUSED,
-	  PARALLEL,
-	  .not_yet = "attention and feed-forward side by side with a norm each are not there" },
-	{ .name = "starcoder2",
-	  LAYER_GELU,
-	  HALVES,
-	  ALL_BIASES,
+	{ .name = "phi2", PRE, LAYER, HALVES, GELU, ALL_BIASES, PARALLEL, .head_bias = true,
 	  .not_yet = "no golden values were made for it" },
-	{ .name = "stablelm", LAYER_SILU, HALVES, .not_yet = "no golden values were made for it" },
-	{ .name = "granite", RMS_SILU, PAIRS, .not_yet = "it scales embeddings and residuals" },
-	{ .name = "olmo2", RMS_SILU, HALVES, .not_yet = "it normalizes after attention" },
-	{ .name = "bloom",
-	  LAYER_GELU,
-	  ALL_BIASES,
-	  FUSED,
+	{ .name = "falcon", PRE, LAYER, HALVES, GELU_ERF, FUSED, PARALLEL,
+	  .not_yet = "no golden values were made for it" },
+	{ .name = "gptneox", PRE, LAYER, HALVES, GELU_ERF, ALL_BIASES, FUSED, PARALLEL,
+	  .two_norms = true, .not_yet = "no golden values were made for it" },
+	{ .name = "starcoder2", PRE, LAYER, HALVES, GELU, ALL_BIASES,
+	  .not_yet = "no golden values were made for it" },
+	{ .name = "stablelm", PRE, LAYER, HALVES, SILU_GATED,
+	  .not_yet = "no golden values were made for it" },
+	{ .name = "granite", PRE, RMS, PAIRS, SILU_GATED,
+	  .not_yet = "no golden values were made for it" },
+	{ .name = "olmo2", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED,
+	  .qk_norm = SHERD_QK_ROW, .window_period = 4,
+	  .not_yet = "no golden values were made for it" },
+	{ .name = "bloom", PRE, LAYER, GELU, ALL_BIASES, FUSED,
 	  .not_yet = "its positions are slopes on the scores" },
 };
 /* clang-format on */
@@ -105,10 +90,15 @@ static const struct {
 } slots[SHERD_N_SLOTS] = {
 	[SHERD_TOKEN_EMBD] = { "token_embd.weight", false },
 	[SHERD_POS_EMBD] = { "position_embd.weight", false },
+	[SHERD_PROJ_IN] = { "project_in.weight", false },
 	[SHERD_ROPE_FREQS] = { "rope_freqs.weight", true },
+	[SHERD_ROPE_SHORT] = { "rope_factors_short.weight", true },
+	[SHERD_ROPE_LONG_FREQS] = { "rope_factors_long.weight", true },
 	[SHERD_OUT_NORM] = { "output_norm.weight", true },
 	[SHERD_OUT_NORM_BIAS] = { "output_norm.bias", true },
+	[SHERD_PROJ_OUT] = { "project_out.weight", false },
 	[SHERD_OUTPUT] = { "output.weight", false },
+	[SHERD_OUTPUT_BIAS] = { "output.bias", true },
 	[SHERD_ATTN_NORM] = { "attn_norm.weight", true },
 	[SHERD_ATTN_NORM_BIAS] = { "attn_norm.bias", true },
 	[SHERD_ATTN_QKV] = { "attn_qkv.weight", false },
@@ -116,8 +106,13 @@ static const struct {
 	[SHERD_ATTN_K] = { "attn_k.weight", false },
 	[SHERD_ATTN_V] = { "attn_v.weight", false },
 	[SHERD_ATTN_QKV_BIAS] = { "attn_qkv.bias", true },
+	[SHERD_ATTN_Q_NORM] = { "attn_q_norm.weight", true },
+	[SHERD_ATTN_K_NORM] = { "attn_k_norm.weight", true },
 	[SHERD_ATTN_OUT] = { "attn_output.weight", false },
 	[SHERD_ATTN_OUT_BIAS] = { "attn_output.bias", true },
+	[SHERD_ATTN_POST_NORM] = { "post_attention_norm.weight", true },
+	[SHERD_ATTN_SUM_NORM] = { "attn_output_norm.weight", true },
+	[SHERD_ATTN_SUM_NORM_BIAS] = { "attn_output_norm.bias", true },
 	[SHERD_FFN_NORM] = { "ffn_norm.weight", true },
 	[SHERD_FFN_NORM_BIAS] = { "ffn_norm.bias", true },
 	[SHERD_FFN_GATE_UP] = { "ffn_gate_up.weight", false },
@@ -126,7 +121,15 @@ static const struct {
 	[SHERD_FFN_UP_BIAS] = { "ffn_up.bias", true },
 	[SHERD_FFN_DOWN] = { "ffn_down.weight", false },
 	[SHERD_FFN_DOWN_BIAS] = { "ffn_down.bias", true },
+	[SHERD_FFN_POST_NORM] = { "post_ffw_norm.weight", true },
+	[SHERD_FFN_SUM_NORM] = { "layer_output_norm.weight", true },
+	[SHERD_FFN_SUM_NORM_BIAS] = { "layer_output_norm.bias", true },
 };
+
+const char *sherd_slot_base(enum sherd_slot slot)
+{
+	return slots[slot].name;
+}
 
 void sherd_slot_name(enum sherd_slot slot, int layer, char *buf, size_t size)
 {

@@ -10,18 +10,43 @@
 
 enum sherd_norm { SHERD_NORM_NONE, SHERD_NORM_RMS, SHERD_NORM_LAYER };
 enum sherd_position { SHERD_POS_ROPE_PAIRS, SHERD_POS_ROPE_HALVES, SHERD_POS_LEARNED };
-enum sherd_act { SHERD_ACT_SILU, SHERD_ACT_GELU_TANH, SHERD_ACT_GELU_ERF };
+enum sherd_act { SHERD_ACT_SILU, SHERD_ACT_GELU_TANH, SHERD_ACT_GELU_ERF, SHERD_ACT_RELU };
+/* Where a block f, attention or ffn, is normalized. */
+enum sherd_norm_at {
+	SHERD_NORM_IN = 1, /* x + f(norm(x)) */
+	SHERD_NORM_OUT = 2, /* x + norm(f(x)) */
+	SHERD_NORM_SUM = 4, /* norm(x + f(x)) */
+};
+/* What q and k are normalized by before they rotate: nothing, each head, or all heads as one row. */
+enum sherd_qk_norm { SHERD_QK_NONE, SHERD_QK_HEADS, SHERD_QK_ROW };
 
 struct sherd_arch {
 	const char *name; /* general.architecture */
 	enum sherd_norm norm;
+	int norm_at; /* enum sherd_norm_at, or'ed */
 	enum sherd_position position; /* PAIRS: (2i, 2i+1) rotate together; HALVES: (i, i + d/2) */
 	enum sherd_act act;
+	enum sherd_qk_norm qk_norm;
 	bool gated; /* ffn: act(gate) * up */
 	/* required; optional ones are used if there */
-	bool norm_bias, qkv_bias, out_bias, ffn_bias;
+	bool norm_bias, qkv_bias, out_bias, ffn_bias, head_bias;
 	bool qkv_fused; /* the file has attn_qkv instead of attn_q, attn_k, attn_v */
-	bool parallel; /* attention and ffn both read the same norm's output */
+	bool gate_up_fused; /* the file's ffn_up has the gate's rows, then up's */
+	bool parallel; /* x + attention + ffn: both read the same norm's output, or */
+	bool two_norms; /* a norm each, of the same x */
+	bool scaled_embd; /* embeddings are multiplied by sqrt(hidden) */
+	/*
+	 * Of every @window_period layers the last has no window; 0: all have one, if the file says
+	 * that there is one
+	 */
+	int window_period, window; /* window: where the file does not say */
+	bool window_rope; /* layers with a window rotate by a base of their own, and unscaled */
+	int wide_layers; /* a model of so many scales q by its hidden size, not by head_dim */
+	/*
+	 * Rows of a Hugging Face folder's position table before position 0; position_embd.weight is
+	 * without them.
+	 */
+	int unused_positions;
 	const char *not_yet; /* non-NULL: known, but refused with this reason */
 };
 
@@ -29,17 +54,30 @@ const struct sherd_arch *sherd_arch_find(const char *name, size_t len); /* NULL:
 /* The names that are supported, comma separated, for messages. */
 const char *sherd_arch_names(void);
 
-enum sherd_rope_scaling { SHERD_ROPE_PLAIN, SHERD_ROPE_LINEAR };
+/* LONG: two tensors of divisors, one for contexts beyond rope_ctx, and a factor. */
+enum sherd_rope_scaling { SHERD_ROPE_PLAIN, SHERD_ROPE_LINEAR, SHERD_ROPE_LONG };
+
+#define SHERD_MAX_LAYERS 1024
 
 struct sherd_hparams {
 	const struct sherd_arch *arch;
 	int n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab, n_ctx_train;
+	int embd; /* width of the token embedding; another than hidden: there are projections */
+	int norm_at; /* the row's, or the file's */
+	bool parallel;
 	int window; /* positions that attention looks back on, its own included; 0: all of them */
+	uint64_t windowed[SHERD_MAX_LAYERS / 64]; /* bit set: the layers that have the window */
 	float norm_eps;
+	float embd_scale, residual_scale, logit_scale; /* 1: none */
+	float score_cap, logit_cap; /* x becomes cap * tanh(x / cap); 0: it does not */
+	float q_scale; /* of scores: 1 / sqrt(head_dim), or what the file says */
 	float rope_theta; /* base frequency */
+	float rope_window_theta; /* in layers with a window; 0: the same */
 	int rope_dim; /* of head_dim, how many are rotated */
 	enum sherd_rope_scaling rope_scaling;
 	float rope_factor; /* linear scaling: positions are divided by this */
+	float rope_attn_factor; /* cosines and sines are multiplied by this */
+	int rope_ctx; /* context that the model was trained for before it was scaled */
 	/* Llama-3's scaling comes as the tensor rope_freqs: divisors [rope_dim / 2]. */
 };
 
@@ -47,11 +85,19 @@ struct sherd_hparams {
  * Reads and checks; refuses what the table or the kernels can't do with a sentence that says which.
  */
 int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sherd_error *err);
-/*
- * The context to open the model with: @asked, or if that is 0 what it was trained for, at most
- * 4096, and at most its window. Beyond the window the text would be another one: -ENOTSUP.
- */
-int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_error *err);
+/* The context to open the model with: @asked, or if that is 0 what it was trained for, <= 4096. */
+int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked);
+/* The norm that a block has at @at (one of enum sherd_norm_at), and the one before the head. */
+static inline enum sherd_norm sherd_norm_at(const struct sherd_hparams *hp, int at)
+{
+	return hp->norm_at & at ? hp->arch->norm : SHERD_NORM_NONE;
+}
+static inline enum sherd_norm sherd_final_norm(const struct sherd_hparams *hp)
+{
+	return hp->norm_at & SHERD_NORM_SUM ? SHERD_NORM_NONE : hp->arch->norm;
+}
+/* How many positions @layer looks back on, its own included; 0: all of them. */
+int sherd_hparams_window(const struct sherd_hparams *hp, int layer);
 
 /*
  * The matrices and vectors of a model, in file order: what the packer writes, the shard loader
@@ -60,10 +106,15 @@ int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_er
 enum sherd_slot {
 	SHERD_TOKEN_EMBD, /* [n_vocab][hidden] */
 	SHERD_POS_EMBD, /* [n_ctx_train][hidden], learned positions */
+	SHERD_PROJ_IN, /* [hidden][embd], where they differ */
 	SHERD_ROPE_FREQS, /* vector [rope_dim / 2] */
+	SHERD_ROPE_SHORT, /* the same, for contexts of at most rope_ctx */
+	SHERD_ROPE_LONG_FREQS, /* and for those beyond */
 	SHERD_OUT_NORM, /* vector [hidden] */
 	SHERD_OUT_NORM_BIAS,
-	SHERD_OUTPUT, /* [n_vocab][hidden]; absent: tied to TOKEN_EMBD */
+	SHERD_PROJ_OUT, /* [embd][hidden] */
+	SHERD_OUTPUT, /* [n_vocab][embd]; absent: tied to TOKEN_EMBD */
+	SHERD_OUTPUT_BIAS, /* vector [n_vocab] */
 	/* one of each a layer from here on */
 	SHERD_ATTN_NORM,
 	SHERD_ATTN_NORM_BIAS,
@@ -72,8 +123,13 @@ enum sherd_slot {
 	SHERD_ATTN_K,
 	SHERD_ATTN_V,
 	SHERD_ATTN_QKV_BIAS, /* vector, always stacked */
+	SHERD_ATTN_Q_NORM, /* vector [head_dim], or all heads' */
+	SHERD_ATTN_K_NORM,
 	SHERD_ATTN_OUT, /* [hidden][n_heads * head_dim] */
 	SHERD_ATTN_OUT_BIAS,
+	SHERD_ATTN_POST_NORM, /* SHERD_NORM_OUT's */
+	SHERD_ATTN_SUM_NORM, /* SHERD_NORM_SUM's */
+	SHERD_ATTN_SUM_NORM_BIAS,
 	SHERD_FFN_NORM,
 	SHERD_FFN_NORM_BIAS,
 	SHERD_FFN_GATE_UP, /* [2 ffn][hidden], gate's rows first, if of one format, else: */
@@ -82,6 +138,9 @@ enum sherd_slot {
 	SHERD_FFN_UP_BIAS,
 	SHERD_FFN_DOWN, /* [hidden][ffn] */
 	SHERD_FFN_DOWN_BIAS,
+	SHERD_FFN_POST_NORM,
+	SHERD_FFN_SUM_NORM,
+	SHERD_FFN_SUM_NORM_BIAS,
 	SHERD_N_SLOTS,
 };
 #define SHERD_FIRST_LAYER_SLOT SHERD_ATTN_NORM
@@ -90,6 +149,8 @@ enum sherd_slot {
  * "blk.3.attn_qkv.weight": the tensor's name in a packed shard. @layer is ignored for global slots.
  */
 void sherd_slot_name(enum sherd_slot slot, int layer, char *buf, size_t size);
+/* The same without "blk.3.": a file that is no shard has it under this name too, but for stacks. */
+const char *sherd_slot_base(enum sherd_slot slot);
 bool sherd_slot_is_vector(enum sherd_slot slot);
 
 #endif

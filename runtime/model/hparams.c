@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include "model/arch.h"
 
-#define MAX_LAYERS   1024
 #define MAX_HEADS    4096
 #define MAX_HEAD_DIM 1024
 #define MAX_WIDTH    (1 << 20)
@@ -134,14 +133,6 @@ static int refuse_extras(struct reader *r)
 		{ "expert_count", 0, "a mixture of experts" },
 		{ "attention.clamp_kqv", 0, "clamping q, k and v" },
 		{ "attention.max_alibi_bias", 0, "positions as slopes on the scores" },
-		{ "attention.scale", 1, "a scale of the attention's scores of its own" },
-		{ "attn_logit_softcapping", 0, "capping the attention's scores" },
-		{ "final_logit_softcapping", 0, "capping the logits" },
-		{ "logit_scale", 1, "scaling the logits" },
-		{ "embedding_scale", 1, "scaling the embeddings" },
-		{ "residual_scale", 1, "scaling the residuals" },
-		{ "rope.scaling.attn_factor", 1, "scaling attention with the context" },
-		{ "use_parallel_residual", 0, "attention and feed-forward side by side" },
 	};
 	const struct gguf_value *v;
 	bool causal = true;
@@ -207,24 +198,71 @@ static int read_heads(struct reader *r, struct sherd_hparams *hp)
 	return 0;
 }
 
-/*
- * No step leaves positions out: a window is kept by keeping the context within it. 0: there is
- * none.
- */
+static void set_windowed(struct sherd_hparams *hp, int layer)
+{
+	hp->windowed[layer / 64] |= 1ull << layer % 64;
+}
+
+/* Which layers have the window: a period, a flag a layer, or as the row has it. */
+static int read_window_pattern(struct reader *r, struct sherd_hparams *hp)
+{
+	static const char name[] = "attention.sliding_window_pattern";
+	const struct gguf_value *v = gguf_find(r->g, arch_key(r, name));
+	int period = hp->arch->window_period, ret, l;
+
+	if (v && v->kind == GGUF_ARRAY) {
+		if (v->n != (uint64_t)hp->n_layers)
+			return sherd_fail(r->err, -EINVAL,
+					  "%s: %s has %" PRIu64 " elements for %d layers",
+					  r->g->path, r->key, v->n, hp->n_layers);
+		for (l = 0; l < hp->n_layers; l++)
+			if (gguf_elem_int(v, l))
+				set_windowed(hp, l);
+		return 0;
+	}
+	ret = get_int(r, name, SHERD_MAX_LAYERS, &period);
+	for (l = 0; l < hp->n_layers; l++)
+		if (!period || (l + 1) % period)
+			set_windowed(hp, l);
+	return MIN(ret, 0);
+}
+
 static int read_window(struct reader *r, struct sherd_hparams *hp)
 {
 	static const char name[] = "attention.sliding_window";
 	const struct gguf_value *v = gguf_find(r->g, arch_key(r, name));
-	int64_t x = 0;
+	int64_t x = hp->arch->window; /* 0: there is none */
 	int ret;
 
-	if (v && v->kind == GGUF_ARRAY)
+	if (v && v->kind == GGUF_ARRAY) {
 		ret = get_int(r, name, INT_MAX, &hp->window);
-	else
+	} else {
 		ret = gguf_get_int(r->g, r->key, 0, INT_MAX, &x, r->err);
-	if (ret == 1 && x)
 		hp->window = (int)x;
-	return ret < 0 ? ret : 0;
+	}
+	if (ret < 0)
+		return ret;
+	return hp->window ? read_window_pattern(r, hp) : 0;
+}
+
+/*
+ * Divisors for short and for long contexts, by which of them the context is for; cosines and sines
+ * grow with the ratio.
+ */
+static int read_long_rope(struct reader *r, struct sherd_hparams *hp)
+{
+	double ratio;
+	int ret = need_int(r, "rope.scaling.original_context_length", MAX_CTX, &hp->rope_ctx);
+
+	if (ret)
+		return ret;
+	hp->rope_scaling = SHERD_ROPE_LONG;
+	if (gguf_find(r->g, arch_key(r, "rope.scaling.attn_factor")))
+		return 0;
+	ratio = (double)hp->n_ctx_train / hp->rope_ctx;
+	if (ratio > 1 && hp->rope_ctx > 1)
+		hp->rope_attn_factor = (float)sqrt(1 + log(ratio) / log(hp->rope_ctx));
+	return 0;
 }
 
 static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
@@ -234,8 +272,12 @@ static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
 	int ret;
 
 	ret = gguf_get_str(r->g, arch_key(r, "rope.scaling.type"), &type, r->err);
+	if (ret >= 0)
+		ret = get_float(r, "rope.scaling.attn_factor", 0.01f, 100, &hp->rope_attn_factor);
 	if (ret < 0)
 		return ret;
+	if (gguf_str_eq(type, "longrope") || gguf_tensor(r->g, "rope_factors_long.weight"))
+		return read_long_rope(r, hp);
 	/* "llama3" needs nothing else: its divisors are a tensor. */
 	if (gguf_str_eq(type, "none") ||
 	    (gguf_str_eq(type, "llama3") && gguf_tensor(r->g, "rope_freqs.weight")))
@@ -243,7 +285,8 @@ static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
 	if (!gguf_str_eq(type, "linear"))
 		return sherd_fail(r->err, -ENOTSUP,
 				  "%s: RoPE scaling \"%.*s\" is not supported: "
-				  "none, linear and Llama-3's (the tensor rope_freqs.weight) are",
+				  "none, linear, longrope and Llama-3's (the tensor "
+				  "rope_freqs.weight) are",
 				  r->g->path, (int)MIN(type.len, (size_t)64), type.data);
 	ret = get_float(r, "rope.scaling.factor", 0, 1e6f, &factor);
 	if (!ret) /* the key's older name */
@@ -262,7 +305,8 @@ static int read_rope(struct reader *r, struct sherd_hparams *hp)
 	int ret;
 
 	hp->rope_theta = 10000;
-	hp->rope_factor = 1;
+	hp->rope_factor = hp->rope_attn_factor = 1;
+	hp->rope_window_theta = hp->arch->window_rope ? 10000 : 0;
 	if (hp->arch->position == SHERD_POS_LEARNED)
 		return 0;
 	hp->rope_dim = hp->head_dim;
@@ -273,7 +317,64 @@ static int read_rope(struct reader *r, struct sherd_hparams *hp)
 		return sherd_fail(r->err, -EINVAL, "%s: %s is %d, which is odd", r->g->path,
 				  arch_key(r, "rope.dimension_count"), hp->rope_dim);
 	ret = get_float(r, "rope.freq_base", 1, 1e12f, &hp->rope_theta);
+	if (ret >= 0 && hp->arch->window_rope)
+		ret = get_float(r, "rope.freq_base_swa", 1, 1e12f, &hp->rope_window_theta);
 	return ret < 0 ? ret : read_rope_scaling(r, hp);
+}
+
+/* A factor that is not there, or 0, is 1. */
+static int get_scale(struct reader *r, const char *name, float *out)
+{
+	float x = 0;
+	int ret = get_float(r, name, -1e6f, 1e6f, &x);
+
+	if (x != 0)
+		*out = x;
+	return MIN(ret, 0);
+}
+
+static int read_scales(struct reader *r, struct sherd_hparams *hp)
+{
+	float logits = 1;
+	int ret;
+
+	hp->embd_scale = hp->arch->scaled_embd ? (float)sqrt(hp->hidden) : 1;
+	hp->residual_scale = hp->logit_scale = 1;
+	hp->q_scale = (float)(1.0 / sqrt(hp->arch->wide_layers == hp->n_layers ?
+						 hp->hidden / hp->n_heads :
+						 hp->head_dim));
+	ret = get_scale(r, "attention.scale", &hp->q_scale);
+	if (!ret)
+		ret = get_scale(r, "embedding_scale", &hp->embd_scale);
+	if (!ret)
+		ret = get_scale(r, "residual_scale", &hp->residual_scale);
+	if (!ret)
+		ret = get_scale(r, "logit_scale", &logits);
+	if (!ret)
+		ret = MIN(get_float(r, "attn_logit_softcapping", 0, 1e6f, &hp->score_cap), 0);
+	if (!ret)
+		ret = MIN(get_float(r, "final_logit_softcapping", 0, 1e6f, &hp->logit_cap), 0);
+	hp->logit_scale = (float)(1.0 / logits); /* logits are divided by it */
+	return ret;
+}
+
+/* What a row says, and some files of its family say otherwise. */
+static int read_layout(struct reader *r, struct sherd_hparams *hp)
+{
+	bool after = false;
+	int ret;
+
+	hp->parallel = hp->arch->parallel;
+	hp->norm_at = hp->arch->norm_at;
+	hp->embd = hp->hidden;
+	ret = gguf_get_bool(r->g, arch_key(r, "use_parallel_residual"), &hp->parallel, r->err);
+	if (ret >= 0)
+		ret = gguf_get_bool(r->g, arch_key(r, "norm_after"), &after, r->err);
+	if (ret >= 0)
+		ret = get_int(r, "embedding_length_in", MAX_WIDTH, &hp->embd);
+	if (after)
+		hp->norm_at = SHERD_NORM_SUM;
+	return MIN(ret, 0);
 }
 
 static int read_eps(struct reader *r, struct sherd_hparams *hp)
@@ -334,11 +435,13 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 	if (!ret)
 		ret = refuse_extras(&r);
 	if (!ret)
-		ret = need_int(&r, "block_count", MAX_LAYERS, &hp->n_layers);
+		ret = need_int(&r, "block_count", SHERD_MAX_LAYERS, &hp->n_layers);
 	if (!ret)
 		ret = need_int(&r, "context_length", MAX_CTX, &hp->n_ctx_train);
 	if (!ret)
 		ret = need_int(&r, "embedding_length", MAX_WIDTH, &hp->hidden);
+	if (!ret)
+		ret = read_layout(&r, hp);
 	if (!ret)
 		ret = need_int(&r, "feed_forward_length", MAX_WIDTH, &hp->ffn);
 	if (!ret)
@@ -348,24 +451,20 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 	if (!ret)
 		ret = read_rope(&r, hp);
 	if (!ret)
+		ret = read_scales(&r, hp);
+	if (!ret)
 		ret = read_eps(&r, hp);
 	if (!ret)
 		ret = read_vocab(&r, hp);
 	return ret;
 }
 
-int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked, struct sherd_error *err)
+int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked)
 {
-	int most = hp->window ? hp->window : INT_MAX;
+	return asked ? asked : MIN(hp->n_ctx_train, DEFAULT_CTX);
+}
 
-	if (!asked)
-		return MIN(MIN(hp->n_ctx_train, DEFAULT_CTX), most);
-	if (asked > most)
-		return sherd_fail(
-			err, -ENOTSUP,
-			"its attention looks back on a window of %d tokens, which sherd keeps "
-			"only by a context within it: one of %d cannot be had, ask for at most "
-			"%d",
-			most, asked, most);
-	return asked;
+int sherd_hparams_window(const struct sherd_hparams *hp, int layer)
+{
+	return hp->windowed[layer / 64] >> layer % 64 & 1 ? hp->window : 0;
 }

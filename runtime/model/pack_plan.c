@@ -9,48 +9,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Where each slot comes from; a layer's names follow "blk.N.". */
-static const char *const sources[SHERD_N_SLOTS][SHERD_PACK_PARTS] = {
-	[SHERD_TOKEN_EMBD] = { "token_embd.weight" },
-	[SHERD_POS_EMBD] = { "position_embd.weight" },
-	[SHERD_ROPE_FREQS] = { "rope_freqs.weight" },
-	[SHERD_OUT_NORM] = { "output_norm.weight" },
-	[SHERD_OUT_NORM_BIAS] = { "output_norm.bias" },
-	[SHERD_OUTPUT] = { "output.weight" },
-	[SHERD_ATTN_NORM] = { "attn_norm.weight" },
-	[SHERD_ATTN_NORM_BIAS] = { "attn_norm.bias" },
-	[SHERD_ATTN_QKV] = { "attn_q.weight", "attn_k.weight", "attn_v.weight" },
-	[SHERD_ATTN_Q] = { "attn_q.weight" },
-	[SHERD_ATTN_K] = { "attn_k.weight" },
-	[SHERD_ATTN_V] = { "attn_v.weight" },
-	[SHERD_ATTN_QKV_BIAS] = { "attn_q.bias", "attn_k.bias", "attn_v.bias" },
-	[SHERD_ATTN_OUT] = { "attn_output.weight" },
-	[SHERD_ATTN_OUT_BIAS] = { "attn_output.bias" },
-	[SHERD_FFN_NORM] = { "ffn_norm.weight" },
-	[SHERD_FFN_NORM_BIAS] = { "ffn_norm.bias" },
-	[SHERD_FFN_GATE_UP] = { "ffn_gate.weight", "ffn_up.weight" },
-	[SHERD_FFN_GATE] = { "ffn_gate.weight" },
-	[SHERD_FFN_UP] = { "ffn_up.weight" },
-	[SHERD_FFN_UP_BIAS] = { "ffn_up.bias" },
-	[SHERD_FFN_DOWN] = { "ffn_down.weight" },
-	[SHERD_FFN_DOWN_BIAS] = { "ffn_down.bias" },
+/* The slots that are several of a file's tensors, one after the other, unless it has them as one. */
+static const struct stack {
+	enum sherd_slot slot;
+	const char *parts[SHERD_PACK_PARTS];
+	const char *fused;
+} stacks[] = {
+	{ SHERD_ATTN_QKV, { "attn_q.weight", "attn_k.weight", "attn_v.weight" },
+	  "attn_qkv.weight" },
+	{ SHERD_ATTN_QKV_BIAS, { "attn_q.bias", "attn_k.bias", "attn_v.bias" }, "attn_qkv.bias" },
+	{ SHERD_FFN_GATE_UP, { "ffn_gate.weight", "ffn_up.weight" }, "ffn_up.weight" },
 };
-
-static const char *const fused_qkv[] = { "attn_qkv.weight" };
-static const char *const fused_qkv_bias[] = { "attn_qkv.bias" };
 
 /* Old converters wrote these tables; readers compute them instead. */
 static const char *const computed[] = { "attn_rot_embd.weight", "attn_rot_embd" };
 
-static const char *const *slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot, int *n)
+static bool is_fused(const struct sherd_hparams *hp, enum sherd_slot slot)
 {
-	if (hp->arch->qkv_fused && (slot == SHERD_ATTN_QKV || slot == SHERD_ATTN_QKV_BIAS)) {
-		*n = 1;
-		return slot == SHERD_ATTN_QKV ? fused_qkv : fused_qkv_bias;
+	return slot == SHERD_FFN_GATE_UP ? hp->arch->gate_up_fused : hp->arch->qkv_fused;
+}
+
+/*
+ * The names in the file of what @slot has; a layer's follow "blk.N.". Those of other slots than
+ * stacks are the slots' own.
+ */
+static int slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot,
+			const char *parts[SHERD_PACK_PARTS])
+{
+	size_t i;
+	int n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(stacks); i++) {
+		if (stacks[i].slot != slot)
+			continue;
+		if (is_fused(hp, slot)) {
+			parts[0] = stacks[i].fused;
+			return 1;
+		}
+		for (; n < SHERD_PACK_PARTS && stacks[i].parts[n]; n++)
+			parts[n] = stacks[i].parts[n];
+		return n;
 	}
-	for (*n = 0; *n < SHERD_PACK_PARTS && sources[slot][*n];)
-		++*n;
-	return sources[slot];
+	parts[0] = sherd_slot_base(slot);
+	return 1;
 }
 
 static void source_name(enum sherd_slot slot, int layer, const char *part, char buf[64])
@@ -65,14 +66,16 @@ static void source_name(enum sherd_slot slot, int layer, const char *part, char 
 
 static bool slot_reads(const struct sherd_hparams *hp, enum sherd_slot slot, struct gguf_str name)
 {
-	const char *const *part;
+	const char *part[SHERD_PACK_PARTS];
 	int n;
 
 	if (sherd_slot_need(hp, slot, 0, hp->n_layers) == SHERD_SLOT_NEVER)
 		return false;
 	if (hp->arch->qkv_fused && slot >= SHERD_ATTN_Q && slot <= SHERD_ATTN_V)
 		return false;
-	part = slot_sources(hp, slot, &n);
+	if (hp->arch->gate_up_fused && (slot == SHERD_FFN_GATE || slot == SHERD_FFN_UP))
+		return false;
+	n = slot_sources(hp, slot, part);
 	while (n--)
 		if (gguf_str_eq(name, part[n]))
 			return true;
@@ -259,13 +262,13 @@ static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 		      struct sherd_error *err)
 {
 	struct sherd_pack_item it = { 0 }, *item;
-	const char *const *part;
+	const char *part[SHERD_PACK_PARTS];
 	uint32_t rows, cols;
 	int i, ret;
 
 	sherd_slot_shape(&plan->hp, slot, &rows, &cols);
 	sherd_slot_name(slot, layer, it.name, sizeof(it.name));
-	part = slot_sources(&plan->hp, slot, &it.n_parts);
+	it.n_parts = slot_sources(&plan->hp, slot, part);
 	for (i = 0; i < it.n_parts; i++) {
 		struct sherd_format fmt = { 0 };
 
@@ -298,14 +301,14 @@ static int add_vector(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 		      struct sherd_error *err)
 {
 	struct sherd_pack_item it = { .vector = true }, *item;
-	const char *const *part;
+	const char *part[SHERD_PACK_PARTS];
 	uint32_t rows, n;
 	bool any = false;
 	int i, ret;
 
 	sherd_slot_shape(&plan->hp, slot, &rows, &n);
 	sherd_slot_name(slot, layer, it.name, sizeof(it.name));
-	part = slot_sources(&plan->hp, slot, &it.n_parts);
+	it.n_parts = slot_sources(&plan->hp, slot, part);
 	for (i = 0; i < it.n_parts; i++) {
 		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts, n);
 		ret = find_part(plan, slot, layer, part[i], 1, it.part_rows[i], &it.part[i], err);
@@ -333,8 +336,9 @@ static int add_vector(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 static int add_slot(struct sherd_pack_plan *plan, enum sherd_slot slot, int layer, bool needed,
 		    struct sherd_error *err)
 {
+	const char *part[SHERD_PACK_PARTS];
 	uint32_t rows, cols;
-	int ret, n;
+	int ret;
 
 	if (sherd_slot_is_vector(slot))
 		return add_vector(plan, slot, layer, !needed, err);
@@ -342,7 +346,8 @@ static int add_slot(struct sherd_pack_plan *plan, enum sherd_slot slot, int laye
 	if (ret || !needed)
 		return ret;
 	sherd_slot_shape(&plan->hp, slot, &rows, &cols);
-	return fail_missing(plan, slot, layer, *slot_sources(&plan->hp, slot, &n), rows, cols, err);
+	slot_sources(&plan->hp, slot, part);
+	return fail_missing(plan, slot, layer, part[0], rows, cols, err);
 }
 
 /* One stacked matrix where the parts allow it, else each of its parts, which must be there. */
@@ -354,7 +359,7 @@ static int add_stack(struct sherd_pack_plan *plan, enum sherd_slot stack, enum s
 
 	if (ret)
 		return MIN(ret, 0);
-	if (stack == SHERD_ATTN_QKV && plan->hp.arch->qkv_fused)
+	if (is_fused(&plan->hp, stack))
 		return MIN(add_slot(plan, stack, layer, true, err), 0);
 	for (slot = first; slot <= (int)last && ret >= 0; slot++)
 		ret = add_slot(plan, slot, layer, true, err);
@@ -385,7 +390,7 @@ static int add_layer(struct sherd_pack_plan *plan, int layer, struct sherd_error
 
 static int add_globals(struct sherd_pack_plan *plan, struct sherd_error *err)
 {
-	bool tied = !gguf_tensor(plan->g, sources[SHERD_OUTPUT][0]);
+	bool tied = !gguf_tensor(plan->g, sherd_slot_base(SHERD_OUTPUT));
 	int slot, ret = 0;
 
 	for (slot = 0; slot < SHERD_FIRST_LAYER_SLOT && ret >= 0; slot++) {

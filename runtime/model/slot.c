@@ -29,15 +29,35 @@ static enum sherd_slot_need global_need(const struct sherd_hparams *hp, enum she
 		return head ? SHERD_SLOT_REQUIRED : last ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
 	case SHERD_POS_EMBD:
 		return needed_if(head && a->position == SHERD_POS_LEARNED);
+	case SHERD_PROJ_IN:
+		return needed_if(head && hp->embd != hp->hidden);
+	case SHERD_PROJ_OUT:
+		return needed_if(last && hp->embd != hp->hidden);
 	case SHERD_ROPE_FREQS:
 		return bias_need(a->position != SHERD_POS_LEARNED, false);
+	case SHERD_ROPE_SHORT:
+	case SHERD_ROPE_LONG_FREQS:
+		return needed_if(hp->rope_scaling == SHERD_ROPE_LONG);
 	case SHERD_OUT_NORM:
-		return needed_if(last && a->norm != SHERD_NORM_NONE);
+		return needed_if(last && sherd_final_norm(hp) != SHERD_NORM_NONE);
 	case SHERD_OUT_NORM_BIAS:
-		return bias_need(last && a->norm == SHERD_NORM_LAYER, a->norm_bias);
+		return bias_need(last && sherd_final_norm(hp) == SHERD_NORM_LAYER,
+				 a->norm_bias);
+	case SHERD_OUTPUT_BIAS:
+		return bias_need(last, a->head_bias);
 	default: /* SHERD_OUTPUT */
 		return last ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
 	}
+}
+
+static enum sherd_slot_need norm_need(const struct sherd_hparams *hp, int at, bool there)
+{
+	return needed_if(there && sherd_norm_at(hp, at) != SHERD_NORM_NONE);
+}
+
+static enum sherd_slot_need norm_bias_need(const struct sherd_hparams *hp, int at, bool there)
+{
+	return bias_need(there && sherd_norm_at(hp, at) == SHERD_NORM_LAYER, hp->arch->norm_bias);
 }
 
 /* Of ATTN_QKV and its three parts, or FFN_GATE_UP and its two, a layer has one or the other. */
@@ -45,18 +65,31 @@ enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_
 				     int first_layer, int end_layer)
 {
 	const struct sherd_arch *a = hp->arch;
+	bool second = !hp->parallel || a->two_norms;
 
 	if (slot < SHERD_FIRST_LAYER_SLOT)
 		return global_need(hp, slot, first_layer == 0, end_layer == hp->n_layers);
 	switch (slot) {
 	case SHERD_ATTN_NORM:
-		return needed_if(a->norm != SHERD_NORM_NONE);
-	case SHERD_FFN_NORM:
-		return needed_if(a->norm != SHERD_NORM_NONE && !a->parallel);
+		return norm_need(hp, SHERD_NORM_IN, true);
 	case SHERD_ATTN_NORM_BIAS:
-		return bias_need(a->norm == SHERD_NORM_LAYER, a->norm_bias);
+		return norm_bias_need(hp, SHERD_NORM_IN, true);
+	case SHERD_FFN_NORM:
+		return norm_need(hp, SHERD_NORM_IN, second);
 	case SHERD_FFN_NORM_BIAS:
-		return bias_need(a->norm == SHERD_NORM_LAYER && !a->parallel, a->norm_bias);
+		return norm_bias_need(hp, SHERD_NORM_IN, second);
+	case SHERD_ATTN_POST_NORM:
+	case SHERD_FFN_POST_NORM:
+		return norm_need(hp, SHERD_NORM_OUT, true);
+	case SHERD_ATTN_SUM_NORM:
+	case SHERD_FFN_SUM_NORM:
+		return norm_need(hp, SHERD_NORM_SUM, true);
+	case SHERD_ATTN_SUM_NORM_BIAS:
+	case SHERD_FFN_SUM_NORM_BIAS:
+		return norm_bias_need(hp, SHERD_NORM_SUM, true);
+	case SHERD_ATTN_Q_NORM:
+	case SHERD_ATTN_K_NORM:
+		return needed_if(a->qk_norm != SHERD_QK_NONE);
 	case SHERD_ATTN_QKV_BIAS:
 		return bias_need(true, a->qkv_bias);
 	case SHERD_ATTN_OUT_BIAS:
@@ -91,6 +124,13 @@ static void matrix_shape(const struct sherd_hparams *hp, enum sherd_slot slot, u
 	case SHERD_TOKEN_EMBD:
 	case SHERD_OUTPUT:
 		*rows = hp->n_vocab;
+		*cols = hp->embd;
+		break;
+	case SHERD_PROJ_IN:
+		*cols = hp->embd;
+		break;
+	case SHERD_PROJ_OUT:
+		*rows = hp->embd;
 		break;
 	case SHERD_POS_EMBD:
 		*rows = hp->n_ctx_train;
@@ -124,6 +164,8 @@ static void matrix_shape(const struct sherd_hparams *hp, enum sherd_slot slot, u
 void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
 		      uint32_t *cols)
 {
+	bool by_head = hp->arch->qk_norm == SHERD_QK_HEADS;
+
 	if (!sherd_slot_is_vector(slot)) {
 		matrix_shape(hp, slot, rows, cols);
 		return;
@@ -131,7 +173,18 @@ void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint
 	*rows = 1;
 	switch (slot) {
 	case SHERD_ROPE_FREQS:
+	case SHERD_ROPE_SHORT:
+	case SHERD_ROPE_LONG_FREQS:
 		*cols = hp->rope_dim / 2;
+		break;
+	case SHERD_OUTPUT_BIAS:
+		*cols = hp->n_vocab;
+		break;
+	case SHERD_ATTN_Q_NORM:
+		*cols = (by_head ? 1 : hp->n_heads) * hp->head_dim;
+		break;
+	case SHERD_ATTN_K_NORM:
+		*cols = (by_head ? 1 : hp->n_kv_heads) * hp->head_dim;
 		break;
 	case SHERD_ATTN_QKV_BIAS:
 		*cols = (hp->n_heads + 2 * hp->n_kv_heads) * hp->head_dim;

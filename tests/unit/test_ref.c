@@ -607,18 +607,43 @@ static void cache_free(struct cache *c)
 	free(c->v);
 }
 
-static void exact_attention(const struct cache *c, const float *q, int pos, double *out)
+/* What a row sees: positions [first, last], and scores within -cap .. cap if that is not 0. */
+struct sight {
+	int first, last;
+	float cap;
+};
+
+/* The last position first, and without a window first. */
+static struct sight random_sight(const struct cache *c, int i)
 {
+	struct sight s = { 0, i ? tiny_below(&rng, c->n_pos) : c->n_pos - 1, 0 };
+
+	if (i % 2)
+		s.first = sherd_first_seen(s.last, 1 + tiny_below(&rng, s.last + 10));
+	if (i > 2)
+		s.cap = 0.1f + (float)tiny_below(&rng, 30);
+	return s;
+}
+
+static void attend(const struct cache *c, const float *q, const struct sight *s, float *out)
+{
+	sherd_ref_attend(&c->shape, c->pool, c->pages, 1, 2, s->first, s->last, s->cap, q, out);
+}
+
+static void exact_attention(const struct cache *c, const float *q, const struct sight *sight,
+			    double *out)
+{
+	double cap = (double)sight->cap;
 	int dim = c->shape.head_dim, j, d;
 	double sum = 0;
 
 	memset(out, 0, dim * sizeof(*out));
-	for (j = 0; j <= pos; j++) {
+	for (j = sight->first; j <= sight->last; j++) {
 		double s = 0, e;
 
 		for (d = 0; d < dim; d++)
 			s += (double)q[d] * (double)c->k[(size_t)j * dim + d];
-		e = exp(s);
+		e = exp(cap > 0 ? cap * tanh(s / cap) : s);
 		sum += e;
 		for (d = 0; d < dim; d++)
 			out[d] += e * (double)c->v[(size_t)j * dim + d];
@@ -642,10 +667,10 @@ static void attention_is_softmax_over_pages_in_any_order(void **state)
 		cache_make(&c, type, 1 + tiny_below(&rng, round % 2 ? 700 : 70));
 		q = floats(c.shape.head_dim, 1.0f / sqrtf((float)c.shape.head_dim));
 		for (i = 0; i < 5; i++) {
-			int pos = i ? tiny_below(&rng, c.n_pos) : c.n_pos - 1;
+			struct sight s = random_sight(&c, i);
 
-			exact_attention(&c, q, pos, want);
-			sherd_ref_attend(&c.shape, c.pool, c.pages, 1, 2, pos, q, got);
+			exact_attention(&c, q, &s, want);
+			attend(&c, q, &s, got);
 			assert_within("attention", got, want, c.shape.head_dim, limit[type], 0.5);
 		}
 		free(q);
@@ -654,22 +679,26 @@ static void attention_is_softmax_over_pages_in_any_order(void **state)
 }
 
 /* Chunks and merges in the contract's words, for a float cache. */
-static void contract_attention(const struct cache *c, const float *q, int pos, float *out)
+static void contract_attention(const struct cache *c, const float *q, const struct sight *s,
+			       float *out)
 {
 	int dim = c->shape.head_dim, first, j, d;
 	float M = 0, S = 0, O[80], e[256], o[80];
+	bool begun = false;
 
-	for (first = 0; first <= pos; first += 256) {
-		int n = MIN(256, pos + 1 - first);
+	for (first = s->first / 256 * 256; first <= s->last; first += 256) {
+		int n = MIN(256, s->last + 1 - first), from = MAX(0, s->first - first);
 		float m = -INFINITY, sum, max, a, b;
 
-		for (j = 0; j < n; j++) {
-			e[j] = 0;
+		memset(e, 0, sizeof(e)); /* what is not seen weighs nothing */
+		for (j = from; j < n; j++) {
 			for (d = 0; d < dim; d++)
 				e[j] = fmaf(q[d], c->k[(size_t)(first + j) * dim + d], e[j]);
+			if (s->cap > 0)
+				e[j] = num_tanh_1(e[j] * (1.0f / s->cap)) * s->cap;
 			m = fmaxf(m, e[j]);
 		}
-		for (j = 0; j < n; j++)
+		for (j = from; j < n; j++)
 			e[j] = num_exp_1(e[j] - m);
 		sum = lane_rule(e, n);
 		for (d = 0; d < dim; d++) {
@@ -677,7 +706,8 @@ static void contract_attention(const struct cache *c, const float *q, int pos, f
 			for (j = 0; j < n; j++)
 				o[d] = fmaf(e[j], c->v[(size_t)(first + j) * dim + d], o[d]);
 		}
-		if (!first) {
+		if (!begun) {
+			begun = true;
 			M = m;
 			S = sum;
 			memcpy(O, o, sizeof(O));
@@ -707,10 +737,10 @@ static void attention_is_the_contracts_bits(void **state)
 		cache_make(&c, SHERD_KV_F32, 1 + tiny_below(&rng, 900));
 		q = floats(c.shape.head_dim, 1.0f);
 		for (i = 0; i < 5; i++) {
-			int pos = i ? tiny_below(&rng, c.n_pos) : c.n_pos - 1;
+			struct sight s = random_sight(&c, i);
 
-			contract_attention(&c, q, pos, want);
-			sherd_ref_attend(&c.shape, c.pool, c.pages, 1, 2, pos, q, got);
+			contract_attention(&c, q, &s, want);
+			attend(&c, q, &s, got);
 			assert_bits("attention", got, want, c.shape.head_dim);
 		}
 		free(q);

@@ -371,25 +371,64 @@ static void parameters_out_of_range_are_refused(void **state)
 	}
 }
 
-/* ... also when it was packed meanwhile: the shard knows the window too. */
-static void a_context_beyond_attentions_window_is_refused(void **state)
+/* The last of @n tokens' logits, in a session of their own; free() them. */
+static float *last_logits(struct sherd_model *m, const int32_t *tokens, int n)
+{
+	struct sherd_item item = { .want = SHERD_WANT_LAST };
+	struct sherd_error err = { "" };
+	struct sherd_rows rows;
+	float *out = NULL;
+
+	if (sherd_session_new(&item.session, m, NULL, &err))
+		fail_msg("%s", err.msg);
+	for (int at = 0; at < n; at += item.n) {
+		item.tokens = tokens + at;
+		item.n = MIN(n - at, 100);
+		if (sherd_step(m, &item, 1, 0, 0, &rows, &err))
+			fail_msg("%s", err.msg);
+		out = realloc(out, rows.row_len * sizeof(float));
+		assert_non_null(out);
+		memcpy(out, rows.data, rows.row_len * sizeof(float));
+	}
+	sherd_session_free(item.session);
+	return out;
+}
+
+/*
+ * Two layers that look back on 48 positions each, their own included: what a row's logits depend on
+ * begins 2 * 47 positions before it.
+ */
+static void a_row_knows_what_its_windows_reach_and_no_more(void **state)
 {
 	struct sherd_model_params p = { .device = "reference", .no_cache = true };
+	enum { N = 400, REACH = 2 * 47 };
 	struct rig *r = *state;
 	struct tiny_model t = shape;
+	int32_t tokens[N];
 	struct sherd_model *m;
+	float *logits[3];
 	char *path;
+	int i;
 
 	t.window = 48;
+	t.n_layers = 2;
+	t.n_ctx = N;
 	path = tiny_model_write(&t);
 	assert_int_equal(sherd_model_open(&m, path, &p, &r->err), 0);
-	assert_int_equal(sherd_model_info(m)->n_ctx, 48);
+	assert_int_equal(sherd_model_info(m)->n_ctx, N);
+	for (i = 0; i < N; i++)
+		tokens[i] = i % t.n_vocab;
+	logits[0] = last_logits(m, tokens, N);
+	for (i = 0; i < N - 1 - REACH; i++)
+		tokens[i] = (i + 1) % t.n_vocab;
+	logits[1] = last_logits(m, tokens, N);
+	tokens[N - 1 - REACH] = (tokens[N - 1 - REACH] + 1) % t.n_vocab;
+	logits[2] = last_logits(m, tokens, N);
+	assert_memory_equal(logits[0], logits[1], t.n_vocab * sizeof(float));
+	assert_memory_not_equal(logits[0], logits[2], t.n_vocab * sizeof(float));
+	for (i = 0; i < 3; i++)
+		free(logits[i]);
 	sherd_model_close(m);
-	p.n_ctx = 49;
-	assert_int_equal(sherd_model_open(&m, path, &p, &r->err), -ENOTSUP);
-	assert_null(m);
-	assert_ptr_equal(strstr(r->err.msg, path), r->err.msg);
-	assert_non_null(strstr(r->err.msg, "window of 48 tokens"));
 	unlink(path);
 	free(path);
 }
@@ -434,7 +473,7 @@ int main(void)
 		T(rows_go_to_out_for_all_items_or_for_none_and_logits_never),
 		T(cuts_outside_the_model_are_refused),
 		T(parameters_out_of_range_are_refused),
-		T(a_context_beyond_attentions_window_is_refused),
+		T(a_row_knows_what_its_windows_reach_and_no_more),
 		cmocka_unit_test(a_shared_page_is_free_when_its_last_holder_lets_go),
 	};
 

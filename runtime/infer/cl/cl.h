@@ -25,6 +25,8 @@ enum sherd_cl_kernel {
 	/* rows */
 	SHERD_K_EMBED,
 	SHERD_K_NORM,
+	SHERD_K_NORM_TO,
+	SHERD_K_CAP,
 	SHERD_K_QUANTIZE,
 	SHERD_K_ACTIVATE,
 	SHERD_K_CUT,
@@ -163,15 +165,29 @@ struct sherd_cl_rows {
 
 struct sherd_cl_cache {
 	cl_mem pool, pages, item, pos;
+	cl_mem last; /* the last position that each row sees */
 	int pages_stride;
 	struct sherd_kv_shape shape;
 };
 
 void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 		    const struct sherd_cl_matrix *positions, cl_mem tokens, cl_mem pos, int n,
-		    struct sherd_cl_rows dst);
+		    float scale, struct sherd_cl_rows dst);
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a);
+/* dst (+)= scale * norm(src), part by part: @n_parts of @width from @col on, in both. */
+struct sherd_cl_norm_to {
+	enum sherd_norm norm;
+	int col, width, n_parts;
+	bool add;
+	float scale, eps;
+	cl_mem weight, bias; /* bias may be NULL; weight too if norm is NONE */
+};
+void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd_cl_rows dst, int n,
+		      const struct sherd_cl_norm_to *to);
+/* x = scale * x, and cap * tanh(x / cap) if @cap is not 0. */
+void sherd_cl_cap(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, float scale,
+		  float cap);
 void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
 		       int n, int width, const struct sherd_cl_act *a);
 void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, cl_mem wire);
@@ -202,14 +218,20 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 struct sherd_cl_tile {
 	cl_int first_row, first_query, n_queries, item;
 };
+/* How far back attention looks, 0: to the beginning; what its scores are capped at, 0: nothing. */
+struct sherd_cl_sight {
+	int window;
+	float cap;
+};
 /*
  * @n_parts: 0, or how many chunks the furthest row sees; parts has sherd_cl_part_floats() a (row,
  * head, chunk). @to: NULL, or where the outputs go, quantized, instead of to @att; see
  * sherd_cl_attend_quantizes().
  */
 void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
-		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
-		     int layer, struct sherd_cl_rows att, const struct sherd_cl_act *to);
+		     int n_tiles, cl_mem parts, int n_parts, struct sherd_cl_sight sight,
+		     const struct sherd_cl_cache *cache, int layer, struct sherd_cl_rows att,
+		     const struct sherd_cl_act *to);
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
 

@@ -26,17 +26,27 @@ static void stage(struct cl_exec *x, enum input i, const void *data, size_t size
 
 static void count_chunks(struct cl_exec *x)
 {
-	const struct sherd_work *w = x->w;
 	int i, last = 0;
 
-	x->c.kv_rows = x->c.q_rows = 0;
-	for (i = 0; i < w->n_rows; i++) {
-		last = MAX(last, w->pos[i]);
-		x->c.q_rows += w->pos[i] + 1;
-	}
-	for (i = 0; i < w->n_items; i++)
-		x->c.kv_rows += w->pos[w->item_row[i + 1] - 1] + 1;
+	for (i = 0; i < x->w->n_rows; i++)
+		last = MAX(last, x->w->last[i]);
 	x->n_chunks = last / SHERD_CHUNK + 1;
+}
+
+void sherd_clx_count_positions(struct cl_exec *x, int window)
+{
+	const struct sherd_work *w = x->w;
+	int i, first;
+
+	if (!x->c.profiling)
+		return;
+	x->c.kv_rows = x->c.q_rows = 0;
+	for (i = 0; i < w->n_rows; i++)
+		x->c.q_rows += w->last[i] + 1 - sherd_first_seen(w->last[i], window);
+	for (i = 0; i < w->n_items; i++) {
+		first = sherd_first_seen(w->last[w->item_row[i]], window);
+		x->c.kv_rows += w->last[w->item_row[i + 1] - 1] + 1 - first;
+	}
 }
 
 static int upload(struct cl_exec *x, struct sherd_error *err)
@@ -52,6 +62,7 @@ static int upload(struct cl_exec *x, struct sherd_error *err)
 	}
 	stage(x, IN_TOKENS, w->tokens, 4 * w->n_rows);
 	stage(x, IN_POS, w->pos, 4 * w->n_rows);
+	stage(x, IN_LAST, w->last, 4 * w->n_rows);
 	stage(x, IN_ITEM, w->item, 4 * w->n_rows);
 	stage(x, IN_WANTED, w->wanted, 4 * w->n_wanted);
 	stage(x, IN_PAGES, w->pages, 4 * n_pages);
@@ -114,6 +125,16 @@ static void run_norm(struct cl_exec *x, int i, const struct sherd_op *op)
 		      x->hp->norm_eps, &a);
 }
 
+static void run_norm_to(struct cl_exec *x, int i, const struct sherd_op *op)
+{
+	const struct sherd_cl_op_mem *m = &x->weights.op[i];
+	const struct sherd_cl_norm_to to = { op->norm, op->dst_col, op->width, op->n_parts,
+					     op->residual, op->scale, x->hp->norm_eps,
+					     m->weight, m->bias };
+
+	sherd_cl_norm_to(&x->c, x->buf[op->src], x->buf[op->dst], x->n, &to);
+}
+
 static void run_act(struct cl_exec *x, const struct sherd_op *op)
 {
 	struct sherd_cl_act a = sherd_clx_wanted(x->act, op);
@@ -174,16 +195,17 @@ static void run_matmul(struct cl_exec *x, int i, const struct sherd_op *op, stru
 struct sherd_cl_cache sherd_clx_cache(const struct cl_exec *x)
 {
 	return (struct sherd_cl_cache){ x->pool, x->input[IN_PAGES], x->input[IN_ITEM],
-					x->input[IN_POS], x->w->pages_stride, x->shape };
+					x->input[IN_POS], x->input[IN_LAST],
+					x->w->pages_stride, x->shape };
 }
 
 static void run_rope(struct cl_exec *x, const struct sherd_op *op)
 {
 	struct sherd_cl_cache cache = sherd_clx_cache(x);
 
-	sherd_cl_rope(&x->c, x->buf[SHERD_BUF_QKV], x->n, x->hp->n_heads, x->weights.rope,
-		      x->hp->rope_dim, x->hp->arch->position == SHERD_POS_ROPE_HALVES,
-		      x->program->q_scale, &cache, op->layer - x->program->shard->first_layer);
+	sherd_cl_rope(&x->c, x->buf[SHERD_BUF_QKV], x->n, x->hp->n_heads,
+		      x->weights.rope[op->rope], x->hp->rope_dim,
+		      x->hp->arch->position == SHERD_POS_ROPE_HALVES, x->hp->q_scale, &cache, op->layer - x->program->shard->first_layer);
 }
 
 /*
@@ -218,6 +240,7 @@ static bool run_attend(struct cl_exec *x, int i, const struct sherd_op *op, stru
 	const struct sherd_op *next = next_op(x, i, SHERD_OP_NORM);
 	struct sherd_cl_cache cache = sherd_clx_cache(x);
 	int n_parts = sherd_clx_parts(x, err);
+	struct sherd_cl_sight sight = { op->window, op->cap };
 	struct sherd_cl_act to;
 	bool both = next && next->norm == SHERD_NORM_NONE && next->src == SHERD_BUF_ATT &&
 		    sherd_cl_attend_quantizes(&x->c, x->hp->head_dim);
@@ -226,8 +249,9 @@ static bool run_attend(struct cl_exec *x, int i, const struct sherd_op *op, stru
 		to = sherd_clx_wanted(x->act, next);
 		x->c.step = i + 1;
 	}
+	sherd_clx_count_positions(x, op->window);
 	sherd_cl_attend(&x->c, x->buf[SHERD_BUF_QKV], x->n, x->hp->n_heads, x->input[IN_TILES],
-			x->n_tiles, x->parts, n_parts, &cache,
+			x->n_tiles, x->parts, n_parts, sight, &cache,
 			op->layer - x->program->shard->first_layer, x->buf[SHERD_BUF_ATT],
 			both ? &to : NULL);
 	return both;
@@ -246,7 +270,8 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 	switch (op->kind) {
 	case SHERD_OP_EMBED:
 		sherd_cl_embed(&x->c, &m->w, op->positions ? &m->positions : NULL,
-			       x->input[IN_TOKENS], x->input[IN_POS], x->n, x->buf[SHERD_BUF_X]);
+			       x->input[op->by_position ? IN_POS : IN_TOKENS], x->input[IN_POS],
+			       x->n, op->scale, x->buf[op->dst]);
 		break;
 	case SHERD_OP_CUT:
 		run_cut(x, op);
@@ -256,6 +281,12 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 		break;
 	case SHERD_OP_NORM:
 		run_norm(x, i, op);
+		break;
+	case SHERD_OP_NORM_TO:
+		run_norm_to(x, i, op);
+		break;
+	case SHERD_OP_CAP:
+		sherd_cl_cap(&x->c, x->buf[op->src], x->n, op->width, op->scale, op->cap);
 		break;
 	case SHERD_OP_MATMUL:
 		if (run_gated(x, i, op))
@@ -276,20 +307,6 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 	return 1;
 }
 
-static const char *what_failed(const struct sherd_op *op)
-{
-	switch (op->kind) {
-	case SHERD_OP_CUT:
-		return "the residual stream at a cut";
-	case SHERD_OP_ROPE:
-		return "a query, key or value";
-	case SHERD_OP_ACT:
-		return "the feed-forward activation";
-	default:
-		return op->src == SHERD_BUF_ATT ? "attention's output" : "the residual stream";
-	}
-}
-
 static int not_finite(const struct cl_exec *x, const cl_int *failed, struct sherd_error *err)
 {
 	bool sent = failed[0] - 1 == x->w->end_op; /* the step after the last */
@@ -301,7 +318,7 @@ static int not_finite(const struct cl_exec *x, const cl_int *failed, struct sher
 	if (op->layer >= 0)
 		snprintf(where, sizeof(where), "layer %d", op->layer);
 	return sherd_fail(err, -EDOM, "%s, position %d: %s is NaN, infinite or too large", where,
-			  x->w->pos[row], sent ? SHERD_SENT_ROWS : what_failed(op));
+			  x->w->pos[row], sent ? SHERD_SENT_ROWS : sherd_op_what(op));
 }
 
 /* The result's rows, mapped until the next run. */

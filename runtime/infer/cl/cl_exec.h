@@ -17,6 +17,7 @@ enum input {
 	IN_COUNTERS,
 	IN_TOKENS,
 	IN_POS,
+	IN_LAST,
 	IN_ITEM,
 	IN_WANTED,
 	IN_TILES,
@@ -71,6 +72,8 @@ int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float 
 struct sherd_cl_cache sherd_clx_cache(const struct cl_exec *x);
 /* What @op wants of A. */
 struct sherd_cl_act sherd_clx_wanted(struct sherd_cl_act a, const struct sherd_op *op);
+/* For the profile: positions that attention reads once, and that all rows see. */
+void sherd_clx_count_positions(struct cl_exec *x, int window);
 /* How many chunks attention spreads over work-items, 0 if each walks its own; grows x->parts. */
 int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err);
 

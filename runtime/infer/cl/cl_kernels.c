@@ -69,7 +69,7 @@ static cl_int4 format_of(const struct sherd_cl_matrix *m)
 
 void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 		    const struct sherd_cl_matrix *positions, cl_mem tokens, cl_mem pos, int n,
-		    struct sherd_cl_rows dst)
+		    float scale, struct sherd_cl_rows dst)
 {
 	const struct sherd_cl_matrix *p = positions ? positions : table;
 	cl_int width = table->fmt.cols, has_positions = positions != NULL;
@@ -79,7 +79,7 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 	const struct arg args[] = { ARG(dst.mem), ARG(dst.stride), ARG(width), ARG(tokens),
 				    ARG(format), ARG(table->values), ARG(scales), ARG(mins),
 				    ARG(pos), ARG(pos_format), ARG(p->values), ARG(pos_scales),
-				    ARG(pos_mins), ARG(has_positions) };
+				    ARG(pos_mins), ARG(has_positions), ARG(scale) };
 
 	sherd_cl_note_rows(c, "embed", 4.0 + sherd_elem_bits(table->fmt.elem) / 8.0, n, width);
 	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);
@@ -120,6 +120,34 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 	}
 	sherd_cl_note_rows(c, "norm", 4, n, width);
 	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM, 2, global, local, args);
+}
+
+void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd_cl_rows dst, int n,
+		      const struct sherd_cl_norm_to *to)
+{
+	size_t local[3] = { wide(c) ? 1 : SIMT_LOCAL, 1, 1 };
+	size_t global[3] = { local[0], to->n_parts, n };
+	cl_mem w = or_none(c, to->weight), b = or_none(c, to->bias);
+	cl_int kind = to->norm, has_bias = to->bias != NULL, add = to->add;
+	cl_float inv_n = 1.0f / (float)to->width;
+	const struct arg args[] = { ARG(src.mem),  ARG(src.stride), ARG(dst.mem), ARG(dst.stride),
+				    ARG(to->col),  ARG(to->width),  ARG(kind),	  ARG(add),
+				    ARG(to->scale), ARG(c->step),   ARG(c->failed), ARG(w),
+				    ARG(b),	   ARG(has_bias),   ARG(to->eps), ARG(inv_n) };
+
+	sherd_cl_note_rows(c, "norm_to", add ? 12 : 8, n, to->width * to->n_parts);
+	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM_TO, 3, global, local, args);
+}
+
+void sherd_cl_cap(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, float scale,
+		  float cap)
+{
+	cl_float inv_cap = cap != 0 ? 1.0f / cap : 0;
+	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width),
+				    ARG(scale), ARG(cap),      ARG(inv_cap) };
+
+	sherd_cl_note_rows(c, "cap", 8, n, width);
+	launch_groups(c, SHERD_K_CAP, width, n, ARRAY_SIZE(args), args);
 }
 
 void sherd_cl_activate(struct sherd_cl *c, enum sherd_act act, bool gated, struct sherd_cl_rows src,
@@ -262,8 +290,8 @@ static struct cache_args cache_args(const struct sherd_kv_shape *s, int layer)
 	return (struct cache_args){ sherd_kv_shape_page_bytes(s), sherd_kv_offset(s, layer, 0),
 				    sherd_kv_side_bytes(s) };
 }
-#define CACHE_ARGS(k, x)                                                                        \
-	ARG((k)->pool), ARG((k)->pages), ARG((k)->pages_stride), ARG((k)->item), ARG((k)->pos), \
+#define CACHE_ARGS(k, x, pos)                                                              \
+	ARG((k)->pool), ARG((k)->pages), ARG((k)->pages_stride), ARG((k)->item), ARG(pos), \
 		ARG((x).page_bytes), ARG((x).offset), ARG((x).side_bytes)
 
 void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem table,
@@ -276,7 +304,8 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
 	cl_mem t = or_none(c, table);
 	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(n_heads), ARG(n_kv), ARG(t),
-				    ARG(dim), ARG(half), ARG(q_scale), CACHE_ARGS(cache, x),
+				    ARG(dim), ARG(half), ARG(q_scale),
+				    CACHE_ARGS(cache, x, cache->pos),
 				    ARG(c->step), ARG(c->failed) };
 
 	sherd_cl_note_rows(c, "rope", 4, n, qkv.stride);
@@ -311,8 +340,9 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
 }
 
 void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem tiles,
-		     int n_tiles, cl_mem parts, int n_parts, const struct sherd_cl_cache *cache,
-		     int layer, struct sherd_cl_rows att, const struct sherd_cl_act *dst)
+		     int n_tiles, cl_mem parts, int n_parts, struct sherd_cl_sight sight,
+		     const struct sherd_cl_cache *cache, int layer, struct sherd_cl_rows att,
+		     const struct sherd_cl_act *dst)
 {
 	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
 	struct cache_args x = cache_args(&cache->shape, layer);
@@ -324,14 +354,16 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	size_t merge_global[2] = { n_heads, n }, one[2] = { 1, 1 };
 	cl_mem p = or_none(c, parts);
 	struct sherd_cl_act to = all_of(c, dst);
-	const struct arg args[] = { ARG(qkv.mem),	  ARG(qkv.stride), ARG(att.mem),
-				    ARG(att.stride),	  ARG(p),	   ARG(n_parts),
-				    ARG(n_heads),	  ARG(group),	   ARG(tiles),
-				    CACHE_ARGS(cache, x), ACT_ARGS(to),	   ARG(c->step),
-				    ARG(c->failed) };
+	cl_float inv_cap = sight.cap != 0 ? 1.0f / sight.cap : 0;
+	const struct arg args[] = { ARG(qkv.mem),     ARG(qkv.stride), ARG(att.mem),
+				    ARG(att.stride),  ARG(p),	       ARG(n_parts),
+				    ARG(n_heads),     ARG(group),      ARG(tiles),
+				    ARG(sight.window), ARG(sight.cap), ARG(inv_cap),
+				    CACHE_ARGS(cache, x, cache->last), ACT_ARGS(to),
+				    ARG(c->step),     ARG(c->failed) };
 	const struct arg merge[] = { ARG(p), ARG(n_parts), ARG(att.mem), ARG(att.stride),
-				     ARG(n_heads), ARG(cache->pos), ACT_ARGS(to), ARG(c->step),
-				     ARG(c->failed) };
+				     ARG(n_heads), ARG(sight.window), ARG(cache->last),
+				     ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
 
 	sherd_cl_note_attend(c, n, n_heads, &cache->shape);
 	LAUNCH(c, program, SHERD_K_ATTEND, 3, global, local, args);

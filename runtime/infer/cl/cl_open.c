@@ -83,6 +83,7 @@ static void place_inputs(struct cl_exec *x, size_t pages)
 		[IN_COUNTERS] = x->program->n_ops * sizeof(struct sherd_walk_counters),
 		[IN_TOKENS] = row,
 		[IN_POS] = row,
+		[IN_LAST] = row,
 		[IN_ITEM] = row,
 		[IN_WANTED] = row,
 		[IN_TILES] = sizeof(struct sherd_cl_tile) * tiles,
@@ -192,14 +193,14 @@ static bool any_gated(const struct cl_exec *x)
 static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 {
 	const struct sherd_program *p = x->program;
-	size_t total = sherd_rope_bytes(x->hp, p->n_ctx); /* which weights.rope has */
+	size_t total = sherd_n_ropes(x->hp) * sherd_rope_bytes(x->hp, p->n_ctx); /* weights.rope */
 	int i;
 
 	for (i = 0; i < SHERD_N_BUFS; i++) {
 		size_t size = 4 * (size_t)x->n_batch * p->width[i];
 
 		x->buf[i].stride = p->width[i];
-		if (i == SHERD_BUF_A || i == SHERD_BUF_LOGITS)
+		if (i == SHERD_BUF_A || i == SHERD_BUF_LOGITS || !size)
 			continue;
 		x->buf[i].mem = sherd_clx_buffer(x, size, "activations", err);
 		total += size;

@@ -9,6 +9,8 @@
 static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_EMBED] = "embed",
 	[SHERD_K_NORM] = "norm",
+	[SHERD_K_NORM_TO] = "norm_to",
+	[SHERD_K_CAP] = "cap",
 	[SHERD_K_QUANTIZE] = "quantize",
 	[SHERD_K_ACTIVATE] = "activate",
 	[SHERD_K_CUT] = "cut",

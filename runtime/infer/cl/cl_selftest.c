@@ -102,7 +102,7 @@ void sherd_st_expect(struct sherd_st *t, cl_mem m, const void *want, size_t size
 		     const char *fmt, ...)
 {
 	uint8_t *got = sherd_st_alloc(t, size);
-	char shape[96];
+	char shape[128];
 	va_list ap;
 	size_t i;
 

@@ -77,6 +77,7 @@ struct sherd_st_past {
 	float *qkv, *rope; /* [n_ctx][stride]: a sequence */
 	int rope_dim;
 	enum sherd_position position;
+	struct sherd_cl_sight sight; /* of attention */
 	uint8_t *pool;
 	size_t pool_size;
 	int32_t *pages;
@@ -86,8 +87,8 @@ void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type
 			int round);
 /* Rotates and stores position @pos, as the reference executor does; -EDOM: too large. */
 int sherd_st_past_add(struct sherd_st_past *a, int pos);
-/* out [n_heads][head_dim]: attention of position @pos over all before it. */
-void sherd_st_past_attend(const struct sherd_st_past *a, int pos, float *out);
+/* out [n_heads][head_dim]: attention of position @pos, which sees up to @last. */
+void sherd_st_past_attend(const struct sherd_st_past *a, int pos, int last, float *out);
 
 /* The format that a program is for. */
 struct sherd_format sherd_st_format(const struct sherd_cl_program *p, int rows, int cols);

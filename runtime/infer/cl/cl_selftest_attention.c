@@ -46,6 +46,10 @@ void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type
 	a->rope = round % 3 == 2 || !a->rope_dim ?
 			  NULL :
 			  sherd_st_floats(t, (size_t)a->n_ctx * a->rope_dim);
+	if (round % 2)
+		a->sight.window = 1 + sherd_st_below(t, a->n_ctx + 20);
+	if (sherd_st_below(t, 2))
+		a->sight.cap = 0.5f + (float)sherd_st_below(t, 50);
 	n_pages = DIV_ROUND_UP(a->n_ctx, SHERD_PAGE);
 	a->pages = sherd_st_alloc(t, 4 * n_pages);
 	for (i = 0; i < n_pages; i++)
@@ -54,22 +58,26 @@ void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type
 	a->pool = sherd_st_alloc(t, a->pool_size + 256);
 }
 
-void sherd_st_past_attend(const struct sherd_st_past *a, int pos, float *out)
+void sherd_st_past_attend(const struct sherd_st_past *a, int pos, int last, float *out)
 {
 	int dim = a->shape.head_dim, group = a->n_heads / a->shape.n_kv_heads, h;
 
 	for (h = 0; h < a->n_heads; h++)
-		sherd_ref_attend(&a->shape, a->pool, a->pages, a->layer, h / group, pos,
+		sherd_ref_attend(&a->shape, a->pool, a->pages, a->layer, h / group,
+				 sherd_first_seen(last, a->sight.window), last, a->sight.cap,
 				 a->qkv + (size_t)pos * a->stride + h * dim, out + h * dim);
 }
 
-/* The last @n rows of the sequence, with and without parts. */
+/*
+ * The last @n rows of the sequence, with and without parts; each sees what came before it, or
+ * @all.
+ */
 static void check_attend(struct sherd_st *t, struct sherd_st_past *a, struct sherd_cl_cache *cache,
-			 int n)
+			 int n, bool all)
 {
 	int dim = a->shape.head_dim, width = a->n_heads * dim, first = a->n_ctx - n, i, parts;
 	int group = a->n_heads / a->shape.n_kv_heads, n_chunks = (a->n_ctx - 1) / SHERD_CHUNK + 1;
-	int32_t item_row[2] = { 0, n }, *pos = sherd_st_alloc(t, 4 * n);
+	int32_t item_row[2] = { 0, n }, *last = sherd_st_alloc(t, 4 * n);
 	float *want = sherd_st_alloc(t, 4 * (size_t)n * width);
 	float *bad = sherd_st_alloc(t, 4 * (size_t)n * width);
 	int n_tiles = sherd_cl_make_tiles(item_row, 1, group, NULL);
@@ -84,26 +92,27 @@ static void check_attend(struct sherd_st *t, struct sherd_st_past *a, struct she
 	sherd_cl_make_tiles(item_row, 1, group, tiles);
 	dt = sherd_st_upload(t, tiles, n_tiles * sizeof(*tiles));
 	for (i = 0; i < n; i++) {
-		pos[i] = first + i;
-		sherd_st_past_attend(a, pos[i], want + (size_t)i * width);
+		last[i] = all ? a->n_ctx - 1 : first + i;
+		sherd_st_past_attend(a, first + i, last[i], want + (size_t)i * width);
 		sherd_st_quantize_row(&h, i, want + (size_t)i * width);
 	}
-	cache->pos = sherd_st_upload(t, pos, 4 * n);
+	cache->last = sherd_st_upload(t, last, 4 * n);
 	sherd_st_poison(bad, 4 * (size_t)n * width);
 	for (parts = 0; parts < 2; parts++) {
 		struct sherd_cl_rows att = sherd_st_upload_rows(t, bad, n, width);
 		cl_mem pm = parts ? sherd_st_upload(t, sherd_st_alloc(t, part), part) : NULL;
 
 		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0,
-				cache, a->layer, att, NULL);
+				a->sight, cache, a->layer, att, NULL);
 		sherd_st_expect(t, att.mem, want, 4 * (size_t)n * width, "attend",
-				"%d rows to position %d, %d of %d heads of %d, parts %d", n,
-				a->n_ctx, a->n_heads, a->shape.n_kv_heads, dim, parts);
+				"%d rows to position %d, %d of %d heads of %d, parts %d, window %d, "
+				"cap %g", n, a->n_ctx, a->n_heads, a->shape.n_kv_heads, dim, parts,
+				a->sight.window, (double)a->sight.cap);
 		if (!sherd_cl_attend_quantizes(t->c, dim))
 			continue;
 		to = sherd_st_poisoned_act(t, n, width);
 		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0,
-				cache, a->layer, att, &to);
+				a->sight, cache, a->layer, att, &to);
 		sherd_st_expect_act(t, &to, &h, "attend, quantized");
 	}
 }
@@ -137,9 +146,9 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 		sherd_st_past_add(&a, i);
 	sherd_st_expect(t, cache.pool, a.pool, a.pool_size, "rope", "%d positions, cache type %d",
 			a.n_ctx, a.shape.type);
-	check_attend(t, &a, &cache, 1);
+	check_attend(t, &a, &cache, 1, false);
 	i = 1 + sherd_st_below(t, 40);
-	check_attend(t, &a, &cache, MIN(a.n_ctx, i));
+	check_attend(t, &a, &cache, MIN(a.n_ctx, i), round % 3 == 2);
 
 	sherd_st_expect_failed(t, -1, "rope", 0);
 	for (i = 0; i < a.stride; i++)

@@ -102,5 +102,5 @@ void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round)
 		if (p->kernel[k])
 			check_matmul(t, p, k, &w, &dw, &h, &a, n);
 	if (p->kernel[SHERD_K_MATMUL_GATED] && !t->rc)
-		check_gated(t, p, cols, n, round % 3);
+		check_gated(t, p, cols, n, round % 4);
 }

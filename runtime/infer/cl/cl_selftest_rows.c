@@ -25,6 +25,52 @@ static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int widt
 	sherd_st_expect_act(t, &a, &h, norm == SHERD_NORM_NONE ? "quantize" : "norm");
 }
 
+/* Parts of a row, from some column on; what lies beside them stays. */
+static void check_norm_to(struct sherd_st *t, enum sherd_norm norm, int n, int width)
+{
+	struct sherd_cl_norm_to to = { .norm = norm, .col = sherd_st_below(t, 40), .width = width,
+				       .n_parts = 1 + sherd_st_below(t, 4),
+				       .add = sherd_st_below(t, 2),
+				       .scale = sherd_st_below(t, 2) ? 1 : sherd_st_float(t),
+				       .eps = 1e-5f };
+	int stride = to.col + to.n_parts * width + sherd_st_below(t, 4), i, k;
+	float *x = sherd_st_floats(t, (size_t)n * stride), *w = sherd_st_floats(t, width);
+	float *b = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
+	bool in_place = sherd_st_below(t, 2);
+	float *z = in_place ? x : sherd_st_floats(t, (size_t)n * stride);
+	bool with_bias = norm == SHERD_NORM_LAYER && sherd_st_below(t, 2);
+	struct sherd_cl_rows src = sherd_st_upload_rows(t, x, n, stride);
+	struct sherd_cl_rows dst = in_place ? src : sherd_st_upload_rows(t, z, n, stride);
+
+	to.weight = norm == SHERD_NORM_NONE ? NULL : sherd_st_upload(t, w, 4 * width);
+	to.bias = with_bias ? sherd_st_upload(t, b, 4 * width) : NULL;
+	sherd_cl_norm_to(t->c, src, dst, n, &to);
+	for (i = 0; i < n; i++)
+		for (k = 0; k < to.n_parts; k++) {
+			size_t at = (size_t)i * stride + to.col + k * width;
+
+			sherd_ref_norm_to(norm, x + at, w, with_bias ? b : NULL, width, to.eps,
+					  to.scale, to.add, y, z + at);
+		}
+	sherd_st_expect(t, dst.mem, z, 4 * (size_t)n * stride, "norm_to",
+			"%d x %d of %d, norm %d, add %d", n, to.n_parts, width, norm, to.add);
+}
+
+static void check_cap(struct sherd_st *t, int n, int width)
+{
+	float *x = sherd_st_floats(t, (size_t)n * width);
+	float cap = sherd_st_below(t, 3) ? 0.5f + (float)sherd_st_below(t, 30) : 0;
+	float scale = cap != 0 && sherd_st_below(t, 2) ? 1 : sherd_st_float(t);
+	struct sherd_cl_rows d = sherd_st_upload_rows(t, x, n, width);
+	int i;
+
+	sherd_cl_cap(t->c, d, n, width, scale, cap);
+	for (i = 0; i < n; i++)
+		sherd_ref_cap(x + (size_t)i * width, width, scale, cap);
+	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "cap", "%d x %d, at %g", n, width,
+			(double)cap);
+}
+
 /*
  * A row that is its mean, which is huge: a distance from it is nothing, beyond the row's end too.
  */
@@ -138,6 +184,7 @@ static struct sherd_format random_format(struct sherd_st *t, int rows, int cols)
 static void check_embed(struct sherd_st *t, int n, int width)
 {
 	struct sherd_format f = random_format(t, 50, width), g = random_format(t, 70, width);
+	float scale = sherd_st_below(t, 2) ? 1 : sherd_st_float(t);
 	int32_t *tokens = sherd_st_alloc(t, 4 * n), *pos = sherd_st_alloc(t, 4 * n);
 	float *x = sherd_st_alloc(t, 4 * (size_t)n * width);
 	struct sherd_cl_matrix table, positions;
@@ -154,11 +201,11 @@ static void check_embed(struct sherd_st *t, int n, int width)
 	for (i = 0; i < n; i++) {
 		tokens[i] = sherd_st_below(t, 50);
 		pos[i] = sherd_st_below(t, 70);
-		sherd_ref_embed(&ht, learned ? &hp : NULL, tokens[i], pos[i],
+		sherd_ref_embed(&ht, learned ? &hp : NULL, tokens[i], pos[i], scale,
 				x + (size_t)i * width);
 	}
 	sherd_cl_embed(t->c, &table, learned ? &positions : NULL, sherd_st_upload(t, tokens, 4 * n),
-		       sherd_st_upload(t, pos, 4 * n), n, d);
+		       sherd_st_upload(t, pos, 4 * n), n, scale, d);
 	sherd_format_name(&f, name, sizeof(name));
 	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "embed", "%d x %d %s", n, width, name);
 }
@@ -182,6 +229,8 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 				      sherd_wire_bytes(SHERD_WIRE_F32, 1, width));
 	uint8_t *wire = sherd_st_alloc(t, n), *sent = sherd_st_alloc(t, size);
 	cl_mem out = sherd_st_upload(t, sent, size);
+	struct sherd_cl_norm_to to = { .width = width, .n_parts = 1, .scale = 1, .eps = 1e-5f,
+				       .weight = wm };
 	struct sherd_cl_rows d;
 
 	at[sherd_st_below(t, width)] = extreme;
@@ -191,6 +240,9 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 		sherd_cl_norm(t->c, i, d, n, width, wm, NULL, 1e-5f, &a);
 		rc = sherd_ref_norm(i, at, w, NULL, width, 1e-5f, y);
 		sherd_st_expect_failed(t, rc ? row : -1, "norm", extreme);
+		to.norm = i;
+		sherd_cl_norm_to(t->c, d, sherd_st_upload_rows(t, x, n, width), n, &to);
+		sherd_st_expect_failed(t, rc ? row : -1, "norm_to", extreme);
 	}
 	sherd_cl_activate(t->c, act, false, d, n, width, &a);
 	sherd_ref_act(act, NULL, at, width, y);
@@ -212,16 +264,19 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 void sherd_st_rows(struct sherd_st *t, int round)
 {
 	int n = round ? 1 + sherd_st_below(t, 40) : 1;
-	int width = round == 1 ? 256 : 1 + sherd_st_below(t, 500);
+	int width = round == 1 ? 256 : 1 + sherd_st_below(t, 500), i;
 
 	check_norm(t, SHERD_NORM_RMS, n, width);
 	check_norm(t, SHERD_NORM_LAYER, n, width);
 	check_norm(t, SHERD_NORM_NONE, n, width);
 	check_flat_norm(t, 1 << round % 3);
-	check_act(t, round % 3, round % 2, n, width);
+	for (i = SHERD_NORM_NONE; i <= SHERD_NORM_LAYER; i++)
+		check_norm_to(t, i, n, i == SHERD_NORM_RMS ? 1 + width % 70 : width);
+	check_cap(t, n, width);
+	check_act(t, round % 4, round % 2, n, width);
 	check_cut_and_gather(t, n, width);
 	check_wire(t, round % 3, n, width);
 	check_embed(t, n, width);
 	check_embed(t, n, width);
-	check_refusals(t, sherd_st_extreme(round), round % 3, n, width);
+	check_refusals(t, sherd_st_extreme(round), round % 4, n, width);
 }

@@ -108,7 +108,7 @@ static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_c
 
 	l->hidden = hidden;
 	l->ffn = ffn;
-	l->act = round % 3;
+	l->act = round % 4;
 	l->gated = sherd_st_below(t, 2);
 	l->want = SHERD_QUANT_Q8 | (sherd_st_below(t, 2) ? SHERD_QUANT_F32 : 0) |
 		  (p->arg[1] == 16 || sherd_st_below(t, 2) ? SHERD_QUANT_HALVES : 0);
@@ -155,7 +155,7 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 		return NORM_1;
 	if (sherd_st_past_add(&l->past, last))
 		return ROPE;
-	sherd_st_past_attend(&l->past, last, y);
+	sherd_st_past_attend(&l->past, last, last, y);
 	if (multiply(t, l, OUT, y, l->q, x, true))
 		return MERGE;
 	if (normalize(l, 1, x, y) || multiply(t, l, UP, y, l->hidden, up, false))
@@ -214,6 +214,7 @@ static struct sherd_walk_step other_step(const struct layer *l, int kind)
 		.cols = l->ffn,
 		.want = l->want,
 		.cache = sherd_kv_offset(&l->past.shape, l->past.layer, 0),
+		.window = l->past.sight.window,
 	};
 }
 
@@ -303,6 +304,8 @@ static void run(struct sherd_st *t, const struct layer *l, const struct scratch 
 			.n_parts = parts ? (l->past.n_ctx - 1) / SHERD_CHUNK + 1 : 0,
 			.eps = 1e-5f,
 			.q_scale = SHERD_ST_Q_SCALE,
+			.cap = l->past.sight.cap,
+			.inv_cap = l->past.sight.cap != 0 ? 1.0f / l->past.sight.cap : 0,
 		},
 		.program = sherd_cl_walk_program(t->c, &l->dev[QKV].fmt, &l->past.shape),
 		.steps = table,
@@ -394,16 +397,20 @@ static void check_chain(struct sherd_st *t, const struct sherd_cl_program *p, st
 	sherd_st_expect_failed(t, -1, "walk", 0);
 }
 
-/* A value of the first position in the cache becomes a NaN. */
+/* A value of the first position that is seen in the cache becomes a NaN. */
 static void spoil_cache(struct sherd_st *t, struct layer *l)
 {
 	const struct sherd_kv_shape *s = &l->past.shape;
 	int d = sherd_st_below(t, s->head_dim), head = sherd_st_below(t, s->n_kv_heads);
-	uint8_t *v = l->past.pool + l->past.pages[0] * sherd_kv_shape_page_bytes(s) +
+	int pos = sherd_first_seen(l->past.n_ctx - 1, l->past.sight.window);
+	int slot = pos % SHERD_PAGE;
+	uint8_t *v = l->past.pool +
+		     l->past.pages[pos / SHERD_PAGE] * sherd_kv_shape_page_bytes(s) +
 		     sherd_kv_offset(s, l->past.layer, head) + sherd_kv_side_bytes(s);
 
-	if (s->type == SHERD_KV_INT8)
-		memset(v + s->head_dim * SHERD_PAGE, 0xff, sizeof(float)); /* its scale */
+	d += slot * s->head_dim;
+	if (s->type == SHERD_KV_INT8) /* its scale */
+		memset(v + s->head_dim * SHERD_PAGE + slot * sizeof(float), 0xff, sizeof(float));
 	else
 		memset(v + d * sherd_kv_elem_bytes(s->type), 0xff, sherd_kv_elem_bytes(s->type));
 }

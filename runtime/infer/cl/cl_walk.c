@@ -76,6 +76,8 @@ static struct sherd_walk_step step_of(struct cl_exec *x, int i, const cl_ulong a
 		.want = sherd_clx_wanted(x->act, quantizes).want,
 		.norm_layer = op->norm == SHERD_NORM_LAYER,
 		.inv_cols = 1.0f / (float)op->width,
+		/* the merge, which is the next op, looks as far */
+		.window = i && op[-1].kind == SHERD_OP_ATTEND ? op[-1].window : op->window,
 	};
 }
 
@@ -142,7 +144,11 @@ static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program *
 
 	switch (op->kind) {
 	case SHERD_OP_EMBED:
+	case SHERD_OP_NORM_TO:
+	case SHERD_OP_CAP:
 		return false;
+	case SHERD_OP_ROPE: /* by the first table */
+		return !op->rope;
 	case SHERD_OP_CUT:
 		return !sherd_work_is_cut(x->w, 0, op->layer);
 	case SHERD_OP_GATHER:
@@ -150,6 +156,8 @@ static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program *
 	case SHERD_OP_NORM: /* attention quantizes its own output, and no other */
 		return op->norm != SHERD_NORM_NONE || (i > first && op[-1].kind == SHERD_OP_ATTEND);
 	case SHERD_OP_MATMUL:
+		if (op->dst == SHERD_BUF_OUT)
+			return false;
 		p = sherd_cl_walk_program(&x->c, &op->w->fmt, &x->shape);
 		if (!p || (*program && p != *program))
 			return false;
@@ -171,14 +179,16 @@ static struct sherd_walk run_of(struct cl_exec *x, int first, int end, int n_par
 		.qkv_stride = x->buf[SHERD_BUF_QKV].stride,
 		.n_heads = hp->n_heads,
 		.n_kv_heads = hp->n_kv_heads,
-		.rope_dim = x->weights.rope ? hp->rope_dim : 0,
+		.rope_dim = x->weights.rope[0] ? hp->rope_dim : 0,
 		.rope_halves = hp->arch->position == SHERD_POS_ROPE_HALVES,
 		.act = hp->arch->act,
 		.gated = hp->arch->gated,
 		.n_tiles = x->n_tiles,
 		.n_parts = n_parts,
 		.eps = hp->norm_eps,
-		.q_scale = x->program->q_scale,
+		.q_scale = hp->q_scale,
+		.cap = hp->score_cap,
+		.inv_cap = hp->score_cap != 0 ? 1.0f / hp->score_cap : 0,
 	};
 }
 
@@ -203,6 +213,7 @@ static void note_step(struct cl_exec *x, int i)
 		sherd_cl_note_rows(c, "rope", 4, 1, x->buf[SHERD_BUF_QKV].stride);
 		break;
 	case SHERD_OP_ATTEND:
+		sherd_clx_count_positions(x, op->window);
 		sherd_cl_note_attend(c, 1, x->hp->n_heads, &x->shape);
 		break;
 	default:
@@ -273,7 +284,7 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 		.qkv = x->buf[SHERD_BUF_QKV].mem,
 		.ffn = x->buf[SHERD_BUF_FFN].mem,
 		.logits = x->buf[SHERD_BUF_LOGITS].mem,
-		.rope = x->weights.rope,
+		.rope = x->weights.rope[0],
 		.parts = x->parts,
 		.tiles = x->input[IN_TILES],
 	};

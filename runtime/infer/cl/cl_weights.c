@@ -112,11 +112,12 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 			  const struct sherd_program *p, struct sherd_region *region, bool untested,
 			  struct sherd_error *err)
 {
-	int rc;
+	int i, rc;
 
 	w->op = sherd_calloc(p->n_ops, sizeof(*w->op));
 	w->planes = sherd_calloc(2 * PLANES * (size_t)p->n_ops, sizeof(*w->planes));
-	w->vectors = sherd_calloc(VECTORS * (size_t)p->n_ops + 1, sizeof(*w->vectors));
+	w->vectors = sherd_calloc(VECTORS * (size_t)p->n_ops + SHERD_MAX_ROPES,
+				  sizeof(*w->vectors));
 	w->n_ops = p->n_ops;
 	if (!w->op || !w->planes || !w->vectors)
 		return sherd_fail_oom(err, p->n_ops * sizeof(*w->op), "the list of weights");
@@ -125,9 +126,9 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 			       w->n_planes, err);
 	if (!rc)
 		rc = fill_ops(w, c, p, err);
-	if (!rc)
-		rc = copy_vector(w, c, p->rope, sherd_rope_bytes(&p->shard->hp, p->n_ctx), &w->rope,
-				 err);
+	for (i = 0; i < SHERD_MAX_ROPES && !rc; i++)
+		rc = copy_vector(w, c, p->rope[i], sherd_rope_bytes(&p->shard->hp, p->n_ctx),
+				 &w->rope[i], err);
 	return rc;
 }
 

@@ -23,7 +23,7 @@ struct sherd_cl_weights {
 	struct sherd_part *planes; /* [n_planes]: by rising address, each once */
 	int n_planes;
 	struct sherd_import import; /* how they came to the device */
-	cl_mem rope; /* the table of angles */
+	cl_mem rope[SHERD_MAX_ROPES]; /* the table of angles */
 	cl_mem *vectors; /* [n_vectors]: the copies */
 	int n_vectors;
 };

@@ -98,12 +98,12 @@ static int finite_or_error(const float *x, int n)
 }
 
 void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
-		     int32_t token, int32_t pos, float *x)
+		     int32_t token, int32_t pos, float scale, float *x)
 {
 	uint32_t c;
 
 	for (c = 0; c < table->fmt.cols; c++) {
-		x[c] = sherd_tensor_get(table, token, c);
+		x[c] = sherd_tensor_get(table, token, c) * scale;
 		if (positions)
 			x[c] = x[c] + sherd_tensor_get(positions, pos, c);
 	}
@@ -154,6 +154,26 @@ int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, co
 		return finite_or_error(x, n);
 	}
 	return -EINVAL;
+}
+
+int sherd_ref_norm_to(enum sherd_norm norm, const float *src, const float *weight,
+		      const float *bias, int n, float eps, float scale, bool add, float *y,
+		      float *dst)
+{
+	int rc = sherd_ref_norm(norm, src, weight, bias, n, eps, y), i;
+
+	for (i = 0; i < n; i++)
+		dst[i] = add ? dst[i] + y[i] * scale : y[i] * scale;
+	return rc;
+}
+
+void sherd_ref_cap(float *x, int n, float scale, float cap)
+{
+	float inv = cap != 0 ? 1.0f / cap : 0;
+	int i;
+
+	for (i = 0; i < n; i++)
+		x[i] = cap != 0 ? num_cap_1(x[i] * scale, cap, inv) : x[i] * scale;
 }
 
 /*
@@ -243,7 +263,8 @@ void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n
 	for (i = 0; i < n; i++) {
 		float a = act == SHERD_ACT_SILU	     ? num_silu_1(x[i]) :
 			  act == SHERD_ACT_GELU_TANH ? num_gelu_tanh_1(x[i]) :
-						       num_gelu_erf_1(x[i]);
+			  act == SHERD_ACT_GELU_ERF  ? num_gelu_erf_1(x[i]) :
+						       num_relu_1(x[i]);
 
 		h[i] = gate ? a * up[i] : a;
 	}

@@ -23,13 +23,23 @@ float sherd_ref_lane_sum(const float *x, int n);
 /* @n halves as floats, exactly: sherd_f16_to_f32() in a loop that compilers vectorize. */
 void sherd_ref_halves(const uint16_t *restrict h, int n, float *restrict out);
 
-/* X = embedding[token] + positions[pos]; @positions may be NULL. x [table's cols] */
+/* X = scale * table[token] + positions[pos]; @positions may be NULL. x [table's cols] */
 void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
-		     int32_t token, int32_t pos, float *x);
+		     int32_t token, int32_t pos, float scale, float *x);
 
 /* y [n] = norm of x [n]; @bias may be NULL, NONE copies. In place is fine. */
 int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, const float *bias,
 		   int n, float eps, float *y);
+
+/*
+ * dst [n] = scale * norm(src), or dst += it if @add; @src may be @dst. @y [n] is scratch.
+ */
+int sherd_ref_norm_to(enum sherd_norm norm, const float *src, const float *weight,
+		      const float *bias, int n, float eps, float scale, bool add, float *y,
+		      float *dst);
+
+/* x [n] = scale * x, and then cap * tanh(x / cap) if @cap is not 0. */
+void sherd_ref_cap(float *x, int n, float scale, float cap);
 
 /*
  * Quantizes a row x [n]: q [n padded to 32], groups [padded n / 32]; @halves [padded n / 32] may
@@ -66,11 +76,12 @@ int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer,
 		       int slot, const float *k, const float *v);
 
 /*
- * out [head_dim] = attention of q [head_dim] (rotated and scaled) over positions 0 .. pos; pool:
- * all pages' bytes, side by side; pages: the session's table.
+ * out [head_dim] = attention of q [head_dim] (rotated and scaled) over positions first .. last,
+ * scores capped if @cap is not 0; pool: all pages' bytes, side by side; pages: the session's table.
  */
 void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const int32_t *pages,
-		      int layer, int kv_head, int pos, const float *q, float *out);
+		      int layer, int kv_head, int first, int last, float cap, const float *q,
+		      float *out);
 
 /* h [n] = act(gate) * up, or act(up) if @gate is NULL. */
 void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n, float *h);

@@ -120,14 +120,14 @@ static void page_scores(const struct sherd_kv_shape *s, const struct side *p, co
 		scores[j] = scores[j] * p->k_scale[j];
 }
 
-/* out += weights times a page's first @n rows of V, in position order. */
+/* out += weights times rows [from, n) of a page's V, in position order. */
 static void page_values(const struct sherd_kv_shape *s, const struct side *p, const float *e,
-			int n, float *out)
+			int from, int n, float *out)
 {
 	float v[SHERD_REF_MAX_HEAD_DIM];
 	int j;
 
-	for (j = 0; j < n; j++) {
+	for (j = MAX(from, 0); j < n; j++) {
 		load(s->type, p->v, (size_t)j * s->head_dim, s->head_dim, v);
 		add_scaled(p->v_scale ? e[j] * p->v_scale[j] : e[j], v, s->head_dim, out);
 	}
@@ -139,23 +139,27 @@ struct part {
 	float out[SHERD_REF_MAX_HEAD_DIM];
 };
 
-static void attend_chunk(const struct sherd_kv_shape *s, const struct side *pages, int n,
-			 const float *q, struct part *part)
+/* Positions [from, n) of a chunk; those before weigh nothing. */
+static void attend_chunk(const struct sherd_kv_shape *s, const struct side *pages, int from, int n,
+			 float cap, const float *q, struct part *part)
 {
 	float e[SHERD_CHUNK] = { 0 };
 	int j;
 
 	for (j = 0; j < n; j += SHERD_PAGE)
 		page_scores(s, &pages[j / SHERD_PAGE], q, MIN(SHERD_PAGE, n - j), e + j);
-	part->max = e[0];
-	for (j = 1; j < n; j++)
+	if (cap != 0)
+		sherd_ref_cap(e, n, 1, cap);
+	part->max = e[from];
+	for (j = from + 1; j < n; j++)
 		part->max = NUM_MAX(part->max, e[j]);
 	for (j = 0; j < n; j++)
-		e[j] = num_exp_1(e[j] - part->max);
+		e[j] = j < from ? 0 : num_exp_1(e[j] - part->max);
 	part->sum = sherd_ref_lane_sum(e, n);
 	memset(part->out, 0, s->head_dim * sizeof(float));
 	for (j = 0; j < n; j += SHERD_PAGE)
-		page_values(s, &pages[j / SHERD_PAGE], e + j, MIN(SHERD_PAGE, n - j), part->out);
+		page_values(s, &pages[j / SHERD_PAGE], e + j, from - j, MIN(SHERD_PAGE, n - j),
+			    part->out);
 }
 
 static void merge(struct part *to, const struct part *from, int head_dim)
@@ -171,22 +175,24 @@ static void merge(struct part *to, const struct part *from, int head_dim)
 }
 
 void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const int32_t *pages,
-		      int layer, int kv_head, int pos, const float *q, float *out)
+		      int layer, int kv_head, int first, int last, float cap, const float *q,
+		      float *out)
 {
 	size_t page_bytes = sherd_kv_shape_page_bytes(s);
 	struct side sides[SHERD_CHUNK / SHERD_PAGE];
+	int c, i, d, first_chunk = first / SHERD_CHUNK;
 	struct part all, one;
 	float r;
-	int c, i, d;
 
-	for (c = 0; c <= pos / SHERD_CHUNK; c++) {
-		int n = MIN(SHERD_CHUNK, pos + 1 - c * SHERD_CHUNK);
+	for (c = first_chunk; c <= last / SHERD_CHUNK; c++) {
+		int n = MIN(SHERD_CHUNK, last + 1 - c * SHERD_CHUNK);
+		int from = MAX(0, first - c * SHERD_CHUNK);
 		const int32_t *chunk_pages = pages + c * (SHERD_CHUNK / SHERD_PAGE);
 
 		for (i = 0; i * SHERD_PAGE < n; i++)
 			sides[i] = page_side(s, pool + chunk_pages[i] * page_bytes, layer, kv_head);
-		attend_chunk(s, sides, n, q, c ? &one : &all);
-		if (c)
+		attend_chunk(s, sides, from, n, cap, q, c > first_chunk ? &one : &all);
+		if (c > first_chunk)
 			merge(&all, &one, s->head_dim);
 	}
 	r = num_recip_1(all.sum);

@@ -21,6 +21,7 @@ struct ref {
 	size_t q_stride;
 	struct sherd_act_group *groups;
 	struct sherd_act_half *halves;
+	float *scratch; /* a row on its way to where a norm puts it */
 	/* the run in progress */
 	const struct sherd_work *w;
 	int n; /* rows that are computed: all, then the wanted ones */
@@ -43,6 +44,8 @@ static int not_finite(const struct ref *r, const struct sherd_op *op, int i, con
 {
 	int pos = r->w->pos[work_row(r, i)];
 
+	if (!what)
+		what = sherd_op_what(op);
 	if (op->layer < 0)
 		return sherd_fail(
 			err, -EDOM,
@@ -57,8 +60,9 @@ static int run_embed(struct ref *r, const struct sherd_op *op)
 	int i;
 
 	for (i = 0; i < r->n; i++)
-		sherd_ref_embed(op->table, op->positions, r->w->tokens[i], r->w->pos[i],
-				row_of(r, SHERD_BUF_X, i));
+		sherd_ref_embed(op->table, op->positions,
+				op->by_position ? r->w->pos[i] : r->w->tokens[i], r->w->pos[i],
+				op->scale, row_of(r, op->dst, i));
 	return 0;
 }
 
@@ -72,7 +76,7 @@ static int run_cut(struct ref *r, const struct sherd_op *op, struct sherd_error 
 		if (!sherd_work_is_cut(r->w, item, op->layer))
 			continue;
 		if (sherd_ref_cut(r->w->wire[item], row_of(r, SHERD_BUF_X, i), op->width))
-			return not_finite(r, op, i, "the residual stream at a cut", err);
+			return not_finite(r, op, i, NULL, err);
 	}
 	return 0;
 }
@@ -99,7 +103,7 @@ static int finish_a(struct ref *r, const struct sherd_op *op, int i, struct sher
 		return 0;
 	if (sherd_ref_quantize(row_of(r, SHERD_BUF_A, i), op->width, r->q + i * r->q_stride,
 			       r->groups + g, op->want.halves ? r->halves + g : NULL))
-		return not_finite(r, op, i, "an activation", err);
+		return not_finite(r, op, i, NULL, err);
 	return 0;
 }
 
@@ -110,14 +114,37 @@ static int run_norm(struct ref *r, const struct sherd_op *op, struct sherd_error
 	for (i = 0; i < r->n; i++) {
 		if (sherd_ref_norm(op->norm, row_of(r, op->src, i), op->weight, op->bias,
 				   op->width, r->hp->norm_eps, row_of(r, SHERD_BUF_A, i)))
-			return not_finite(r, op, i,
-					  op->src == SHERD_BUF_ATT ? "attention's output" :
-								     "the residual stream",
-					  err);
+			return not_finite(r, op, i, NULL, err);
 		rc = finish_a(r, op, i, err);
 		if (rc)
 			return rc;
 	}
+	return 0;
+}
+
+static int run_norm_to(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	int i, part;
+
+	for (i = 0; i < r->n; i++)
+		for (part = 0; part < op->n_parts; part++) {
+			int at = op->dst_col + part * op->width;
+
+			if (sherd_ref_norm_to(op->norm, row_of(r, op->src, i) + at, op->weight,
+					      op->bias, op->width, r->hp->norm_eps, op->scale,
+					      op->residual, r->scratch,
+					      row_of(r, op->dst, i) + at))
+				return not_finite(r, op, i, NULL, err);
+		}
+	return 0;
+}
+
+static int run_cap(struct ref *r, const struct sherd_op *op)
+{
+	int i;
+
+	for (i = 0; i < r->n; i++)
+		sherd_ref_cap(row_of(r, op->src, i), op->width, op->scale, op->cap);
 	return 0;
 }
 
@@ -133,7 +160,7 @@ static int run_act(struct ref *r, const struct sherd_op *op, struct sherd_error 
 		sherd_ref_act(r->hp->arch->act, gated ? f : NULL, gated ? f + op->width : f,
 			      op->width, h);
 		if (sherd_ref_norm(SHERD_NORM_NONE, h, NULL, NULL, op->width, 0, h))
-			return not_finite(r, op, i, "the feed-forward activation", err);
+			return not_finite(r, op, i, NULL, err);
 		rc = finish_a(r, op, i, err);
 		if (rc)
 			return rc;
@@ -192,8 +219,8 @@ static int rope_row(struct ref *r, const struct sherd_op *op, int i)
 					  sherd_kv_shape_page_bytes(&r->shape);
 	int h, d, rc = 0;
 
-	if (r->program->rope) {
-		const float *t = r->program->rope + (size_t)pos * hp->rope_dim;
+	if (r->program->rope[op->rope]) {
+		const float *t = r->program->rope[op->rope] + (size_t)pos * hp->rope_dim;
 
 		for (h = 0; h < hp->n_heads + hp->n_kv_heads; h++)
 			sherd_ref_rope(hp->arch->position, t, hp->rope_dim, q + h * dim);
@@ -201,7 +228,7 @@ static int rope_row(struct ref *r, const struct sherd_op *op, int i)
 	if (!sherd_ref_below(q, hp->n_heads * dim, NUM_QKV_MAX))
 		return -EDOM;
 	for (d = 0; d < hp->n_heads * dim; d++)
-		q[d] = q[d] * r->program->q_scale;
+		q[d] = q[d] * hp->q_scale;
 	for (h = 0; h < hp->n_kv_heads && !rc; h++)
 		rc = sherd_ref_kv_store(&r->shape, page, layer, h, pos % SHERD_PAGE, k + h * dim,
 					v + h * dim);
@@ -214,7 +241,7 @@ static int run_rope(struct ref *r, const struct sherd_op *op, struct sherd_error
 
 	for (i = 0; i < r->n; i++)
 		if (rope_row(r, op, i))
-			return not_finite(r, op, i, "a query, key or value", err);
+			return not_finite(r, op, i, NULL, err);
 	return 0;
 }
 
@@ -227,8 +254,9 @@ static int run_attend(struct ref *r, const struct sherd_op *op)
 	for (i = 0; i < r->n; i++)
 		for (h = 0; h < hp->n_heads; h++)
 			sherd_ref_attend(&r->shape, r->pool, pages_of(r, i), layer,
-					 h / (hp->n_heads / hp->n_kv_heads), r->w->pos[i],
-					 row_of(r, SHERD_BUF_QKV, i) + h * hp->head_dim,
+					 h / (hp->n_heads / hp->n_kv_heads),
+					 sherd_first_seen(r->w->last[i], op->window), r->w->last[i],
+					 op->cap, row_of(r, SHERD_BUF_QKV, i) + h * hp->head_dim,
 					 row_of(r, SHERD_BUF_ATT, i) + h * hp->head_dim);
 	return 0;
 }
@@ -244,6 +272,10 @@ static int run_op(struct ref *r, const struct sherd_op *op, struct sherd_error *
 		return run_gather(r);
 	case SHERD_OP_NORM:
 		return run_norm(r, op, err);
+	case SHERD_OP_NORM_TO:
+		return run_norm_to(r, op, err);
+	case SHERD_OP_CAP:
+		return run_cap(r, op);
 	case SHERD_OP_MATMUL:
 		return run_matmul(r, op, err);
 	case SHERD_OP_ROPE:
@@ -317,6 +349,7 @@ static void ref_close(struct sherd_exec *e)
 	free(r->q);
 	free(r->groups);
 	free(r->halves);
+	free(r->scratch);
 	free(r);
 }
 
@@ -331,7 +364,7 @@ static int alloc_bufs(struct ref *r, const struct sherd_exec_params *p, struct s
 	for (i = 0; i < SHERD_N_BUFS; i++) {
 		size_t row = width[i] * sizeof(float);
 
-		if (i == SHERD_BUF_LOGITS)
+		if (i == SHERD_BUF_LOGITS || !row)
 			continue;
 		r->buf[i] = sherd_calloc(p->n_batch, row);
 		if (!r->buf[i])
@@ -343,7 +376,8 @@ static int alloc_bufs(struct ref *r, const struct sherd_exec_params *p, struct s
 	r->q = sherd_calloc(p->n_batch, r->q_stride);
 	r->groups = sherd_calloc(n_groups, sizeof(*r->groups));
 	r->halves = sherd_calloc(n_groups, sizeof(*r->halves));
-	if (!r->q || !r->groups || !r->halves)
+	r->scratch = sherd_calloc(MAX(width[SHERD_BUF_QKV], width[SHERD_BUF_X]), sizeof(float));
+	if (!r->q || !r->groups || !r->halves || !r->scratch)
 		return sherd_fail_oom(err, p->n_batch * r->q_stride, "quantized activations");
 	r->exec.scratch_bytes = total + p->n_batch * r->q_stride +
 				n_groups * (sizeof(*r->groups) + sizeof(*r->halves));

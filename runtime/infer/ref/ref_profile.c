@@ -81,14 +81,14 @@ static void add_matmuls(struct sherd_sha256 *s, const float *x, const struct row
  */
 static void add_attention(struct sherd_sha256 *s, enum sherd_kv_type type, const float *x)
 {
-	const struct sherd_hparams hp = { .rope_dim = DIM, .rope_theta = 10000 };
+	const struct sherd_rope rope = { .theta = 10000, .factor = 1, .scale = 1 };
 	struct sherd_kv_shape shape = { 1, 1, DIM, type };
 	static const int32_t pages[] = { 0 };
 	uint8_t page[2 * DIM * SHERD_PAGE * sizeof(float)] __attribute__((aligned(16)));
 	float table[N_POS][DIM], q[DIM], k[DIM], out[DIM];
 	int pos;
 
-	sherd_rope_table(&hp, NULL, N_POS, table[0]);
+	sherd_rope_table(&rope, DIM, N_POS, table[0]);
 	sherd_sha256_add(s, table, sizeof(table));
 	memcpy(q, x, sizeof(q));
 	sherd_ref_rope(SHERD_POS_ROPE_PAIRS, table[N_POS - 1], DIM, q);
@@ -97,7 +97,7 @@ static void add_attention(struct sherd_sha256 *s, enum sherd_kv_type type, const
 		sherd_ref_rope(SHERD_POS_ROPE_HALVES, table[pos], DIM, k);
 		sherd_ref_kv_store(&shape, page, 0, 0, pos, k, x + N - DIM - pos);
 	}
-	sherd_ref_attend(&shape, page, pages, 0, 0, N_POS - 1, q, out);
+	sherd_ref_attend(&shape, page, pages, 0, 0, 0, N_POS - 1, 0, q, out);
 	sherd_sha256_add(s, out, sizeof(out));
 }
 
