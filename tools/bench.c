@@ -80,6 +80,9 @@ static int check_options(struct bench *b, int argc, char **argv)
 		return rc;
 	if (b->params.bits && b->params.bits != 4 && b->params.bits != 8)
 		return tool_usage(&tool_bench, "--bits: %d is neither 4 nor 8", b->params.bits);
+	if (b->trace_at && b->pipe_params.plan)
+		return tool_usage(&tool_bench,
+				  "--trace: a plan's steps are its nodes' to trace: sherd node --trace");
 	if (b->kernels && (bench_is_reference(b) || b->pipe_params.plan))
 		return tool_usage(&tool_bench, "--kernels: %s no kernels to be seen from here",
 				  b->pipe_params.plan ? "a plan's nodes have" :
@@ -128,6 +131,7 @@ static int parse(struct bench *b, int argc, char **argv, bool *done)
 		  "with --plan: requests, N of them under way at any time: each is a prompt and the tokens after it" },
 		{ 0, "kernels", OPT_FLAG, &b->kernels, 0, 0, NULL,
 		  "a table of kernels too: shape, time, bytes, rates, share of the limit" },
+		TOOL_TRACE_OPT(b->trace_at),
 		{ 0, "no-limits", OPT_FLAG, &b->no_limits, 0, 0, NULL,
 		  "don't measure the machine's limits before and after" },
 		{ 0, "json", OPT_FLAG, &b->json, 0, 0, NULL,
@@ -197,11 +201,16 @@ static int repeat(struct bench *b, struct bench_test *t, int r, double *joules,
 	return ret;
 }
 
+/* What counts is not watched: the trace has it as one event, and what is inside of one run more. */
 static int run_test(struct bench *b, struct bench_test *t, int done, struct sherd_error *err)
 {
+	double begin = sherd_now();
+	char name[48];
 	double cpu, wall = 0, joules = 0;
-	int ret = warm_up(b, t, err);
+	int ret;
 
+	trace_file_listen(b->trace, false, false);
+	ret = warm_up(b, t, err);
 	if (!ret && b->source->before)
 		ret = b->source->before(b, t, err);
 	t->when = time(NULL);
@@ -216,6 +225,10 @@ static int run_test(struct bench *b, struct bench_test *t, int done, struct sher
 	t->limit_ts = NAN;
 	if (!ret && b->source->after)
 		ret = b->source->after(b, t, wall, err);
+	if (b->trace) {
+		bench_test_name(b, t, name, sizeof(name));
+		trace_file_phase(b->trace, "measure", name, begin, sherd_now());
+	}
 	return ret;
 }
 
@@ -311,6 +324,32 @@ static void free_bench(struct bench *b)
 	opt_ints_free(&b->depths);
 }
 
+/* The file is there, or refused, before anything is measured. */
+static int begin_trace(struct bench *b)
+{
+	struct sherd_error err;
+
+	if (!b->trace_at)
+		return TOOL_OK;
+	if (trace_file_open(&b->trace, b->trace_at, "bench", TRACE_AT_END, &err))
+		return tool_fail(&tool_bench, &err);
+	trace_file_listen(b->trace, true, false);
+	return TOOL_OK;
+}
+
+static int end_trace(struct bench *b, int rc)
+{
+	struct sherd_error err;
+
+	if (b->trace && b->info) {
+		trace_file_note(b->trace, "model", b->info->path);
+		trace_file_note(b->trace, "device", b->info->device);
+	}
+	if (trace_file_close(b->trace, &err) && !rc)
+		rc = tool_fail(&tool_bench, &err);
+	return rc;
+}
+
 static int main_bench(int argc, char **argv)
 {
 	struct bench b = { .params = SHERD_MODEL_PARAMS_INIT, .reps = 5 };
@@ -318,7 +357,10 @@ static int main_bench(int argc, char **argv)
 	int rc = parse(&b, argc, argv, &done);
 
 	if (!rc && !done)
+		rc = begin_trace(&b);
+	if (!rc && !done)
 		rc = measure(&b);
+	rc = end_trace(&b, rc);
 	if (!rc && !done) {
 		if (b.json)
 			rc = bench_print_json(&b);

@@ -14,6 +14,7 @@
 #include "infer/cl/cl.h"
 #include "pipeline.h"
 #include "tool.h"
+#include "trace_file.h"
 
 struct json_t;
 
@@ -77,6 +78,8 @@ struct bench {
 	struct opt_ints prompts, gens, depths;
 	int reps;
 	bool json, kernels, no_limits;
+	const char *trace_at;
+	struct trace_file *trace; /* NULL: none */
 
 	struct sherd_model *model;
 	struct sherd_session *session;

@@ -9,8 +9,7 @@
 #include <string.h>
 #include "bench.h"
 #include "infer/infer.h"
-
-#define LIMITS_TIMEOUT_S 120.0
+#include "roof.h"
 
 /* Plain C: no OpenCL device, no limits, no kernels. */
 bool bench_is_reference(const struct bench *b)
@@ -20,56 +19,19 @@ bool bench_is_reference(const struct bench *b)
 
 /* ----------------------------------------------------------------- limits */
 
-/* The rest of the line after "@key ". */
-static void copy_value(const char *text, const char *key, char *buf, size_t size)
-{
-	const char *p = strstr(text, key);
-
-	if (p) {
-		p += strlen(key);
-		snprintf(buf, size, "%.*s", (int)strcspn(p, "\n"), p);
-	}
-}
-
-/* What can't be measured is left out, with a sentence: the speeds are worth having without it. */
 static bool measure_limits(struct bench *b, struct sherd_limits *l)
 {
-	const char *argv[8] = { "--limits" };
-	char threads[16], pss[32] = "";
-	struct sherd_error err;
-	char *text;
-	int n = 1;
+	uint64_t empty_pss = 0;
 
-	if (b->no_limits || bench_is_reference(b))
+	if (b->no_limits || bench_is_reference(b) ||
+	    !roof_measure(&b->params, l, b->dot_path, sizeof(b->dot_path), &empty_pss))
 		return false;
-	if (b->params.device) {
-		argv[n++] = "--device";
-		argv[n++] = b->params.device;
-	}
-	if (b->params.n_threads) {
-		snprintf(threads, sizeof(threads), "%d", b->params.n_threads);
-		argv[n++] = "--threads";
-		argv[n++] = threads;
-	}
-	tool_progress(NULL, "measuring the machine", 0, 0);
-	if (sherd_device_child_text(argv, LIMITS_TIMEOUT_S, -1, &text, &err)) {
-		tool_note(NULL, err.msg);
-		return false;
-	}
-	if (sherd_limits_parse(l, text)) {
-		tool_note(NULL, "the device's limits came back garbled and are left out");
-		free(text);
-		return false;
-	}
-	copy_value(text, "\nempty_pss ", pss, sizeof(pss));
-	copy_value(text, "\ndot_path ", b->dot_path, sizeof(b->dot_path));
 	/*
 	 * The second time this process has the driver's libraries mapped too, and each counts
 	 * half.
 	 */
 	if (!b->empty_pss)
-		b->empty_pss = strtoull(pss, NULL, 10);
-	free(text);
+		b->empty_pss = empty_pss;
 	return true;
 }
 
@@ -210,15 +172,23 @@ static int profile_test(struct bench *b, struct bench_test *t, struct sherd_erro
 {
 	struct sherd_exec *exec = b->model->exec;
 	int ret = ready(b, t, err);
+	double begin = sherd_now();
+	char name[48];
 
-	if (!ret)
+	trace_file_listen(b->trace, true, true);
+	if (!ret && b->kernels)
 		ret = sherd_cl_exec_profile(exec, true, err);
 	if (!ret)
 		ret = run(b, t, t->n_gen, err);
-	if (!ret)
+	if (!ret && b->kernels)
 		ret = sherd_cl_exec_times(exec, &t->kernels, &t->n_kernels);
-	if (!ret)
+	if (!ret && b->kernels)
 		ret = sherd_cl_exec_profile(exec, false, err);
+	trace_file_listen(b->trace, false, false);
+	if (!b->trace)
+		return ret;
+	bench_test_name(b, t, name, sizeof(name));
+	trace_file_phase(b->trace, "one run more", name, begin, sherd_now());
 	return ret;
 }
 
@@ -240,6 +210,8 @@ static int open_it(struct bench *b)
 	int rc;
 
 	b->has_limits = measure_limits(b, &b->before);
+	if (b->trace && b->has_limits)
+		trace_file_roof(b->trace, b->before.read, b->before.dot, b->before.fma);
 	rc = open_twice(b);
 	if (!rc)
 		b->energy = sherd_energy_open("/sys");
@@ -251,7 +223,7 @@ static int finish(struct bench *b)
 	struct sherd_error err;
 
 	read_memory(b);
-	for (int i = 0; i < b->n_tests && b->kernels; i++)
+	for (int i = 0; i < b->n_tests && (b->kernels || b->trace); i++)
 		if (profile_test(b, &b->tests[i], &err))
 			return tool_fail(&tool_bench, &err);
 	b->has_limits = b->has_limits && measure_limits(b, &b->after);

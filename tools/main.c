@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/base.h"
 #include "tool.h"
+#include "trace_file.h"
 
 static const struct tool *const tools[] = {
 	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval, &tool_doctor,
@@ -56,9 +57,10 @@ static int unknown(const char *name)
 	return tool_usage(NULL, "there is no command '%s'", name);
 }
 
-/* What is unfinished goes with us; the signal ends the process as it would have. */
+/* What is unfinished goes with us, but for a trace; the signal ends the process as it would have. */
 static void on_end(int sig)
 {
+	trace_file_rescue();
 	sherd_leftovers_remove();
 	signal(sig, SIG_DFL);
 	raise(sig);

@@ -39,7 +39,7 @@ struct node {
 	const char *turns_at;
 	int turns, hang_after, step_limit;
 	const char *trace_at;
-	FILE *trace;
+	struct trace_file *trace;
 	bool verbose;
 
 	char host[64];
@@ -88,7 +88,7 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		{ 0, "dilate-turns", OPT_STR, &n->turns_at, 0, 0, "FILE",
 		  "with --dilate: nodes of one machine that share FILE compute one at a time" },
 		{ 0, "trace", OPT_STR, &n->trace_at, 0, 0, "FILE",
-		  "a line for each step into FILE, for chrome://tracing or Perfetto" },
+		  "each step into FILE, for ui.perfetto.dev; what is there can be read at any time" },
 		{ 0, "hang-after", OPT_INT, &n->hang_after, 1, 1 << 30, "N",
 		  "for benchmarks: compute N steps, and then never come back, as a device does that hangs" },
 		{ 'v', "verbose", OPT_FLAG, &n->verbose, 0, 0, NULL, "say more" },
@@ -223,7 +223,7 @@ static int start(struct node *n)
 
 	if (dilate_open(&n->turns, n->turns_at, &err))
 		return tool_fail(&tool_node, &err);
-	if (n->trace_at && stage_trace_open(&n->trace, n->trace_at, &err))
+	if (n->trace_at && trace_file_open(&n->trace, n->trace_at, "node", TRACE_LIVE, &err))
 		return tool_fail(&tool_node, &err);
 	rc = netopt_open(&n->net, &tool_node, &n->net_opts, n->name, &listen, 1);
 	if (rc)
@@ -277,7 +277,7 @@ static int serve(struct node *n)
 		return rc;
 	/* A thread that may never come back can't be waited for, nor may what it writes to go. */
 	if (n->trace)
-		fflush(n->trace);
+		trace_file_flush(n->trace);
 	_exit(rc);
 }
 
@@ -286,6 +286,7 @@ static int node_main(int argc, char **argv)
 	struct node n = { .listen = DEFAULT_LISTEN, .turns = -1, .step_limit = STEP_LIMIT_S,
 			  .params = SHERD_MODEL_PARAMS_INIT,
 			  .net_opts = { .n_slots = RING_SLOTS, .slot_bytes = SLOT_BYTES } };
+	struct sherd_error err;
 	bool done;
 	int rc = parse(&n, argc, argv, &done);
 
@@ -303,8 +304,8 @@ static int node_main(int argc, char **argv)
 	profiler_close(n.profiler);
 	sherd_node_free(n.node);
 	netopt_close(&n.net);
-	if (n.trace)
-		fclose(n.trace);
+	if (trace_file_close(n.trace, &err) && !rc)
+		rc = tool_fail(&tool_node, &err);
 	if (n.turns >= 0)
 		close(n.turns);
 	return rc;

@@ -9,7 +9,9 @@
 #include <sys/random.h>
 #include <time.h>
 #include "base/base.h"
+#include "roof.h"
 #include "run.h"
+#include "trace_file.h"
 
 /* -------------------------------------------------------- command line */
 
@@ -132,6 +134,10 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		  "keep prompt, options and tokens there, to be gone on with if this process dies" },
 		{ 0, "resume", OPT_STR, &r->resume, 0, 0, "FILE",
 		  "go on with the text of a journal: its prompt, options and tokens so far" },
+		TOOL_TRACE_OPT(r->trace_at),
+		{ 0, "no-limits", OPT_FLAG, &r->no_limits, 0, 0, NULL,
+		  "with --trace: don't measure the machine's limits first; kernels' shares of them "
+		  "are left out" },
 		{ 'v', "verbose", OPT_FLAG, &r->verbose, 0, 0, NULL, "say more about the model" },
 		{ 0 }
 	};
@@ -209,6 +215,40 @@ static void draw_seed(struct run *r)
 		fprintf(stderr, "sherd: seed %u\n", seed);
 }
 
+/* The file is there, or refused, before anybody waits for a model. */
+static int begin_trace(struct run *r)
+{
+	struct sherd_limits l;
+	struct sherd_error err;
+	char dot_path[16] = "";
+	bool here = !r->pipe_params.plan;
+
+	if (!r->trace_at)
+		return TOOL_OK;
+	if (trace_file_open(&r->trace, r->trace_at, "run", TRACE_AT_END, &err))
+		return tool_fail(&tool_run, &err);
+	if (here && !r->no_limits && (!r->params.device || strcmp(r->params.device, "reference")) &&
+	    roof_measure(&r->params, &l, dot_path, sizeof(dot_path), NULL))
+		trace_file_roof(r->trace, l.read, l.dot, l.fma);
+	trace_file_listen(r->trace, true, true);
+	return TOOL_OK;
+}
+
+static int end_trace(struct run *r, int rc)
+{
+	struct sherd_error err;
+
+	if (!r->trace)
+		return rc;
+	if (r->model) {
+		trace_file_note(r->trace, "model", sherd_model_info(r->model)->path);
+		trace_file_note(r->trace, "device", sherd_model_info(r->model)->device);
+	}
+	if (trace_file_close(r->trace, &err) && (rc == TOOL_OK || rc > 128))
+		rc = tool_fail(&tool_run, &err);
+	return rc;
+}
+
 static int run_main(int argc, char **argv)
 {
 	struct run r = {
@@ -224,6 +264,9 @@ static int run_main(int argc, char **argv)
 
 	rc = parse(&r, argc, argv, &done);
 	if (rc || done)
+		goto out;
+	rc = begin_trace(&r);
+	if (rc)
 		goto out;
 	r.start_s = sherd_now();
 	if (r.resume)
@@ -249,6 +292,7 @@ static int run_main(int argc, char **argv)
 	if (!rc)
 		rc = run_text(&r);
 out:
+	rc = end_trace(&r, rc);
 	run_log_close(&r);
 	pipeline_close(r.pipe);
 	sherd_tokenizer_free(r.own_tok);

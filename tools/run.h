@@ -28,7 +28,7 @@ extern const struct run_source run_source_model, run_source_plan;
 
 struct run {
 	/* the command line */
-	const char *model_name, *prompt_arg, *file, *wire, *kv, *journal, *resume;
+	const char *model_name, *prompt_arg, *file, *wire, *kv, *journal, *resume, *trace_at;
 	struct sherd_model_params params;
 	struct sherd_sampler_params sampler;
 	struct pipeline_params pipe_params;
@@ -36,9 +36,10 @@ struct run {
 	struct opt_ints cuts;
 	struct opt_seed seed;
 	int n_predict;
-	bool ignore_eos, echo, verbose, from_stdin;
+	bool ignore_eos, echo, verbose, from_stdin, no_limits;
 	enum sherd_wire wire_type;
 
+	struct trace_file *trace; /* NULL: none */
 	char *prompt;
 	size_t prompt_len;
 	const struct run_source *source;

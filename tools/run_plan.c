@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "base/trace.h"
 #include "model/shard.h"
 #include "run.h"
 #include "same_model.h"
@@ -45,6 +46,7 @@ static int open_tokenizer(struct run *r)
 
 static int open_it(struct run *r)
 {
+	SHERD_TRACE_SCOPE("wait for the nodes", NULL);
 	int rc;
 
 	tool_progress(NULL, "waiting for the nodes", 0, 0);
@@ -125,6 +127,7 @@ static int start(struct run *r)
 
 static int next(struct run *r, const int32_t *ids, int n, int32_t *token)
 {
+	SHERD_TRACE_SCOPE(n > 1 ? "prompt" : "token", NULL);
 	struct sherd_error err;
 	uint64_t id;
 	int32_t ignored;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "base/base.h"
+#include "base/trace.h"
 #include "run.h"
 
 volatile sig_atomic_t run_interrupted;
@@ -59,6 +59,8 @@ static bool put_token(struct run *r, int32_t id)
 /* What follows a token: false, if nothing does. */
 static bool take(struct run *r, int32_t id)
 {
+	SHERD_TRACE_SCOPE("output", NULL);
+
 	if (r->n_made++ == r->n_replay)
 		r->first = sherd_now();
 	if (!r->ignore_eos && sherd_tokenizer_is_end(r->tok, id))

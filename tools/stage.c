@@ -468,7 +468,7 @@ static void after(void *arg)
 /* A line that is written out disturbs who sends the rows: it waits until there is time. */
 static void idle(void *arg)
 {
-	fflush(((struct stage *)arg)->p.trace);
+	trace_file_flush(((struct stage *)arg)->p.trace);
 }
 
 static void end(void *arg)

@@ -26,7 +26,7 @@ struct stage_params {
 	int turns; /* of those that take them in computing (dilate.h); -1: none */
 	/* for benchmarks: after so many steps it never comes back, as devices do; 0: no */
 	int hang_after;
-	FILE *trace; /* a line for each step; NULL: none */
+	struct trace_file *trace; /* an event for each step; NULL: none */
 	stage_post_fn post, visit; /* as struct stage_queue_params has them */
 	void *loop;
 };

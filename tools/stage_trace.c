@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stage_trace: one event a line. The stage writes them out when it has nothing to do (stage.c), so
- * that there is something to see of a node that was killed, too. The format wants no end of its list.
+ * stage_trace: one event a step. The stage has them written out when it has nothing to do (stage.c), so
+ * that there is something to see of a node that was killed, too.
  */
-#include <inttypes.h>
-#include <unistd.h>
-#include "base/base.h"
+#include <stdio.h>
 #include "stage_trace.h"
 
-int stage_trace_open(FILE **f, const char *path, struct sherd_error *err)
-{
-	*f = fopen(path, "we");
-	if (!*f)
-		return sherd_fail(err, -errno, "%s: cannot be written: %s", path, strerror(errno));
-	fputs("[\n", *f);
-	return 0;
-}
+#define FIRST_TRACK 2 /* of the stage with layer 0 */
 
 void stage_trace_take(struct stage_trace_step *s, const struct sherd_job *job)
 {
@@ -27,13 +18,14 @@ void stage_trace_take(struct stage_trace_step *s, const struct sherd_job *job)
 		s->rows += job->items[i].n;
 }
 
-void stage_trace_write(FILE *f, const struct sherd_stage_info *info,
+void stage_trace_write(struct trace_file *f, const struct sherd_stage_info *info,
 		       const struct stage_trace_step *s)
 {
-	fprintf(f,
-		"{\"name\": \"%d rows\", \"ph\": \"X\", \"pid\": %d, \"tid\": %d, \"ts\": %" PRIu64
-		", \"dur\": %" PRIu64
-		", \"args\": {\"rows\": %d, \"items\": %d, \"position\": %u}},\n",
-		s->rows, (int)getpid(), info->first, s->started_us, s->ended_us - s->started_us,
-		s->rows, s->items, s->position);
+	char name[32], args[96];
+
+	snprintf(name, sizeof(name), "%d rows", s->rows);
+	snprintf(args, sizeof(args), "\"rows\": %d, \"items\": %d, \"position\": %u", s->rows,
+		 s->items, s->position);
+	trace_file_event(f, "step", name, FIRST_TRACK + info->first, 1e-6 * (double)s->started_us,
+			 1e-6 * (double)s->ended_us, args);
 }

@@ -115,6 +115,11 @@ struct json_t *tool_json_path(const char *path);
 int tool_pick_wire(const struct tool *t, const char *value, enum sherd_wire *wire);
 const char *tool_wire_name(enum sherd_wire wire);
 
+/* Shared by run and bench. */
+#define TOOL_TRACE_OPT(path)                                                                       \
+	{ 0, "trace", OPT_STR, &(path), 0, 0, "FILE",                                              \
+	  "write what is done when, and every kernel, to FILE, for ui.perfetto.dev" }
+
 /* The options that cut a session, shared by run and eval. */
 #define TOOL_CUT_OPTS(cuts, wire)                                                                  \
 	{ 0, "cuts", OPT_INTS, &(cuts), 1, 65535, "L,...",                                         \

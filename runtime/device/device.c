@@ -2,6 +2,7 @@
 /* device: chooses a device, says why, and opens it with a context and an in-order queue. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/trace.h"
 #include "device/query.h"
 
 /* Larger is better: a GPU before a CPU before anything else, then by size. 0: can't be used. */
@@ -186,6 +187,7 @@ static int open_found(struct sherd_device *dev, int n_threads, const char *dot,
 int sherd_device_open(struct sherd_device **out, const char *which, int n_threads, const char *dot,
 		      struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("find the device", which);
 	struct sherd_device *dev;
 	struct sherd_found *found;
 	int n, i, ret;

@@ -294,6 +294,16 @@ int sherd_energy_start(struct sherd_energy *e)
 	return -pthread_create(&e->thread, NULL, sample, e);
 }
 
+double sherd_energy_so_far(struct sherd_energy *e)
+{
+	double joules;
+
+	pthread_mutex_lock(&e->lock);
+	joules = e->joules;
+	pthread_mutex_unlock(&e->lock);
+	return joules;
+}
+
 double sherd_energy_stop(struct sherd_energy *e)
 {
 	pthread_mutex_lock(&e->lock);

@@ -18,6 +18,8 @@ const char *sherd_energy_name(const struct sherd_energy *e);
 
 /* Joules between the two; a thread samples meanwhile. */
 int sherd_energy_start(struct sherd_energy *e);
+/* So far; moves on about every 50 ms. */
+double sherd_energy_so_far(struct sherd_energy *e);
 double sherd_energy_stop(struct sherd_energy *e);
 
 #endif

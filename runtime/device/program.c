@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/trace.h"
 #include "device/kernels.h"
 #include "device/query.h"
 
@@ -145,6 +146,7 @@ void sherd_device_key(const struct sherd_device *dev, const char *text, char hex
 /* A kept binary: 64 hex digits of its hash, then its bytes. */
 static cl_program load_binary(struct sherd_device *dev, const char *key, const char *options)
 {
+	SHERD_TRACE_SCOPE("kept binary", options);
 	char *path = sherd_device_cache_path(key, ".bin");
 	char hex[SHERD_SHA256_HEX];
 	char *data = NULL;
@@ -246,6 +248,7 @@ out:
 static int build_source(struct sherd_device *dev, const char *text, const char *options,
 			const char *name, cl_program *program, struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("compile", options);
 	cl_int code;
 	int ret;
 
@@ -308,6 +311,7 @@ int sherd_device_build(struct sherd_device *dev, const char *options, const char
 		       int n_sources, cl_program *program, struct sherd_error *err)
 {
 	const char *name = n_sources ? sources[n_sources - 1] : "(empty)";
+	SHERD_TRACE_SCOPE("build", name);
 	struct recipe r;
 	int ret = make_recipe(&r, dev, options, sources, n_sources, err);
 

@@ -18,6 +18,7 @@
 struct sherd_work {
 	int n_rows, n_items;
 	int first_op, end_op;
+	uint64_t n; /* of the model's steps: the trace's number */
 	const int32_t *tokens; /* [n_rows]; NULL if hidden is given */
 	const float *hidden; /* [n_rows][hidden] */
 	const int32_t *pos; /* [n_rows] */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/trace.h"
 #include "infer/infer.h"
 #include "model/tokenizer.h"
 
@@ -46,6 +47,7 @@ static int open_shard(struct sherd_model *m, const char *name, const struct sher
 					  .progress = p->progress,
 					  .note = p->note,
 					  .ctx = p->ctx };
+	SHERD_TRACE_SCOPE("shard", name);
 	int rc = sherd_resolve_model(name, &m->path, err);
 
 	if (rc)
@@ -55,6 +57,7 @@ static int open_shard(struct sherd_model *m, const char *name, const struct sher
 
 static int open_tokenizer(struct sherd_model *m, struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("tokenizer", NULL);
 	int rc = sherd_tokenizer_from_gguf(&m->tokenizer, m->shard->gguf, err), n;
 
 	if (rc == -ENOENT) {
@@ -103,6 +106,7 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.progress = p->progress,
 					.note = p->note,
 					.ctx = p->ctx };
+	SHERD_TRACE_SCOPE("device", p->device);
 	size_t len;
 	int rc;
 
@@ -172,6 +176,15 @@ static char *list_refused(const struct sherd_model *m)
 			   m->exec->weights_name);
 }
 
+static int open_region(struct sherd_model *m, const struct sherd_model_params *p,
+		       struct sherd_error *err)
+{
+	SHERD_TRACE_SCOPE("region", p->region);
+
+	return sherd_region_open_watched(&m->region, &m->shard->gguf->map, p->region, p->progress,
+					 p->ctx, err);
+}
+
 /* The step list, the executor and what steps and sessions need beside it. */
 static int start(struct sherd_model *m, const struct sherd_model_params *p, struct sherd_error *err)
 {
@@ -195,8 +208,7 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->candidates = sherd_calloc(m->info.n_vocab, sizeof(*m->candidates));
 	if (!m->candidates)
 		return sherd_fail_oom(err, m->info.n_vocab * sizeof(*m->candidates), "the sampler");
-	rc = sherd_region_open_watched(&m->region, &m->shard->gguf->map, p->region, p->progress,
-				       p->ctx, err);
+	rc = open_region(m, p, err);
 	if (rc)
 		return sherd_fail_prefix(err, rc, "%s", m->path);
 	rc = open_exec(m, p, n_pages, err);
@@ -218,6 +230,7 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 int sherd_model_open(struct sherd_model **model, const char *name,
 		     const struct sherd_model_params *params, struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("open", name);
 	struct sherd_model_params defaults = SHERD_MODEL_PARAMS_INIT;
 	struct sherd_model *m;
 	int rc;

@@ -3,6 +3,7 @@
  * session: one sequence - how far each layer has got, its pages, its tokens, its cuts, its sampler.
  */
 #include <stdlib.h>
+#include "base/trace.h"
 #include "infer/infer.h"
 
 static int loaded_layers(const struct sherd_model *m)
@@ -113,8 +114,11 @@ int sherd_session_truncate(struct sherd_session *s, int pos, struct sherd_error 
 
 int32_t sherd_session_sample(struct sherd_session *s, const float *logits)
 {
+	SHERD_TRACE_SCOPE("sample", NULL);
 	int pos = sherd_session_pos(s);
+	int32_t id = sherd_sampler_draw(&s->sampler, pos, logits, s->model->info.n_vocab, s->tokens,
+					MIN(s->n_tokens, pos), s->model->candidates);
 
-	return sherd_sampler_draw(&s->sampler, pos, logits, s->model->info.n_vocab, s->tokens,
-				  MIN(s->n_tokens, pos), s->model->candidates);
+	SHERD_PROBE(token, s, pos, id);
+	return id;
 }

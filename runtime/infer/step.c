@@ -5,6 +5,7 @@
  * or none.
  */
 #include <stdlib.h>
+#include "base/trace.h"
 #include "infer/infer.h"
 
 struct step {
@@ -257,6 +258,7 @@ static void flatten(struct step *s, struct sherd_work *w)
 	*w = (struct sherd_work){
 		.n_rows = row,
 		.n_items = s->n_items,
+		.n = s->m->n_steps,
 		.first_op = layer_op[s->first],
 		.end_op = s->end == s->m->info.n_layers ? s->m->program->n_ops : layer_op[s->end],
 		.tokens = s->first ? NULL : x->tokens,
@@ -299,8 +301,9 @@ static void advance(struct step *s)
 	}
 }
 
-int sherd_step(struct sherd_model *m, const struct sherd_item *items, int n_items, int first_layer,
-	       int end_layer, struct sherd_rows *rows, struct sherd_error *err)
+static int run_step(struct sherd_model *m, const struct sherd_item *items, int n_items,
+		    int first_layer, int end_layer, struct sherd_rows *rows,
+		    struct sherd_error *err)
 {
 	struct step s = { .m = m, .items = items, .n_items = n_items, .first = first_layer,
 			  .end = end_layer, .err = err };
@@ -330,4 +333,47 @@ int sherd_step(struct sherd_model *m, const struct sherd_item *items, int n_item
 		rows->row_len = s.end == m->info.n_layers ? m->info.n_vocab : m->info.hidden;
 	}
 	return 0;
+}
+
+/* Items are the caller's, and where they begin is another place afterwards: it is looked up before. */
+static void describe(struct sherd_trace_step *t, const struct sherd_model *m,
+		     const struct sherd_item *items, int n_items, int first, int end)
+{
+	*t = (struct sherd_trace_step){
+		.begin = sherd_trace_begin(),
+		.items = n_items,
+		.position = n_items > 0 ? sherd_session_pos(items[0].session) : 0,
+		.first_layer = end ? first : m->info.first_layer,
+		.end_layer = end ? end : m->info.end_layer,
+	};
+	for (int i = 0; i < n_items; i++)
+		t->rows += items[i].n;
+	SHERD_PROBE(step__begin, t->rows, t->items, t->first_layer, t->end_layer);
+}
+
+static void tell(struct sherd_trace_step *t, const struct sherd_model *m, int rc)
+{
+	SHERD_PROBE(step__end, t->rows, -rc);
+	if (!sherd_tracing())
+		return;
+	t->end = sherd_now();
+	t->n = m->n_steps;
+	t->kv_bytes = m->info.kv_bytes / m->pool.n_pages * (m->pool.n_pages - m->pool.n_free);
+	t->failed = rc != 0;
+	sherd_trace->step(sherd_trace, t);
+}
+
+int sherd_step(struct sherd_model *m, const struct sherd_item *items, int n_items, int first_layer,
+	       int end_layer, struct sherd_rows *rows, struct sherd_error *err)
+{
+	bool watched = sherd_tracing() || SHERD_PROBED(step__begin) || SHERD_PROBED(step__end);
+	struct sherd_trace_step t;
+	int rc;
+
+	if (!watched)
+		return run_step(m, items, n_items, first_layer, end_layer, rows, err);
+	describe(&t, m, items, n_items, first_layer, end_layer);
+	rc = run_step(m, items, n_items, first_layer, end_layer, rows, err);
+	tell(&t, m, rc);
+	return rc;
 }

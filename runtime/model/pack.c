@@ -4,6 +4,7 @@
  * and when the rows are done (pack_rows.c) the source's hash and the report.
  */
 #include "model/pack.h"
+#include "base/trace.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -248,6 +249,7 @@ int sherd_pack(const struct gguf *g, int fd, const char *name,
 	       const struct sherd_pack_params *params, struct sherd_pack_report *report,
 	       struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("pack", name);
 	struct sherd_packer p = { .params = params, .fd = fd, .name = name };
 	int ret = sherd_pack_plan_make(&p.plan, g, params, err);
 

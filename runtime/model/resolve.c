@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include "base/trace.h"
 #include "model/shard.h"
 
 #define MAX_MANIFEST   (1u << 20)
@@ -373,6 +374,7 @@ static int resolve_ollama(const char *name, char **path, struct places *places,
 
 int sherd_resolve_model(const char *name, char **path, struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("resolve", name);
 	struct places places = { .len = 0 };
 	struct stat st;
 	int ret;

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <utf8proc.h>
+#include "base/trace.h"
 #include "model/shard.h"
 #include "model/tok.h"
 
@@ -179,6 +180,7 @@ static int encode_framed(struct tok_work *w, const char *text, size_t len, unsig
 int sherd_tokenize(const struct sherd_tokenizer *tok, const char *text, size_t len, unsigned flags,
 		   int32_t **ids, int *n, struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("tokenize", NULL);
 	struct tok_work w;
 	int ret;
 

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <sys/uio.h>
+#include "base/probe.h"
 #include "net/io.h"
 #include "region/region.h"
 
@@ -139,6 +140,7 @@ void sherd_out_send(struct sherd_link *link, const struct sherd_frame *f,
 		leave(c->sock.loop, o);
 		return;
 	}
+	SHERD_PROBE(frame__send, sherd_frame_name(f->type), p->size);
 	o->queued = true;
 	append(&c->queue, o);
 	c->queued += o->size;

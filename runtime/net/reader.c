@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include "base/crc32c.h"
+#include "base/probe.h"
 #include "net/reader.h"
 
 static int begin_payload(struct sherd_reader *r, struct sherd_link *l, struct sherd_error *err)
@@ -45,6 +46,7 @@ static int end_frame(struct sherd_reader *r, struct sherd_link *l, struct sherd_
 					sherd_frame_name(r->frame.type));
 	if (rc)
 		return rc;
+	SHERD_PROBE(frame__receive, sherd_frame_name(r->frame.type), r->frame.payload);
 	l->frames_in++;
 	l->bytes_in += r->size;
 	r->got = r->size = 0;

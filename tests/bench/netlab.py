@@ -104,16 +104,20 @@ class Node:
                 sys.exit(f"pipeline: {board} does not start: {self.log_at.read_text()[-400:]}")
             time.sleep(0.02)
 
+    def lines(self):
+        """An event each; what a node writes at this very moment is left out."""
+        lines = (line.rstrip(",") for line in self.trace_at.read_text().splitlines())
+        return [line for line in lines if line.startswith('{"ph": "X"') and line.endswith("}}")]
+
     def steps(self, since=0):
-        """(start, end, rows, position) of each step, in microseconds; @since: lines to leave out."""
-        lines = self.trace_at.read_text().splitlines()[1 + since :]
-        events = (json.loads(line.rstrip(",")) for line in lines if line.endswith(","))
+        """(start, end, rows, position) of each step, in microseconds; @since: events to leave out."""
+        events = (json.loads(line) for line in self.lines()[since:])
         return [
             (e["ts"], e["ts"] + e["dur"], e["args"]["rows"], e["args"]["position"]) for e in events
         ]
 
     def mark(self):
-        return max(len(self.trace_at.read_text().splitlines()) - 1, 0)
+        return len(self.lines())
 
     def kill(self, sig=signal.SIGKILL):
         if self.process.poll() is None:

@@ -74,6 +74,8 @@ struct sherd_cl_time {
 	double seconds;
 	double bytes, ops;
 	unsigned calls;
+	bool floats; /* ops are floating point ones, else int8 */
+	int op, rows; /* of one launch: its place in the list of steps, and rows */
 	/* of the walk before it, whose event is the only one; 0: has an event of its own */
 	double share;
 };
@@ -94,6 +96,9 @@ struct sherd_cl {
 	struct sherd_cl_time *times;
 	int n_events, cap_events;
 	struct sherd_cl_time what; /* of the launch in progress */
+	/* where the host's clock stood when the queue's did so: cl_profile.c */
+	int clock_event; /* -1: none yet */
+	double clock_host, clock_width;
 	double kv_rows, q_rows; /* positions that attention reads once, and that all rows see */
 	cl_int rc; /* the first failure of a launch sticks */
 };
@@ -126,7 +131,7 @@ struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
 
 /* --- the profile: what the next launch is, or a walk's step was; nothing where it is off --- */
 
-/* @bytes: a column's. */
+/* @bytes: a column's. Operations are counted by name. */
 void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width);
 void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
 			  int n);
@@ -137,6 +142,8 @@ void sherd_cl_note_walk(struct sherd_cl *c, int n_steps);
 void sherd_cl_note_part(struct sherd_cl *c, double share);
 /* Where the launch that was noted leaves its event; NULL: the profile is off, or has no room. */
 cl_event *sherd_cl_next_event(struct sherd_cl *c);
+/* The launch of the last event was enqueued between these moments. */
+void sherd_cl_note_clock(struct sherd_cl *c, double before, double after);
 
 /* --- kernels: all take device buffers, enqueue, and leave a failure in c->rc --- */
 

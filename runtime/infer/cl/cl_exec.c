@@ -373,10 +373,13 @@ int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float 
 	x->gathered = x->no_room = false;
 	x->c.rc = 0;
 	sherd_clx_unmap(x);
+	sherd_clx_profile_begin(x);
 	rc = upload(x, err);
 	if (rc)
 		return rc;
 	for (i = w->first_op; i < w->end_op && !x->c.rc && (x->n || !x->gathered);)
 		i += run_op(x, i, err);
-	return finish(x, rows, err);
+	rc = finish(x, rows, err);
+	sherd_clx_profile_end(x);
+	return rc;
 }

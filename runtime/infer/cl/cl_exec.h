@@ -55,6 +55,10 @@ struct cl_exec {
 	const struct sherd_work *w;
 	int n, n_tiles, n_chunks; /* rows; attention's tiles; chunks that the furthest row sees */
 	bool gathered, no_room; /* no_room: what failed has been said */
+	/* the profile */
+	bool summing; /* for sherd_cl_exec_times() */
+	bool no_profile; /* the device has no queue for it, and that was said */
+	int n_told; /* events that the trace has had */
 };
 
 extern const struct sherd_exec_ops sherd_clx_ops;
@@ -79,6 +83,13 @@ int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err);
 
 /* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
 void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err);
+
+/* --- the profile --- */
+
+/* Before a run: launches are timed from here on if that is wanted, and only then. */
+void sherd_clx_profile_begin(struct cl_exec *x);
+/* After it: who traces is told. */
+void sherd_clx_profile_end(struct cl_exec *x);
 
 /* --- rows that travel --- */
 

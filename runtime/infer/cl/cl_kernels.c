@@ -4,6 +4,7 @@
  * device's shape. All launch and return at once; the first failure sticks in c->rc, and the caller
  * looks at it when the work is enqueued.
  */
+#include "base/trace.h"
 #include "infer/cl/cl.h"
 
 #define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
@@ -34,6 +35,7 @@ static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl
 		   const size_t *global, const size_t *local, int n_args, const struct arg *args)
 {
 	cl_event *event;
+	double before = 0;
 	int i;
 
 	for (i = 0; i < n_args && !c->rc; i++)
@@ -41,10 +43,17 @@ static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl
 	if (c->rc)
 		return;
 	event = sherd_cl_next_event(c);
+	if (event)
+		before = sherd_now();
+	SHERD_PROBE(kernel__enqueue, sherd_cl_kernel_name(k), c->step, c->what.rows);
 	c->rc = clEnqueueNDRangeKernel(c->dev->queue, p->kernel[k], dims, NULL, global, local, 0,
 				       NULL, event);
-	if (c->rc && event)
+	if (!event)
+		return;
+	if (c->rc)
 		c->n_events--;
+	else
+		sherd_cl_note_clock(c, before, sherd_now());
 }
 #define LAUNCH(c, program, k, dims, global, local, args) \
 	launch(c, program, k, dims, global, local, ARRAY_SIZE(args), args)

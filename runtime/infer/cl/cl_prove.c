@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/trace.h"
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
 #include "infer/ref/ref.h"
@@ -230,6 +231,7 @@ static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_err
 
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("self-test", NULL);
 	struct list l;
 	char note[256];
 	int rc;
@@ -273,6 +275,7 @@ static int profile_key(struct sherd_cl *c, const char *profile, char key[SHERD_S
 int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_SHA256_HEX],
 			 struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("bit profile", NULL);
 	char ours[SHERD_SHA256_HEX], key[SHERD_SHA256_HEX], *known = NULL;
 	int rc = 0;
 

@@ -243,6 +243,7 @@ static void note_steps(struct cl_exec *x, int first, int end)
 	for (i = 0, before = begin; i < end - first && last > begin && !x->c.rc; i++) {
 		if (c[i].end <= before)
 			continue; /* nothing to do, or no clock */
+		x->c.step = first + i;
 		note_step(x, first + i);
 		sherd_cl_note_part(&x->c, (double)(c[i].end - before) / (double)(last - begin));
 		before = c[i].end;
@@ -288,6 +289,7 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 		.parts = x->parts,
 		.tiles = x->input[IN_TILES],
 	};
+	x->c.step = i;
 	sherd_cl_walk(&x->c, &run, &cache, &x->act);
 	note_steps(x, i, end);
 	return end - i;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* cl_weights: see cl_weights.h. */
 #include <stdlib.h>
+#include "base/trace.h"
 #include "infer/cl/cl_weights.h"
 
 #define PLANES	3 /* of a matrix */
@@ -112,6 +113,7 @@ int sherd_cl_weights_load(struct sherd_cl_weights *w, struct sherd_cl *c,
 			  const struct sherd_program *p, struct sherd_region *region, bool untested,
 			  struct sherd_error *err)
 {
+	SHERD_TRACE_SCOPE("weights", NULL);
 	int i, rc;
 
 	w->op = sherd_calloc(p->n_ops, sizeof(*w->op));

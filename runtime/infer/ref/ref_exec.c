@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/trace.h"
 #include "infer/ref/ref.h"
 #include "num.h"
 
@@ -310,6 +311,33 @@ static int send_rows(struct ref *r, const struct sherd_op *last, struct sherd_er
 	return 0;
 }
 
+static void tell(const struct ref *r, const struct sherd_op *op, double begin)
+{
+	static const char *const names[SHERD_N_OPS] = {
+		[SHERD_OP_EMBED] = "embed",   [SHERD_OP_CUT] = "cut",   [SHERD_OP_GATHER] = "gather",
+		[SHERD_OP_NORM] = "norm",     [SHERD_OP_MATMUL] = "matmul", [SHERD_OP_ROPE] = "rope",
+		[SHERD_OP_ATTEND] = "attend", [SHERD_OP_ACT] = "activate",
+		[SHERD_OP_NORM_TO] = "norm_to", [SHERD_OP_CAP] = "cap",
+	};
+	struct sherd_trace_kernel k = { .begin = begin, .end = sherd_now(), .name = names[op->kind] ? names[op->kind] : "step",
+					.step = r->w->n, .layer = op->layer, .rows = r->n };
+	char shape[48];
+	size_t v, s, m;
+
+	snprintf(shape, sizeof(shape), "%d x %d", r->n, op->width);
+	k.shape = shape;
+	if (op->kind == SHERD_OP_MATMUL) {
+		const struct sherd_format *f = &op->w->fmt;
+
+		sherd_format_sizes(f, &v, &s, &m);
+		snprintf(shape, sizeof(shape), "%u x %u x %d", f->rows, f->cols, r->n);
+		k.bytes = (double)(v + s + m);
+		k.ops = 2.0 * f->rows * f->cols * r->n;
+		k.floats = !sherd_elem_is_int(f->elem);
+	}
+	sherd_trace->kernel(sherd_trace, &k);
+}
+
 static int ref_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		   struct sherd_error *err)
 {
@@ -325,9 +353,13 @@ static int ref_run(struct sherd_exec *e, const struct sherd_work *w, const float
 		memcpy(r->buf[SHERD_BUF_X], w->hidden,
 		       (size_t)w->n_rows * r->hp->hidden * sizeof(float));
 	for (i = w->first_op; i < w->end_op; i++) {
+		double begin = sherd_trace_begin();
+
 		rc = run_op(r, &r->program->ops[i], err);
 		if (rc)
 			return rc;
+		if (sherd_tracing() && sherd_trace->kernels)
+			tell(r, &r->program->ops[i], begin);
 	}
 	if (!r->gathered)
 		run_gather(r);
