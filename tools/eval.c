@@ -114,8 +114,7 @@ static int parse(struct eval *e, int argc, char **argv, bool *done)
 		  "full: every token but the first is scored once" },
 		{ 0, "ctx", OPT_INT, &e->params.n_ctx, 0, 1 << 24, "N",
 		  "tokens of a window, the same as -c (default: the protocol's, or what the model "
-		  "was "
-		  "trained for, or its attention's window, if that is less)" },
+		  "was trained for, if that is less)" },
 		{ 0, "chunks", OPT_INT, &e->max_windows, 1, INT_MAX, "N",
 		  "only the first N windows" },
 		{ 'b', "batch-size", OPT_INT, &e->params.n_batch, 1, 4096, "N",

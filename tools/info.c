@@ -283,7 +283,7 @@ static int info_main(int argc, char **argv)
 		  "name or Hugging Face cache folder" },
 		{ 'c', "ctx-size", OPT_INT, &in.n_ctx, 0, 1 << 24, "N",
 		  "memory at this context (default: what the model was trained for, at most "
-		  "4096 and its attention's window)" },
+		  "4096)" },
 		{ 0, "bits", OPT_INT, &in.bits, 4, 8, "4|8",
 		  "memory if F32/F16/BF16 weights are requantized" },
 		{ 0, "tensors", OPT_FLAG, &in.list_tensors, 0, 0, NULL, "list every tensor" },

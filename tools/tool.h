@@ -132,8 +132,7 @@ const char *tool_wire_name(enum sherd_wire wire);
 	{ 'm', "model", OPT_STR, &(model), 0, 0, "MODEL",                                          \
 	  "GGUF file, packed shard, Ollama model name or Hugging Face cache folder" },             \
 	{ 'c', "ctx-size", OPT_INT, &(params).n_ctx, 0, 1 << 24, "N",                              \
-	  "context in tokens (default: what the model was trained for, at most 4096 and its "        \
-	  "attention's window)" },                                                                  \
+	  "context in tokens (default: what the model was trained for, at most 4096)" },             \
 	{ 't', "threads", OPT_INT, &(params).n_threads, 1, 1024, "N",                              \
 	  "threads of a CPU device (default: the CPUs that the process may use)" },                \
 	{ 0, "device", OPT_STR, &(params).device, 0, 0, "NAME",                                    \

@@ -9,21 +9,19 @@
 # activations costs in this model, and test_golden.c takes its tolerance from it. Float files also
 # have "bits8" and "bits4": what `--bits` makes of them.
 #
-#   models.py FOLDER
+#   models.py FOLDER [NAME...]
 import struct
 import sys
 from pathlib import Path
 
+import families as f
 import gguf
 import numpy as np
 import torch
+from families import N_VOCAB
 from gguf import GGMLQuantizationType as Q
-from transformers import (GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM,
-                          Qwen2Config, Qwen2ForCausalLM)
 from transformers.pytorch_utils import Conv1D
 
-N_VOCAB = 97
-N_CTX = 320
 N_TOKENS = 300  # past the first chunk of 256 positions
 # rows on both sides of the borders of tiles, pages and chunks
 ROWS = [0, 1, 15, 16, 31, 32, 63, 64, 128, 255, 256, 257, 299]
@@ -31,90 +29,112 @@ ROWS = [0, 1, 15, 16, 31, 32, 63, 64, 128, 255, 256, 257, 299]
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
 
-
-def llama(**kw):
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=N_VOCAB, max_position_embeddings=N_CTX, attn_implementation="eager", **kw))
-
-
-def qwen2(**kw):
-    return Qwen2ForCausalLM(Qwen2Config(
-        vocab_size=N_VOCAB, max_position_embeddings=N_CTX, attn_implementation="eager",
-        use_sliding_window=False, tie_word_embeddings=True, **kw))
-
-
-def gpt2(**kw):
-    return GPT2LMHeadModel(GPT2Config(
-        vocab_size=N_VOCAB, n_positions=N_CTX, attn_implementation="eager", resid_pdrop=0.0,
-        embd_pdrop=0.0, attn_pdrop=0.0, **kw))
-
-
 # Odd on purpose: widths that are no multiple of 32 or 16, one KV head, heads wider than the stream,
 # 288 columns (a chunk and a group).
 SMALL = dict(hidden_size=64, intermediate_size=288, num_attention_heads=4, num_key_value_heads=2,
              rope_theta=10000.0, rms_norm_eps=1e-5)
-MODELS = [  # name, gguf architecture, type of the matrices, seed, model
-    ("llama-f32", "llama", Q.F32, 1, lambda: llama(
+ROPED = dict(rope_theta=10000.0, rms_norm_eps=1e-5)
+LONG = {"type": "longrope", "short_factor": [1.0, 1.1, 1.3, 1.7, 2.0, 2.5],
+        "long_factor": [1.0, 1.5, 2.5, 4.0, 4.5, 5.0]}
+MODELS = [  # name, family, type of the matrices, seed, config
+    ("llama-f32", f.Llama, Q.F32, 1, dict(
         hidden_size=40, intermediate_size=52, num_hidden_layers=2, num_attention_heads=5,
-        num_key_value_heads=1, rope_theta=10000.0, rms_norm_eps=1e-5)),
-    ("llama3-f16", "llama", Q.F16, 2, lambda: llama(
+        num_key_value_heads=1, **ROPED)),
+    ("llama3-f16", f.Llama, Q.F16, 2, dict(
         hidden_size=72, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=32, rope_theta=10000.0, rms_norm_eps=1e-6,
         rope_scaling=LLAMA3, tie_word_embeddings=True)),
-    ("llama-hd64-bf16", "llama", Q.BF16, 3, lambda: llama(
+    ("llama-hd64-bf16", f.Llama, Q.BF16, 3, dict(
         hidden_size=64, intermediate_size=80, num_hidden_layers=1, num_attention_heads=2,
         head_dim=64, num_key_value_heads=1, rope_theta=500000.0, rms_norm_eps=1e-5)),
-    ("qwen2-f32", "qwen2", Q.F32, 4, lambda: qwen2(
+    ("qwen2-f32", f.Qwen2, Q.F32, 4, dict(
         hidden_size=48, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, rope_theta=1000000.0, rms_norm_eps=1e-6)),
-    ("gpt2-f32", "gpt2", Q.F32, 5, lambda: gpt2(n_embd=36, n_inner=76, n_layer=2, n_head=3)),
-    ("llama-q8_0", "llama", Q.Q8_0, 6, lambda: llama(num_hidden_layers=1, **SMALL)),
-    ("llama-q4_0", "llama", Q.Q4_0, 7, lambda: llama(num_hidden_layers=2, **SMALL)),
-    ("llama-q4_1", "llama", Q.Q4_1, 8, lambda: llama(num_hidden_layers=1, **SMALL)),
-    ("llama-q5_0", "llama", Q.Q5_0, 9, lambda: llama(num_hidden_layers=1, **SMALL)),
-    ("llama-q5_1", "llama", Q.Q5_1, 10, lambda: llama(num_hidden_layers=1, **SMALL)),
-    ("qwen2-q4_0", "qwen2", Q.Q4_0, 11, lambda: qwen2(
+    ("gpt2-f32", f.Gpt2, Q.F32, 5, dict(n_embd=36, n_inner=76, n_layer=2, n_head=3)),
+    ("llama-q8_0", f.Llama, Q.Q8_0, 6, dict(num_hidden_layers=1, **SMALL)),
+    ("llama-q4_0", f.Llama, Q.Q4_0, 7, dict(num_hidden_layers=2, **SMALL)),
+    ("llama-q4_1", f.Llama, Q.Q4_1, 8, dict(num_hidden_layers=1, **SMALL)),
+    ("llama-q5_0", f.Llama, Q.Q5_0, 9, dict(num_hidden_layers=1, **SMALL)),
+    ("llama-q5_1", f.Llama, Q.Q5_1, 10, dict(num_hidden_layers=1, **SMALL)),
+    ("qwen2-q4_0", f.Qwen2, Q.Q4_0, 11, dict(
         hidden_size=96, intermediate_size=160, num_hidden_layers=2, num_attention_heads=6,
         num_key_value_heads=3, rope_theta=1000000.0, rms_norm_eps=1e-6)),
-    ("gpt2-q8_0", "gpt2", Q.Q8_0, 12, lambda: gpt2(n_embd=32, n_inner=288, n_layer=2, n_head=2)),
+    ("gpt2-q8_0", f.Gpt2, Q.Q8_0, 12, dict(n_embd=32, n_inner=288, n_layer=2, n_head=2)),
+
+    # windows that are shorter than a page, and longer than a chunk
+    ("mistral-f16", f.Mistral, Q.F16, 13, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, head_dim=12, sliding_window=37, **ROPED)),
+    ("qwen3-f16", f.Qwen3, Q.F16, 14, dict(
+        hidden_size=40, intermediate_size=52, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, rope_theta=1000000.0, rms_norm_eps=1e-6,
+        tie_word_embeddings=True)),
+    ("opt-f16", f.Opt, Q.F16, 15, dict(
+        hidden_size=36, ffn_dim=76, num_hidden_layers=2, num_attention_heads=3,
+        word_embed_proj_dim=36)),
+    ("opt-350m-f16", f.Opt, Q.F16, 16, dict(
+        hidden_size=36, ffn_dim=60, num_hidden_layers=2, num_attention_heads=3,
+        word_embed_proj_dim=20, do_layer_norm_before=False)),
+    ("gptj-f16", f.GptJ, Q.F16, 17, dict(
+        n_embd=36, n_inner=76, n_layer=2, n_head=3, rotary_dim=8)),
+    ("phi3-f16", f.Phi3, Q.F16, 18, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, sliding_window=261, original_max_position_embeddings=64,
+        rope_scaling=LONG, **ROPED)),
+    ("gemma-f16", f.Gemma, Q.F16, 19, dict(
+        hidden_size=40, intermediate_size=52, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=12, **ROPED)),
+    ("gemma2-f16", f.Gemma2, Q.F16, 20, dict(
+        hidden_size=40, intermediate_size=52, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, query_pre_attn_scalar=12, sliding_window=48,
+        attn_logit_softcapping=2.0, final_logit_softcapping=5.0, **ROPED)),
+    ("gemma3-f16", f.Gemma3, Q.F16, 21, dict(
+        hidden_size=24, intermediate_size=28, num_hidden_layers=7, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=12, query_pre_attn_scalar=12, sliding_window=48,
+        rope_theta=1000000.0, rope_local_base_freq=10000.0, rms_norm_eps=1e-6,
+        rope_scaling={"rope_type": "linear", "factor": 8.0})),
+    ("phi2-f16", f.Phi2, Q.F16, 22, dict(
+        hidden_size=36, intermediate_size=60, num_hidden_layers=2, num_attention_heads=3,
+        partial_rotary_factor=0.5)),
+    ("falcon-f16", f.Falcon, Q.F16, 23, dict(
+        hidden_size=36, num_hidden_layers=2, num_attention_heads=3, ffn_hidden_size=60)),
+    ("gptneox-f16", f.GptNeoX, Q.F16, 24, dict(
+        hidden_size=36, intermediate_size=60, num_hidden_layers=2, num_attention_heads=3,
+        rotary_pct=0.5)),
+    ("starcoder2-f16", f.Starcoder2, Q.F16, 25, dict(
+        hidden_size=36, intermediate_size=60, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, rope_theta=10000.0)),
+    ("stablelm-f16", f.StableLm, Q.F16, 26, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, partial_rotary_factor=0.5, use_qkv_bias=True)),
+    ("granite-f16", f.Granite, Q.F16, 27, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, attention_multiplier=0.4, embedding_multiplier=3.0,
+        residual_multiplier=0.6, logits_scaling=2.5, **ROPED)),
+    ("olmo2-f16", f.Olmo2, Q.F16, 28, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, **ROPED)),
 ]
 
 
-def randomize(model):
+def randomize(model, family):
     """Weights large enough for attention and activations to leave their linear range; no norm or
     bias stays at its neutral value."""
+    embeddings = ("embed", "wte", "wpe", "lm_head")
     with torch.no_grad():
         for name, p in model.named_parameters():
             if p.dim() == 2:
-                emb = "embed" in name or "wte" in name or "wpe" in name or "lm_head" in name
+                emb = any(e in name for e in embeddings)
                 fan_in = p.shape[0] if is_conv1d(model, name) else p.shape[1]
                 p.normal_(0, 0.5 if emb else 1.0 / fan_in ** 0.5)
             elif name.endswith("bias"):
                 p.normal_(0, 0.2)
             else:
-                p.normal_(1, 0.2)
+                p.normal_(family.norm_base, 0.2)
 
 
 def is_conv1d(model, name):
     return isinstance(model.get_submodule(name.rsplit(".", 1)[0]), Conv1D)
-
-
-def permute(w, n_head):
-    """Hugging Face's halves that rotate together -> GGUF's neighbours (Llama only)."""
-    return np.ascontiguousarray(
-        w.reshape(n_head, 2, w.shape[0] // n_head // 2, -1).swapaxes(1, 2).reshape(w.shape))
-
-
-def unpermute(w, n_head):
-    return np.ascontiguousarray(
-        w.reshape(n_head, w.shape[0] // n_head // 2, 2, -1).swapaxes(1, 2).reshape(w.shape))
-
-
-def heads_of(cfg, name):
-    """How many heads' rows the llama tensor @name stacks; 0: it is not rotated."""
-    if name.endswith("q_proj.weight"):
-        return cfg.num_attention_heads
-    return cfg.num_key_value_heads if name.endswith("k_proj.weight") else 0
 
 
 def quantize(w, qtype):
@@ -125,29 +145,25 @@ def quantize(w, qtype):
     return data, gguf.quants.dequantize(data, qtype)[:, :w.shape[1]]
 
 
-def matrices(model, arch, positions):
-    """(name, parameter, to GGUF's rows, back) of every matrix. @positions: GPT-2's table too."""
-    for name, p in model.named_parameters():
-        if p.dim() != 2 or ("wpe" in name and not positions):
-            continue
-        n_head = heads_of(model.config, name) if arch == "llama" else 0
-        if n_head:
-            yield name, p, lambda w, n=n_head: permute(w, n), lambda w, n=n_head: unpermute(w, n)
-        elif is_conv1d(model, name):
-            yield name, p, lambda w: np.ascontiguousarray(w.T), lambda w: np.ascontiguousarray(w.T)
-        else:
-            yield name, p, lambda w: w, lambda w: w
-
-
-def round_weights(model, arch, qtype, positions=False):
+def round_weights(model, family, qtype, positions=False):
     """Replaces every matrix by what @qtype can hold; returns the encoded rows by name. In quantized
-    files llama.cpp leaves GPT-2's position table in F32; sherd's --bits rounds it too."""
+    files llama.cpp leaves GPT-2's position table in F32; sherd's --bits rounds it too (@positions)."""
     encoded = {}
     with torch.no_grad():
-        for name, p, there, back in matrices(model, arch, positions):
-            encoded[name], w = quantize(there(p.numpy()), qtype)
+        for name, p in model.named_parameters():
+            if p.dim() != 2 or (is_position(name) and not positions and qtype != Q.F16):
+                continue
+            there, back = family.turn(model.config, name)
+            rows = family.rows(name)
+            w = there(p.numpy())
+            encoded[name], rounded = quantize(w[rows], qtype)
+            w[rows] = rounded
             p.copy_(torch.from_numpy(back(w.astype(np.float32))))
     return encoded
+
+
+def is_position(name):
+    return "wpe" in name or "embed_positions" in name
 
 
 def round_input(module, args):
@@ -170,35 +186,6 @@ def logits(model, tokens, int8):
     return out
 
 
-def rope_factors(cfg):
-    """What transformers' Llama-3 scaling divides each frequency by: GGUF's tensor rope_freqs."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-    plain, _ = ROPE_INIT_FUNCTIONS["default"](cfg, device="cpu")
-    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](cfg, device="cpu")
-    return (plain / scaled).numpy().astype(np.float32)
-
-
-def put_hparams(w, arch, cfg):
-    w.add_context_length(N_CTX)
-    w.add_embedding_length(cfg.hidden_size)
-    w.add_block_count(cfg.num_hidden_layers)
-    w.add_head_count(cfg.num_attention_heads)
-    if arch == "gpt2":  # the converter writes no vocab_size, and no KV heads
-        w.add_feed_forward_length(cfg.n_inner)
-        w.add_layer_norm_eps(cfg.layer_norm_epsilon)
-        return
-    w.add_feed_forward_length(cfg.intermediate_size)
-    w.add_head_count_kv(cfg.num_key_value_heads)
-    w.add_layer_norm_rms_eps(cfg.rms_norm_eps)
-    w.add_rope_freq_base(cfg.rope_theta)
-    if arch == "llama":
-        head_dim = cfg.head_dim or cfg.hidden_size // cfg.num_attention_heads
-        w.add_vocab_size(N_VOCAB)
-        w.add_rope_dimension_count(head_dim)
-        w.add_key_length(head_dim)
-        w.add_value_length(head_dim)
-
-
 def put_tokenizer(w):
     """Printable ASCII, a piece a character."""
     pieces = ["<unk>", "<s>", "</s>", "\u2581"] + [chr(c) for c in range(0x21, 0x7E)]
@@ -212,21 +199,22 @@ def put_tokenizer(w):
     w.add_unk_token_id(0)
 
 
-def write_gguf(path, name, arch, qtype, model, encoded):
-    w = gguf.GGUFWriter(path, arch)
-    kind = {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[arch]
-    names = gguf.get_tensor_name_map(kind, model.config.num_hidden_layers)
+def write_gguf(path, name, family, qtype, model, encoded):
+    w = gguf.GGUFWriter(path, family.arch)
+    cfg = model.config
     w.add_name(name)
-    put_hparams(w, arch, model.config)
+    family.put(w, cfg)
     put_tokenizer(w)
     for pname, p in model.named_parameters():
-        tname = names.get_name(pname, try_suffixes=(".weight", ".bias"))
+        tname = family.tensor_name(pname, cfg)
         if pname in encoded:
             w.add_tensor(tname, encoded[pname], raw_dtype=qtype)
         else:
-            w.add_tensor(tname, p.detach().numpy())
-    if getattr(model.config, "rope_scaling", None):
-        w.add_tensor("rope_freqs.weight", rope_factors(model.config))
+            there, _ = family.turn(cfg, pname)
+            x = there(p.detach().numpy())[family.rows(pname)]
+            w.add_tensor(tname, family.vector(pname, x))
+    for tname, x in family.more_tensors(cfg).items():
+        w.add_tensor(tname, x)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -246,19 +234,20 @@ def distance(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
-def make(folder, name, arch, qtype, seed, build):
+def make(folder, name, family, qtype, seed, config):
     torch.manual_seed(seed)
-    model = build().eval()
-    randomize(model)
+    family = family()
+    model = family.build(**config).eval()
+    randomize(model, family)
     tokens = torch.randint(0, N_VOCAB, (N_TOKENS,)).tolist()
-    encoded = round_weights(model, arch, qtype)
-    write_gguf(folder / f"{name}.gguf", name, arch, qtype, model, encoded)
+    encoded = round_weights(model, family, qtype)
+    write_gguf(folder / f"{name}.gguf", name, family, qtype, model, encoded)
     sections = {"float": logits(model, tokens, False)}
     if qtype in (Q.F32, Q.F16, Q.BF16):
         state = {k: v.clone() for k, v in model.state_dict().items()}
         for bits, q in ((8, Q.Q8_0), (4, Q.Q4_0)):
             model.load_state_dict(state)
-            round_weights(model, arch, q, positions=True)
+            round_weights(model, family, q, positions=True)
             sections[f"bits{bits}"] = logits(model, tokens, True)
     else:
         sections["int8"] = logits(model, tokens, True)
@@ -271,8 +260,10 @@ def make(folder, name, arch, qtype, seed, build):
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    only = sys.argv[2:]
     for row in MODELS:
-        make(Path(sys.argv[1]), *row)
+        if not only or row[0] in only:
+            make(Path(sys.argv[1]), *row)
 
 
 main()

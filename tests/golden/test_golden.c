@@ -8,6 +8,7 @@
  * i32 rows [n_rows], the positions whose logits follow; sections of char name[8] and float logits
  * [n_rows][n_vocab].
  */
+#include <glob.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,13 +24,8 @@ struct gold {
 	char *file;
 };
 
-static const char *const float_files[] = {
-	"llama-f32", "llama3-f16", "llama-hd64-bf16", "qwen2-f32", "gpt2-f32",
-};
-static const char *const quantized_files[] = {
-	"llama-q8_0", "llama-q4_0", "llama-q4_1", "llama-q5_0",
-	"llama-q5_1", "qwen2-q4_0", "gpt2-q8_0",
-};
+/* Every .gold file that is there, by name: those of float models have a section "bits8". */
+static glob_t files;
 
 /*
  * How far sherd may be from torch, as a share of the distance between torch's two sections. Most
@@ -67,15 +63,59 @@ static void gold_open(struct gold *g, const char *name)
 				       g->n_sections * (8 + 4 * g->n_rows * g->n_vocab));
 }
 
-static const float *gold_section(const struct gold *g, const char *name)
+/* NULL: there is none. */
+static const float *find_section(const struct gold *g, const char *name)
 {
 	size_t stride = 8 + sizeof(float) * g->n_rows * g->n_vocab;
 
 	for (uint32_t i = 0; i < g->n_sections; i++)
 		if (!strncmp(g->sections + i * stride, name, 8))
 			return (const float *)(g->sections + i * stride + 8);
-	fail_msg("no section \"%s\"", name);
 	return NULL;
+}
+
+static const float *gold_section(const struct gold *g, const char *name)
+{
+	const float *section = find_section(g, name);
+
+	if (!section)
+		fail_msg("no section \"%s\"", name);
+	return section;
+}
+
+static void gold_name(size_t i, char name[64])
+{
+	const char *slash = strrchr(files.gl_pathv[i], '/');
+
+	snprintf(name, 64, "%.*s", (int)strlen(slash + 1) - 5, slash + 1);
+}
+
+static bool is_float(const char *name)
+{
+	struct gold g;
+	bool yes;
+
+	gold_open(&g, name);
+	yes = find_section(&g, "bits8");
+	free(g.file);
+	return yes;
+}
+
+static int find_files(void **state)
+{
+	char *path = golden_path("*", ".gold");
+	int rc = glob(path, 0, NULL, &files);
+
+	(void)state;
+	free(path);
+	return rc;
+}
+
+static int forget_files(void **state)
+{
+	(void)state;
+	globfree(&files);
+	return 0;
 }
 
 /* |a - b| / |b| */
@@ -192,58 +232,62 @@ static bool check_int(const char *name, const char *device, int bits, const char
 	return to_int <= OF_INT8 * cost && to_float <= OF_FLOAT * cost;
 }
 
-static void check_float_files(const char *device)
+static void check_files(const char *device, bool floats)
 {
-	int bad = 0;
+	int bad = 0, n = 0;
+	char name[64];
 
-	for (size_t i = 0; i < ARRAY_SIZE(float_files); i++)
-		bad += !check_float(float_files[i], device);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		gold_name(i, name);
+		if (is_float(name) != floats)
+			continue;
+		bad += floats ? !check_float(name, device) : !check_int(name, device, 0, "int8");
+		n++;
+	}
 	assert_int_equal(bad, 0);
-}
-
-static void check_quantized_files(const char *device)
-{
-	int bad = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(quantized_files); i++)
-		bad += !check_int(quantized_files[i], device, 0, "int8");
-	assert_int_equal(bad, 0);
+	assert_true(n > 4);
 }
 
 static void check_requantized_files(const char *device)
 {
-	int bad = 0;
+	int bad = 0, n = 0;
+	char name[64];
 
-	for (size_t i = 0; i < ARRAY_SIZE(float_files); i++) {
-		bad += !check_int(float_files[i], device, 8, "bits8");
-		bad += !check_int(float_files[i], device, 4, "bits4");
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		gold_name(i, name);
+		if (!is_float(name))
+			continue;
+		bad += !check_int(name, device, 8, "bits8");
+		bad += !check_int(name, device, 4, "bits4");
+		n++;
 	}
 	assert_int_equal(bad, 0);
+	assert_true(n > 4);
 }
 
 static void float_models_give_torchs_logits_on_the_reference(void **state)
 {
 	(void)state;
-	check_float_files("reference");
+	check_files("reference", true);
 }
 
 static void float_models_give_torchs_logits_on_opencl(void **state)
 {
 	(void)state;
-	check_float_files("auto");
+	check_files("auto", true);
 }
 
 static void
 quantized_models_are_as_far_from_torch_as_int8_activations_on_the_reference(void **state)
 {
 	(void)state;
-	check_quantized_files("reference");
+	check_files("reference", false);
 }
 
 static void quantized_models_are_as_far_from_torch_as_int8_activations_on_opencl(void **state)
 {
 	(void)state;
-	check_quantized_files("auto");
+	check_files("auto", false);
 }
 
 static void requantized_models_give_what_torch_gives_with_the_same_rounding(void **state)
@@ -264,5 +308,5 @@ int main(void)
 			quantized_models_are_as_far_from_torch_as_int8_activations_on_opencl),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, find_files, forget_files);
 }
