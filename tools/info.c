@@ -10,6 +10,7 @@
 #include "infer/exec.h"
 #include "info.h"
 #include "model/pack.h"
+#include "model/source.h"
 #include "model/tokenizer.h"
 
 #define DEFAULT_BATCH 256 /* rows of a step, as sherd_model_open() has it */
@@ -215,7 +216,7 @@ static int open_file(struct info *in, struct sherd_error *err)
 	int ret = sherd_resolve_model(in->model, &in->path, err);
 
 	if (!ret)
-		ret = gguf_open(&in->g, in->path, err);
+		ret = sherd_source_open(&in->g, in->path, err);
 	if (ret || !sherd_is_shard(in->g))
 		return ret;
 	ret = sherd_shard_from_gguf(&in->shard, in->g, true, err);

@@ -133,8 +133,8 @@ void info_print(const struct info *in)
 	char buf[24];
 
 	printf("%s\n", in->path);
-	printf("  file           %s, %s, %zu tensors\n", tool_bytes(g->map.size),
-	       in->shard ? "a packed shard" : "GGUF", in->n_tensors);
+	printf("  file           %s, %s, %zu tensors\n", tool_bytes(gguf_file_bytes(g)),
+	       in->shard ? "a packed shard" : g->container, in->n_tensors);
 	printf("  architecture   %s\n", *in->arch ? in->arch : "not given");
 	if (*in->name)
 		printf("  name           %s\n", in->name);
@@ -235,7 +235,7 @@ int info_print_json(const struct info *in)
 		json_pack("{s:o, s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "path",
 			  tool_json_path(in->path), "architecture", in->arch, "name", in->name,
 			  "packed", in->shard != NULL, "runs", runs, "file_bytes",
-			  json_count(in->g->map.size), "parameters", json_count(in->n_params),
+			  json_count(gguf_file_bytes(in->g)), "parameters", json_count(in->n_params),
 			  "formats", formats_json(in), "tokenizer", tokenizer_json(in));
 	int ret;
 

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "model/shard.h"
+#include "model/source.h"
 #include "tool.h"
 
 struct pack {
@@ -107,11 +108,11 @@ static int parse(struct pack *p, int argc, char **argv, bool *done)
 
 static int check_output(const struct pack *p)
 {
-	struct stat out, in;
+	struct stat out;
 
 	if (stat(p->out, &out))
 		return TOOL_OK;
-	if (!stat(p->path, &in) && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+	if (sherd_source_has(p->g, p->out))
 		return tool_failf(&tool_pack, "%s: is the source itself", p->out);
 	if (!p->force)
 		return tool_failf(&tool_pack, "%s: is there already; -f overwrites it", p->out);
@@ -249,12 +250,13 @@ static int pack_model(struct pack *p)
 
 	p->params.progress = tool_progress;
 	p->params.note = tool_note;
-	if (sherd_resolve_model(p->model_name, &p->path, &err))
+	if (sherd_resolve_model(p->model_name, &p->path, &err) ||
+	    sherd_source_open(&p->g, p->path, &err))
 		return tool_fail(&tool_pack, &err);
 	rc = check_output(p);
 	if (rc)
 		return rc;
-	if (gguf_open(&p->g, p->path, &err) || write_shard(p, &err))
+	if (write_shard(p, &err))
 		return tool_fail(&tool_pack, &err);
 	return p->json ? report_json(p) : print_report(p);
 }

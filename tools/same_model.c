@@ -2,8 +2,8 @@
 /* same_model: what is cheap is asked first. */
 #include <string.h>
 #include "base/base.h"
-#include "model/gguf.h"
 #include "model/shard.h"
+#include "model/source.h"
 #include "same_model.h"
 
 /* Shards have the shape of their model, whichever layers they hold. */
@@ -11,7 +11,7 @@ static int check_shape(const struct sherd_plan *plan, const char *path, struct s
 {
 	struct sherd_hparams hp;
 	struct gguf *g;
-	int rc = gguf_open(&g, path, err);
+	int rc = sherd_source_open(&g, path, err);
 
 	if (rc)
 		return rc;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cache: from a model's path to an open shard. A model is packed once; afterwards its shard is
- * found under a key made of everything that would change it: the source file's identity, bits,
+ * found under a key made of everything that would change it: the source's identity, bits,
  * layers, layout version. Processes that want the same shard at once wait for the first one to pack
  * it. Where the cache can't be used the shard goes into memory, and a note says why.
  */
 #include "model/cache.h"
 #include "model/pack.h"
+#include "model/source.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -41,30 +42,19 @@ static void note(const struct want *w, const char *fmt, ...)
 
 static int make_key(struct want *w, struct sherd_error *err)
 {
-	char *real = realpath(w->source, NULL), *text = NULL;
-	struct stat st;
-	int ret = 0;
+	char *source = sherd_source_identity(w->source, err), *text;
 
-	if (!real || stat(real, &st)) {
-		ret = sherd_fail(err, -errno, "%s: can't be opened: %s", w->source,
-				 strerror(errno));
-		goto out;
-	}
-	text = sherd_asprintf(
-		"%s\n%lld %lld.%09ld %llu:%llu bits %d layers %d-%d layout %d whole hash", real,
-		(long long)st.st_size, (long long)st.st_mtim.tv_sec, (long)st.st_mtim.tv_nsec,
-		(unsigned long long)st.st_dev, (unsigned long long)st.st_ino, w->p->bits,
-		w->p->first_layer, w->p->end_layer, SHERD_LAYOUT_VERSION);
-	if (!text) {
-		ret = sherd_fail_oom(err, strlen(real), "a cache key");
-		goto out;
-	}
+	if (!source)
+		return -ENOENT;
+	text = sherd_asprintf("%s bits %d layers %d-%d layout %d whole hash", source, w->p->bits,
+			      w->p->first_layer, w->p->end_layer, SHERD_LAYOUT_VERSION);
+	free(source);
+	if (!text)
+		return sherd_fail_oom(err, 4096, "a cache key");
 	sherd_sha256(text, strlen(text), w->key);
 	w->key[SHERD_CACHE_KEY] = '\0';
-out:
 	free(text);
-	free(real);
-	return ret;
+	return 0;
 }
 
 /*
@@ -244,7 +234,7 @@ int sherd_shard_get(struct sherd_shard **s, const char *path, const struct sherd
 	/* the usual case reads nothing of the source; a broken shard is fill()'s to judge */
 	if (w.dir && !open_cached(&w, s, NULL))
 		goto out;
-	ret = gguf_open(&g, path, err);
+	ret = sherd_source_open(&g, path, err);
 	if (ret)
 		goto out;
 	if (sherd_is_shard(g))
@@ -270,14 +260,14 @@ static int hash_source(const char *path, uint64_t limit, char hash[SHERD_SHA256_
 	const atomic_bool never = false;
 	struct sherd_shard_name n;
 	struct gguf *g;
-	int ret = gguf_open(&g, path, err);
+	int ret = sherd_source_open(&g, path, err);
 
 	if (ret)
 		return ret;
 	if (sherd_is_shard(g)) {
 		ret = sherd_shard_peek(path, &n, err);
 		memcpy(hash, n.source_sha256, sizeof(n.source_sha256));
-	} else if (g->map.size > limit) {
+	} else if (gguf_file_bytes(g) > limit) {
 		ret = -ENOENT;
 	} else {
 		ret = sherd_pack_hash(g, &never, hash, err);

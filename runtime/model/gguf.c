@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gguf: parses the container's header. A cursor walks the mapping and never past its end; every
- * count is compared with the bytes that are left before anything is allocated for it. Names are
- * looked up by binary search in sorted lists, which also show duplicates, and which no chosen names
- * can make slow.
+ * count is compared with the bytes that are left before anything is allocated for it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,11 +23,6 @@
  */
 #define MIN_VALUE_BYTES	 (8 + 1 + 4 + 1)
 #define MIN_TENSOR_BYTES (8 + 1 + 4 + 8 + 4 + 8)
-
-struct index {
-	const struct gguf_value **values;   /* [n_values], by key */
-	const struct gguf_tensor **tensors; /* [n_tensors], by name */
-};
 
 struct cursor {
 	const uint8_t *data;
@@ -295,61 +288,6 @@ static int place_tensor(struct cursor *c, const struct gguf *g, struct gguf_tens
 	return 0;
 }
 
-static int compare(struct gguf_str a, struct gguf_str b)
-{
-	size_t n = MIN(a.len, b.len);
-	int d = n ? memcmp(a.data, b.data, n) : 0;
-
-	return d ? d : (a.len > b.len) - (a.len < b.len);
-}
-
-static int by_key(const void *a, const void *b)
-{
-	return compare((*(const struct gguf_value *const *)a)->key,
-		       (*(const struct gguf_value *const *)b)->key);
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return compare((*(const struct gguf_tensor *const *)a)->name,
-		       (*(const struct gguf_tensor *const *)b)->name);
-}
-
-static int index_values(struct gguf *g, struct index *x, struct sherd_error *err)
-{
-	size_t i;
-
-	x->values = sherd_calloc(g->n_values, sizeof(*x->values));
-	if (!x->values)
-		return sherd_fail_oom(err, g->n_values * sizeof(*x->values), g->path);
-	for (i = 0; i < g->n_values; i++)
-		x->values[i] = &g->values[i];
-	qsort(x->values, g->n_values, sizeof(*x->values), by_key);
-	for (i = 1; i < g->n_values; i++)
-		if (!by_key(&x->values[i - 1], &x->values[i]))
-			return sherd_fail(err, -EINVAL, "%s: the key %.*s is there twice", g->path,
-					  (int)x->values[i]->key.len, x->values[i]->key.data);
-	return 0;
-}
-
-static int index_tensors(struct gguf *g, struct index *x, struct sherd_error *err)
-{
-	size_t i;
-
-	x->tensors = sherd_calloc(g->n_tensors, sizeof(*x->tensors));
-	if (!x->tensors)
-		return sherd_fail_oom(err, g->n_tensors * sizeof(*x->tensors), g->path);
-	for (i = 0; i < g->n_tensors; i++)
-		x->tensors[i] = &g->tensors[i];
-	qsort(x->tensors, g->n_tensors, sizeof(*x->tensors), by_name);
-	for (i = 1; i < g->n_tensors; i++)
-		if (!by_name(&x->tensors[i - 1], &x->tensors[i]))
-			return sherd_fail(err, -EINVAL, "%s: the tensor %.*s is there twice",
-					  g->path, (int)x->tensors[i]->name.len,
-					  x->tensors[i]->name.data);
-	return 0;
-}
-
 static int take_alignment(struct gguf *g, struct sherd_error *err)
 {
 	int64_t a = 32;
@@ -398,8 +336,7 @@ static int take_head(struct cursor *c, struct gguf *g)
 	g->n_tensors = (size_t)n_tensors;
 	g->values = sherd_calloc(g->n_values, sizeof(*g->values));
 	g->tensors = sherd_calloc(g->n_tensors, sizeof(*g->tensors));
-	g->index = sherd_calloc(1, sizeof(struct index));
-	if (!g->values || !g->tensors || !g->index)
+	if (!g->values || !g->tensors)
 		return sherd_fail_oom(c->err,
 				      g->n_values * sizeof(*g->values) +
 					      g->n_tensors * sizeof(*g->tensors),
@@ -416,13 +353,14 @@ static int parse(struct gguf *g, struct sherd_error *err)
 	for (i = 0; i < g->n_values && !ret; i++)
 		ret = take_value(&c, &g->values[i]);
 	if (!ret)
-		ret = index_values(g, g->index, err);
+		ret = gguf_index_values(g, err);
 	if (!ret)
 		ret = take_alignment(g, err);
 	for (i = 0; i < g->n_tensors && !ret; i++)
 		ret = take_tensor(&c, &g->tensors[i]);
 	if (!ret)
-		ret = index_tensors(g, g->index, err);
+		ret = gguf_index_tensors(g, err);
+	g->header_bytes = c.pos;
 	for (i = 0; i < g->n_tensors && !ret; i++)
 		ret = place_tensor(&c, g, &g->tensors[i]);
 	return ret;
@@ -442,6 +380,7 @@ static int open_map(struct gguf **out, struct sherd_map map, const char *name,
 		return sherd_fail_oom(err, sizeof(*g), name);
 	}
 	g->map = map;
+	g->container = "GGUF";
 	g->path = strdup(name);
 	ret = g->path ? parse(g, err) : sherd_fail_oom(err, strlen(name), name);
 	if (ret) {
@@ -480,42 +419,21 @@ int gguf_open_memory(struct gguf **g, const void *data, size_t size, const char 
 
 void gguf_close(struct gguf *g)
 {
-	struct index *x = g ? g->index : NULL;
 	size_t i;
 
 	if (!g)
 		return;
 	for (i = 0; g->values && i < g->n_values; i++)
 		free(g->values[i].strings);
-	if (x) {
-		free(x->values);
-		free(x->tensors);
-	}
-	free(x);
+	gguf_index_free(g);
 	free(g->values);
 	free(g->tensors);
 	free(g->path);
 	if (g->map.fd >= 0)
 		sherd_map_close(&g->map);
+	for (i = 0; i < g->n_more; i++)
+		sherd_map_close(&g->more[i]);
+	free(g->more);
+	gguf_disown(g);
 	free(g);
-}
-
-const struct gguf_value *gguf_find(const struct gguf *g, const char *key)
-{
-	const struct index *x = g->index;
-	struct gguf_value wanted = { .key = { key, strlen(key) } }, *p = &wanted;
-	const struct gguf_value **hit =
-		bsearch(&p, x->values, g->n_values, sizeof(*x->values), by_key);
-
-	return hit ? *hit : NULL;
-}
-
-const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name)
-{
-	const struct index *x = g->index;
-	struct gguf_tensor wanted = { .name = { name, strlen(name) } }, *p = &wanted;
-	const struct gguf_tensor **hit =
-		bsearch(&p, x->tensors, g->n_tensors, sizeof(*x->tensors), by_name);
-
-	return hit ? *hit : NULL;
 }

@@ -60,6 +60,19 @@ struct gguf_value {
 	struct gguf_str *strings; /* [n], for an array of strings; else NULL */
 };
 
+/*
+ * What a tensor's rows are made of, where they do not simply stand one after the other: tensors of
+ * other files, put together in GGUF's order. Read them through gguf_row().
+ */
+struct gguf_view {
+	enum ggml_type type; /* of what is stored; vectors are delivered as F32 */
+	bool transposed;     /* stored as [columns][rows]; one part */
+	unsigned pairs;	     /* of each so many rows, i and i + pairs / 2 become neighbours; 0: none */
+	float add;	     /* to each element of a vector */
+	uint64_t part_rows;  /* of each part; the parts follow each other */
+	const uint8_t *part[];
+};
+
 struct gguf_tensor {
 	struct gguf_str name;
 	enum ggml_type type;
@@ -69,10 +82,16 @@ struct gguf_tensor {
 	uint64_t offset; /* in the file */
 	uint64_t size; /* bytes */
 	const void *data;
+	const struct gguf_view *view; /* NULL: @data has the rows in order */
 };
 
 struct gguf {
 	struct sherd_map map;
+	struct sherd_map *more; /* further files that tensors lie in */
+	size_t n_more;
+	uint64_t header_bytes; /* metadata and tensor entries */
+	const char *container; /* "GGUF", "safetensors" */
+	struct gguf_owned *owned; /* what gguf_own() gave */
 	char *path;
 	uint32_t version;
 	uint32_t alignment;
@@ -90,6 +109,21 @@ int gguf_open_fd(struct gguf **g, int fd, const char *name, struct sherd_error *
 int gguf_open_memory(struct gguf **g, const void *data, size_t size, const char *name,
 		     struct sherd_error *err);
 void gguf_close(struct gguf *g);
+/*
+ * Opens the other files too where a model is split into NAME-00001-of-00003.gguf and so on, and
+ * whichever of them is named: @g has the tensors of all (gguf_split.c).
+ */
+int gguf_open_split(struct gguf **g, const char *path, struct sherd_error *err);
+/* Of all the files that the tensors lie in. */
+uint64_t gguf_file_bytes(const struct gguf *g);
+
+/* Zeroed memory that lives as long as @g; NULL: no memory. */
+void *gguf_own(struct gguf *g, size_t size);
+/* @map is closed with @g from now on, or at once where there is no memory. */
+int gguf_add_map(struct gguf *g, struct sherd_map map, struct sherd_error *err);
+/* Puts @tensors [n], malloc'd and taken over, in the place of those that @g has. */
+int gguf_set_tensors(struct gguf *g, struct gguf_tensor *tensors, size_t n,
+		     struct sherd_error *err);
 
 const struct gguf_value *gguf_find(const struct gguf *g, const char *key); /* NULL: none */
 const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name); /* NULL: none */
@@ -107,6 +141,11 @@ int gguf_get_str(const struct gguf *g, const char *key, struct gguf_str *out,
 /* Element @i of an array value, converted. */
 int64_t gguf_elem_int(const struct gguf_value *v, uint64_t i);
 double gguf_elem_float(const struct gguf_value *v, uint64_t i);
+
+size_t gguf_row_bytes(const struct gguf_tensor *t);
+/* The bytes of a row of @t; @buf has room for them, and is used where they are put together. */
+const void *gguf_row(const struct gguf_tensor *t, uint64_t row, void *buf);
+
 static inline bool gguf_str_eq(struct gguf_str s, const char *c)
 {
 	return s.len == strlen(c) && !memcmp(s.data, c, s.len);
@@ -131,7 +170,12 @@ void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float v);
 void gguf_put_bool(struct gguf_writer *w, const char *key, bool v);
 void gguf_put_str(struct gguf_writer *w, const char *key, const char *v);
+void gguf_put_strn(struct gguf_writer *w, const char *key, const char *v, size_t len);
 void gguf_put_u32_array(struct gguf_writer *w, const char *key, const uint32_t *v, size_t n);
+/* An array of @n elements of a number's kind. */
+void gguf_put_array(struct gguf_writer *w, const char *key, enum gguf_kind elem, const void *v,
+		    size_t n);
+void gguf_put_strings(struct gguf_writer *w, const char *key, const struct gguf_str *v, size_t n);
 /* A value of another file, as it is (tokenizer arrays), under @key. */
 void gguf_put_value(struct gguf_writer *w, const char *key, const struct gguf_value *v);
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum ggml_type type, int n_dims,
@@ -141,5 +185,11 @@ int gguf_writer_header(struct gguf_writer *w, struct sherd_error *err);
 int gguf_writer_data(struct gguf_writer *w, const void *data, size_t size, struct sherd_error *err);
 /* All tensors' bytes are there? Pads the end. */
 int gguf_writer_finish(struct gguf_writer *w, struct sherd_error *err);
+
+/* What the gguf files share. */
+int gguf_index_values(struct gguf *g, struct sherd_error *err);
+int gguf_index_tensors(struct gguf *g, struct sherd_error *err);
+void gguf_index_free(struct gguf *g);
+void gguf_disown(struct gguf *g);
 
 #endif

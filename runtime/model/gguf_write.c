@@ -101,23 +101,43 @@ void gguf_put_bool(struct gguf_writer *w, const char *key, bool v)
 	put_scalar(w, key, GGUF_BOOL, &b, sizeof(b));
 }
 
-void gguf_put_str(struct gguf_writer *w, const char *key, const char *v)
+void gguf_put_strn(struct gguf_writer *w, const char *key, const char *v, size_t len)
 {
 	struct section *s = begin_value(w, key, GGUF_STRING);
 
 	if (s)
-		put_str(s, v, strlen(v));
+		put_str(s, v, len);
+}
+
+void gguf_put_str(struct gguf_writer *w, const char *key, const char *v)
+{
+	gguf_put_strn(w, key, v, strlen(v));
+}
+
+static struct section *begin_array(struct gguf_writer *w, const char *key, enum gguf_kind elem,
+				   size_t n)
+{
+	struct section *s = begin_value(w, key, GGUF_ARRAY);
+
+	if (s) {
+		put_u32(s, elem);
+		put_u64(s, n);
+	}
+	return s;
+}
+
+void gguf_put_strings(struct gguf_writer *w, const char *key, const struct gguf_str *v, size_t n)
+{
+	struct section *s = begin_array(w, key, GGUF_STRING, n);
+	size_t i;
+
+	for (i = 0; s && i < n; i++)
+		put_str(s, v[i].data, v[i].len);
 }
 
 void gguf_put_u32_array(struct gguf_writer *w, const char *key, const uint32_t *v, size_t n)
 {
-	struct section *s = begin_value(w, key, GGUF_ARRAY);
-
-	if (!s)
-		return;
-	put_u32(s, GGUF_U32);
-	put_u64(s, n);
-	put(s, v, n * sizeof(*v));
+	gguf_put_array(w, key, GGUF_U32, v, n);
 }
 
 static size_t elem_bytes(enum gguf_kind kind)
@@ -137,6 +157,15 @@ static size_t elem_bytes(enum gguf_kind kind)
 	default:
 		return 4;
 	}
+}
+
+void gguf_put_array(struct gguf_writer *w, const char *key, enum gguf_kind elem, const void *v,
+		    size_t n)
+{
+	struct section *s = begin_array(w, key, elem, n);
+
+	if (s)
+		put(s, v, n * elem_bytes(elem));
 }
 
 void gguf_put_value(struct gguf_writer *w, const char *key, const struct gguf_value *v)

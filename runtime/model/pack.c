@@ -282,7 +282,7 @@ int sherd_pack_size(const struct gguf *g, const struct sherd_pack_params *params
 	size_t nv, ns, nm, i;
 
 	/* the tokenizer is copied: no more than all of the source's header */
-	*bytes = plan.n_items && g->n_tensors ? ROUND_UP(g->tensors[0].offset, ALIGNMENT) : 0;
+	*bytes = plan.n_items && g->n_tensors ? ROUND_UP(g->header_bytes, ALIGNMENT) : 0;
 	for (i = 0; i < plan.n_items && !ret; i++) {
 		const struct sherd_pack_item *it = &plan.items[i];
 

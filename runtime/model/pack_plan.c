@@ -408,16 +408,6 @@ static int add_globals(struct sherd_pack_plan *plan, struct sherd_error *err)
 static int check_params(struct sherd_pack_plan *plan, const struct sherd_pack_params *p,
 			struct sherd_error *err)
 {
-	int64_t parts = 1;
-	int ret = gguf_get_int(plan->g, "split.count", 0, 65535, &parts, err);
-
-	if (ret < 0)
-		return ret;
-	if (parts > 1)
-		return sherd_fail(err, -EOPNOTSUPP,
-				  "%s: is one of %lld files of a split model; merge them first "
-				  "(llama-gguf-split --merge)",
-				  plan->g->path, (long long)parts);
 	if (sherd_is_shard(plan->g))
 		return sherd_fail(err, -EINVAL, "%s: is a packed shard already; pack its source",
 				  plan->g->path);

@@ -21,6 +21,7 @@ struct scratch {
 	uint8_t *values, *scales, *mins; /* one run's planes */
 	uint8_t *q;			 /* [cols] */
 	float *x, *scale, *min;		 /* [cols] and [cols / 16] */
+	uint8_t *row;			 /* a source row that is put together */
 };
 
 struct run {
@@ -39,11 +40,6 @@ static void stop_all(struct sherd_packer *p, int ret, const struct sherd_error *
 	pthread_mutex_unlock(&p->lock);
 }
 
-static size_t row_bytes(const struct gguf_tensor *t)
-{
-	return t->dims[0] / ggml_block_size(t->type) * ggml_block_bytes(t->type);
-}
-
 /* ------------------------------------------------------------------- a row */
 
 static bool all_finite(const float *x, size_t n)
@@ -51,15 +47,20 @@ static bool all_finite(const float *x, size_t n)
 	return sherd_all_finite(SHERD_ELEM_F32, x, n * sizeof(*x));
 }
 
-static const void *source_row(const struct sherd_pack_item *it, uint32_t row,
-			      const struct gguf_tensor **t)
+static const struct gguf_tensor *source_of(const struct sherd_pack_item *it, uint32_t *row)
 {
 	int i = 0;
 
-	while (row >= it->part_rows[i])
-		row -= it->part_rows[i++];
-	*t = it->part[i];
-	return (const uint8_t *)(*t)->data + row * row_bytes(*t);
+	while (*row >= it->part_rows[i])
+		*row -= it->part_rows[i++];
+	return it->part[i];
+}
+
+static const void *source_row(const struct sherd_pack_item *it, uint32_t row,
+			      const struct scratch *s, const struct gguf_tensor **t)
+{
+	*t = source_of(it, &row);
+	return gguf_row(*t, row, s->row);
 }
 
 /* Brings source row @row to row @at of the planes in @s. */
@@ -68,12 +69,12 @@ static int pack_row(const struct sherd_packer *p, const struct sherd_pack_item *
 {
 	const struct sherd_format *f = &it->fmt;
 	const struct gguf_tensor *t;
-	const void *src = source_row(it, row, &t);
+	const void *src = source_row(it, row, s, &t);
 	size_t groups = f->group ? DIV_ROUND_UP((size_t)f->cols, f->group) : 0;
 	bool ok;
 
 	if (!sherd_elem_is_int(f->elem)) {
-		ok = sherd_all_finite(f->elem, src, row_bytes(t));
+		ok = sherd_all_finite(f->elem, src, gguf_row_bytes(t));
 		sherd_pack_same_row(f, at, src, s->values);
 	} else {
 		if (sherd_type_is_float(t->type)) {
@@ -111,14 +112,17 @@ static void measure(const struct sherd_packer *p, const struct run *r, const str
 	};
 	const struct gguf_tensor *src;
 	uint32_t row, c, step, at;
+	const void *data;
 
-	source_row(it, r->first_row, &src);
+	at = r->first_row;
+	src = source_of(it, &at);
 	step = sherd_type_is_float(src->type) && sherd_elem_is_int(it->fmt.elem) ? 1 : 4;
 	for (row = ROUND_UP(r->first_row / SHERD_TILE_ROWS, step) * SHERD_TILE_ROWS;
 	     row < r->first_row + r->n_rows; row += step * SHERD_TILE_ROWS) {
 		at = row + row / SHERD_TILE_ROWS / step % SHERD_TILE_ROWS;
 		at = MIN(at, r->first_row + r->n_rows - 1);
-		sherd_dequant_row(src->type, source_row(it, at, &src), it->fmt.cols, s->x);
+		data = source_row(it, at, s, &src);
+		sherd_dequant_row(src->type, data, it->fmt.cols, s->x);
 		for (c = 0; c < it->fmt.cols; c++) {
 			double d = sherd_tensor_get(&t, at - r->first_row, c) - (double)s->x[c];
 
@@ -203,15 +207,17 @@ static int pack_vector(struct sherd_packer *p, size_t item, struct sherd_error *
 {
 	const struct sherd_pack_item *it = &p->plan.items[item];
 	float *x = sherd_calloc(it->fmt.cols, sizeof(*x));
+	const void *data;
 	size_t at = 0;
 	int i, ret;
 
 	if (!x)
 		return sherd_fail_oom(err, it->fmt.cols * sizeof(*x), it->name);
-	for (i = 0; i < it->n_parts; at += it->part_rows[i++])
-		if (it->part[i])
-			sherd_dequant_row(it->part[i]->type, it->part[i]->data, it->part_rows[i],
-					  x + at);
+	for (i = 0; i < it->n_parts; at += it->part_rows[i++]) {
+		data = it->part[i] ? gguf_row(it->part[i], 0, x + at) : x + at;
+		if (data != x + at) /* a view is F32 and there already */
+			sherd_dequant_row(it->part[i]->type, data, it->part_rows[i], x + at);
+	}
 	if (all_finite(x, it->fmt.cols))
 		ret = sherd_pack_write(p, x, it->fmt.cols * sizeof(*x), p->place[item].values, err);
 	else
@@ -262,10 +268,9 @@ static void count_done(struct sherd_packer *p, const struct run *r, bool report)
 	uint32_t row;
 
 	for (row = 0; row < r->n_rows && !it->vector; row++) {
-		const struct gguf_tensor *t;
+		uint32_t at = r->first_row + row;
 
-		source_row(it, r->first_row + row, &t);
-		in += row_bytes(t);
+		in += gguf_row_bytes(source_of(it, &at));
 	}
 	pthread_mutex_lock(&p->lock);
 	done = p->done += in;
@@ -283,12 +288,13 @@ static void scratch_free(struct scratch *s)
 	free(s->x);
 	free(s->scale);
 	free(s->min);
+	free(s->row);
 }
 
 static int scratch_new(struct scratch *s, const struct sherd_pack_plan *plan,
 		       struct sherd_error *err)
 {
-	size_t nv = 1, ns = 1, nm = 1, cols = 1, i;
+	size_t nv = 1, ns = 1, nm = 1, cols = 1, row = 1, i;
 
 	for (i = 0; i < plan->n_items; i++) {
 		const struct sherd_format *f = &plan->items[i].fmt;
@@ -302,6 +308,7 @@ static int scratch_new(struct scratch *s, const struct sherd_pack_plan *plan,
 		ns = MAX(ns, sc);
 		nm = MAX(nm, m);
 		cols = MAX(cols, ROUND_UP((size_t)f->cols, SHERD_TILE_COLS));
+		row = MAX(row, gguf_row_bytes(plan->items[i].part[0]));
 	}
 	s->values = sherd_alloc_aligned(64, nv, 1);
 	s->scales = sherd_alloc_aligned(64, ns, 1);
@@ -310,7 +317,8 @@ static int scratch_new(struct scratch *s, const struct sherd_pack_plan *plan,
 	s->x = sherd_alloc_aligned(64, cols, sizeof(float));
 	s->scale = sherd_alloc_aligned(64, cols / 16 + 1, sizeof(float));
 	s->min = sherd_alloc_aligned(64, cols / 16 + 1, sizeof(float));
-	if (s->values && s->scales && s->mins && s->q && s->x && s->scale && s->min)
+	s->row = sherd_alloc_aligned(64, row, 1);
+	if (s->values && s->scales && s->mins && s->q && s->x && s->scale && s->min && s->row)
 		return 0;
 	return sherd_fail_oom(err, nv + ns + nm + cols * 5, "packing");
 }
@@ -341,8 +349,23 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static void hash_tensor(struct sherd_sha256 *sha, const struct gguf_tensor *t,
-			const atomic_bool *stop)
+static int hash_rows(struct sherd_sha256 *sha, const struct gguf_tensor *t, const atomic_bool *stop,
+		     struct sherd_error *err)
+{
+	size_t bytes = gguf_row_bytes(t);
+	uint64_t row, n = bytes ? t->size / bytes : 0;
+	void *buf = sherd_alloc_aligned(64, bytes, 1);
+
+	if (!buf)
+		return sherd_fail_oom(err, bytes, "a row of weights");
+	for (row = 0; row < n && !*stop; row++)
+		sherd_sha256_add(sha, gguf_row(t, row, buf), bytes);
+	free(buf);
+	return 0;
+}
+
+static int hash_tensor(struct sherd_sha256 *sha, const struct gguf_tensor *t,
+		       const atomic_bool *stop, struct sherd_error *err)
 {
 	uint64_t dims[GGUF_MAX_DIMS], at;
 	uint32_t type = t->type;
@@ -351,20 +374,24 @@ static void hash_tensor(struct sherd_sha256 *sha, const struct gguf_tensor *t,
 	sherd_sha256_add(sha, t->name.data, t->name.len);
 	sherd_sha256_add(sha, &type, sizeof(type));
 	sherd_sha256_add(sha, dims, sizeof(dims));
+	if (t->view)
+		return hash_rows(sha, t, stop, err);
 	for (at = 0; at < t->size && !*stop; at += HASH_BYTES)
 		sherd_sha256_add(sha, (const uint8_t *)t->data + at, MIN(HASH_BYTES, t->size - at));
+	return 0;
 }
 
-static void hash_plan(const struct sherd_pack_plan *plan, struct sherd_sha256 *sha,
-		      const atomic_bool *stop)
+static int hash_plan(const struct sherd_pack_plan *plan, struct sherd_sha256 *sha,
+		     const atomic_bool *stop, struct sherd_error *err)
 {
 	size_t i;
-	int k;
+	int k, ret = 0;
 
 	for (i = 0; i < plan->n_items && !*stop; i++)
-		for (k = 0; k < plan->items[i].n_parts; k++)
+		for (k = 0; k < plan->items[i].n_parts && !ret; k++)
 			if (plan->items[i].part[k])
-				hash_tensor(sha, plan->items[i].part[k], stop);
+				ret = hash_tensor(sha, plan->items[i].part[k], stop, err);
+	return ret;
 }
 
 /*
@@ -383,7 +410,7 @@ int sherd_pack_hash(const struct gguf *g, const atomic_bool *stop, char hash[SHE
 		return sherd_fail_oom(err, 0, "SHA-256");
 	ret = sherd_pack_plan_make(&plan, g, &all, err);
 	if (!ret)
-		hash_plan(&plan, sha, stop);
+		ret = hash_plan(&plan, sha, stop, err);
 	sherd_sha256_end(sha, hash);
 	sherd_pack_plan_clear(&plan);
 	return ret;

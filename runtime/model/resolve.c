@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolve: what a person calls a model, to the file that it means. A path always wins; then the
- * caches of Hugging Face and Ollama are looked through. Nothing is downloaded. Names and the files
+ * resolve: what a person calls a model, to the file or Hugging Face folder that it means. A path
+ * always wins; then the caches of Hugging Face and Ollama are looked through. Nothing is downloaded. Names and the files
  * of those caches are checked letter by letter before they become parts of a path: none leads out
  * of its folder.
  */
@@ -111,8 +111,44 @@ static int refuse_several(const char *dir, struct dirent **entries, int n, struc
 	return sherd_fail(err, -EINVAL, "%s: holds %d models, name one: %s", dir, n, list.text);
 }
 
-/* The one .gguf file in @dir. */
-static int one_gguf(const char *dir, char **path, struct sherd_error *err)
+/* "NAME-00001-of-00003.gguf" and its like, sorted: one model in several files. */
+static bool is_split(struct dirent **entries, int n)
+{
+	const char *first = entries[0]->d_name, *of = strstr(first, "-of-");
+	size_t stem = of && of - first > 6 ? (size_t)(of - first) - 5 : 0;
+	int i;
+
+	for (i = 0; i < n && stem; i++) {
+		const char *name = entries[i]->d_name;
+
+		if (strlen(name) != strlen(first) || strncmp(name, first, stem) ||
+		    strcmp(name + stem + 5, of))
+			return false;
+	}
+	return stem != 0;
+}
+
+/* A Hugging Face folder is a model itself; the reader of it will tell what is missing. */
+static int take_folder(const char *dir, char **path, struct sherd_error *err)
+{
+	char *config = sherd_asprintf("%s/config.json", dir);
+	int ret = 0;
+
+	if (!config)
+		return sherd_fail_oom(err, strlen(dir), dir);
+	if (!is_file(config))
+		ret = sherd_fail(err, -ENOENT,
+				 "%s: the folder holds no .gguf file, and no config.json beside "
+				 "safetensors",
+				 dir);
+	else if (!(*path = strdup(dir)))
+		ret = sherd_fail_oom(err, strlen(dir), dir);
+	free(config);
+	return ret;
+}
+
+/* The one .gguf file in @dir, or the first part of it; without one, @dir itself. */
+static int one_model(const char *dir, char **path, struct sherd_error *err)
 {
 	struct dirent **entries;
 	int n = scandir(dir, &entries, is_model_entry, alphasort);
@@ -121,7 +157,7 @@ static int one_gguf(const char *dir, char **path, struct sherd_error *err)
 	if (n < 0)
 		return sherd_fail(err, -errno, "%s: cannot list the folder: %s", dir,
 				  strerror(errno));
-	if (n == 1) {
+	if (n == 1 || (n && is_split(entries, n))) {
 		*path = sherd_asprintf("%s/%s", dir, entries[0]->d_name);
 		if (!*path)
 			ret = sherd_fail_oom(err, strlen(dir), dir);
@@ -135,10 +171,7 @@ static int one_gguf(const char *dir, char **path, struct sherd_error *err)
 	} else if (n) {
 		ret = refuse_several(dir, entries, n, err);
 	} else {
-		ret = sherd_fail(err, -ENOENT,
-				 "%s: the folder holds no .gguf file (safetensors are "
-				 "not read: convert the model to GGUF first)",
-				 dir);
+		ret = take_folder(dir, path, err);
 	}
 	free_entries(entries, n);
 	return ret;
@@ -188,14 +221,14 @@ static int resolve_folder(const char *dir, char **path, struct sherd_error *err)
 	if (!snapshots)
 		return sherd_fail_oom(err, strlen(dir), dir);
 	if (!is_dir(snapshots)) {
-		ret = one_gguf(dir, path, err);
+		ret = one_model(dir, path, err);
 		goto free_snapshots;
 	}
 	snapshot = main_snapshot(dir);
 	if (!snapshot)
 		snapshot = only_snapshot(snapshots);
 	if (snapshot)
-		ret = one_gguf(snapshot, path, err);
+		ret = one_model(snapshot, path, err);
 	else
 		ret = sherd_fail(err, -EINVAL,
 				 "%s: refs/main names no snapshot, and there is not "
@@ -372,6 +405,22 @@ static int resolve_ollama(const char *name, char **path, struct places *places,
 	return ret;
 }
 
+/* A file of a Hugging Face folder stands for the folder, even where that has GGUF files too. */
+static bool names_folder(const char *name)
+{
+	const char *slash = strrchr(name, '/'), *file = slash ? slash + 1 : name;
+
+	return !strcmp(file, "config.json") || !strcmp(file, "model.safetensors.index.json") ||
+	       has_suffix(file, ".safetensors");
+}
+
+static char *folder_of(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return slash ? strndup(name, (size_t)MAX(slash - name, 1)) : strdup(".");
+}
+
 int sherd_resolve_model(const char *name, char **path, struct sherd_error *err)
 {
 	SHERD_TRACE_SCOPE("resolve", name);
@@ -385,7 +434,7 @@ int sherd_resolve_model(const char *name, char **path, struct sherd_error *err)
 	if (is_dir(name))
 		return resolve_folder(name, path, err);
 	if (!stat(name, &st)) { /* whatever it is, opening it will tell */
-		*path = strdup(name);
+		*path = names_folder(name) ? folder_of(name) : strdup(name);
 		return *path ? 0 : sherd_fail_oom(err, strlen(name), name);
 	}
 	ret = resolve_hub(name, path, &places, err);

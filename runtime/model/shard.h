@@ -143,7 +143,7 @@ int sherd_cache_clear(uint64_t *freed, struct sherd_error *err);
 
 /*
  * A path, an Ollama model name ("llama3.2:1b"), or a Hugging Face cache folder or repo name, to the
- * GGUF file that it means; malloc'd. The sentence on failure says where it looked.
+ * GGUF file or the folder of safetensors that it means; malloc'd. The sentence on failure says where it looked.
  */
 int sherd_resolve_model(const char *name, char **path, struct sherd_error *err);
 

@@ -103,6 +103,7 @@ enum tok_pre_flags {
 	TOK_PRE_NO_MERGES = 1 << 4,	/* files without merges exist */
 	TOK_PRE_WHOLE_NUMBERS = 1 << 5, /* digits with a letter behind them are not cut in threes */
 	TOK_PRE_LOOSE_NUMBERS = 1 << 6, /* digits are cut within, not from what is around them */
+	TOK_PRE_NEWLINES = 1 << 7,	/* so does a run of newlines that is a token */
 };
 
 /* Each stage cuts every part that the one before left: matches and the gaps between them. */
@@ -138,6 +139,8 @@ struct sherd_tokenizer {
 	int32_t bos, eos, unk, sep; /* -1: none */
 	bool add_bos, add_eos;
 	bool space_prefix;
+	bool one_space_prefix; /* BPE: text that begins with a space gets none */
+	bool nfc;	       /* BPE: text is composed first */
 	bool remove_extra_ws, ws_as_suffix; /* unigram */
 	bool lowercase, strip_accents;	    /* WordPiece */
 	bool cut_at_space;		    /* SPM: no token has U+2581 behind another character */

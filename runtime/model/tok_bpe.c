@@ -6,6 +6,7 @@
  * any text can be spelled; the raw kind merges characters and falls back to byte tokens.
  */
 #include <stdlib.h>
+#include <utf8proc.h>
 #include "model/tok.h"
 
 /*
@@ -159,6 +160,15 @@ int tok_bpe_load(struct sherd_tokenizer *t, const struct gguf *g, struct sherd_e
 	return 0;
 }
 
+/* Of characters that nobody knows those that stand side by side are one token. */
+static int emit_unknown(struct tok_work *w)
+{
+	const int32_t *ids = w->ids.data;
+	int32_t unk = w->t->unk;
+
+	return unk < 0 || (w->n_ids && ids[w->n_ids - 1] == unk) ? 0 : tok_emit(w, unk);
+}
+
 /* A piece that is no token is spelled in bytes; a byte without a token is unknown. */
 static int emit_sym(struct tok_work *w, const struct tok_sym *s)
 {
@@ -170,6 +180,8 @@ static int emit_sym(struct tok_work *w, const struct tok_sym *s)
 	for (size_t i = 0; i < s->len; i++) {
 		int32_t id = t->byte_id[text[i]];
 
+		if ((id < 0 || id >= t->n_vocab) && (t->pre.flags & TOK_PRE_RAW))
+			return emit_unknown(w);
 		if (id < 0 || id >= t->n_vocab)
 			id = t->unk;
 		if (id >= 0 && tok_emit(w, id))
@@ -187,7 +199,7 @@ static int32_t whole_word(struct tok_work *w, size_t from, size_t to)
 	int32_t id;
 	size_t n = 0;
 
-	if (t->pre.flags & TOK_PRE_RAW) {
+	if (t->pre.flags & TOK_PRE_NEWLINES) {
 		/* runs of newlines: Gemma's merges do not lead to all of their tokens */
 		while (from + n < to && text[from + n] == '\n')
 			n++;
@@ -195,6 +207,10 @@ static int32_t whole_word(struct tok_work *w, size_t from, size_t to)
 	}
 	if (!(t->pre.flags & TOK_PRE_IGNORE_MERGES) || to - from > t->vocab.max_len)
 		return -1;
+	if (t->pre.flags & TOK_PRE_RAW) {
+		id = tok_vocab_find(&t->vocab, text + from, to - from);
+		return id < t->n_vocab ? id : -1;
+	}
 	out = tok_buf_reserve(&w->aux, (to - from) * 2, 1, w->err);
 	if (!out)
 		return -1;
@@ -233,12 +249,60 @@ static int encode_word(struct tok_work *w, size_t from, size_t to)
 	return 0;
 }
 
+/* Composed characters, as Unicode's form C has them; ASCII is that already. */
+static int compose(struct tok_work *w, size_t *len)
+{
+	utf8proc_uint8_t *out;
+	utf8proc_ssize_t n;
+	size_t i = 0;
+	char *text = w->text.data;
+
+	while (i < *len && !((uint8_t)text[i] & 0x80))
+		i++;
+	if (i == *len)
+		return 0;
+	n = utf8proc_map((const uint8_t *)text, (utf8proc_ssize_t)*len, &out,
+			 UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+	if (n < 0)
+		return sherd_fail(w->err, -ENOMEM, "a text of %zu bytes can't be normalized: %s",
+				  *len, utf8proc_errmsg(n));
+	text = tok_buf_reserve(&w->text, (size_t)n, 1, w->err);
+	if (text)
+		memcpy(text, out, (size_t)n);
+	*len = (size_t)n;
+	free(out);
+	return text ? 0 : -ENOMEM;
+}
+
+/* A space before the text, unless one is there and only one is wanted. */
+static int put_prefix(struct tok_work *w, size_t *len)
+{
+	const struct sherd_tokenizer *t = w->t;
+	const char *prefix = t->pre.flags & TOK_PRE_RAW ? TOK_SPACE : " ";
+	size_t n = strlen(prefix);
+	char *text = w->text.data;
+
+	if (t->one_space_prefix && *len >= n && !memcmp(text, prefix, n))
+		return 0;
+	text = tok_buf_reserve(&w->text, *len + n, 1, w->err);
+	if (!text)
+		return -ENOMEM;
+	memmove(text + n, text, *len);
+	memcpy(text, prefix, n);
+	*len += n;
+	return 0;
+}
+
 int tok_bpe_encode(struct tok_work *w, const char *text, size_t len)
 {
 	const size_t *ends;
 	size_t n_words, n, from = 0;
 	int ret = tok_put_utf8(w, text, len, w->t->pre.flags & TOK_PRE_RAW, &n);
 
+	if (!ret && w->t->nfc)
+		ret = compose(w, &n);
+	if (!ret && w->t->space_prefix)
+		ret = put_prefix(w, &n);
 	if (!ret)
 		ret = tok_pre_split(w, n, &ends, &n_words);
 	for (size_t i = 0; !ret && i < n_words; i++) {

@@ -155,6 +155,22 @@ static bool contains(struct gguf_str s, const char *what)
 	return false;
 }
 
+/* A Hugging Face folder says of each token what files of GGUF leave to its name (hf_tok.c). */
+static int mark_ids(struct sherd_tokenizer *t, const struct gguf *g, const char *key, uint32_t attr,
+		    struct sherd_error *err)
+{
+	const struct gguf_value *v = gguf_find(g, key);
+
+	if (!v)
+		return 0;
+	if (v->kind != GGUF_ARRAY || v->elem != GGUF_U32)
+		return sherd_fail(err, -EINVAL, "%s is not a list of u32", key);
+	for (uint64_t i = 0; i < v->n; i++)
+		if (gguf_elem_int(v, i) < t->n_vocab)
+			mark(t, (int32_t)gguf_elem_int(v, i), attr, 0);
+	return 0;
+}
+
 /* Which special tokens take white space along: no field of the file says it, its names do. */
 static int mark_strips(struct sherd_tokenizer *t, const struct gguf *g, struct sherd_error *err)
 {
@@ -179,7 +195,9 @@ static int mark_strips(struct sherd_tokenizer *t, const struct gguf *g, struct s
 	} else if (contains(name, "modern-bert")) {
 		mark(t, find_name(t, "[MASK]"), TOK_LSTRIP, 0);
 	}
-	return 0;
+	if (mark_ids(t, g, "tokenizer.sherd.lstrip_token_ids", TOK_LSTRIP, err))
+		return -EINVAL;
+	return mark_ids(t, g, "tokenizer.sherd.rstrip_token_ids", TOK_RSTRIP, err);
 }
 
 /* The numbers of tokenizer.ggml.token_type. */
@@ -280,12 +298,20 @@ static int load_ids(struct sherd_tokenizer *t, const struct gguf *g, struct sher
 	mark_names(t);
 	mark(t, eot, TOK_END, 0);
 	mark(t, eom, TOK_END, 0);
-	return 0;
+	return mark_ids(t, g, "tokenizer.sherd.end_token_ids", TOK_END, err);
 }
 
 static int load_flags(struct sherd_tokenizer *t, const struct gguf *g, struct sherd_error *err)
 {
+	bool ignore_merges = t->pre.flags & TOK_PRE_IGNORE_MERGES;
+
 	t->lowercase = true;
+	if (gguf_get_bool(g, "tokenizer.sherd.nfc", &t->nfc, err) < 0 ||
+	    gguf_get_bool(g, "tokenizer.sherd.one_space_prefix", &t->one_space_prefix, err) < 0 ||
+	    gguf_get_bool(g, "tokenizer.sherd.ignore_merges", &ignore_merges, err) < 0)
+		return -EINVAL;
+	t->pre.flags &= ~(unsigned)TOK_PRE_IGNORE_MERGES;
+	t->pre.flags |= ignore_merges ? TOK_PRE_IGNORE_MERGES : 0;
 	if (gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", &t->space_prefix, err) < 0 ||
 	    gguf_get_bool(g, "tokenizer.ggml.remove_extra_whitespaces", &t->remove_extra_ws, err) <
 		    0 ||

@@ -175,8 +175,13 @@ static const struct pre_row pre_table[] = {
 	  { CONTRACTION
 	    "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}|" SYMBOLS
 	    "[\\r\\n/]?|" S "*[\\r\\n]|" SPACES } },
-	{ "gemma4 granite-embed-multi-311m", TOK_PRE_RAW | TOK_PRE_ADD_BOS, { LINES } },
-	{ "sarvam-moe", TOK_PRE_RAW, { LINES } },
+	{ "gemma4 granite-embed-multi-311m",
+	  TOK_PRE_RAW | TOK_PRE_NEWLINES | TOK_PRE_ADD_BOS,
+	  { LINES } },
+	{ "sarvam-moe", TOK_PRE_RAW | TOK_PRE_NEWLINES, { LINES } },
+	/* no GGUF's: SentencePiece's BPE in a tokenizer.json (hf_tok_pre.c), all in one or by word */
+	{ "spm-merges", TOK_PRE_RAW, { NULL } },
+	{ "spm-merges-words", TOK_PRE_RAW, { "\\x{2581}?[^\\x{2581}]+|\\x{2581}" } },
 };
 
 /* clang-format on */

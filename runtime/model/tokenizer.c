@@ -10,6 +10,7 @@
 #include <utf8proc.h>
 #include "base/trace.h"
 #include "model/shard.h"
+#include "model/source.h"
 #include "model/tok.h"
 
 #define TEXT_MAX (1u << 30)
@@ -291,8 +292,9 @@ int sherd_token_text(const struct sherd_tokenizer *tok, int32_t id, bool special
 static void put_tokens(struct sink *s, const struct sherd_tokenizer *t, const int32_t *ids, int n,
 		       bool special)
 {
+	bool letters = t->kind == TOK_BPE && !(t->pre.flags & TOK_PRE_RAW);
 	bool prefixed =
-		t->kind == TOK_WPM || (t->kind != TOK_BPE && t->space_prefix && !t->ws_as_suffix);
+		t->kind == TOK_WPM || (!letters && t->space_prefix && !t->ws_as_suffix);
 	bool drop = prefixed;
 
 	for (int i = 0; i < n; i++) {
@@ -339,7 +341,7 @@ int sherd_tokenizer_open(struct sherd_tokenizer **tok, const char *name, struct 
 	ret = sherd_resolve_model(name, &path, err);
 	if (ret)
 		return ret;
-	ret = gguf_open(&g, path, err);
+	ret = sherd_source_open(&g, path, err);
 	free(path);
 	if (ret)
 		return ret;

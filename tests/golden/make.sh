@@ -15,5 +15,6 @@ if ! "$venv/bin/python" -c 'import torch, transformers, gguf' 2>/dev/null; then
 	"$venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
 fi
 "$venv/bin/python" "$here/models.py" "$here"
+"$venv/bin/python" "$here/hf_models.py" "$here/hf"
 "$venv/bin/python" "$here/quant_blocks.py" >"$here/quant_blocks.h"
 du -ch "$here"/*.gguf "$here"/*.gold "$here"/*.h | tail -1

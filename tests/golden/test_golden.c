@@ -3,10 +3,6 @@
  * Golden values from outside: the logits that transformers and torch give for tiny models of each
  * architecture. make.sh made the files beside this one; llama.cpp's logits for the same files were
  * compared when they were made.
- *
- * A .gold file: "SHGOLD1\n"; u32 n_tokens, n_rows, n_vocab, n_sections; i32 tokens [n_tokens];
- * i32 rows [n_rows], the positions whose logits follow; sections of char name[8] and float logits
- * [n_rows][n_vocab].
  */
 #include <glob.h>
 #include <math.h>
@@ -15,14 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include "base/base.h"
-
-struct gold {
-	uint32_t n_tokens, n_rows, n_vocab, n_sections;
-	const int32_t *tokens, *rows;
-	const char *sections;
-	char *file;
-};
+#include "gold.h"
 
 /* Every .gold file that is there, by name: those of float models have a section "bits8". */
 static glob_t files;
@@ -36,51 +25,12 @@ static glob_t files;
 #define OF_INT8	 0.5 /* the same quantized activations */
 #define OF_FLOAT 1.5 /* float activations */
 
-static char *golden_path(const char *name, const char *suffix)
-{
-	const char *dir = getenv("SHERD_GOLDEN");
-	char *path = sherd_asprintf("%s/%s%s", dir ? dir : "tests/golden", name, suffix);
-
-	assert_non_null(path);
-	return path;
-}
-
-static void gold_open(struct gold *g, const char *name)
+static void open_gold(struct gold *g, const char *name)
 {
 	char *path = golden_path(name, ".gold");
-	struct sherd_error err = { "" };
-	size_t size;
 
-	if (sherd_read_file(path, 1 << 20, &g->file, &size, &err))
-		fail_msg("%s", err.msg);
+	gold_open(g, path);
 	free(path);
-	assert_true(size > 24 && !memcmp(g->file, "SHGOLD1\n", 8));
-	memcpy(g, g->file + 8, 16);
-	g->tokens = (const int32_t *)(g->file + 24);
-	g->rows = g->tokens + g->n_tokens;
-	g->sections = (const char *)(g->rows + g->n_rows);
-	assert_int_equal(size, 24 + 4 * (g->n_tokens + g->n_rows) +
-				       g->n_sections * (8 + 4 * g->n_rows * g->n_vocab));
-}
-
-/* NULL: there is none. */
-static const float *find_section(const struct gold *g, const char *name)
-{
-	size_t stride = 8 + sizeof(float) * g->n_rows * g->n_vocab;
-
-	for (uint32_t i = 0; i < g->n_sections; i++)
-		if (!strncmp(g->sections + i * stride, name, 8))
-			return (const float *)(g->sections + i * stride + 8);
-	return NULL;
-}
-
-static const float *gold_section(const struct gold *g, const char *name)
-{
-	const float *section = find_section(g, name);
-
-	if (!section)
-		fail_msg("no section \"%s\"", name);
-	return section;
 }
 
 static void gold_name(size_t i, char name[64])
@@ -95,8 +45,8 @@ static bool is_float(const char *name)
 	struct gold g;
 	bool yes;
 
-	gold_open(&g, name);
-	yes = find_section(&g, "bits8");
+	open_gold(&g, name);
+	yes = gold_find(&g, "bits8");
 	free(g.file);
 	return yes;
 }
@@ -130,67 +80,11 @@ static double distance(const float *a, const float *b, size_t n)
 	return sqrt(diff / norm);
 }
 
-/* max |a - b| / max |b|; a NaN is infinitely far. */
-static double worst(const float *a, const float *b, size_t n)
+static float *run_gguf(const char *name, const char *device, int bits, const struct gold *g)
 {
-	double diff = 0, max = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (!isfinite(a[i]))
-			return INFINITY;
-		diff = fmax(diff, fabs((double)a[i] - b[i]));
-		max = fmax(max, fabs((double)b[i]));
-	}
-	return diff / max;
-}
-
-/* The wanted rows of one step after the other; steps are of uneven lengths on purpose. */
-static void run_steps(struct sherd_model *model, struct sherd_session *session,
-		      const struct gold *g, float *out)
-{
-	struct sherd_item item = { .session = session, .want = SHERD_WANT_ALL };
-	struct sherd_error err = { "" };
-	struct sherd_rows rows;
-	uint32_t next = 0;
-
-	for (int pos = 0, step = 0; pos < (int)g->n_tokens; pos += item.n, step++) {
-		item.tokens = g->tokens + pos;
-		item.n = MIN((int)g->n_tokens - pos, step % 3 ? 61 : 7);
-		if (sherd_step(model, &item, 1, 0, 0, &rows, &err))
-			fail_msg("%s", err.msg);
-		assert_int_equal(rows.n_rows, item.n);
-		assert_int_equal(rows.row_len, g->n_vocab);
-		for (; next < g->n_rows && g->rows[next] < pos + item.n; next++)
-			memcpy(out + (size_t)next * g->n_vocab,
-			       rows.data + (size_t)(g->rows[next] - pos) * g->n_vocab,
-			       g->n_vocab * sizeof(*out));
-	}
-	assert_int_equal(next, g->n_rows);
-}
-
-/* The model's logits at the golden positions; free() them. */
-static float *run_model(const char *name, const char *device, int bits, const struct gold *g)
-{
-	struct sherd_model_params params = SHERD_MODEL_PARAMS_INIT;
-	float *out = sherd_calloc((size_t)g->n_rows * g->n_vocab, sizeof(*out));
 	char *path = golden_path(name, ".gguf");
-	struct sherd_session *session;
-	struct sherd_error err = { "" };
-	struct sherd_model *model;
+	float *out = gold_run(g, path, device, bits);
 
-	params.device = device;
-	params.bits = bits;
-	params.kv_type = SHERD_KV_F32;
-	params.no_cache = true;
-	params.n_batch = 64;
-	if (sherd_model_open(&model, path, &params, &err) ||
-	    sherd_session_new(&session, model, NULL, &err))
-		fail_msg("%s on %s: %s", name, device, err.msg);
-	for (size_t i = 0; i < (size_t)g->n_rows * g->n_vocab; i++)
-		out[i] = NAN;
-	run_steps(model, session, g, out);
-	sherd_session_free(session);
-	sherd_model_close(model);
 	free(path);
 	return out;
 }
@@ -202,9 +96,9 @@ static bool check_float(const char *name, const char *device)
 	float *out;
 	double w;
 
-	gold_open(&g, name);
-	out = run_model(name, device, 0, &g);
-	w = worst(out, gold_section(&g, "float"), (size_t)g.n_rows * g.n_vocab);
+	open_gold(&g, name);
+	out = run_gguf(name, device, 0, &g);
+	w = gold_worst(out, gold_section(&g, "float"), (size_t)g.n_rows * g.n_vocab);
 	print_message("  %-16s %-10s max error %.1e of the largest logit\n", name, device, w);
 	free(out);
 	free(g.file);
@@ -219,9 +113,9 @@ static bool check_int(const char *name, const char *device, int bits, const char
 	float *out;
 	size_t n;
 
-	gold_open(&g, name);
+	open_gold(&g, name);
 	n = (size_t)g.n_rows * g.n_vocab;
-	out = run_model(name, device, bits, &g);
+	out = run_gguf(name, device, bits, &g);
 	to_int = distance(out, gold_section(&g, section), n);
 	to_float = distance(out, gold_section(&g, "float"), n);
 	cost = distance(gold_section(&g, section), gold_section(&g, "float"), n);

@@ -545,14 +545,6 @@ static void ranges_and_bits_that_are_not_there_are_refused(void **state)
 		refused(&tiny_models[0], &e, &bad[i], bad[i].bits ? "5 bits" : "layers 0-1");
 }
 
-static void one_file_of_a_split_model_is_refused_with_what_to_do(void **state)
-{
-	struct gguf_edit e = { .set_u32 = "split.count", .u32 = 3 };
-
-	(void)state;
-	refused(&tiny_models[0], &e, &as_is, "merge");
-}
-
 static void a_full_disk_ends_packing_with_one_sentence(void **state)
 {
 	struct gguf *g = open_tiny(&tiny_models[4]);
@@ -592,7 +584,6 @@ int main(void)
 		cmocka_unit_test(tables_that_readers_compute_themselves_may_be_there),
 		cmocka_unit_test(nan_and_infinity_are_refused_by_the_tensors_name),
 		cmocka_unit_test(ranges_and_bits_that_are_not_there_are_refused),
-		cmocka_unit_test(one_file_of_a_split_model_is_refused_with_what_to_do),
 		cmocka_unit_test(a_full_disk_ends_packing_with_one_sentence),
 	};
 

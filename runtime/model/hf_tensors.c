@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hf_tensors: the folder's safetensors files, and each of their tensors under GGUF's name. A tensor
+ * whose rows have GGUF's order already is used where it lies; others get a view (gguf.h). One that
+ * the family's tables do not know is refused, since a weight silently left out gives wrong text.
+ */
+#include "model/hf.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_INDEX (64u << 20)
+#define MAX_FILES 4096
+
+static int open_file(struct hf *hf, const char *file)
+{
+	char *path = hf_path(hf, file);
+	int ret;
+
+	if (!path)
+		return -ENOMEM;
+	ret = safetensors_open(&hf->files[hf->n_files++], path, hf->err);
+	free(path);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ several files */
+
+/* It becomes a part of a path, and must not lead out of the folder. */
+static bool is_plain(const char *s)
+{
+	return *s && *s != '.' && !strchr(s, '/') && strlen(s) < 200;
+}
+
+static const struct st_tensor *find_in(const struct safetensors *s, const char *name)
+{
+	size_t lo = 0, hi = s->n;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int d = strcmp(name, s->tensors[mid].name);
+
+		if (!d)
+			return &s->tensors[mid];
+		if (d < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
+/* The place of @file in the list of names that @seen keeps; a new one is opened. */
+static int file_number(struct hf *hf, json_t *seen, const char *file, size_t *i)
+{
+	const json_t *known = json_object_get(seen, file);
+	int ret = 0;
+
+	*i = known ? (size_t)json_integer_value(known) : hf->n_files;
+	if (known)
+		return 0;
+	if (!is_plain(file))
+		return sherd_fail(hf->err, -EINVAL,
+				  "%s: the index names a file \"%.64s\", which cannot be", hf->dir,
+				  file);
+	if (hf->n_files == MAX_FILES)
+		return sherd_fail(hf->err, -EINVAL, "%s: the index names more than %d files",
+				  hf->dir, MAX_FILES);
+	if (json_object_set_new(seen, file, json_integer((json_int_t)hf->n_files)))
+		return sherd_fail_oom(hf->err, strlen(file), hf->dir);
+	ret = open_file(hf, file);
+	if (ret == -ENOENT)
+		return sherd_fail_prefix(hf->err, ret,
+					 "one of the files that the index lists is missing");
+	return ret;
+}
+
+static int open_indexed(struct hf *hf, const json_t *map)
+{
+	json_t *seen = json_object();
+	const char *name;
+	json_t *file;
+	int ret = 0;
+	size_t i;
+
+	hf->files = sherd_calloc(MAX_FILES, sizeof(*hf->files));
+	if (!seen || !hf->files)
+		ret = sherd_fail_oom(hf->err, MAX_FILES * sizeof(*hf->files), hf->dir);
+	json_object_foreach((json_t *)map, name, file) {
+		if (ret)
+			break;
+		if (!json_is_string(file)) {
+			ret = sherd_fail(hf->err, -EINVAL, "%s: the index has no file for %.64s",
+					 hf->dir, name);
+			break;
+		}
+		ret = file_number(hf, seen, json_string_value(file), &i);
+		if (!ret && !find_in(&hf->files[i], name))
+			ret = sherd_fail(hf->err, -EINVAL,
+					 "%s: tensor %.64s is not in %s, where the index has it",
+					 hf->dir, name, json_string_value(file));
+	}
+	json_decref(seen);
+	return ret;
+}
+
+static int open_index(struct hf *hf)
+{
+	json_t *index;
+	int ret = hf_json(hf, "model.safetensors.index.json", MAX_INDEX, true, &index);
+
+	if (ret)
+		return ret;
+	if (json_object_size(json_object_get(index, "weight_map")))
+		ret = open_indexed(hf, json_object_get(index, "weight_map"));
+	else
+		ret = sherd_fail(hf->err, -EINVAL,
+				 "%s/model.safetensors.index.json: has no weight_map", hf->dir);
+	json_decref(index);
+	return ret;
+}
+
+/* ------------------------------------------------------------------------- names */
+
+/* A number instead of each '*'; *@end is what @name goes on with. */
+static bool match(const char *pattern, const char *name, const char **end, long number[2])
+{
+	int n = 0;
+
+	for (; *pattern; pattern++) {
+		char *next;
+
+		if (*pattern != '*') {
+			if (*pattern != *name++)
+				return false;
+			continue;
+		}
+		if (!isdigit((unsigned char)*name) || n == 2)
+			return false;
+		number[n++] = strtol(name, &next, 10);
+		if (next - name > 6)
+			return false;
+		name = next;
+	}
+	*end = name;
+	return true;
+}
+
+static const char *skip_prefixes(const char *name)
+{
+	static const char *const prefixes[] = { "model.",   "language_model.", "transformer.",
+						"decoder.", "bert.",	       "distilbert." };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (!strncmp(name, prefixes[i], strlen(prefixes[i]))) {
+			name += strlen(prefixes[i]);
+			i = -1;
+		}
+	return name;
+}
+
+/* ".weight", ".bias", or what these were called before; NULL: something else. */
+static const char *suffix_of(const char *end)
+{
+	if (!strcmp(end, ".weight") || !strcmp(end, ".gamma"))
+		return ".weight";
+	if (!strcmp(end, ".bias") || !strcmp(end, ".beta"))
+		return ".bias";
+	return NULL;
+}
+
+struct target {
+	const struct hf_name *row;
+	char name[64]; /* in GGUF */
+	long expert;
+};
+
+/* False: the family has no such tensor. */
+static bool find_target(const struct hf_family *f, const char *name, struct target *t)
+{
+	const struct hf_name *row;
+	const char *end, *suffix;
+	long number[2] = { -1, -1 };
+	int i;
+
+	*t = (struct target){ .expert = -1 };
+	name = skip_prefixes(name);
+	for (i = 0; i < HF_TABLES && f->names[i]; i++)
+		for (row = f->names[i]; row->hf; row++) {
+			if (!match(row->hf, name, &end, number))
+				continue;
+			suffix = suffix_of(end);
+			if (!suffix && !((row->how & HF_IGNORED) && !*end))
+				continue;
+			t->row = row;
+			t->expert = number[1];
+			if (row->how & HF_IGNORED)
+				return true;
+			if (strchr(row->hf, '*'))
+				snprintf(t->name, sizeof(t->name), "blk.%ld.%s%s", number[0],
+					 row->gguf, suffix);
+			else
+				snprintf(t->name, sizeof(t->name), "%s%s", row->gguf, suffix);
+			return true;
+		}
+	return false;
+}
+
+/* ------------------------------------------------------------------------ tensors */
+
+static int refuse_type(const struct hf *hf, const struct st_tensor *t)
+{
+	return sherd_fail(hf->err, -ENOTSUP,
+			  "%s: tensor %s is of type %s; of safetensors sherd reads %s", hf->dir,
+			  t->name, t->dtype, SAFETENSORS_TYPES);
+}
+
+static unsigned heads_of(const struct hf *hf, unsigned how)
+{
+	return how & HF_ROTATED_Q ? (unsigned)hf->n_heads
+				  : how & HF_ROTATED_K ? (unsigned)hf->n_kv_heads : 0;
+}
+
+static bool is_norm(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot && dot - name >= 4 && !strncmp(dot - 4, "norm", 4);
+}
+
+static struct gguf_view *new_view(struct gguf *g, const struct st_tensor *t, size_t n_parts)
+{
+	struct gguf_view *v = gguf_own(g, sizeof(*v) + n_parts * sizeof(v->part[0]));
+
+	if (!v)
+		return NULL;
+	v->type = t->type;
+	v->part[0] = t->data;
+	v->part_rows = t->dims[0];
+	return v;
+}
+
+static bool is_aligned(const struct st_tensor *t)
+{
+	return !((uintptr_t)t->data % ggml_block_bytes(t->type));
+}
+
+/* Norms and biases are F32 in GGUF files. */
+static int map_vector(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		      const struct target *to, struct gguf_tensor *out)
+{
+	unsigned heads = heads_of(hf, to->row->how);
+	struct gguf_view *v;
+
+	out->type = GGML_F32;
+	out->dims[0] = t->dims[0];
+	out->size = t->dims[0] * sizeof(float);
+	v = new_view(g, t, 1);
+	if (!v)
+		return sherd_fail_oom(hf->err, sizeof(*v), t->name);
+	if (heads && t->dims[0] % (2 * heads) == 0)
+		v->pairs = (unsigned)(t->dims[0] / heads);
+	v->add = hf->family->norms_from_one && is_norm(to->name) ? 1 : 0;
+	out->view = v;
+	return 0;
+}
+
+static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		      const struct target *to, struct gguf_tensor *out)
+{
+	unsigned how = to->row->how, heads = heads_of(hf, how);
+	size_t skip = 0;
+	struct gguf_view *v;
+
+	out->type = t->type;
+	out->dims[0] = t->dims[how & HF_TRANSPOSED ? 0 : 1];
+	out->dims[1] = t->dims[how & HF_TRANSPOSED ? 1 : 0];
+	out->dims[2] = t->dims[2];
+	out->size = t->size;
+	if ((how & HF_SKIP_TWO) && t->dims[0] > 2) {
+		skip = 2 * t->size / t->dims[0];
+		out->dims[1] -= 2;
+		out->size -= skip;
+	}
+	out->data = t->data + skip;
+	if (!heads && !(how & HF_TRANSPOSED) && is_aligned(t))
+		return 0;
+	v = new_view(g, t, 1);
+	if (!v)
+		return sherd_fail_oom(hf->err, sizeof(*v), t->name);
+	v->part[0] += skip;
+	v->part_rows = out->dims[1];
+	v->transposed = how & HF_TRANSPOSED;
+	if (heads && t->dims[0] % (2 * heads) == 0)
+		v->pairs = (unsigned)(t->dims[0] / heads);
+	out->view = v;
+	out->data = NULL;
+	return 0;
+}
+
+static int map_tensor(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		      const struct target *to, struct gguf_tensor *out)
+{
+	char *name = gguf_own(g, strlen(to->name) + 1);
+	int i;
+
+	if (!name)
+		return sherd_fail_oom(hf->err, strlen(to->name), t->name);
+	strcpy(name, to->name);
+	*out = (struct gguf_tensor){ .name = { name, strlen(name) }, .n_dims = MAX(t->n_dims, 1) };
+	for (i = 0; i < GGUF_MAX_DIMS; i++)
+		out->dims[i] = 1;
+	if (t->type == GGML_TYPE_MAX)
+		return refuse_type(hf, t);
+	if (t->n_dims > 2 || !t->size)
+		return sherd_fail(hf->err, -ENOTSUP,
+				  "%s: tensor %s has %d dimensions, or no elements", hf->dir,
+				  t->name, t->n_dims);
+	return t->n_dims == 2 ? map_matrix(hf, g, t, to, out) : map_vector(hf, g, t, to, out);
+}
+
+/* Llama 3's divisors of RoPE's frequencies, which GGUF files have as a tensor. */
+static int add_factors(struct hf *hf, struct gguf *g, struct gguf_tensor *out, size_t *n)
+{
+	size_t bytes = (size_t)hf->head_dim / 2 * sizeof(float);
+	float *data;
+
+	if (!hf->rope_factors)
+		return 0;
+	data = gguf_own(g, bytes);
+	if (!data)
+		return sherd_fail_oom(hf->err, bytes, "RoPE's factors");
+	memcpy(data, hf->rope_factors, bytes);
+	out[(*n)++] = (struct gguf_tensor){ .name = { "rope_freqs.weight", 17 },
+					    .type = GGML_F32,
+					    .n_dims = 1,
+					    .dims = { (uint64_t)hf->head_dim / 2, 1, 1, 1 },
+					    .size = bytes,
+					    .data = data };
+	return 0;
+}
+
+/* The output matrix is the embedding where config.json says so, whatever the file has. */
+static bool is_tied(const struct hf *hf, const struct target *to)
+{
+	return !strncmp(to->name, "output.", 7) &&
+	       json_is_true(json_object_get(hf->root, "tie_word_embeddings"));
+}
+
+static int map_file(struct hf *hf, struct gguf *g, struct safetensors *s, struct gguf_tensor *out,
+		    size_t *n)
+{
+	struct target to;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < s->n; i++) {
+		if (!find_target(hf->family, s->tensors[i].name, &to))
+			return sherd_fail(hf->err, -EOPNOTSUPP,
+					  "%s: tensor %.64s is no part of a %s model as sherd knows "
+					  "it; leaving it out would give wrong results",
+					  hf->dir, s->tensors[i].name, hf->family->arch);
+		if ((to.row->how & HF_IGNORED) || is_tied(hf, &to))
+			continue;
+		ret = map_tensor(hf, g, &s->tensors[i], &to, &out[*n]);
+		if (ret)
+			return ret;
+		++*n;
+	}
+	ret = gguf_add_map(g, s->map, hf->err);
+	s->map.fd = -1;
+	return ret;
+}
+
+int hf_tensors_map(struct hf *hf, struct gguf *g)
+{
+	struct gguf_tensor *all;
+	size_t n = 1, i;
+	int ret = 0;
+
+	for (i = 0; i < hf->n_files; i++)
+		n += hf->files[i].n;
+	all = sherd_calloc(n, sizeof(*all));
+	if (!all)
+		return sherd_fail_oom(hf->err, n * sizeof(*all), hf->dir);
+	g->container = "safetensors";
+	for (i = n = 0; i < hf->n_files && !ret; i++)
+		ret = map_file(hf, g, &hf->files[i], all, &n);
+	if (!ret)
+		ret = add_factors(hf, g, all, &n);
+	if (!ret)
+		return gguf_set_tensors(g, all, n, hf->err);
+	free(all);
+	return ret;
+}
+
+int hf_tensors_open(struct hf *hf)
+{
+	struct target to;
+	size_t i, k;
+	int ret;
+
+	if (hf_has(hf, "model.safetensors.index.json")) {
+		ret = open_index(hf);
+	} else if (hf_has(hf, "model.safetensors")) {
+		hf->files = sherd_calloc(1, sizeof(*hf->files));
+		ret = hf->files ? open_file(hf, "model.safetensors")
+				: sherd_fail_oom(hf->err, sizeof(*hf->files), hf->dir);
+	} else {
+		ret = sherd_fail(hf->err, -ENOENT,
+				 "%s: has neither model.safetensors nor "
+				 "model.safetensors.index.json: other formats are not read, "
+				 "save the model as safetensors",
+				 hf->dir);
+	}
+	for (i = 0; i < hf->n_files && !ret; i++)
+		for (k = 0; k < hf->files[i].n; k++)
+			if (find_target(hf->family, hf->files[i].tensors[k].name, &to) &&
+			    !strcmp(to.name, "token_embd.weight"))
+				hf->n_rows = (int64_t)hf->files[i].tensors[k].dims[0];
+	return ret;
+}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+#
+# hf_models.py: tiny seeded models of each family, saved by transformers as Hugging Face folders, and
+# beside each the logits that transformers gives for the folder (NAME/logits.gold, as in
+# tests/golden), or for an encoder its last hidden rows. A row here is what test_hf.c runs.
+#
+#   hf_models.py FOLDER
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config)
+
+N_VOCAB = 61
+N_CTX = 64
+N_TOKENS = 40
+ROWS = [0, 1, 15, 16, 31, 32, 39]
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 16}
+
+SMALL = dict(vocab_size=N_VOCAB, max_position_embeddings=N_CTX, hidden_size=24,
+             intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+             num_key_value_heads=2, bos_token_id=1, eos_token_id=2)
+MODELS = [  # folder, seed, dtype, largest file, config
+    ("llama-bf16-sharded", 1, torch.bfloat16, "8KB", lambda: LlamaConfig(
+        rope_scaling=LLAMA3, head_dim=8, tie_word_embeddings=False, **SMALL)),
+    ("mistral-f16", 2, torch.float16, None, lambda: MistralConfig(
+        sliding_window=N_CTX, tie_word_embeddings=True, **SMALL)),
+    ("qwen2-f32", 3, torch.float32, None, lambda: Qwen2Config(
+        tie_word_embeddings=True, rope_theta=1000000.0, **{**SMALL, "num_hidden_layers": 1})),
+    ("gpt2-bf16", 4, torch.bfloat16, None, lambda: GPT2Config(
+        vocab_size=N_VOCAB, n_positions=N_CTX, n_embd=24, n_layer=2, n_head=3,
+        bos_token_id=1, eos_token_id=2)),
+]
+
+
+def randomize(model):
+    """Weights large enough for attention and activations to leave their linear range; no norm or
+    bias stays at its neutral value."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.dim() >= 2:
+                emb = any(s in name for s in ("embed", "wte", "wpe", "lm_head"))
+                conv1d = any(s in name for s in ("c_attn", "c_proj", "c_fc"))
+                p.normal_(0, 0.5 if emb else 1.0 / p.shape[0 if conv1d else -1] ** 0.5)
+            elif name.endswith("bias"):
+                p.normal_(0, 0.2)
+            else:  # a norm; some families store what is added to one
+                p.add_(torch.randn_like(p) * 0.2)
+
+
+def write_gold(path, tokens, logits):
+    """test_golden.c says what is in it."""
+    with open(path, "wb") as f:
+        f.write(b"SHGOLD1\n" + struct.pack("<4I", len(tokens), len(ROWS), logits.shape[1], 1))
+        f.write(np.array(tokens, "<i4").tobytes() + np.array(ROWS, "<i4").tobytes())
+        f.write(b"float\0\0\0" + logits.astype("<f4").tobytes())
+
+
+def make(folder, name, seed, dtype, shard, config):
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
+    randomize(model)
+    model.to(dtype).save_pretrained(folder / name, max_shard_size=shard or "1GB")
+    # what was saved, computed in float
+    model = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32,
+                                                 attn_implementation="eager").eval()
+    tokens = torch.randint(0, N_VOCAB, (N_TOKENS,)).tolist()
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0, ROWS].numpy()
+    write_gold(folder / name / "logits.gold", tokens, logits)
+    print(f"{name:24} logits' rms {np.sqrt((logits ** 2).mean()):.2f}")
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    for row in MODELS:
+        make(Path(sys.argv[1]), *row)
+
+
+main()
