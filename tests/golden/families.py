@@ -57,6 +57,9 @@ class Family:
             return lambda w: halves_to_pairs(w, n), lambda w: pairs_to_halves(w, n)
         return same, same
 
+    def title(self, name):
+        return name
+
     def rows(self, name):
         """Which of a tensor's rows the file has."""
         return slice(None)
@@ -183,6 +186,10 @@ class Gemma3(Gemma):
 class Phi3(Family):
     arch, config, model = "phi3", tf.Phi3Config, tf.Phi3ForCausalLM
     fixed = dict(pad_token_id=0)
+
+    def title(self, name):
+        """llama.cpp looks for Phi-3's control tokens where a model is called so."""
+        return "longrope"
 
     def put_rest(self, w, cfg):
         super().put_rest(w, cfg)

@@ -202,7 +202,7 @@ def put_tokenizer(w):
 def write_gguf(path, name, family, qtype, model, encoded):
     w = gguf.GGUFWriter(path, family.arch)
     cfg = model.config
-    w.add_name(name)
+    w.add_name(family.title(name))
     family.put(w, cfg)
     put_tokenizer(w)
     for pname, p in model.named_parameters():
