@@ -184,4 +184,25 @@ NUM_FN float num_quant_scale(float amax, float *r)
 	return d;
 }
 
+/* The largest power of two that divides @n: how many dimensions of a head num_mix() mixes. */
+#define NUM_MIX_OF(n) ((n) & -(n))
+
+/*
+ * Each run of NUM_MIX_OF(n) elements of x [n] times the Hadamard matrix of that size, unscaled: sums and
+ * differences of pairs 1 apart, then 2, 4, ... What stood out in one dimension is spread over all, and a
+ * scalar product of two that are both mixed is NUM_MIX_OF(n) times what it was. (QuaRot,
+ * arXiv:2404.00456.)
+ */
+NUM_FN void num_mix(float *x, int n)
+{
+	for (int h = 1; h < NUM_MIX_OF(n); h *= 2)
+		for (int i = 0; i < n; i += 2 * h)
+			for (int j = i; j < i + h; j++) {
+				float a = x[j], b = x[j + h];
+
+				x[j] = a + b;
+				x[j + h] = a - b;
+			}
+}
+
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * rope.cl: rotates q and k by their position's row of the host's table {cos, sin} [rope_dim / 2], scales q,
- * and stores k and v in the cache.
+ * and stores k and v in the cache. Where the cache is int8, q and k are mixed (num_mix) before.
  */
 #include "kv.h"
 
@@ -71,6 +71,10 @@ INLINED int rope_head(int h, int row, ROPE_ARGS, CACHE_ARGS)
 		x[d] = at[d];
 	if (rope_dim && h < n_heads + n_kv_heads)
 		rotate(x, table + (size_t)p * rope_dim, rope_dim, halves);
+#if KV == 1
+	if (h < n_heads + n_kv_heads)
+		num_mix(x, HEAD_DIM);
+#endif
 	for (int d = 0; d < HEAD_DIM; d++)
 		amax = max(amax, as_int(x[d]) & 0x7fffffff);
 	if (h < n_heads) {

@@ -22,6 +22,15 @@ struct sherd_kv_shape {
 	enum sherd_kv_type type;
 };
 
+/*
+ * What a score is multiplied with by mixing q and k (num_mix), which int8 does since few dimensions of
+ * K are larger than all others, and would take its 8 bits from these. A power of two.
+ */
+static inline int sherd_kv_mix(const struct sherd_kv_shape *s)
+{
+	return s->type == SHERD_KV_INT8 ? s->head_dim & -s->head_dim : 1;
+}
+
 static inline size_t sherd_kv_elem_bytes(enum sherd_kv_type type)
 {
 	return type == SHERD_KV_F32 ? 4 : type == SHERD_KV_F16 ? 2 : 1;

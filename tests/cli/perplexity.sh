@@ -39,7 +39,30 @@ costs()
 costs "a cut costs at most 0.1 %" 1 3
 costs "three cuts cost at most 0.3 %" 3 1,3,5
 
+# What an int8 KV cache costs: at most 0.1 %.
+gives "an int8 KV cache costs at most 0.1 %" "$uncut" "$(awk "BEGIN { print $uncut / 1000 }")" \
+	"${few[@]}" -m "$model" --kv int8
+ok "and it was int8, for the digits differ" test "$(json perplexity)" != "$uncut"
+
+# Heads of 8 dimensions, among them few that are large. A single story says little (its perplexity moves
+# by 0.3 % either way), so there are twenty, told by the model itself.
+stories()
+{
+	local story=${SHERD_SHARED:-../shared}/data/models/stories260K-f32.gguf s kv
+
+	for s in {1..20}; do
+		"$sherd" run -m "$story" -s "$s" --temp 1 --top-k 0 --top-p 1 --min-p 0 -n 500 >"$tmp/story" \
+			2>/dev/null
+		for kv in f32 int8; do
+			sh_run eval perplexity -m "$story" -f "$tmp/story" --protocol full --kv $kv --json
+			json perplexity
+		done
+	done | awk 'NR % 2 { a = log($1); next } { sum += log($1) - a; n++ }
+		END { print sum / n * 100 "%"; exit !(n == 20 && sum != 0 && sum / n < 0.001) }'
+}
+
 if [[ -n ${SHERD_LONG:-} ]]; then
+	ok "over twenty stories of stories260K too" stories
 	gives "requantized to int8, a model loses next to nothing" 55.6455 0.02 \
 		-m "$data/kdoc-5m-f16.gguf" --bits 8
 	gives "requantized to int4, it loses what Q4_0 loses" 56.2200 0.02 \

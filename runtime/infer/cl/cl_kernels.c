@@ -312,8 +312,9 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 	size_t global[2] = { n_heads + 2 * n_kv, n }, one[2] = { 1, 1 };
 	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
 	cl_mem t = or_none(c, table);
+	cl_float scale = q_scale / (float)sherd_kv_mix(&cache->shape);
 	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(n_heads), ARG(n_kv), ARG(t),
-				    ARG(dim), ARG(half), ARG(q_scale),
+				    ARG(dim), ARG(half), ARG(scale),
 				    CACHE_ARGS(cache, x, cache->pos),
 				    ARG(c->step), ARG(c->failed) };
 
@@ -390,8 +391,9 @@ void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w,
 	cl_mem rope = or_none(c, w->rope), parts = or_none(c, w->parts),
 	       logits = or_none(c, w->logits);
 	struct sherd_cl_act to = all_of(c, a);
+	struct sherd_walk run = w->run;
 	const struct arg args[] = {
-		ARG(w->run),	     ARG(w->steps),	ARG(w->counters),  ARG(w->x),
+		ARG(run),	     ARG(w->steps),	ARG(w->counters),  ARG(w->x),
 		ARG(w->qkv),	     ARG(w->ffn),	ARG(logits),	   ARG(rope),
 		ARG(parts),	     ARG(w->tiles),	ARG(cache->pool),  ARG(cache->pages),
 		ARG(cache->pages_stride), ARG(cache->item), ARG(cache->pos), ARG(x.page_bytes),
@@ -399,6 +401,7 @@ void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w,
 		ARG(to.groups),	     ARG(to.halves),	ARG(c->failed)
 	};
 
+	run.q_scale /= (float)sherd_kv_mix(&cache->shape);
 	sherd_cl_note_walk(c, w->run.end - w->run.first);
 	launch(c, w->program, SHERD_K_WALK, 1, &global, &local, ARRAY_SIZE(args), args);
 }

@@ -6,7 +6,7 @@
 /* What the reference executor does to a row: see ref_exec.c. */
 int sherd_st_past_add(struct sherd_st_past *a, int pos)
 {
-	int dim = a->shape.head_dim, h, d, rc = 0;
+	int dim = a->shape.head_dim, h, rc;
 	float *q = a->qkv + (size_t)pos * a->stride, *k = q + a->n_heads * dim;
 	float *v = k + a->shape.n_kv_heads * dim;
 	uint8_t *page = a->pool + a->pages[pos / SHERD_PAGE] * sherd_kv_shape_page_bytes(&a->shape);
@@ -14,10 +14,7 @@ int sherd_st_past_add(struct sherd_st_past *a, int pos)
 	for (h = 0; a->rope && h < a->n_heads + a->shape.n_kv_heads; h++)
 		sherd_ref_rope(a->position, a->rope + (size_t)pos * a->rope_dim, a->rope_dim,
 			       q + h * dim);
-	if (!sherd_ref_below(q, a->n_heads * dim, NUM_QKV_MAX))
-		return -EDOM;
-	for (d = 0; d < a->n_heads * dim; d++)
-		q[d] = q[d] * SHERD_ST_Q_SCALE;
+	rc = sherd_ref_query(&a->shape, q, a->n_heads, SHERD_ST_Q_SCALE);
 	for (h = 0; h < a->shape.n_kv_heads && !rc; h++)
 		rc = sherd_ref_kv_store(&a->shape, page, a->layer, h, pos % SHERD_PAGE, k + h * dim,
 					v + h * dim);

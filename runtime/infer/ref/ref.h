@@ -71,12 +71,18 @@ void sherd_ref_rope(enum sherd_position position, const float *table, int rope_d
 /* Is every |x| below @limit (NUM_QKV_MAX, NUM_HALF_MAX)? NaN is not. */
 bool sherd_ref_below(const float *x, int n, float limit);
 
-/* Stores k and v [head_dim] as position @slot of the page (see kv.h). */
+/*
+ * Queries q [n_heads][head_dim], rotated, as sherd_ref_attend() takes them: times @scale (1 /
+ * sqrt(head_dim)), and mixed where the keys are. In place.
+ */
+int sherd_ref_query(const struct sherd_kv_shape *s, float *q, int n_heads, float scale);
+
+/* Stores k (rotated) and v [head_dim] as position @slot of the page (see kv.h). */
 int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer, int kv_head,
 		       int slot, const float *k, const float *v);
 
 /*
- * out [head_dim] = attention of q [head_dim] (rotated and scaled) over positions first .. last,
+ * out [head_dim] = attention of q [head_dim] (from sherd_ref_query) over positions first .. last,
  * scores capped if @cap is not 0; pool: all pages' bytes, side by side; pages: the session's table.
  */
 void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const int32_t *pages,

@@ -55,14 +55,33 @@ bool sherd_ref_below(const float *x, int n, float limit)
 	return amax_bits(x, n) < num_as_int_1(limit);
 }
 
+int sherd_ref_query(const struct sherd_kv_shape *s, float *q, int n_heads, float scale)
+{
+	int n = n_heads * s->head_dim, h, i;
+
+	for (h = 0; h < n_heads && s->type == SHERD_KV_INT8; h++)
+		num_mix(q + h * s->head_dim, s->head_dim);
+	if (!sherd_ref_below(q, n, NUM_QKV_MAX))
+		return -EDOM;
+	scale = scale / (float)sherd_kv_mix(s);
+	for (i = 0; i < n; i++)
+		q[i] = q[i] * scale;
+	return 0;
+}
+
 int sherd_ref_kv_store(const struct sherd_kv_shape *s, uint8_t *page, int layer, int kv_head,
 		       int slot, const float *k, const float *v)
 {
 	struct side side = page_side(s, page, layer, kv_head);
 	float limit = s->type == SHERD_KV_F16 ? NUM_HALF_MAX : NUM_QKV_MAX;
-	float kr = 0, vr = 0;
+	float kr = 0, vr = 0, mixed[SHERD_REF_MAX_HEAD_DIM];
 	int d, n = s->head_dim;
 
+	if (s->type == SHERD_KV_INT8) {
+		memcpy(mixed, k, n * sizeof(*k));
+		num_mix(mixed, n);
+		k = mixed;
+	}
 	if (!sherd_ref_below(k, n, limit) || !sherd_ref_below(v, n, limit))
 		return -EDOM;
 	if (s->type == SHERD_KV_INT8) {

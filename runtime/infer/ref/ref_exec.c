@@ -218,7 +218,7 @@ static int rope_row(struct ref *r, const struct sherd_op *op, int i)
 	float *v = k + hp->n_kv_heads * dim;
 	uint8_t *page = r->pool + pages_of(r, i)[pos / SHERD_PAGE] *
 					  sherd_kv_shape_page_bytes(&r->shape);
-	int h, d, rc = 0;
+	int h, rc;
 
 	if (r->program->rope[op->rope]) {
 		const float *t = r->program->rope[op->rope] + (size_t)pos * hp->rope_dim;
@@ -226,10 +226,7 @@ static int rope_row(struct ref *r, const struct sherd_op *op, int i)
 		for (h = 0; h < hp->n_heads + hp->n_kv_heads; h++)
 			sherd_ref_rope(hp->arch->position, t, hp->rope_dim, q + h * dim);
 	}
-	if (!sherd_ref_below(q, hp->n_heads * dim, NUM_QKV_MAX))
-		return -EDOM;
-	for (d = 0; d < hp->n_heads * dim; d++)
-		q[d] = q[d] * hp->q_scale;
+	rc = sherd_ref_query(&r->shape, q, hp->n_heads, hp->q_scale);
 	for (h = 0; h < hp->n_kv_heads && !rc; h++)
 		rc = sherd_ref_kv_store(&r->shape, page, layer, h, pos % SHERD_PAGE, k + h * dim,
 					v + h * dim);

@@ -97,6 +97,7 @@ static void add_attention(struct sherd_sha256 *s, enum sherd_kv_type type, const
 		sherd_ref_rope(SHERD_POS_ROPE_HALVES, table[pos], DIM, k);
 		sherd_ref_kv_store(&shape, page, 0, 0, pos, k, x + N - DIM - pos);
 	}
+	sherd_ref_query(&shape, q, 1, 1.0f);
 	sherd_ref_attend(&shape, page, pages, 0, 0, 0, N_POS - 1, 0, q, out);
 	sherd_sha256_add(s, out, sizeof(out));
 }
