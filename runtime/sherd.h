@@ -186,6 +186,21 @@ void sherd_session_free(struct sherd_session *session);
 int sherd_session_pos(const struct sherd_session *session);
 /* Forgets positions from @pos on (0: all). */
 int sherd_session_truncate(struct sherd_session *session, int pos, struct sherd_error *err);
+/* The tokens so far, the session's own until it moves; *n of them. -1: hidden rows were given. */
+const int32_t *sherd_session_tokens(const struct sherd_session *session, int *n);
+/*
+ * Writes the session to @path, whole or not at all: its tokens, its part of the KV cache, its cuts
+ * (not its sampler). What a model has read need not be read again: a process that loads the file
+ * goes on with the same bits.
+ */
+int sherd_session_save(const struct sherd_session *session, const char *path,
+		       struct sherd_error *err);
+/*
+ * Fills a session at position 0 with what sherd_session_save() wrote. It must be of the same model,
+ * bits, layers, KV type, cuts and bit profile: -ESTALE if it is not, -EINVAL if it is damaged or
+ * something else, -ENOSPC if it has more positions than the context. It stays at 0 then.
+ */
+int sherd_session_load(struct sherd_session *session, const char *path, struct sherd_error *err);
 /*
  * Draws the next token from @logits [n_vocab] with the session's sampler. The draw is a function
  * of (seed, position, logits, tokens so far) alone: a replayed session draws the same.

@@ -22,7 +22,7 @@ static int check_with_plan(const struct run *r)
 		{ r->cuts.n, "--cuts" },   { r->wire, "--wire" },     { p->n_ctx, "-c" },
 		{ r->kv, "--kv" },	   { p->bits, "--bits" },     { p->n_threads, "-t" },
 		{ p->device, "--device" }, { p->region, "--region" }, { p->n_batch, "-b" },
-		{ p->no_cache, "--no-cache" },
+		{ p->no_cache, "--no-cache" }, { r->session_file, "--session" },
 	};
 
 	return tool_refuse_idle(&tool_run, idle, ARRAY_SIZE(idle),
@@ -130,6 +130,10 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		  "the KV cache's type: f16 (default), int8, f32" },
 		TOOL_CUT_OPTS(r->cuts, r->wire),
 		TOOL_PIPELINE_OPTS(r->pipe_params),
+		{ 0, "session", OPT_STR, &r->session_file, 0, 0, "FILE",
+		  "keep there what was read and said (the KV cache), and take from there what an "
+		  "earlier run had in common with this one; changes the time to the first token, "
+		  "never the text" },
 		{ 0, "journal", OPT_STR, &r->journal, 0, 0, "FILE",
 		  "keep prompt, options and tokens there, to be gone on with if this process dies" },
 		{ 0, "resume", OPT_STR, &r->resume, 0, 0, "FILE",
@@ -319,6 +323,7 @@ const struct tool tool_run = {
 		"  sherd run model.gguf -p \"Once upon a time\" -n 64 --temp 0\n"
 		"  sherd run llama3.2:1b -f question.txt --stop \"User:\"   (pulled by Ollama before)\n"
 		"  fortune | sherd run model.gguf - --echo\n"
+		"  sherd run model.gguf -f long.txt --session long.kv   (the second time, it is there at once)\n"
 		"  sherd run --plan plan.json -p \"Once upon a time\"   (several boards: sherd node --help)",
 	.main = run_main,
 };

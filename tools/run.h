@@ -29,6 +29,7 @@ extern const struct run_source run_source_model, run_source_plan;
 struct run {
 	/* the command line */
 	const char *model_name, *prompt_arg, *file, *wire, *kv, *journal, *resume, *trace_at;
+	const char *session_file;
 	struct sherd_model_params params;
 	struct sherd_sampler_params sampler;
 	struct pipeline_params pipe_params;
@@ -59,6 +60,7 @@ struct run {
 	struct sherd_model *model;
 	struct sherd_session *session;
 	struct ends ends; /* for --ignore-eos */
+	int n_restored; /* tokens of the prompt that session_file had */
 	/* a plan's */
 	struct pipeline *pipe;
 	struct sherd_tokenizer *own_tok;
@@ -78,6 +80,13 @@ int run_log_token(struct run *r, int32_t token);
 /* Everything that decides the tokens comes from there, and the tokens so far. */
 int run_log_resume(struct run *r);
 void run_log_close(struct run *r);
+
+/*
+ * --session: TOOL_OK, or an exit code; without it they do nothing. The first takes what is known of
+ * @ids [n] (r->n_restored of them, less than n), the other writes what is known now.
+ */
+int run_session_restore(struct run *r, const int32_t *ids, int n);
+int run_session_keep(struct run *r);
 
 /* The prompt, and what follows it, to standard output. */
 int run_text(struct run *r);

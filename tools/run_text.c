@@ -89,7 +89,10 @@ static int begin(struct run *r, int32_t *id)
 	memcpy(all, r->ids, (size_t)r->n_ids * sizeof(*all));
 	if (r->n_replay)
 		memcpy(all + r->n_ids, r->made, (size_t)r->n_replay * sizeof(*all));
-	rc = r->source->next(r, all, n, r->n_predict ? id : NULL);
+	rc = run_session_restore(r, all, n);
+	if (!rc)
+		rc = r->source->next(r, all + r->n_restored, n - r->n_restored,
+				     r->n_predict ? id : NULL);
 	free(all);
 	return rc;
 }
@@ -117,6 +120,7 @@ static int generate(struct run *r)
 static void say_speed(const struct run *r)
 {
 	double in = r->prefilled - r->opened, out = r->ended - r->first;
+	int n = r->n_ids + r->n_replay;
 
 	if (r->why_stopped)
 		fprintf(stderr, "sherd: stopped: %s (%d tokens)\n", r->why_stopped,
@@ -125,8 +129,10 @@ static void say_speed(const struct run *r)
 		fprintf(stderr, "sherd: interrupted\n");
 	if (!r->prefilled)
 		return;
-	fprintf(stderr, "sherd: prompt %d tokens, %.1f t/s", r->n_ids + r->n_replay,
-		(r->n_ids + r->n_replay) / in);
+	fprintf(stderr, "sherd: prompt %d tokens", n);
+	if (r->n_restored)
+		fprintf(stderr, ", %d of them from %s", r->n_restored, r->session_file);
+	fprintf(stderr, ", %.1f t/s", (n - r->n_restored) / in);
 	/* The first token comes out of the prompt's last step; decoding is what follows it. */
 	if (r->n_made - r->n_replay > 1 && out > 0)
 		fprintf(stderr, "; generated %d tokens, %.1f t/s", r->n_made - r->n_replay,
@@ -163,7 +169,7 @@ static int compute(struct run *r)
 	r->opened = sherd_now();
 	rc = generate(r);
 	r->ended = sherd_now();
-	return rc;
+	return rc ? rc : run_session_keep(r);
 }
 
 static int finish(struct run *r, int rc)

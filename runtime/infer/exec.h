@@ -90,6 +90,10 @@ struct sherd_exec_ops {
 	 */
 	int (*run)(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		   struct sherd_error *err);
+	/* The bytes of a page of the KV cache, as kv.h lays them out; waits. */
+	int (*read_page)(struct sherd_exec *e, int page, void *bytes, struct sherd_error *err);
+	int (*write_page)(struct sherd_exec *e, int page, const void *bytes,
+			  struct sherd_error *err);
 	/*
 	 * Memory of @ring, which outlives the executor, may be what @w->out points to: a device
 	 * that can write it does so itself. NULL: there is nothing to be gained. Otherwise, or

@@ -26,6 +26,7 @@ struct sherd_model {
 	struct sherd_program *program;
 	struct sherd_exec *exec;
 	struct sherd_kv_pool pool;
+	struct sherd_kv_shape kv; /* of the pool's pages */
 	struct sherd_tokenizer *tokenizer;
 	struct sherd_step_scratch scratch;
 	struct sherd_candidate *candidates; /* [n_vocab], the sampler's */

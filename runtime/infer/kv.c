@@ -13,6 +13,27 @@ size_t sherd_kv_page_bytes(const struct sherd_hparams *hp, int n_layers, enum sh
 	return sherd_kv_shape_page_bytes(&s);
 }
 
+void sherd_kv_page_clear(const struct sherd_kv_shape *s, void *page, int first)
+{
+	size_t elem = sherd_kv_elem_bytes(s->type), side = sherd_kv_side_bytes(s);
+	size_t plane = s->head_dim * SHERD_PAGE * elem, rest;
+	uint8_t *at = page, *end = at + sherd_kv_shape_page_bytes(s);
+	int d;
+
+	if (first >= SHERD_PAGE)
+		return;
+	rest = SHERD_PAGE - first;
+	for (; at < end; at += 2 * side) {
+		for (d = 0; d < s->head_dim; d++)
+			memset(at + ((size_t)d * SHERD_PAGE + first) * elem, 0, rest * elem);
+		memset(at + side + first * s->head_dim * elem, 0, rest * s->head_dim * elem);
+		if (s->type != SHERD_KV_INT8)
+			continue;
+		memset(at + plane + first * sizeof(float), 0, rest * sizeof(float));
+		memset(at + side + plane + first * sizeof(float), 0, rest * sizeof(float));
+	}
+}
+
 int sherd_kv_pool_init(struct sherd_kv_pool *p, int n_pages, struct sherd_error *err)
 {
 	int i;

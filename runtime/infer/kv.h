@@ -55,6 +55,9 @@ static inline size_t sherd_kv_offset(const struct sherd_kv_shape *s, int layer, 
 	return ((size_t)layer * s->n_kv_heads + head) * 2 * sherd_kv_side_bytes(s);
 }
 
+/* Zeroes what a page holds for positions from @first of it on; @first may be beyond its end. */
+void sherd_kv_page_clear(const struct sherd_kv_shape *s, void *page, int first);
+
 /*
  * The pool: page numbers [0, n), a stack of free ones and a count of holders for each. A page is
  * written only by a session that is its one holder.

@@ -200,6 +200,8 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	rc = sherd_program_build(&m->program, m->shard, m->info.n_ctx, err);
 	if (rc)
 		return sherd_fail_prefix(err, rc, "%s", m->path);
+	m->kv = (struct sherd_kv_shape){ m->info.end_layer - m->info.first_layer,
+					 m->info.n_kv_heads, m->info.head_dim, p->kv_type };
 	rc = sherd_kv_pool_init(&m->pool, n_pages, err);
 	if (!rc)
 		rc = sherd_step_scratch_init(&m->scratch, m->info.n_batch, err);

@@ -112,6 +112,12 @@ int sherd_session_truncate(struct sherd_session *s, int pos, struct sherd_error 
 	return 0;
 }
 
+const int32_t *sherd_session_tokens(const struct sherd_session *s, int *n)
+{
+	*n = s->n_tokens;
+	return s->tokens;
+}
+
 int32_t sherd_session_sample(struct sherd_session *s, const float *logits)
 {
 	SHERD_TRACE_SCOPE("sample", NULL);

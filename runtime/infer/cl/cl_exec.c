@@ -362,6 +362,32 @@ static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err
 	return failed[0] ? not_finite(x, failed, err) : rc;
 }
 
+static int page_failed(const struct cl_exec *x, cl_int rc, const char *what,
+		       struct sherd_error *err)
+{
+	return rc ? sherd_fail_cl(err, rc, "%s: a page of the KV cache could not be %s",
+				  x->c.dev->info.name, what) : 0;
+}
+
+int sherd_clx_read_page(struct sherd_exec *e, int page, void *bytes, struct sherd_error *err)
+{
+	struct cl_exec *x = (struct cl_exec *)e;
+	size_t size = sherd_kv_shape_page_bytes(&x->shape);
+
+	return page_failed(x, clEnqueueReadBuffer(x->c.dev->queue, x->pool, CL_TRUE, page * size,
+						  size, bytes, 0, NULL, NULL), "read", err);
+}
+
+int sherd_clx_write_page(struct sherd_exec *e, int page, const void *bytes,
+			 struct sherd_error *err)
+{
+	struct cl_exec *x = (struct cl_exec *)e;
+	size_t size = sherd_kv_shape_page_bytes(&x->shape);
+
+	return page_failed(x, clEnqueueWriteBuffer(x->c.dev->queue, x->pool, CL_TRUE, page * size,
+						   size, bytes, 0, NULL, NULL), "written", err);
+}
+
 int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		  struct sherd_error *err)
 {

@@ -73,6 +73,10 @@ void sherd_clx_unmap(struct cl_exec *x);
 int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float **rows,
 		  struct sherd_error *err);
 
+int sherd_clx_read_page(struct sherd_exec *e, int page, void *bytes, struct sherd_error *err);
+int sherd_clx_write_page(struct sherd_exec *e, int page, const void *bytes,
+			 struct sherd_error *err);
+
 struct sherd_cl_cache sherd_clx_cache(const struct cl_exec *x);
 /* What @op wants of A. */
 struct sherd_cl_act sherd_clx_wanted(struct sherd_cl_act a, const struct sherd_op *op);

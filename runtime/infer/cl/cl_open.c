@@ -264,6 +264,8 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 }
 
 const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run,
+					      .read_page = sherd_clx_read_page,
+					      .write_page = sherd_clx_write_page,
 					      .use_ring = sherd_clx_use_ring,
 					      .close = cl_close };
 

@@ -367,6 +367,27 @@ static int ref_run(struct sherd_exec *e, const struct sherd_work *w, const float
 	return 0;
 }
 
+static int ref_read_page(struct sherd_exec *e, int page, void *bytes, struct sherd_error *err)
+{
+	const struct ref *r = (const struct ref *)e;
+	size_t size = sherd_kv_shape_page_bytes(&r->shape);
+
+	(void)err;
+	memcpy(bytes, r->pool + page * size, size);
+	return 0;
+}
+
+static int ref_write_page(struct sherd_exec *e, int page, const void *bytes,
+			  struct sherd_error *err)
+{
+	struct ref *r = (struct ref *)e;
+	size_t size = sherd_kv_shape_page_bytes(&r->shape);
+
+	(void)err;
+	memcpy(r->pool + page * size, bytes, size);
+	return 0;
+}
+
 static void ref_close(struct sherd_exec *e)
 {
 	struct ref *r = (struct ref *)e;
@@ -382,7 +403,10 @@ static void ref_close(struct sherd_exec *e)
 	free(r);
 }
 
-static const struct sherd_exec_ops ref_ops = { .run = ref_run, .close = ref_close };
+static const struct sherd_exec_ops ref_ops = { .run = ref_run,
+					       .read_page = ref_read_page,
+					       .write_page = ref_write_page,
+					       .close = ref_close };
 
 static int alloc_bufs(struct ref *r, const struct sherd_exec_params *p, struct sherd_error *err)
 {
