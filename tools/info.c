@@ -286,7 +286,7 @@ static int info_main(int argc, char **argv)
 		  "memory at this context (default: what the model was trained for, at most "
 		  "4096)" },
 		{ 0, "bits", OPT_INT, &in.bits, 4, 8, "4|8",
-		  "memory if F32/F16/BF16 weights are requantized" },
+		  "memory if the model is packed so (sherd pack --help)" },
 		{ 0, "tensors", OPT_FLAG, &in.list_tensors, 0, 0, NULL, "list every tensor" },
 		{ 0, "json", OPT_FLAG, &in.json, 0, 0, NULL, "print JSON" },
 		{ 0 },

@@ -84,8 +84,9 @@ static int parse(struct pack *p, int argc, char **argv, bool *done)
 		{ 0, "layers", OPT_STR, &p->layers, 0, 0, "A-B",
 		  "only layers A to B, both included, counted from 0 (default: all)" },
 		{ 0, "bits", OPT_INT, &p->params.bits, 4, 8, "4|8",
-		  "requantize F32/F16/BF16 weights, the embedding's and output's too (quantized "
-		  "ones stay as they are)" },
+		  "requantize F32/F16/BF16 weights, the embedding's and output's too; 4 also "
+		  "rounds the levels of IQ4_NL, IQ4_XS, MXFP4, and the scales of Q2_K, Q3_K, Q4_K "
+		  "(other quantized weights stay as they are)" },
 		{ 'f', "force", OPT_FLAG, &p->force, 0, 0, NULL, "overwrite SHARD" },
 		{ 'v', "verbose", OPT_FLAG, &p->verbose, 0, 0, NULL, "the loss of every tensor" },
 		{ 0, "json", OPT_FLAG, &p->json, 0, 0, NULL, "the report as JSON" },
@@ -150,57 +151,27 @@ static int write_shard(struct pack *p, struct sherd_error *err)
 
 /* -------------------------------------------------------------------------- report */
 
-struct kind {
-	const char *from, *to;
-	size_t n;
-	double sum;
-	const struct sherd_pack_loss *worst;
-};
-
-/* The losses by pair of types; *n of them, malloc'd. */
-static struct kind *summarize(const struct sherd_pack_report *r, size_t *n)
-{
-	struct kind *kinds = sherd_calloc(r->n_loss + 1, sizeof(*kinds));
-	size_t i, k;
-
-	*n = 0;
-	for (i = 0; kinds && i < r->n_loss; i++) {
-		const struct sherd_pack_loss *l = &r->loss[i];
-
-		for (k = 0; k < *n; k++)
-			if (!strcmp(kinds[k].from, l->from) && !strcmp(kinds[k].to, l->to))
-				break;
-		if (k == *n)
-			kinds[(*n)++] = (struct kind){ .from = l->from, .to = l->to, .worst = l };
-		kinds[k].n++;
-		kinds[k].sum += l->rel_rms;
-		if (l->rel_rms > kinds[k].worst->rel_rms)
-			kinds[k].worst = l;
-	}
-	return kinds;
-}
-
-static void print_kind(const struct kind *k)
+static void print_kind(const struct sherd_pack_kind *k)
 {
 	printf("  %-14s -> %-20s %4zu %s  ", k->from, k->to, k->n,
 	       k->n == 1 ? "matrix  " : "matrices");
 	if (k->worst->rel_rms == 0)
 		printf("exact\n");
 	else
-		printf("relative error %.5f, at most %.5f (%s)\n", k->sum / (double)k->n,
+		printf("relative error %.5f, at most %.5f (%s)\n", k->mean,
 		       k->worst->rel_rms, k->worst->tensor);
 }
 
 static int print_report(const struct pack *p)
 {
 	const struct sherd_pack_report *r = &p->report;
-	struct kind *kinds;
+	struct sherd_pack_kind *kinds;
 	size_t n, i;
 
 	printf("%s: %s, layers %d-%d of %d, %.1f M parameters\n", p->out, p->shard->hp.arch->name,
 	       p->shard->first_layer, p->shard->end_layer - 1, p->shard->hp.n_layers,
 	       (double)p->shard->n_params * 1e-6);
-	kinds = summarize(r, &n);
+	kinds = sherd_pack_kinds(r, &n);
 	for (i = 0; kinds && i < n; i++)
 		print_kind(&kinds[i]);
 	free(kinds);
@@ -354,8 +325,7 @@ const struct tool tool_pack = {
 	.summary = "write a model, or a range of its layers, in the device layout",
 	.about = "Brings a GGUF model to the layout that devices read in place, and prints what "
 		 "that "
-		 "lost: nothing for quantized types; for F32, F16 and BF16 weights what --bits "
-		 "takes away. `sherd run` does this by itself and keeps the result in a cache; "
+		 "lost: nothing, but for what --bits takes away. `sherd run` does this by itself and keeps the result in a cache; "
 		 "packing by hand is for shards that go to a board, or that hold only some "
 		 "layers.\n\n"
 		 "  sherd pack model.gguf -o model.shard --bits 8\n"

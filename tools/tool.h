@@ -138,7 +138,8 @@ const char *tool_wire_name(enum sherd_wire wire);
 	{ 0, "device", OPT_STR, &(params).device, 0, 0, "NAME",                                    \
 	  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },            \
 	{ 0, "bits", OPT_INT, &(params).bits, 4, 8, "4|8",                                         \
-	  "requantize F32/F16/BF16 weights (quantized files stay as they are)" },                  \
+	  "requantize F32/F16/BF16 weights; 4 also shrinks IQ4_NL, IQ4_XS, MXFP4, Q2_K, Q3_K, "      \
+	  "Q4_K, at a loss that is printed (other quantized weights stay as they are)" },            \
 	{ 0, "region", OPT_STR, &(params).region, 0, 0, "NAME",                                    \
 	  "what holds the weights in memory: auto (the first that works), sherd (the kernel "        \
 	  "module), udmabuf, locked (mlock) or plain; sherd doctor explains" },                      \

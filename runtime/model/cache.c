@@ -81,6 +81,46 @@ static int open_cached(const struct want *w, struct sherd_shard **s, struct sher
 	return ret ? ret : sherd_shard_from_gguf(s, g, st.st_uid == geteuid(), err);
 }
 
+/* One sentence: what became of which types, what that lost, and what it takes. */
+static void say_packed(const struct want *w, const struct sherd_pack_report *r)
+{
+	size_t n, i, len = 0;
+	struct sherd_pack_kind *kinds = sherd_pack_kinds(r, &n);
+	char list[384] = "";
+
+	for (i = 0; kinds && i < n && len < sizeof(list); i++) {
+		const struct sherd_pack_kind *k = &kinds[i];
+
+		len += snprintf(list + len, sizeof(list) - len, "%s%s -> %s ", i ? ", " : "",
+				k->from, k->to);
+		if (len >= sizeof(list))
+			break;
+		if (k->worst->rel_rms == 0)
+			len += snprintf(list + len, sizeof(list) - len, "exact");
+		else
+			len += snprintf(list + len, sizeof(list) - len, "with a relative error of %.4f",
+					k->mean);
+	}
+	if (kinds)
+		note(w, "packed: %s; %.1f MiB became %.1f MiB%s", list,
+		     (double)r->bytes_in * 0x1p-20, (double)r->bytes_out * 0x1p-20,
+		     r->could_be_less ? " (--bits 4 takes less, and loses some)" : "");
+	free(kinds);
+}
+
+static int pack_to(const struct want *w, const struct gguf *g, int fd, const char *name,
+		   struct sherd_error *err)
+{
+	struct sherd_pack_report report;
+	int ret = sherd_pack(g, fd, name, w->p, &report, err);
+
+	if (ret)
+		return ret;
+	say_packed(w, &report);
+	free(report.loss);
+	return 0;
+}
+
 static int pack_file(const struct want *w, const struct gguf *g, struct sherd_error *err)
 {
 	struct sherd_outfile out;
@@ -88,7 +128,7 @@ static int pack_file(const struct want *w, const struct gguf *g, struct sherd_er
 
 	if (ret)
 		return ret;
-	ret = sherd_pack(g, out.fd, w->shard, w->p, NULL, err);
+	ret = pack_to(w, g, out.fd, w->shard, err);
 	if (!ret)
 		return sherd_outfile_commit(&out, err);
 	sherd_outfile_abort(&out);
@@ -177,7 +217,7 @@ static int into_memory(const struct want *w, const struct gguf *g, struct sherd_
 	fd = memfd_create("sherd-shard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return sherd_fail(err, -errno, "no memory file can be had: %s", strerror(errno));
-	ret = sherd_pack(g, fd, w->source, w->p, NULL, err);
+	ret = pack_to(w, g, fd, w->source, err);
 	if (ret) {
 		close(fd);
 		return ret;

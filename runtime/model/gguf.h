@@ -19,11 +19,16 @@ enum ggml_type {
 	GGML_Q5_0 = 6,
 	GGML_Q5_1 = 7,
 	GGML_Q8_0 = 8,
+	GGML_Q2_K = 10,
+	GGML_Q3_K = 11,
 	GGML_Q4_K = 12,
 	GGML_Q5_K = 13,
 	GGML_Q6_K = 14,
+	GGML_IQ4_NL = 20,
+	GGML_IQ4_XS = 23,
 	GGML_I8 = 24,
 	GGML_BF16 = 30,
+	GGML_MXFP4 = 39,
 	GGML_TYPE_MAX = 64,
 };
 
@@ -154,6 +159,8 @@ static inline bool gguf_str_eq(struct gguf_str s, const char *c)
 const char *ggml_type_name(enum ggml_type t); /* "Q4_0"; "type 77" style names for unknown ones */
 /* False for types that the container knows but sherd does not read. */
 bool ggml_type_known(enum ggml_type t);
+/* "F32, F16, ...": the types of weights that sherd reads. */
+const char *ggml_types_read(void);
 /* Elements and bytes of a block; 0 for unknown types. */
 unsigned ggml_block_size(enum ggml_type t);
 unsigned ggml_block_bytes(enum ggml_type t);

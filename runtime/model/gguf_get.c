@@ -154,16 +154,20 @@ static const struct {
 	[GGML_Q5_0] = { "Q5_0", 32, 2 + 4 + 16 },
 	[GGML_Q5_1] = { "Q5_1", 32, 2 + 2 + 4 + 16 },
 	[GGML_Q8_0] = { "Q8_0", 32, 2 + 32 },
+	[GGML_Q2_K] = { "Q2_K", 256, 16 + 64 + 2 + 2 },
+	[GGML_Q3_K] = { "Q3_K", 256, 32 + 64 + 12 + 2 },
 	[GGML_Q4_K] = { "Q4_K", 256, 2 + 2 + 12 + 128 },
 	[GGML_Q5_K] = { "Q5_K", 256, 2 + 2 + 12 + 32 + 128 },
 	[GGML_Q6_K] = { "Q6_K", 256, 128 + 64 + 16 + 2 },
-	[9] = { "Q8_1", 0, 0 },      [10] = { "Q2_K", 0, 0 },     [11] = { "Q3_K", 0, 0 },
-	[15] = { "Q8_K", 0, 0 },     [16] = { "IQ2_XXS", 0, 0 },  [17] = { "IQ2_XS", 0, 0 },
-	[18] = { "IQ3_XXS", 0, 0 },  [19] = { "IQ1_S", 0, 0 },    [20] = { "IQ4_NL", 0, 0 },
-	[21] = { "IQ3_S", 0, 0 },    [22] = { "IQ2_S", 0, 0 },    [23] = { "IQ4_XS", 0, 0 },
-	[25] = { "I16", 0, 0 },      [26] = { "I32", 0, 0 },      [27] = { "I64", 0, 0 },
-	[28] = { "F64", 0, 0 },      [29] = { "IQ1_M", 0, 0 },    [34] = { "TQ1_0", 0, 0 },
-	[35] = { "TQ2_0", 0, 0 },    [39] = { "MXFP4", 0, 0 },
+	[GGML_IQ4_NL] = { "IQ4_NL", 32, 2 + 16 },
+	[GGML_IQ4_XS] = { "IQ4_XS", 256, 2 + 2 + 4 + 128 },
+	[GGML_MXFP4] = { "MXFP4", 32, 1 + 16 },
+	[9] = { "Q8_1", 0, 0 },      [15] = { "Q8_K", 0, 0 },     [16] = { "IQ2_XXS", 0, 0 },
+	[17] = { "IQ2_XS", 0, 0 },   [18] = { "IQ3_XXS", 0, 0 },  [19] = { "IQ1_S", 0, 0 },
+	[21] = { "IQ3_S", 0, 0 },    [22] = { "IQ2_S", 0, 0 },    [25] = { "I16", 0, 0 },
+	[26] = { "I32", 0, 0 },      [27] = { "I64", 0, 0 },      [28] = { "F64", 0, 0 },
+	[29] = { "IQ1_M", 0, 0 },    [34] = { "TQ1_0", 0, 0 },    [35] = { "TQ2_0", 0, 0 },
+	[40] = { "NVFP4", 0, 0 },    [41] = { "Q1_0", 0, 0 },     [42] = { "Q2_0", 0, 0 },
 };
 /* clang-format on */
 
@@ -180,6 +184,18 @@ const char *ggml_type_name(enum ggml_type t)
 		return types[t].name;
 	snprintf(unknown, sizeof(unknown), "type %" PRIu32, (uint32_t)t);
 	return unknown;
+}
+
+const char *ggml_types_read(void)
+{
+	static _Thread_local char list[32 * 8];
+	size_t n = 0, t;
+
+	for (t = 0; t < GGML_TYPE_MAX; t++)
+		if (types[t].size && t != GGML_I8)
+			n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s", n ? ", " : "",
+					      types[t].name);
+	return list;
 }
 
 bool ggml_type_known(enum ggml_type t)

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * pack: writes a shard from a plan: metadata, the places of all planes, room for them in the file,
- * and when the rows are done (pack_rows.c) the source's hash and the report.
+ * and when the rows are done (pack_rows.c) the source's hash. What was lost is pack_report.c's.
  */
 #include "model/pack.h"
 #include "base/trace.h"
 
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -167,45 +166,7 @@ static int patch_hash(const struct sherd_packer *p, struct sherd_error *err)
 	return sherd_pack_write(p, p->hash, SHERD_SHA256_HEX - 1, at, err);
 }
 
-/* ------------------------------------------------------------------------- report */
-
-static void item_types(const struct sherd_pack_item *it, char *buf, size_t size)
-{
-	int i, n = 0;
-
-	buf[0] = '\0';
-	for (i = 0; i < it->n_parts && n >= 0 && (size_t)n < size; i++)
-		if (i == 0 || it->part[i]->type != it->part[i - 1]->type)
-			n += snprintf(buf + n, size - n, "%s%s", i ? "+" : "",
-				      ggml_type_name(it->part[i]->type));
-}
-
-static int make_report(const struct sherd_packer *p, struct sherd_pack_report *report,
-		       struct sherd_error *err)
-{
-	size_t i;
-
-	memset(report, 0, sizeof(*report));
-	report->bytes_in = p->plan.bytes_in;
-	report->bytes_out = p->size;
-	report->loss = sherd_calloc(p->plan.n_items, sizeof(*report->loss));
-	if (!report->loss)
-		return sherd_fail_oom(err, p->plan.n_items * sizeof(*report->loss), "a report");
-	for (i = 0; i < p->plan.n_items; i++) {
-		const struct sherd_pack_item *it = &p->plan.items[i];
-		struct sherd_pack_loss *l = &report->loss[report->n_loss];
-
-		if (it->vector)
-			continue;
-		snprintf(l->tensor, sizeof(l->tensor), "%s", it->name);
-		item_types(it, l->from, sizeof(l->from));
-		sherd_format_name(&it->fmt, l->to, sizeof(l->to));
-		if (p->lost[i].err2 > 0)
-			l->rel_rms = sqrt(p->lost[i].err2 / p->lost[i].ref2);
-		report->n_loss++;
-	}
-	return 0;
-}
+/* ---------------------------------------------------------------------- from plan to file */
 
 static int pack_all(struct sherd_packer *p, struct sherd_pack_report *report,
 		    struct sherd_error *err)
@@ -224,19 +185,25 @@ static int pack_all(struct sherd_packer *p, struct sherd_pack_report *report,
 	}
 	ret = patch_hash(p, err);
 	if (!ret && report)
-		ret = make_report(p, report, err);
+		ret = sherd_pack_report_make(p, report, err);
 	return ret;
 }
 
 /* Somebody who asks for 4 bits of a file that has 8 should not believe to have got them. */
 static void note_bits_without_effect(const struct gguf *g, const struct sherd_pack_params *p)
 {
+	struct sherd_format as_is, asked;
 	char note[160];
 	size_t i;
 
-	for (i = 0; i < g->n_tensors; i++)
-		if (g->tensors[i].n_dims > 1 && sherd_type_is_float(g->tensors[i].type))
+	for (i = 0; i < g->n_tensors; i++) {
+		if (g->tensors[i].n_dims < 2 ||
+		    sherd_quant_format(g->tensors[i].type, 0, &as_is) ||
+		    sherd_quant_format(g->tensors[i].type, p->bits, &asked))
+			continue;
+		if (!sherd_format_alike(&as_is, &asked))
 			return;
+	}
 	snprintf(
 		note, sizeof(note),
 		"%d bits change nothing: all matrices of the file are quantized already, and stay as "

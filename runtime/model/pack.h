@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pack: what the packer's three files share: pack_plan.c decides what a shard holds and checks the
- * source, pack_rows.c transcodes, pack.c writes what is around. The way in is sherd_pack() in
- * shard.h.
+ * pack: what the packer's four files share: pack_plan.c decides what a shard holds and checks the
+ * source, pack_rows.c transcodes, pack.c writes what is around, pack_report.c says what was lost.
+ * The way in is sherd_pack() in shard.h.
  */
 #ifndef SHERD_PACK_H
 #define SHERD_PACK_H
@@ -75,6 +75,17 @@ int sherd_pack_write(const struct sherd_packer *p, const void *data, size_t size
 /* The hash of the whole of @g, all of which is read; *stop: it will not be wanted. */
 int sherd_pack_hash(const struct gguf *g, const atomic_bool *stop, char hash[SHERD_SHA256_HEX],
 		    struct sherd_error *err);
+
+/* Fills @report from what was measured; its loss is malloc'd. */
+int sherd_pack_report_make(const struct sherd_packer *p, struct sherd_pack_report *report,
+			   struct sherd_error *err);
+
+/* Whether matrices in @a and @b are stored alike, whatever their shapes. */
+static inline bool sherd_format_alike(const struct sherd_format *a, const struct sherd_format *b)
+{
+	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
+	       a->min == b->min;
+}
 
 static inline bool sherd_type_is_float(enum ggml_type t)
 {

@@ -179,8 +179,9 @@ static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tens
 				  (unsigned long long)rows);
 	if (!ggml_type_known(t->type) || t->type == GGML_I8)
 		return sherd_fail(err, -EOPNOTSUPP,
-				  "%s: tensor %s is of type %s, which sherd does not read yet",
-				  path, name, ggml_type_name(t->type));
+				  "%s: tensor %s is of type %s, which sherd does not read; it "
+				  "reads %s",
+				  path, name, ggml_type_name(t->type), ggml_types_read());
 	if (vector && !sherd_type_is_float(t->type))
 		return sherd_fail(
 			err, -EOPNOTSUPP,
@@ -223,27 +224,6 @@ static int fail_missing(const struct sherd_pack_plan *plan, enum sherd_slot slot
 			  plan->hp.arch->name);
 }
 
-static int part_format(const struct sherd_pack_plan *plan, const struct gguf_tensor *t,
-		       struct sherd_format *fmt)
-{
-	if (plan->bits && sherd_type_is_float(t->type)) {
-		*fmt = (struct sherd_format){
-			.elem = plan->bits == 4 ? SHERD_ELEM_U4 : SHERD_ELEM_U8,
-			.group = 32,
-			.scale = SHERD_ELEM_F16,
-			.min = SHERD_ELEM_NONE,
-		};
-		return 0;
-	}
-	return sherd_quant_format(t->type, fmt);
-}
-
-static bool same_format(const struct sherd_format *a, const struct sherd_format *b)
-{
-	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
-	       a->min == b->min;
-}
-
 /* Rows of part @i of @n: q, k, v; gate, up; or all of them. */
 static uint32_t part_rows(const struct sherd_hparams *hp, int i, int n, uint32_t all)
 {
@@ -277,10 +257,10 @@ static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 				err);
 		if (ret || !it.part[i])
 			return ret;
-		if (part_format(plan, it.part[i], &fmt))
+		if (sherd_quant_format(it.part[i]->type, plan->bits, &fmt))
 			return sherd_fail(err, -EOPNOTSUPP, "%s: no packed format holds type %s",
 					  it.name, ggml_type_name(it.part[i]->type));
-		if (i && (!same_format(&fmt, &it.fmt) || it.part_rows[i - 1] % SHERD_TILE_ROWS))
+		if (i && (!sherd_format_alike(&fmt, &it.fmt) || it.part_rows[i - 1] % SHERD_TILE_ROWS))
 			return 0;
 		it.fmt = fmt;
 	}

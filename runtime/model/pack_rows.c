@@ -63,6 +63,15 @@ static const void *source_row(const struct sherd_pack_item *it, uint32_t row,
 	return gguf_row(*t, row, s->row);
 }
 
+/* What will be stored is what is checked: a float may be too large for a half. */
+static void round_to_halves(float *x, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		x[i] = sherd_f16_to_f32(sherd_f32_to_f16(x[i]));
+}
+
 /* Brings source row @row to row @at of the planes in @s. */
 static int pack_row(const struct sherd_packer *p, const struct sherd_pack_item *it, uint32_t row,
 		    uint32_t at, const struct scratch *s, struct sherd_error *err)
@@ -77,12 +86,16 @@ static int pack_row(const struct sherd_packer *p, const struct sherd_pack_item *
 		ok = sherd_all_finite(f->elem, src, gguf_row_bytes(t));
 		sherd_pack_same_row(f, at, src, s->values);
 	} else {
-		if (sherd_type_is_float(t->type)) {
+		if (sherd_quant_rounds(t->type, f)) {
 			sherd_dequant_row(t->type, src, f->cols, s->x);
 			ok = !sherd_quantize_row(sherd_elem_bits(f->elem), s->x, f->cols, s->q,
 						 s->scale);
 		} else {
 			sherd_quant_unpack_row(t->type, src, f->cols, s->q, s->scale, s->min);
+			if (f->scale == SHERD_ELEM_F16)
+				round_to_halves(s->scale, groups);
+			if (f->min == SHERD_ELEM_F16)
+				round_to_halves(s->min, groups);
 			ok = f->min == SHERD_ELEM_NONE || all_finite(s->min, groups);
 		}
 		ok = ok && all_finite(s->scale, groups);
@@ -100,8 +113,8 @@ static int pack_row(const struct sherd_packer *p, const struct sherd_pack_item *
 
 /*
  * What reading the packed rows back gives, against the source: not trust in the transcoding, but a
- * sample through the reader that the reference uses. Requantized matrices: a row of every
- * block, a different one each time; exact ones: of every fourth.
+ * sample through the reader that the reference uses. Matrices that lose: a row of every block, a
+ * different one each time; exact ones: of every fourth.
  */
 static void measure(const struct sherd_packer *p, const struct run *r, const struct scratch *s,
 		    struct sherd_pack_error *loss)
@@ -111,12 +124,14 @@ static void measure(const struct sherd_packer *p, const struct run *r, const str
 		.fmt = it->fmt, .values = s->values, .scales = s->scales, .mins = s->mins
 	};
 	const struct gguf_tensor *src;
+	struct sherd_format exact;
 	uint32_t row, c, step, at;
 	const void *data;
 
 	at = r->first_row;
 	src = source_of(it, &at);
-	step = sherd_type_is_float(src->type) && sherd_elem_is_int(it->fmt.elem) ? 1 : 4;
+	sherd_quant_format(src->type, 0, &exact);
+	step = sherd_format_alike(&exact, &it->fmt) ? 4 : 1;
 	for (row = ROUND_UP(r->first_row / SHERD_TILE_ROWS, step) * SHERD_TILE_ROWS;
 	     row < r->first_row + r->n_rows; row += step * SHERD_TILE_ROWS) {
 		at = row + row / SHERD_TILE_ROWS / step % SHERD_TILE_ROWS;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quant: takes the blocks of GGUF's quantized types apart (quant_k.c: the K types), gives rows as
- * floats, and rounds rows of floats to groups.
+ * quant: takes the blocks of GGUF's quantized types apart (quant_k.c: the K types, quant_table.c:
+ * those with levels of a table), gives rows as floats, and rounds rows of floats to groups.
  *
  * How exact w = scale * (q - zero) - min is against sherd_dequant_row(), in float arithmetic: all
  * types give the same bits. Products scale * (q - zero) have at most 22 significant bits and are
  * exact, except for Q6_K (11-bit half x 8-bit scale x 6-bit q), where both round the same product
- * once; types with minima round the same difference once.
+ * once (IQ4_XS: 11-bit half x 5-bit scale, but for a power of two, x 7-bit level); types with minima round the same difference once.
  */
 #include <math.h>
 #include "model/quant.h"
 #include "model/quant_k.h"
+#include "model/quant_table.h"
 
 /* Layout of a block: halves in front, low nibbles are elements 0..15, high ones 16..31. */
 struct block_q4_0 {
@@ -55,20 +56,48 @@ static const struct {
 	[GGML_Q5_0] = { SHERD_ELEM_U8, SHERD_ELEM_F16, SHERD_ELEM_NONE, 32, 128 - 16 },
 	[GGML_Q5_1] = { SHERD_ELEM_U8, SHERD_ELEM_F16, SHERD_ELEM_F16, 32, 0 },
 	[GGML_Q8_0] = { SHERD_ELEM_U8, SHERD_ELEM_F16, SHERD_ELEM_NONE, 32, 128 },
+	[GGML_Q2_K] = { SHERD_ELEM_U4, SHERD_ELEM_F32, SHERD_ELEM_F32, 16, 0 },
+	[GGML_Q3_K] = { SHERD_ELEM_U4, SHERD_ELEM_F32, SHERD_ELEM_NONE, 16, 8 - 4 },
 	[GGML_Q4_K] = { SHERD_ELEM_U4, SHERD_ELEM_F32, SHERD_ELEM_F32, 32, 0 },
 	[GGML_Q5_K] = { SHERD_ELEM_U8, SHERD_ELEM_F32, SHERD_ELEM_F32, 32, 0 },
 	[GGML_Q6_K] = { SHERD_ELEM_U8, SHERD_ELEM_F32, SHERD_ELEM_NONE, 16, 128 - 32 },
+	[GGML_IQ4_NL] = { SHERD_ELEM_U8, SHERD_ELEM_F16, SHERD_ELEM_NONE, 32, 128 },
+	[GGML_IQ4_XS] = { SHERD_ELEM_U8, SHERD_ELEM_F32, SHERD_ELEM_NONE, 32, 128 },
+	[GGML_MXFP4] = { SHERD_ELEM_U8, SHERD_ELEM_F32, SHERD_ELEM_NONE, 32, 128 },
 };
 
-int sherd_quant_format(enum ggml_type t, struct sherd_format *fmt)
+/* Four bits in the file, which number levels that are no even steps. */
+static bool has_table(enum ggml_type t)
 {
+	return t == GGML_IQ4_NL || t == GGML_IQ4_XS || t == GGML_MXFP4;
+}
+
+int sherd_quant_format(enum ggml_type t, int bits, struct sherd_format *fmt)
+{
+	bool rounded;
+
 	if (!ggml_type_known(t) || t == GGML_I8)
 		return -ENOTSUP;
+	rounded = bits && (!sherd_elem_is_int(layouts[t].elem) || (bits == 4 && has_table(t)));
 	*fmt = (struct sherd_format){ .elem = layouts[t].elem,
 				      .group = layouts[t].group,
 				      .scale = layouts[t].scale,
 				      .min = layouts[t].min };
+	if (rounded) {
+		fmt->elem = bits == 4 ? SHERD_ELEM_U4 : SHERD_ELEM_U8;
+		fmt->group = 32;
+		fmt->scale = SHERD_ELEM_F16;
+	} else if (bits == 4 && fmt->elem == SHERD_ELEM_U4) {
+		fmt->scale = SHERD_ELEM_F16;
+		if (fmt->min != SHERD_ELEM_NONE)
+			fmt->min = SHERD_ELEM_F16;
+	}
 	return 0;
+}
+
+bool sherd_quant_rounds(enum ggml_type t, const struct sherd_format *fmt)
+{
+	return fmt->elem != layouts[t].elem;
 }
 
 static void nibbles(const uint8_t in[16], uint8_t q[32])
@@ -144,8 +173,11 @@ typedef void (*unpack_fn)(const void *block, uint8_t *q, float *scale, float *mi
 static const unpack_fn unpackers[GGML_TYPE_MAX] = {
 	[GGML_Q4_0] = unpack_q4_0,	 [GGML_Q4_1] = unpack_q4_1,
 	[GGML_Q5_0] = unpack_q5_0,	 [GGML_Q5_1] = unpack_q5_1,
-	[GGML_Q8_0] = unpack_q8_0,	 [GGML_Q4_K] = sherd_q4_k_unpack,
+	[GGML_Q8_0] = unpack_q8_0,	 [GGML_Q2_K] = sherd_q2_k_unpack,
+	[GGML_Q3_K] = sherd_q3_k_unpack, [GGML_Q4_K] = sherd_q4_k_unpack,
 	[GGML_Q5_K] = sherd_q5_k_unpack, [GGML_Q6_K] = sherd_q6_k_unpack,
+	[GGML_IQ4_NL] = sherd_iq4_nl_unpack, [GGML_IQ4_XS] = sherd_iq4_xs_unpack,
+	[GGML_MXFP4] = sherd_mxfp4_unpack,
 };
 
 void sherd_quant_unpack_row(enum ggml_type t, const void *row, size_t cols, uint8_t *q,

@@ -6,7 +6,8 @@
  *	w = scale * (q - zero)  - min       (zero = 2^(bits-1) and min = 0, or zero = 0)
  *
  * which is what the packed layout stores. For all formats this is exact: q is the file's integer
- * (in a wider container for 5 and 6 bits), scale and min are exact in the element type named.
+ * (in a wider container for 2, 3, 5 and 6 bits), or the level that it stands for where those are no
+ * even steps; scale and min are exact in the element type named.
  */
 #ifndef SHERD_QUANT_H
 #define SHERD_QUANT_H
@@ -14,8 +15,14 @@
 #include "model/format.h"
 #include "model/gguf.h"
 
-/* The packed format that holds GGUF type @t without loss; rows and cols are left 0. */
-int sherd_quant_format(enum ggml_type t, struct sherd_format *fmt);
+/*
+ * The packed format for GGUF type @t; rows and cols are left 0. @bits 0: the one that holds it
+ * without loss. 4 or 8: the least one of so many bits, if that is less: floats are rounded to
+ * groups, and at 4 bits table levels are too, and float scales become halves.
+ */
+int sherd_quant_format(enum ggml_type t, int bits, struct sherd_format *fmt);
+/* Whether @fmt holds other integers than @t has: a row comes by way of floats. */
+bool sherd_quant_rounds(enum ggml_type t, const struct sherd_format *fmt);
 
 /*
  * Takes apart one row of @cols weights (a multiple of the block size) of a quantized type:

@@ -7,6 +7,17 @@
 #include "base/base.h"
 #include "model/quant_k.h"
 
+struct block_q2_k {
+	uint8_t scales[16]; /* low nibble: of the scale, high nibble: of the minimum */
+	uint8_t q[64];
+	uint16_t d, dmin;
+};
+struct block_q3_k {
+	uint8_t high[32];
+	uint8_t low[64];
+	uint8_t scales[12];
+	uint16_t d;
+};
 struct block_q4_k {
 	uint16_t d, dmin;
 	uint8_t scales[12];
@@ -24,9 +35,54 @@ struct block_q6_k {
 	uint16_t d;
 };
 
-_Static_assert(sizeof(struct block_q4_k) == 144 && sizeof(struct block_q5_k) == 176 &&
+_Static_assert(sizeof(struct block_q2_k) == 84 && sizeof(struct block_q3_k) == 110 &&
+		       sizeof(struct block_q4_k) == 144 && sizeof(struct block_q5_k) == 176 &&
 		       sizeof(struct block_q6_k) == 210,
 	       "blocks have no padding");
+
+/*
+ * Two bits of element i: each half of the block is four runs of 32, and run r's are bits 2r, 2r+1 of
+ * one line of 32 bytes.
+ */
+static int two_bits(const uint8_t q[64], int i)
+{
+	return q[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+}
+
+void sherd_q2_k_unpack(const void *block, uint8_t *q, float *scale, float *min)
+{
+	const struct block_q2_k *b = block;
+	float d = sherd_f16_to_f32(b->d), dmin = sherd_f16_to_f32(b->dmin);
+	int i;
+
+	for (i = 0; i < 256; i++)
+		q[i] = (uint8_t)two_bits(b->q, i);
+	for (i = 0; i < 16; i++) {
+		scale[i] = d * (float)(b->scales[i] & 15);
+		min[i] = dmin * (float)(b->scales[i] >> 4);
+	}
+}
+
+/*
+ * Bit g of high[i] is the third bit of element i of run g; the integer is offset binary around 4,
+ * and + 4 moves that to 8. 16 scales of 6 bits around 32: the low nibbles stand in bytes 0..7 as
+ * elements do in Q4_0, the rest as two bits each of bytes 8..11.
+ */
+void sherd_q3_k_unpack(const void *block, uint8_t *q, float *scale, float *min)
+{
+	const struct block_q3_k *b = block;
+	float d = sherd_f16_to_f32(b->d);
+	int i, low, high;
+
+	(void)min;
+	for (i = 0; i < 256; i++)
+		q[i] = (uint8_t)((two_bits(b->low, i) | (b->high[i % 32] >> i / 32 & 1) << 2) + 4);
+	for (i = 0; i < 16; i++) {
+		low = b->scales[i % 8] >> (i / 8 * 4) & 15;
+		high = b->scales[8 + i % 4] >> (i / 4 * 2) & 3;
+		scale[i] = d * (float)((low | high << 4) - 32);
+	}
+}
 
 /*
  * Eight 6-bit scales and eight 6-bit minima in 12 bytes: of the first four of each the bytes 0..3

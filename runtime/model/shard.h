@@ -7,7 +7,7 @@
  *   sherd.layout_version      u32, refused if unknown
  *   sherd.source.architecture, sherd.source.sha256, sherd.source.name
  *   sherd.layers              u32[2]: [first, end)
- *   sherd.bits                u32: that float matrices were requantized to; 0: they were not
+ *   sherd.bits                u32: that were asked for, 4 or 8; 0: none were, nothing was lost
  *   <arch>.*                  the source's hyper-parameters, under their own keys
  *   tokenizer.*               in the shards with the first and the last layer
  *   sherd.format.<tensor>     u32[6]: elem, group, scale, min, rows, cols
@@ -77,7 +77,7 @@ const float *sherd_shard_vector(const struct sherd_shard *s, enum sherd_slot slo
 bool sherd_is_shard(const struct gguf *g);
 
 struct sherd_pack_params {
-	int bits; /* 0, 4, 8: requantize float matrices */
+	int bits; /* 0: nothing is lost; 4, 8: as sherd_quant_format() has it */
 	int first_layer, end_layer; /* 0, 0: all */
 	sherd_progress_fn progress;
 	sherd_note_fn note;
@@ -95,7 +95,19 @@ struct sherd_pack_report {
 	struct sherd_pack_loss *loss; /* one a matrix; free() it */
 	size_t n_loss;
 	uint64_t bytes_in, bytes_out;
+	bool could_be_less; /* quantized matrices would take less room with 4 bits */
 };
+
+/* The matrices of one pair of types. */
+struct sherd_pack_kind {
+	const char *from, *to;
+	size_t n;
+	double mean; /* relative RMS error */
+	const struct sherd_pack_loss *worst;
+};
+
+/* *n of them, malloc'd; they point into @r. NULL: no memory. */
+struct sherd_pack_kind *sherd_pack_kinds(const struct sherd_pack_report *r, size_t *n);
 
 /* Checks what can be checked without reading weights; *bytes: how large the shard will be. */
 int sherd_pack_size(const struct gguf *g, const struct sherd_pack_params *p, uint64_t *bytes,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # sherd pack: shards that give the same text, and files that are never half there.
 . "$(dirname "$0")/lib"
+. tests/cli/gguf
 
 sh_run run -m "$model" --temp 0 -p "The scheduler" -n 24
 cp "$out" "$tmp/text"
@@ -31,6 +32,14 @@ head -c 100000 "$tmp/a.shard" >"$tmp/short.shard"
 refuses "a truncated shard is refused" 1 "short.shard" run -m "$tmp/short.shard" -p a
 sh_run pack "$model" -o "$tmp/bits.shard" --bits 4
 ok "--bits says when it changes nothing" grep -q "4 bits change nothing" "$err"
+zeros "$tmp/f16.gguf" 256 64
+sh_run run -m "$tmp/f16.gguf" --bits 4 --device reference -p a
+ok "run says what it packed, and what that took" \
+	grep -qE '^sherd: packed: F16 -> int4 g32 f16 exact; [0-9.]+ MiB became [0-9.]+ MiB' "$err"
+printf '\42' | dd of="$tmp/f16.gguf" bs=1 conv=notrunc status=none \
+	seek=$(($(grep -abo 'blk.0.ffn_up.weight' "$tmp/f16.gguf" | head -n 1 | cut -d: -f1) + 19 + 4 + 16))
+refuses "a type that is not read is named, with those that are" 1 "ffn_up.weight is of type TQ1_0, .*reads F32, .*MXFP4" \
+	pack "$tmp/f16.gguf" -o "$tmp/c.shard"
 (
 	ulimit -f 1000
 	trap '' XFSZ

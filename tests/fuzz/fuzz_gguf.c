@@ -42,7 +42,7 @@ static void use_tensor(const struct gguf_tensor *t)
 	struct sherd_format f;
 	size_t bytes;
 
-	if (sherd_quant_format(t->type, &f) || t->dims[0] > MAX_COLS)
+	if (sherd_quant_format(t->type, 0, &f) || t->dims[0] > MAX_COLS)
 		return;
 	bytes = t->dims[0] / ggml_block_size(t->type) * ggml_block_bytes(t->type);
 	if (!t->data || t->size % bytes)

@@ -16,6 +16,11 @@ HALVES = {
     T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
     T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
 }
+# Types that came later: a generator of their own leaves the values above as they are.
+HALVES_MORE = {T.Q2_K: [80, 82], T.Q3_K: [108], T.IQ4_NL: [0], T.IQ4_XS: [0], T.MXFP4: []}
+# MXFP4's scale is a byte, a power of two: the largest whose weights are finite, and the least that
+# sherd does not take for zero.
+EXPONENTS = [252, 28, 127, 128]
 # Scales at the borders: zeros, the smallest and largest denormal and normal halves, and one.
 EDGES = [0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x7BFF, 0xFBFF, 0x3C00]
 
@@ -30,11 +35,13 @@ def random_half(rng):
             return bits
 
 
-def blocks_of(rng, kind, count):
+def blocks_of(rng, kind, halves, count):
     _, size = GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (count, size), dtype=np.uint8)
     for i in range(count):
-        for j, at in enumerate(HALVES[kind]):
+        if kind == T.MXFP4:
+            raw[i, 0] = EXPONENTS[i] if i < len(EXPONENTS) else rng.integers(100, 140)
+        for j, at in enumerate(halves):
             half = EDGES[(i + 3 * j) % 8] if i < (count + 1) // 2 else random_half(rng)
             raw[i, at:at + 2] = np.frombuffer(np.uint16(half).tobytes(), np.uint8)
     return raw
@@ -47,24 +54,29 @@ def array(ctype, name, values, form, per_line):
     print("};")
 
 
-def main():
-    rng = np.random.default_rng(20240607)
-    print("/* SPDX-License-Identifier: MIT */")
-    print("/* Made by quant_blocks.py; do not edit. Floats are given as their bits. */")
-    for kind in HALVES:
+def block_goldens(rng, kinds):
+    for kind, halves in kinds.items():
         n, _ = GGML_QUANT_SIZES[kind]
-        raw = blocks_of(rng, kind, 10 if n == 32 else 3)
+        raw = blocks_of(rng, kind, halves, 10 if n == 32 else 3)
         with np.errstate(all="ignore"):
             floats = dequantize(raw, kind).astype(np.float32)
         array("uint8_t", f"golden_{kind.name}_blocks", raw.ravel(), "{}", 24)
         array("uint32_t", f"golden_{kind.name}_floats", floats.ravel().view(np.uint32),
               "0x{:08x}", 8)
+
+
+def main():
+    rng = np.random.default_rng(20240607)
+    print("/* SPDX-License-Identifier: MIT */")
+    print("/* Made by quant_blocks.py; do not edit. Floats are given as their bits. */")
+    block_goldens(rng, HALVES)
     x = (rng.normal(size=(1, 256)) * np.repeat(10.0 ** np.arange(-3, 5), 32)).astype(np.float32)
     x[0, 32:64] = 0
     x[0, 64] = -np.abs(x[0, 64:96]).max()
     array("uint32_t", "golden_source_floats", x.ravel().view(np.uint32), "0x{:08x}", 8)
     for kind in (T.Q4_0, T.Q8_0):
         array("uint8_t", f"golden_{kind.name}_rounded", quantize(x, kind).ravel(), "{}", 24)
+    block_goldens(np.random.default_rng(20261129), HALVES_MORE)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,14 @@ static const char *const programs[] = {
 	"int.8.32.1.2", "int.8.16.1.0",	  "float.2",	    "float.3",	     "float.4",
 };
 
+/* What few files have: one of them each time. */
+static const char *const rare[] = { "int.4.16.0.0", "int.4.16.0.1", "int.4.16.1.0", "int.8.32.1.0" };
+
 /* Both widths and groups, minima, each cache; for CPUs, in the wide shape. */
 static const char *const walks[] = {
 	"walk.4.32.0.0.0.64", "walk.8.32.0.0.1.32", "walk.4.32.0.1.2.96", "walk.8.16.1.0.0.32",
 	"walk.4.16.1.2.1.64", "walk.8.32.1.2.2.64", "walk.4.32.1.2.0.96",
+	"walk.4.16.1.0.1.64", "walk.8.32.1.0.0.64",
 };
 
 static uint64_t seed;
@@ -83,6 +87,18 @@ static void in_the_wide_shape_all_programs_have_the_reference_s_bits(void **stat
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(programs); i++)
 		check(forced(NULL), "wide", programs[i]);
+}
+
+static void rare_programs_have_the_reference_s_bits(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(rare); i++)
+		if (getenv("SHERD_LONG") || i == seed % ARRAY_SIZE(rare)) {
+			check(forced(NULL), "wide", rare[i]);
+			check(forced("plain"), "simt", rare[i]);
+		}
 }
 
 static void walks_have_the_reference_s_bits(void **state)
@@ -231,6 +247,7 @@ int main(void)
 		cmocka_unit_test(programs_that_give_the_reference_s_bits_have_its_profile),
 		cmocka_unit_test(a_program_that_gives_other_bits_has_no_profile),
 		cmocka_unit_test(in_the_wide_shape_all_programs_have_the_reference_s_bits),
+		cmocka_unit_test(rare_programs_have_the_reference_s_bits),
 		cmocka_unit_test(walks_have_the_reference_s_bits),
 		cmocka_unit_test(in_the_simt_shape_programs_have_the_reference_s_bits),
 		cmocka_unit_test(the_plain_path_has_the_reference_s_bits),

@@ -504,7 +504,7 @@ static void tensors_outside_of_the_file_are_refused(void **state)
 static void a_tensor_of_unknown_type_is_listed_and_has_no_data(void **state)
 {
 	static const uint64_t dims[] = { 77, 2 };
-	static const uint32_t unknown[] = { 10, 20, 63, 64, 77, UINT32_MAX };
+	static const uint32_t unknown[] = { 16, 40, 63, 64, 77, UINT32_MAX };
 	struct gguf *g;
 	size_t i;
 	void *copy;
@@ -746,6 +746,9 @@ static void types_have_names_and_blocks(void **state)
 	assert_string_equal(ggml_type_name((enum ggml_type)33), "type 33");
 	assert_int_equal(ggml_block_size(GGML_Q6_K), 256);
 	assert_int_equal(ggml_block_bytes(GGML_Q6_K), 210);
+	assert_string_equal(ggml_types_read(),
+			    "F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, "
+			    "IQ4_NL, IQ4_XS, BF16, MXFP4");
 	for (t = 0; t < 100; t++) {
 		assert_non_null(ggml_type_name((enum ggml_type)t));
 		assert_int_equal(ggml_type_known((enum ggml_type)t),

@@ -163,7 +163,8 @@ static void check_all(const struct gguf *g, const struct sherd_shard *s, double 
 
 static const enum ggml_type types[] = { GGML_F32,  GGML_F16,  GGML_BF16, GGML_Q4_0,
 					GGML_Q4_1, GGML_Q5_0, GGML_Q5_1, GGML_Q8_0,
-					GGML_Q4_K, GGML_Q5_K, GGML_Q6_K };
+					GGML_Q4_K, GGML_Q5_K, GGML_Q6_K,  GGML_Q2_K,
+					GGML_Q3_K, GGML_IQ4_NL, GGML_IQ4_XS, GGML_MXFP4 };
 
 static void every_type_of_every_architecture_is_packed_without_loss(void **state)
 {
@@ -233,6 +234,59 @@ static void bits_requantize_float_weights_and_the_loss_is_measured(void **state)
 		sherd_shard_close(s);
 	}
 	gguf_close(g);
+}
+
+/* What the packed layout has no 4 bits for is rounded; what has, keeps its integers. */
+static void four_bits_cost_what_the_report_says(void **state)
+{
+	static const struct {
+		enum ggml_type type;
+		double least, most;
+		bool halves; /* scales are all that is rounded */
+	} cases[] = {
+		{ GGML_IQ4_NL, 0.04, 0.12, false }, { GGML_IQ4_XS, 0.04, 0.12, false },
+		{ GGML_MXFP4, 0.04, 0.12, false },  { GGML_Q2_K, 1e-5, 2e-3, true },
+		{ GGML_Q3_K, 1e-5, 5e-4, true },    { GGML_Q4_K, 1e-5, 2e-3, true },
+	};
+	const struct sherd_pack_params four = { .bits = 4 };
+	struct sherd_pack_report report;
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct tiny_model t = { .arch = "llama", .n_layers = 1, .hidden = 256,
+					      .n_heads = 2, .n_kv_heads = 2, .head_dim = 128,
+					      .ffn = 256, .n_vocab = 61, .n_ctx = 64,
+					      .type = cases[i].type, .embd_type = cases[i].type,
+					      .tied = true, .seed = 5 };
+		struct gguf *g = open_tiny(&t);
+		struct sherd_shard *s = pack_open(g, &four, &report);
+		const struct sherd_format *f = &sherd_shard_matrix(s, SHERD_FFN_DOWN, 0)->fmt;
+		struct sherd_pack_kind *kinds;
+		size_t n;
+
+		assert_int_equal(f->elem, SHERD_ELEM_U4);
+		assert_int_equal(f->scale, SHERD_ELEM_F16);
+		for (k = 0; k < report.n_loss; k++) {
+			assert_true(report.loss[k].rel_rms > cases[i].least);
+			assert_true(report.loss[k].rel_rms < cases[i].most);
+		}
+		assert_false(report.could_be_less);
+		kinds = sherd_pack_kinds(&report, &n);
+		assert_int_equal(n, 1);
+		assert_int_equal(kinds[0].n, report.n_loss);
+		assert_true(kinds[0].mean > cases[i].least &&
+			    kinds[0].mean <= kinds[0].worst->rel_rms);
+		check_all(g, s, cases[i].halves ? 1e-3 : 0.13);
+		free(kinds);
+		free(report.loss);
+		sherd_shard_close(s);
+		s = pack_open(g, &as_is, &report);
+		assert_true(report.could_be_less);
+		free(report.loss);
+		sherd_shard_close(s);
+		gguf_close(g);
+	}
 }
 
 static void bits_leave_quantized_weights_as_they_are(void **state)
@@ -530,6 +584,57 @@ static void nan_and_infinity_are_refused_by_the_tensors_name(void **state)
 	refused(&tiny_models[2], &e, &as_is, "blk.0.attn_norm.weight");
 }
 
+static void scales_that_no_float_or_no_half_holds_are_refused(void **state)
+{
+	static const uint8_t exponents[] = { 253, 254, 255 };
+	static const uint16_t large = 0x7bff; /* 65504, times the scales of groups */
+	const struct sherd_pack_params four = { .bits = 4 };
+	struct gguf_edit e = { .tensor = "blk.0.ffn_up.weight", .poke_at = 17 * 5, .poke_size = 1 };
+	struct tiny_model t = tiny_models[4]; /* Q4_K */
+	size_t i;
+
+	(void)state;
+	e.poke = &large;
+	e.poke_size = 2;
+	e.poke_at = 144;
+	refused(&t, &e, &four, "blk.0.ffn_up.weight");
+	t.type = GGML_MXFP4;
+	e.poke_at = 17 * 5;
+	e.poke_size = 1;
+	for (i = 0; i < ARRAY_SIZE(exponents); i++) {
+		e.poke = &exponents[i];
+		refused(&t, &e, &as_is, "blk.0.ffn_up.weight");
+		refused(&t, &e, &four, "blk.0.ffn_up.weight");
+	}
+}
+
+static void other_types_are_refused_by_name_with_those_that_are_read(void **state)
+{
+	static const struct {
+		int type;
+		const char *name;
+	} types_not_read[] = {
+		{ 16, "of type IQ2_XXS," }, { 21, "of type IQ3_S," }, { 29, "of type IQ1_M," },
+		{ 34, "of type TQ1_0," },   { 35, "of type TQ2_0," }, { 40, "of type NVFP4," },
+		{ 9, "of type Q8_1," },	    { 15, "of type Q8_K," },  { 99, "of type type 99," },
+	};
+	struct gguf *g = open_tiny(&tiny_models[0]);
+	struct gguf_tensor *t = (struct gguf_tensor *)gguf_tensor(g, "blk.0.ffn_up.weight");
+	struct sherd_error err;
+	uint64_t bytes;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(types_not_read); i++) {
+		t->type = (enum ggml_type)types_not_read[i].type;
+		assert_int_equal(sherd_pack_size(g, &as_is, &bytes, &err), -EOPNOTSUPP);
+		if (!strstr(err.msg, "blk.0.ffn_up.weight") ||
+		    !strstr(err.msg, types_not_read[i].name) || !strstr(err.msg, ggml_types_read()))
+			fail_msg("'%s' does not name %s", err.msg, types_not_read[i].name);
+	}
+	gguf_close(g);
+}
+
 static void ranges_and_bits_that_are_not_there_are_refused(void **state)
 {
 	const struct sherd_pack_params bad[] = { { .bits = 5 },
@@ -571,6 +676,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_type_of_every_architecture_is_packed_without_loss),
 		cmocka_unit_test(bits_requantize_float_weights_and_the_loss_is_measured),
+		cmocka_unit_test(four_bits_cost_what_the_report_says),
 		cmocka_unit_test(bits_leave_quantized_weights_as_they_are),
 		cmocka_unit_test(q_k_and_v_are_stacked_where_formats_and_row_blocks_allow),
 		cmocka_unit_test(biases_of_q_k_and_v_become_one_vector),
@@ -583,6 +689,8 @@ int main(void)
 		cmocka_unit_test(a_weight_that_the_architecture_does_not_know_is_refused),
 		cmocka_unit_test(tables_that_readers_compute_themselves_may_be_there),
 		cmocka_unit_test(nan_and_infinity_are_refused_by_the_tensors_name),
+		cmocka_unit_test(scales_that_no_float_or_no_half_holds_are_refused),
+		cmocka_unit_test(other_types_are_refused_by_name_with_those_that_are_read),
 		cmocka_unit_test(ranges_and_bits_that_are_not_there_are_refused),
 		cmocka_unit_test(a_full_disk_ends_packing_with_one_sentence),
 	};

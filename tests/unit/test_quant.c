@@ -27,6 +27,7 @@ static const struct golden {
 } goldens[] = {
 	GOLDEN(Q4_0), GOLDEN(Q4_1), GOLDEN(Q5_0), GOLDEN(Q5_1),
 	GOLDEN(Q8_0), GOLDEN(Q4_K), GOLDEN(Q5_K), GOLDEN(Q6_K),
+	GOLDEN(Q2_K), GOLDEN(Q3_K), GOLDEN(IQ4_NL), GOLDEN(IQ4_XS), GOLDEN(MXFP4),
 };
 
 #define POISON 0xa5
@@ -85,7 +86,7 @@ static void check_formula(enum ggml_type t, const void *row, size_t cols)
 	uint8_t *q;
 	int zero;
 
-	assert_int_equal(sherd_quant_format(t, &f), 0);
+	assert_int_equal(sherd_quant_format(t, 0, &f), 0);
 	groups = cols / f.group;
 	q = poisoned(cols + 1);
 	want = poisoned(cols * sizeof(float));
@@ -131,23 +132,38 @@ static void the_parts_of_a_row_give_its_floats_bit_for_bit(void **state)
 	}
 }
 
-/* Random bits, but no NaN or Inf among the halves. */
+/* The high bytes of a block's halves, in the file's order; 0: there is none. */
+static void half_bytes(enum ggml_type t, unsigned at[2])
+{
+	unsigned bytes = ggml_block_bytes(t);
+
+	at[0] = 1;
+	at[1] = 0;
+	if (t == GGML_Q4_1 || t == GGML_Q5_1 || t == GGML_Q4_K || t == GGML_Q5_K)
+		at[1] = 3;
+	else if (t == GGML_Q3_K || t == GGML_Q6_K)
+		at[0] = bytes - 1;
+	else if (t == GGML_Q2_K)
+		at[0] = bytes - 3, at[1] = bytes - 1;
+	else if (t == GGML_MXFP4)
+		at[0] = 0;
+}
+
+/* Random bits, but no NaN or Inf among the halves, nor an exponent that is one. */
 static void random_blocks(const struct golden *g, uint8_t *row, size_t n_blocks)
 {
-	unsigned bytes = ggml_block_bytes(g->type);
+	unsigned bytes = ggml_block_bytes(g->type), at[2];
 	size_t i, j;
 
+	half_bytes(g->type, at);
 	for (i = 0; i < n_blocks; i++) {
 		for (j = 0; j < bytes; j++)
 			row[i * bytes + j] = (uint8_t)(rand() >> 7);
-		/*
-		 * the high byte of a half: exponent 31 is taken away; the others have it at 1 and 3
-		 */
-		j = g->type == GGML_Q6_K ? 209 : 1;
-		row[i * bytes + j] &= 0xbf;
-		if (g->type == GGML_Q4_1 || g->type == GGML_Q5_1 || g->type == GGML_Q4_K ||
-		    g->type == GGML_Q5_K)
-			row[i * bytes + 3] &= 0xbf;
+		for (j = 0; j < 2; j++)
+			if (at[j])
+				row[i * bytes + at[j]] &= 0xbf;
+		if (g->type == GGML_MXFP4)
+			row[i * bytes] %= 253;
 	}
 }
 
@@ -197,13 +213,62 @@ static void every_known_type_but_i8_has_a_packed_format(void **state)
 	for (t = 0; t < GGML_TYPE_MAX + 3; t++) {
 		bool wanted = ggml_type_known((enum ggml_type)t) && t != GGML_I8;
 
-		assert_int_equal(sherd_quant_format((enum ggml_type)t, &f), wanted ? 0 : -ENOTSUP);
+		assert_int_equal(sherd_quant_format((enum ggml_type)t, 0, &f), wanted ? 0 : -ENOTSUP);
 		if (!wanted)
 			continue;
 		assert_int_equal(f.group == 0, !sherd_elem_is_int(f.elem));
 		assert_int_equal(f.scale == SHERD_ELEM_NONE, f.group == 0);
 		assert_true(f.rows == 0 && f.cols == 0);
 	}
+}
+
+static void mxfp4_scales_at_the_borders_are_zero_or_infinite(void **state)
+{
+	uint8_t block[17] = { 0, 0x71 }, q[32];
+	float scale;
+	int e;
+
+	(void)state;
+	for (e = 0; e < 256; e++) {
+		block[0] = (uint8_t)e;
+		sherd_quant_unpack_row(GGML_MXFP4, block, 32, q, &scale, NULL);
+		assert_int_equal(q[0], 128 + 1);
+		assert_int_equal(q[16], 128 + 12);
+		assert_int_equal(q[1], 128);
+		if (e < 28)
+			assert_true(scale == 0);
+		else if (e > 252) /* 12 times that is no float; 255 is the format's NaN */
+			assert_true(isinf(scale));
+		else
+			assert_true(scale == ldexpf(1, e - 128) && isfinite(12 * scale));
+	}
+}
+
+static void with_4_bits_a_type_takes_no_more_room_than_without(void **state)
+{
+	static const enum ggml_type rounded[] = { GGML_F32,    GGML_F16,    GGML_BF16,
+						  GGML_IQ4_NL, GGML_IQ4_XS, GGML_MXFP4 };
+	static const enum ggml_type halved[] = { GGML_Q2_K, GGML_Q3_K, GGML_Q4_K };
+	struct sherd_format f, as_is;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(rounded); i++) {
+		assert_int_equal(sherd_quant_format(rounded[i], 4, &f), 0);
+		assert_true(f.elem == SHERD_ELEM_U4 && f.group == 32 &&
+			    f.scale == SHERD_ELEM_F16 && f.min == SHERD_ELEM_NONE);
+		assert_true(sherd_quant_rounds(rounded[i], &f));
+	}
+	for (i = 0; i < ARRAY_SIZE(halved); i++) {
+		assert_int_equal(sherd_quant_format(halved[i], 0, &as_is), 0);
+		assert_int_equal(sherd_quant_format(halved[i], 4, &f), 0);
+		assert_true(f.elem == as_is.elem && f.group == as_is.group);
+		assert_true(as_is.scale == SHERD_ELEM_F32 && f.scale == SHERD_ELEM_F16);
+		assert_int_equal(f.min == SHERD_ELEM_NONE, as_is.min == SHERD_ELEM_NONE);
+		assert_true(f.min != SHERD_ELEM_F32 && !sherd_quant_rounds(halved[i], &f));
+	}
+	assert_int_equal(sherd_quant_format(GGML_IQ4_NL, 8, &f), 0);
+	assert_false(sherd_quant_rounds(GGML_IQ4_NL, &f)); /* 8 bits hold it as it is */
 }
 
 static void check_rounding(enum ggml_type t, int bits, const uint8_t *golden)
@@ -298,6 +363,8 @@ int main(void)
 		cmocka_unit_test(random_rows_obey_the_formula_too),
 		cmocka_unit_test(float_rows_come_back_as_they_are),
 		cmocka_unit_test(every_known_type_but_i8_has_a_packed_format),
+		cmocka_unit_test(mxfp4_scales_at_the_borders_are_zero_or_infinite),
+		cmocka_unit_test(with_4_bits_a_type_takes_no_more_room_than_without),
 		cmocka_unit_test(rounding_gives_the_golden_blocks),
 		cmocka_unit_test(a_short_last_group_is_rounded_as_if_zeros_followed),
 		cmocka_unit_test(numbers_that_have_no_scale_are_refused),

@@ -97,6 +97,22 @@ static void make_block(struct maker *m, enum ggml_type type, float s, uint8_t *p
 	case GGML_Q8_0:
 		put_half(p, k / 74.0f);
 		break;
+	case GGML_Q2_K:
+		put_half(p + n - 4, k / (1.1f * 8));
+		put_half(p + n - 2, 1.5f * k / (1.1f * 8));
+		break;
+	case GGML_Q3_K:
+		put_half(p + n - 2, k / (2.3f * 18.5f));
+		break;
+	case GGML_IQ4_NL:
+		put_half(p, k / 70.0f);
+		break;
+	case GGML_IQ4_XS:
+		put_half(p, k / (70.0f * 18.5f));
+		break;
+	case GGML_MXFP4:
+		p[0] = (uint8_t)(128 + ilogbf(k / 6));
+		break;
 	case GGML_Q4_K:
 		put_half(p, k / (4.6f * 32));
 		put_half(p + 2, 7.5f * k / (4.6f * 32));
