@@ -9,7 +9,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <jansson.h>
 #include "bench.h"
+#include "compare.h"
 
 #define WARM_UP_TOKENS	 8
 #define REQUESTS	 2 /* of each session, in a repetition */
@@ -69,6 +71,9 @@ static int check_options(struct bench *b, int argc, char **argv)
 		b->model_name = argv[0], argc--, argv++;
 	if (argc)
 		return tool_usage(&tool_bench, "'%s' is one argument too many", argv[0]);
+	rc = bench_compare_check(b);
+	if (rc || b->new_at)
+		return rc;
 	b->source = b->pipe_params.plan ? &bench_source_plan : &bench_source_model;
 	if (!b->model_name && !b->pipe_params.plan)
 		return tool_usage(&tool_bench, "which model? Give a file with -m MODEL");
@@ -132,6 +137,13 @@ static int parse(struct bench *b, int argc, char **argv, bool *done)
 		{ 0, "kernels", OPT_FLAG, &b->kernels, 0, 0, NULL,
 		  "a table of kernels too: shape, time, bytes, rates, share of the limit" },
 		TOOL_TRACE_OPT(b->trace_at),
+		{ 0, "compare", OPT_STR, &b->compare_at, 0, 0, "OLD",
+		  "say what changed beyond noise since OLD, a file that --json wrote; its tests are "
+		  "measured where no others are given" },
+		{ 0, "new", OPT_STR, &b->new_at, 0, 0, "FILE",
+		  "with --compare: the new results are this file's; nothing is measured" },
+		{ 0, "fail-if-slower", OPT_FLAG, &b->fail_if_slower, 0, 0, NULL,
+		  "with --compare: exit with 3 if a test is slower beyond noise" },
 		{ 0, "no-limits", OPT_FLAG, &b->no_limits, 0, 0, NULL,
 		  "don't measure the machine's limits before and after" },
 		{ 0, "json", OPT_FLAG, &b->json, 0, 0, NULL,
@@ -322,6 +334,7 @@ static void free_bench(struct bench *b)
 	opt_ints_free(&b->prompts);
 	opt_ints_free(&b->gens);
 	opt_ints_free(&b->depths);
+	json_decref(b->old);
 }
 
 /* The file is there, or refused, before anything is measured. */
@@ -350,6 +363,30 @@ static int end_trace(struct bench *b, int rc)
 	return rc;
 }
 
+/* What was measured, or the two files. */
+static int print(const struct bench *b)
+{
+	struct sherd_error err;
+	json_t *new = NULL;
+	int rc = TOOL_OK;
+
+	if (!b->new_at && !b->json)
+		bench_print_table(b);
+	if (b->new_at && compare_read(&new, b->new_at, &err))
+		return tool_fail(&tool_bench, &err);
+	if (!b->new_at && (b->json || b->old)) {
+		new = bench_json(b);
+		if (!new)
+			return TOOL_FAILED;
+	}
+	if (b->old)
+		rc = bench_compare_print(b, new);
+	else if (b->json)
+		bench_print_json(new);
+	json_decref(new);
+	return tool_flush(&tool_bench) ? rc : TOOL_FAILED;
+}
+
 static int main_bench(int argc, char **argv)
 {
 	struct bench b = { .params = SHERD_MODEL_PARAMS_INIT, .reps = 5 };
@@ -358,24 +395,18 @@ static int main_bench(int argc, char **argv)
 
 	if (!rc && !done)
 		rc = begin_trace(&b);
-	if (!rc && !done)
+	if (!rc && !done && !b.new_at)
 		rc = measure(&b);
 	rc = end_trace(&b, rc);
-	if (!rc && !done) {
-		if (b.json)
-			rc = bench_print_json(&b);
-		else
-			bench_print_table(&b);
-		if (!tool_flush(&tool_bench))
-			rc = TOOL_FAILED;
-	}
+	if (!rc && !done)
+		rc = print(&b);
 	free_bench(&b);
 	return rc;
 }
 
 const struct tool tool_bench = {
 	.name = "bench",
-	.synopsis = "-m MODEL | --plan PLAN [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
+	.synopsis = "-m MODEL | --plan PLAN | --compare OLD --new FILE [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
 	.summary = "measure speed, against what the machine can do",
 	.about = "Measures prompts (pp) and generation (tg) in tokens/s, mean and deviation, and "
 		 "the "
@@ -387,6 +418,8 @@ const struct tool tool_bench = {
 		 "limits.\n\n"
 		 "  sherd bench -m model.gguf\n"
 		 "  sherd bench -m model.gguf -p 128,512 -n 64 -d 0,1024 -t 2 --json\n"
+		 "  sherd bench -m model.gguf --json > old.json; ...; sherd bench -m model.gguf "
+		 "--compare old.json\n"
 		 "  sherd bench --plan plan.json -p 128 -n 16 --sessions 6   (several boards)\n",
 	.main = main_bench,
 };

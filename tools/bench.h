@@ -78,6 +78,9 @@ struct bench {
 	struct opt_ints prompts, gens, depths;
 	int reps;
 	bool json, kernels, no_limits;
+	const char *compare_at, *new_at; /* files; NULL: none */
+	bool fail_if_slower;
+	struct json_t *old; /* what compare_at has */
 	const char *trace_at;
 	struct trace_file *trace; /* NULL: none */
 
@@ -118,8 +121,14 @@ int bench_make_tokens(struct bench *b, int n_vocab, const struct sherd_tokenizer
 bool bench_is_reference(const struct bench *b);
 
 void bench_print_table(const struct bench *b);
-int bench_print_json(const struct bench *b);
+/* NULL: a sentence is out. */
+struct json_t *bench_json(const struct bench *b);
+void bench_print_json(const struct json_t *j);
 void bench_test_name(const struct bench *b, const struct bench_test *t, char *buf, size_t size);
+
+/* bench_compare.c: reads the old results, which say what is measured where nothing else does. */
+int bench_compare_check(struct bench *b);
+int bench_compare_print(const struct bench *b, const struct json_t *new);
 
 /* bench_plan_report.c: what a plan's report has besides. */
 void bench_plan_print_head(const struct bench *b);

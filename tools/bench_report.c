@@ -131,19 +131,20 @@ static void print_memory(const struct bench *b)
 					 : "no sensor (RAPL, INA3221, hwmon) that may be read");
 }
 
-/* "81 % of read": of the nearer limit. */
+/* "81 % of read": of the nearest limit. */
 static void kernel_share(const struct bench *b, const struct sherd_cl_time *k, char *buf,
 			 size_t size)
 {
-	double read, dot;
+	double read, ops;
 
 	snprintf(buf, size, "-");
 	if (!b->has_limits)
 		return;
 	read = k->bytes / bench_mean(b->before.read, b->after.read);
-	dot = k->ops / bench_mean(b->before.dot, b->after.dot);
-	snprintf(buf, size, "%.0f %% of %s", 100 * MAX(read, dot) / MAX(k->seconds, 1e-12),
-		 read > dot ? "read" : "dot");
+	ops = k->ops / (k->floats ? bench_mean(b->before.fma, b->after.fma) :
+				    bench_mean(b->before.dot, b->after.dot));
+	snprintf(buf, size, "%.0f %% of %s", 100 * MAX(read, ops) / MAX(k->seconds, 1e-12),
+		 read > ops ? "read" : k->floats ? "float" : "dot");
 }
 
 static void print_kernels(const struct bench *b, const struct bench_test *t)
@@ -337,6 +338,15 @@ static json_t *test_json(const struct bench *b, const struct bench_test *t)
 	return o;
 }
 
+/* Of a call. */
+static double deviation(const struct sherd_cl_time *k)
+{
+	double n = MAX(k->calls, 1u), mean = k->seconds / n;
+	double variance = n > 1 ? (k->squares - n * mean * mean) / (n - 1) : 0;
+
+	return variance > 0 ? sqrt(variance) : 0;
+}
+
 static json_t *kernels_json(const struct bench_test *t)
 {
 	json_t *list = json_array();
@@ -344,18 +354,18 @@ static json_t *kernels_json(const struct bench_test *t)
 	for (int i = 0; i < t->n_kernels; i++) {
 		const struct sherd_cl_time *k = &t->kernels[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f}", "name",
-						      k->name, "shape", k->shape, "calls",
-						      (json_int_t)k->calls, "seconds", k->seconds,
-						      "bytes", k->bytes, "ops", k->ops));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:s}", "name", k->name,
+					"shape", k->shape, "calls", (json_int_t)k->calls, "seconds",
+					k->seconds, "stddev_s", deviation(k), "bytes", k->bytes,
+					"ops", k->ops, "ops_are", k->floats ? "float" : "int8"));
 	}
 	return list;
 }
 
-int bench_print_json(const struct bench *b)
+json_t *bench_json(const struct bench *b)
 {
 	json_t *list = json_array();
-	int ret = TOOL_OK;
 
 	for (int i = 0; i < b->n_tests; i++) {
 		json_t *o = test_json(b, &b->tests[i]);
@@ -363,16 +373,17 @@ int bench_print_json(const struct bench *b)
 		if (o && b->kernels)
 			json_object_set_new(o, "kernels", kernels_json(&b->tests[i]));
 		if (!o || json_array_append_new(list, o)) {
-			ret = tool_failf(&tool_bench,
-					 "the results can't be written as JSON: a name in "
-					 "the model is not UTF-8, or memory is out");
-			break;
+			tool_failf(&tool_bench, "the results can't be written as JSON: a name in "
+						"the model is not UTF-8, or memory is out");
+			json_decref(list);
+			return NULL;
 		}
 	}
-	if (!ret) {
-		json_dumpf(list, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-		putchar('\n');
-	}
-	json_decref(list);
-	return ret;
+	return list;
+}
+
+void bench_print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	putchar('\n');
 }

@@ -72,6 +72,7 @@ struct sherd_cl_time {
 	const char *name;
 	char shape[48];
 	double seconds;
+	double squares; /* of the seconds of single calls, added up */
 	double bytes, ops;
 	unsigned calls;
 	bool floats; /* ops are floating point ones, else int8 */

@@ -47,11 +47,12 @@ static int add_time(struct sherd_cl_time *rows, int n, const struct sherd_cl_tim
 			break;
 	if (i == n) {
 		rows[i] = *t;
-		rows[i].seconds = rows[i].bytes = rows[i].ops = 0;
+		rows[i].seconds = rows[i].squares = rows[i].bytes = rows[i].ops = 0;
 		rows[i].calls = 0;
 		n++;
 	}
 	rows[i].seconds += seconds;
+	rows[i].squares += seconds * seconds;
 	rows[i].bytes += t->bytes;
 	rows[i].ops += t->ops;
 	rows[i].calls++;

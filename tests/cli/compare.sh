@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# bench --compare: its arithmetic is tested in unit/test_compare.c; here, what it says and how it ends.
+. "$(dirname "$0")/lib"
+
+# results FILE FACTOR DEVICE: as bench --json writes them.
+results()
+{
+	awk -v f="$2" -v d="$3" 'BEGIN {
+		printf "[{\"devices\": \"%s\", \"n_prompt\": 0, \"n_gen\": 4, \"n_depth\": 0, ", d
+		printf "\"test_time\": \"2026-01-01T00:00:00Z\", \"samples_ts\": [%g, %g, %g]}]\n", 100 * f, 101 * f, 99 * f
+	}' >"$1"
+}
+results "$tmp/old" 1 A
+results "$tmp/fast" 1.5 A
+results "$tmp/slow" 0.5 B
+
+sh_run bench --compare "$tmp/old" --new "$tmp/fast"
+ok "two files are compared without a model" bash -c "test $rc = 0 && grep -qE 'tg4 .* \+50.0 % .* faster' '$out'"
+ok "and nothing is said to differ where nothing does" bash -c "! grep -q 'not the same' '$out'"
+sh_run bench --compare "$tmp/old" --new "$tmp/slow"
+ok "what differs beside speed is said" grep -q "^not the same: the device is another: A, now B" "$out"
+ok "slower is a word, and no failure" bash -c "test $rc = 0 && grep -q 'SLOWER' '$out'"
+sh_run bench --compare "$tmp/old" --new "$tmp/slow" --fail-if-slower
+ok "but with --fail-if-slower exit code 3" test $rc = 3
+sh_run bench --compare "$tmp/old" --new "$tmp/fast" --fail-if-slower --json
+ok "--json has the comparison" test "$rc $(json tests.0.verdict) $(json slower)" = "0 faster false"
+
+sh_run bench -m "$model" -r 2 --no-limits --compare "$tmp/old"
+ok "with a model the old file's tests are measured, and no others" \
+	bash -c "test $rc = 0 && grep -q 'tg4' '$out' && ! grep -q 'pp' '$out'"
+ok "and compared" grep -q "^new: just now" "$out"
+sh_run bench -m "$model" -r 2 --no-limits --compare "$tmp/old" -p 0 -n 4 --json
+cp "$out" "$tmp/both"
+ok "--json has both" test "$(json results.0.n_gen) $(json tests.0.test)" = "4 tg4"
+sh_run bench --compare "$tmp/both" --new "$tmp/both" --json
+ok "such a file can be compared again" test "$(json tests.0.verdict)" = same
+
+refuses "a file that is not there is refused before anything is measured" 1 "nosuch" \
+	bench -m "$tmp/none" --compare "$tmp/nosuch"
+refuses "a model is no result" 1 "is no JSON" bench --compare "$model" --new "$tmp/old"
+refuses "two files need no model" 2 "-m does nothing with --new" bench -m x --compare "$tmp/old" --new "$tmp/old"
+refuses "--new needs an old one" 2 "--new goes with --compare" bench --new "$tmp/old"
+refuses "--fail-if-slower too" 2 "goes with --compare" bench -m "$model" --fail-if-slower
+sed 's/"n_gen": 4/"n_gen": 5/' "$tmp/old" >"$tmp/other"
+refuses "results without a test in common are refused" 1 "no test in common" \
+	bench --compare "$tmp/old" --new "$tmp/other"
+finish
