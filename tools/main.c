@@ -10,7 +10,7 @@
 
 static const struct tool *const tools[] = {
 	&tool_run, &tool_bench, &tool_info, &tool_tokenize, &tool_pack, &tool_eval, &tool_doctor,
-	&tool_cluster, &tool_plan, &tool_push, &tool_node, &tool_status,
+	&tool_devices, &tool_cluster, &tool_plan, &tool_push, &tool_node, &tool_status,
 };
 
 static int help(FILE *out)
