@@ -21,7 +21,7 @@ struct devices {
 	struct sherd_device_info *list;
 	int n;
 	struct sherd_device *chosen; /* NULL: none can be opened */
-	struct sherd_error refused; /* why */
+	struct sherd_error refused;  /* why */
 };
 
 static const char *type_of(const struct sherd_device_info *i)
@@ -31,9 +31,14 @@ static const char *type_of(const struct sherd_device_info *i)
 
 /* What is worth knowing of what a driver offers. */
 static const char *const extensions[] = {
-	"cl_khr_integer_dot_product", "cl_arm_integer_dot_product_int8",
-	"cl_arm_integer_dot_product_accumulate_int8", "cl_khr_fp16", "cl_khr_subgroups",
-	"cl_arm_import_memory", "cl_khr_external_memory_dma_buf", "cl_khr_command_buffer",
+	"cl_khr_integer_dot_product",
+	"cl_arm_integer_dot_product_int8",
+	"cl_arm_integer_dot_product_accumulate_int8",
+	"cl_khr_fp16",
+	"cl_khr_subgroups",
+	"cl_arm_import_memory",
+	"cl_khr_external_memory_dma_buf",
+	"cl_khr_command_buffer",
 };
 
 static const char *dot_of(const struct sherd_device_info *i)
@@ -103,13 +108,13 @@ static json_t *device_json(const struct devices *d, int i)
 	const struct sherd_device_info *info = &d->list[i];
 	char *name = tool_harmless(info->name), *driver = tool_harmless(info->driver);
 	char *version = tool_harmless(info->version), *platform = tool_harmless(info->platform);
-	json_t *o = json_pack(
-		"{s:i,s:s*,s:s,s:s*,s:s*,s:s*,s:i,s:i,s:I,s:I,s:b,s:s,s:b,s:b}", "number", i, "name",
-		name, "type", type_of(info), "platform", platform, "version", version, "driver",
-		driver, "compute_units", info->compute_units, "clock_mhz", info->clock_mhz,
-		"memory", (json_int_t)info->global_mem, "max_buffer", (json_int_t)info->max_alloc,
-		"unified", info->host_unified, "int8", dot_of(info), "usable", info->usable, "taken",
-		is_chosen(d, i));
+	json_t *o =
+		json_pack("{s:i,s:s*,s:s,s:s*,s:s*,s:s*,s:i,s:i,s:I,s:I,s:b,s:s,s:b,s:b}", "number",
+			  i, "name", name, "type", type_of(info), "platform", platform, "version",
+			  version, "driver", driver, "compute_units", info->compute_units,
+			  "clock_mhz", info->clock_mhz, "memory", (json_int_t)info->global_mem,
+			  "max_buffer", (json_int_t)info->max_alloc, "unified", info->host_unified,
+			  "int8", dot_of(info), "usable", info->usable, "taken", is_chosen(d, i));
 	json_t *list = json_array();
 
 	for (size_t e = 0; e < ARRAY_SIZE(extensions); e++)
@@ -136,8 +141,8 @@ static int print_json(const struct devices *d)
 	for (int i = 0; i < d->n; i++)
 		json_array_append_new(list, device_json(d, i));
 	json_object_set_new(all, "devices", list);
-	json_object_set_new(all, "why", json_string(d->chosen ? d->chosen->info.why :
-								d->refused.msg));
+	json_object_set_new(all, "why",
+			    json_string(d->chosen ? d->chosen->info.why : d->refused.msg));
 	text = json_dumps(all, JSON_INDENT(2));
 	json_decref(all);
 	if (!text)

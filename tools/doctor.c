@@ -24,8 +24,10 @@ static int look_at_record(const struct doctor *d)
 {
 	sherd_root = d->system;
 	if (!system_exists("/proc/self/status"))
-		return tool_failf(&tool_doctor, "%s: is no recorded system, for it has no file "
-				  "proc/self/status: scripts/record-system makes one", d->system);
+		return tool_failf(&tool_doctor,
+				  "%s: is no recorded system, for it has no file "
+				  "proc/self/status: scripts/record-system makes one",
+				  d->system);
 	return TOOL_OK;
 }
 

@@ -14,17 +14,17 @@
 
 /* What a row says of its thing. */
 enum finding {
-	FINDING_FACT, /* neither good nor bad */
-	FINDING_YES, /* it works */
-	FINDING_NO, /* it does not, and something else does in its place */
-	FINDING_ADVICE, /* it could be better; the row has a remedy */
+	FINDING_FACT,	 /* neither good nor bad */
+	FINDING_YES,	 /* it works */
+	FINDING_NO,	 /* it does not, and something else does in its place */
+	FINDING_ADVICE,	 /* it could be better; the row has a remedy */
 	FINDING_PROBLEM, /* without it sherd computes on nothing but its plain C */
 	N_FINDINGS,
 };
 
 struct row {
 	const char *section;
-	const char *of; /* what of: "weights", "ring"; NULL in most sections */
+	const char *of;	  /* what of: "weights", "ring"; NULL in most sections */
 	char device[128]; /* whose; "" in most sections */
 	char name[160];
 	enum finding finding;
@@ -40,8 +40,8 @@ struct doctor {
 	int n_rows;
 	struct sherd_map sample, packed; /* a file where shards are kept; one that lies in memory */
 	struct sherd_region *held, *held_packed; /* the samples, by the best rung */
-	struct sherd_region *ring; /* by the best rung */
-	int n_devices; /* OpenCL devices that can be used */
+	struct sherd_region *ring;		 /* by the best rung */
+	int n_devices;				 /* OpenCL devices that can be used */
 };
 
 /* A row more; NULL: there is no memory, and a line less. */

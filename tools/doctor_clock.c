@@ -48,7 +48,8 @@ static void look_at_policy(void *ctx, const char *path)
 	if (slow_governor(governor, driver))
 		doctor_remedy(doctor_add(d, "clocks", FINDING_ADVICE, name,
 					 "the governor \"%s\" does not go to the %lld MHz that it "
-					 "can by itself", governor, max / 1000),
+					 "can by itself",
+					 governor, max / 1000),
 			      "echo performance | sudo tee %s/scaling_governor", path);
 	else if (allowed && max && allowed < max - max / 20)
 		doctor_remedy(doctor_add(d, "clocks", FINDING_ADVICE, name,

@@ -175,8 +175,9 @@ int system_node(const char *path, char group[64])
 	read_identity(&me);
 	if (!me.uid)
 		return 0;
-	bits = me.uid == st.st_uid ? st.st_mode >> 6 :
-	       is_member(&me, st.st_gid) ? st.st_mode >> 3 : st.st_mode;
+	bits = me.uid == st.st_uid	 ? st.st_mode >> 6 :
+	       is_member(&me, st.st_gid) ? st.st_mode >> 3 :
+					   st.st_mode;
 	if ((bits & 6) == 6)
 		return 0;
 	if ((st.st_mode >> 3 & 6) == 6)

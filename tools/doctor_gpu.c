@@ -84,9 +84,11 @@ static bool look_at_access(struct doctor *d, const char *node)
 		doctor_remedy(r, "sudo usermod -aG %s $USER, and log in again", group);
 	} else {
 		r = doctor_add(d, "gpu", FINDING_ADVICE, node, "only root may open it");
-		doctor_remedy(r, "echo 'KERNEL==\"%s\", MODE=\"0660\", GROUP=\"render\"' | sudo tee "
+		doctor_remedy(r,
+			      "echo 'KERNEL==\"%s\", MODE=\"0660\", GROUP=\"render\"' | sudo tee "
 			      "/etc/udev/rules.d/70-gpu.rules; sudo udevadm trigger; sudo usermod "
-			      "-aG render $USER", strrchr(node, '/') + 1);
+			      "-aG render $USER",
+			      strrchr(node, '/') + 1);
 	}
 	return false;
 }
@@ -98,18 +100,19 @@ static void look_at_driver(struct doctor *d, const char *driver, const char *nod
 	struct row *r;
 
 	if (!g) {
-		doctor_add(d, "gpu", FINDING_FACT, driver, "%s: a driver that sherd knows nothing of",
-			   node);
+		doctor_add(d, "gpu", FINDING_FACT, driver,
+			   "%s: a driver that sherd knows nothing of", node);
 	} else if (!g->icds[0]) {
 		r = doctor_add(d, "gpu", FINDING_FACT, driver, "%s%s%s (%s)", g->what,
 			       g->remedy[0] ? "; " : "", g->remedy, node);
 	} else if (has_icd(g->icds)) {
-		doctor_add(d, "gpu", FINDING_YES, driver, "%s%s%s (%s), and OpenCL for it is "
-			   "registered", g->what, version[0] ? ", " : "", version, node);
+		doctor_add(d, "gpu", FINDING_YES, driver,
+			   "%s%s%s (%s), and OpenCL for it is "
+			   "registered",
+			   g->what, version[0] ? ", " : "", version, node);
 	} else {
-		r = doctor_add(d, "gpu", FINDING_ADVICE, driver,
-			       "%s%s%s (%s), without OpenCL", g->what, version[0] ? ", " : "",
-			       version, node);
+		r = doctor_add(d, "gpu", FINDING_ADVICE, driver, "%s%s%s (%s), without OpenCL",
+			       g->what, version[0] ? ", " : "", version, node);
 		doctor_remedy(r, "%s", g->remedy);
 	}
 }
@@ -163,7 +166,8 @@ static void look_at_mali(struct doctor *d)
 
 static void look_at_tegra(struct doctor *d)
 {
-	static const char *const nodes[] = { "/dev/nvmap", "/dev/nvhost-gpu", "/dev/nvgpu/igpu0/ctrl" };
+	static const char *const nodes[] = { "/dev/nvmap", "/dev/nvhost-gpu",
+					     "/dev/nvgpu/igpu0/ctrl" };
 	char group[64], release[128] = "";
 	int n = 0;
 

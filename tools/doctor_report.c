@@ -129,9 +129,9 @@ static void print_text(const struct doctor *d)
 
 static json_t *row_json(const struct row *r)
 {
-	json_t *o = json_pack("{s:s,s:b,s:s,s:s}", "name", r->name, "works",
-			      r->finding <= FINDING_YES, "finding", names[r->finding], "text",
-			      r->text);
+	json_t *o =
+		json_pack("{s:s,s:b,s:s,s:s}", "name", r->name, "works", r->finding <= FINDING_YES,
+			  "finding", names[r->finding], "text", r->text);
 
 	if (o && r->of) {
 		json_object_set_new(o, "device", json_string(r->device));

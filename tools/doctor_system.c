@@ -21,8 +21,8 @@ static bool cpuinfo(const char *key, char *value, size_t size)
 	while (f && !found && getline(&line, &room, f) > 0) {
 		char *colon = strchr(line, ':');
 
-		found = colon && !strncmp(line, key, n) && strspn(line + n, " \t") ==
-				(size_t)(colon - line) - n;
+		found = colon && !strncmp(line, key, n) &&
+			strspn(line + n, " \t") == (size_t)(colon - line) - n;
 		if (found)
 			snprintf(value, size, "%.*s", (int)strcspn(colon + 1, "\n") - 1, colon + 2);
 	}
@@ -49,8 +49,8 @@ static void look_at_cpu(struct doctor *d)
 	static const struct {
 		const char *flag, *what;
 	} dots[] = {
-		{ "amx_int8", "AMX tiles" }, { "avx512_vnni", "AVX-512 VNNI" },
-		{ "avx_vnni", "AVX VNNI" }, { "i8mm", "Arm int8 matrices" },
+		{ "amx_int8", "AMX tiles" },	   { "avx512_vnni", "AVX-512 VNNI" },
+		{ "avx_vnni", "AVX VNNI" },	   { "i8mm", "Arm int8 matrices" },
 		{ "asimddp", "Arm dot products" },
 	};
 	char model[128] = "a CPU", flags[4096] = "";
@@ -98,8 +98,15 @@ struct icds {
 static bool library_exists(const char *name)
 {
 	static const char *const folders[] = {
-		"/usr/lib/", "/lib/", "/usr/lib64/", "/usr/local/lib/", "/usr/lib/*-linux-gnu*/",
-		"/usr/lib/*-linux-gnu*/*/", "/lib/*-linux-gnu*/", "/opt/*/lib/", "/vendor/lib64/",
+		"/usr/lib/",
+		"/lib/",
+		"/usr/lib64/",
+		"/usr/local/lib/",
+		"/usr/lib/*-linux-gnu*/",
+		"/usr/lib/*-linux-gnu*/*/",
+		"/lib/*-linux-gnu*/",
+		"/opt/*/lib/",
+		"/vendor/lib64/",
 		"/usr/lib/*/tegra/",
 	};
 	char pattern[512];
@@ -169,11 +176,12 @@ static void look_at_io_uring(struct doctor *d)
 			   "Linux %d.%d is older than io_uring: epoll is taken", major, minor);
 	if (system_number("/proc/sys/kernel/io_uring_disabled", &off) && off)
 		doctor_remedy(doctor_add(d, "network", FINDING_ADVICE, "io_uring_disabled",
-					 "is %lld: %s", off, off == 1 ?
-					 "only a group, or root, may use io_uring" :
-					 "nobody may use io_uring"),
+					 "is %lld: %s", off,
+					 off == 1 ? "only a group, or root, may use io_uring" :
+						    "nobody may use io_uring"),
 			      "sudo sysctl kernel.io_uring_disabled=0");
-	seccomp = sherd_proc_value("/proc/self/status", "Seccomp", (uint64_t *)&seccomp) ? seccomp : 0;
+	seccomp = sherd_proc_value("/proc/self/status", "Seccomp", (uint64_t *)&seccomp) ? seccomp :
+											   0;
 	if (seccomp == 2)
 		doctor_add(d, "network", FINDING_FACT, "seccomp",
 			   "a filter is in force; Docker's and containerd's refuse io_uring "

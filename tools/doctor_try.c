@@ -16,7 +16,7 @@
 #define SAMPLE_BYTES ((size_t)1 << 20)
 #define RING_SLOTS   4
 /* less than this is hardly a limit to pin weights within */
-#define SMALL_MODEL  ((uint64_t)512 << 20)
+#define SMALL_MODEL ((uint64_t)512 << 20)
 
 /* What comes after "region \"sherd\": ", which the line says already. */
 static const char *without_prefix(const char *sentence)
@@ -41,7 +41,8 @@ static void try_weights(struct doctor *d)
 			continue;
 		}
 		if (d->model.data && sherd_region_foresee(&d->model, i, &err))
-			doctor_add(d, "weights", FINDING_NO, name, "a sample, but not this model: %s", err.msg);
+			doctor_add(d, "weights", FINDING_NO, name,
+				   "a sample, but not this model: %s", err.msg);
 		else
 			doctor_add(d, "weights", FINDING_YES, name, "%s", r->how);
 		sherd_region_close(r);
@@ -57,7 +58,8 @@ static void try_io_uring(struct doctor *d, const struct sherd_region *ring)
 
 	if (rc) {
 		doctor_add(d, "ring", FINDING_NO, "io_uring", "there is none: %s%s", strerror(-rc),
-		    rc == -EPERM ? " (a container's seccomp profile, or kernel.io_uring_disabled)" :
+			   rc == -EPERM ?
+				   " (a container's seccomp profile, or kernel.io_uring_disabled)" :
 				   "");
 		return;
 	}
@@ -113,10 +115,11 @@ static void try_network(struct doctor *d)
 			continue;
 		}
 		doctor_add(d, "network", FINDING_YES, name, "%s",
-		    l->note.msg[0] ? l->note.msg :
-		    i == SHERD_IO_URING_ZC ?
-				     "large rows go without a copy, from the slots of a ring" :
-				     "sends are copied");
+			   l->note.msg[0] ?
+				   l->note.msg :
+			   i == SHERD_IO_URING_ZC ?
+				   "large rows go without a copy, from the slots of a ring" :
+				   "sends are copied");
 		sherd_loop_free(l);
 	}
 }
@@ -130,9 +133,11 @@ static void add_limit(struct doctor *d, int which, const char *name, const char 
 	if (l.rlim_cur == RLIM_INFINITY)
 		doctor_add(d, "limits", FINDING_FACT, name, "no limit on %s", what);
 	else if (bytes)
-		doctor_add(d, "limits", FINDING_FACT, name, "%s of %s", tool_bytes(l.rlim_cur), what);
+		doctor_add(d, "limits", FINDING_FACT, name, "%s of %s", tool_bytes(l.rlim_cur),
+			   what);
 	else
-		doctor_add(d, "limits", FINDING_FACT, name, "%llu %s", (unsigned long long)l.rlim_cur, what);
+		doctor_add(d, "limits", FINDING_FACT, name, "%llu %s",
+			   (unsigned long long)l.rlim_cur, what);
 }
 
 /* Most distributions leave it so low that no model is within it; a sample of 1 MiB is. */
@@ -146,23 +151,23 @@ static void look_at_memlock(struct doctor *d)
 		return;
 	if (l.rlim_cur != RLIM_INFINITY && !sherd_memlock_bounds())
 		doctor_add(d, "limits", FINDING_FACT, "RLIMIT_MEMLOCK",
-		    "%s, but this user may lock more (CAP_IPC_LOCK)", tool_bytes(l.rlim_cur));
+			   "%s, but this user may lock more (CAP_IPC_LOCK)",
+			   tool_bytes(l.rlim_cur));
 	else if (l.rlim_cur >= need)
 		add_limit(d, RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", what, true);
 	else
 		doctor_remedy(doctor_add(d, "limits", FINDING_ADVICE, "RLIMIT_MEMLOCK",
-					 "%s of %s, is less than %s", tool_bytes(l.rlim_cur),
-					 what, d->model.data ? "this model takes" :
-							       "most models take"),
+					 "%s of %s, is less than %s", tool_bytes(l.rlim_cur), what,
+					 d->model.data ? "this model takes" : "most models take"),
 			      SHERD_RAISE_MEMLOCK);
 }
 
 static void look_at_limits(struct doctor *d)
 {
 	doctor_add(d, "limits", FINDING_FACT, "memory",
-	    "%s can be had; what is pinned or locked without being asked for "
-	    "takes three quarters of that at most",
-	    tool_bytes(sherd_region_room()));
+		   "%s can be had; what is pinned or locked without being asked for "
+		   "takes three quarters of that at most",
+		   tool_bytes(sherd_region_room()));
 	look_at_memlock(d);
 	add_limit(d, RLIMIT_NOFILE, "RLIMIT_NOFILE", "open files, of which each dma-buf is one",
 		  false);
@@ -182,12 +187,12 @@ static void try_import(struct doctor *d, struct sherd_device *dev, const char *n
 	bool works = !sherd_import_open(&im, dev, number, r, &part, 1, &err);
 
 	for (i = 0; i < (works ? (int)im.way : SHERD_N_IMPORTS); i++)
-		doctor_add(d, "opencl", FINDING_NO, sherd_import_name((enum sherd_import_way)i), "%s",
-		    im.refused[i].msg);
+		doctor_add(d, "opencl", FINDING_NO, sherd_import_name((enum sherd_import_way)i),
+			   "%s", im.refused[i].msg);
 	if (works) {
 		caveat = sherd_import_caveat(&im);
 		doctor_add(d, "opencl", FINDING_YES, sherd_import_name(im.way), "%s takes this%s%s",
-		    dev->info.name, caveat ? "; " : "", caveat ? caveat : "");
+			   dev->info.name, caveat ? "; " : "", caveat ? caveat : "");
 	}
 	for (i = first; i < d->n_rows; i++)
 		doctor_of(&d->rows[i], dev->info.name, of);
@@ -213,8 +218,7 @@ static void try_devices(struct doctor *d)
 	int n;
 
 	if (sherd_device_list(&list, &n, &err)) {
-		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "OpenCL",
-					 "%s", err.msg),
+		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "OpenCL", "%s", err.msg),
 			      "sudo apt-get install pocl-opencl-icd (until then: --device "
 			      "reference, slowly)");
 		return;
@@ -265,7 +269,7 @@ static void try_drm(struct doctor *d)
 		n = 0;
 	} else if (!n) {
 		doctor_add(d, "drm", FINDING_NO, "none",
-		    "there is no /dev/dri/renderD*: no GPU with a DRM driver");
+			   "there is no /dev/dri/renderD*: no GPU with a DRM driver");
 	}
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "%s (%s)", list[i].node, list[i].driver);

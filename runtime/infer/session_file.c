@@ -116,7 +116,8 @@ static int check_saving(const struct sherd_session *s, int n, const char *path,
 		if (s->tokens[i] < 0)
 			return sherd_fail(err, -EINVAL,
 					  "%s: a session that was given hidden rows and not "
-					  "tokens cannot be saved", path);
+					  "tokens cannot be saved",
+					  path);
 	return 0;
 }
 
@@ -186,7 +187,8 @@ static int check_form(struct reader *r, const struct head *h)
 	if (h->version != VERSION || h->page != SHERD_PAGE)
 		return sherd_fail(r->err, -ESTALE,
 				  "%s: was saved in version %u of the form, and this release "
-				  "reads version %u: delete it", r->path, h->version, VERSION);
+				  "reads version %u: delete it",
+				  r->path, h->version, VERSION);
 	pages = DIV_ROUND_UP((size_t)h->n_tokens, SHERD_PAGE);
 	want = sizeof(*h) + sizeof(crc) + (size_t)h->n_cut_words * sizeof(uint64_t) +
 	       (size_t)h->n_tokens * sizeof(int32_t);
@@ -197,8 +199,10 @@ static int check_form(struct reader *r, const struct head *h)
 				  r->path, size, want);
 	memcpy(&crc, r->map.data + size - sizeof(crc), sizeof(crc));
 	if (sherd_crc32c(0, r->map.data, size - sizeof(crc)) != crc)
-		return sherd_fail(r->err, -EINVAL, "%s: is damaged: its checksum is another one; "
-				  "delete it", r->path);
+		return sherd_fail(r->err, -EINVAL,
+				  "%s: is damaged: its checksum is another one; "
+				  "delete it",
+				  r->path);
 	return 0;
 }
 
@@ -238,8 +242,8 @@ static int take_tokens(struct reader *r, struct sherd_session *s, int n)
 		if (tokens[i] < 0 || tokens[i] >= s->model->info.n_vocab)
 			return sherd_fail(r->err, -EINVAL,
 					  "%s: token %d is outside the vocabulary of %d: it is "
-					  "damaged, delete it", r->path, tokens[i],
-					  s->model->info.n_vocab);
+					  "damaged, delete it",
+					  r->path, tokens[i], s->model->info.n_vocab);
 	if (n)
 		memcpy(s->tokens, tokens, (size_t)n * sizeof(*tokens));
 	return 0;

@@ -16,8 +16,9 @@ static char *path;
 static struct sherd_model *open_model(const struct tiny_model *t, const char *device,
 				      enum sherd_kv_type kv)
 {
-	struct sherd_model_params p = { .device = device, .n_ctx = N_CTX, .n_sessions = 2,
-					.kv_type = kv, .no_cache = true };
+	struct sherd_model_params p = {
+		.device = device, .n_ctx = N_CTX, .n_sessions = 2, .kv_type = kv, .no_cache = true
+	};
 	struct sherd_error err = { "" };
 	struct sherd_model *m;
 	char *file = tiny_model_write(t);
@@ -31,7 +32,8 @@ static struct sherd_model *open_model(const struct tiny_model *t, const char *de
 
 static struct sherd_session *session(struct sherd_model *m, int cut)
 {
-	struct sherd_session_params p = { .cuts = &cut, .n_cuts = cut > 0,
+	struct sherd_session_params p = { .cuts = &cut,
+					  .n_cuts = cut > 0,
 					  .sampler = { .repeat_penalty = 1 } };
 	struct sherd_session *s;
 	struct sherd_error err;
@@ -111,8 +113,18 @@ struct rig {
 };
 
 static const struct tiny_model shape = {
-	.arch = "llama", .n_layers = 3, .hidden = 64, .n_heads = 2, .n_kv_heads = 1, .head_dim = 32,
-	.ffn = 64, .n_vocab = 40, .n_ctx = 256, .type = GGML_Q8_0, .embd_type = GGML_Q8_0, .seed = 9,
+	.arch = "llama",
+	.n_layers = 3,
+	.hidden = 64,
+	.n_heads = 2,
+	.n_kv_heads = 1,
+	.head_dim = 32,
+	.ffn = 64,
+	.n_vocab = 40,
+	.n_ctx = 256,
+	.type = GGML_Q8_0,
+	.embd_type = GGML_Q8_0,
+	.seed = 9,
 };
 
 /* A session of 70 positions is in the file. */
@@ -235,8 +247,9 @@ static void a_session_with_other_cuts_is_refused(void **state)
 
 static void a_session_longer_than_the_context_is_refused(void **state)
 {
-	struct sherd_model_params p = { .device = "reference", .n_ctx = 69, .no_cache = true,
-					.kv_type = SHERD_KV_INT8 };
+	struct sherd_model_params p = {
+		.device = "reference", .n_ctx = 69, .no_cache = true, .kv_type = SHERD_KV_INT8
+	};
 	struct sherd_error err;
 	struct sherd_session *s;
 	struct sherd_model *m;
