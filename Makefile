@@ -47,7 +47,8 @@ LIBS := $(PKG_LIBS) -lm -lpthread -ldl
 LIB_SRC := $(sort $(wildcard runtime/*.c runtime/*/*.c runtime/*/*/*.c))
 TOOL_SRC := $(sort $(wildcard tools/*.c))
 KERNELS := $(sort $(wildcard kernels-cl/*.cl kernels-cl/*.h))
-LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/gen/kernels.o
+TEMPLATES := $(sort $(wildcard runtime/chat/templates/*.jinja))
+LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/gen/kernels.o $(O)/gen/templates.o
 TOOL_OBJ := $(TOOL_SRC:%.c=$(O)/%.o)
 SO := libsherd.so.$(VERSION)
 SONAME := libsherd.so.$(SOVERSION)
@@ -67,9 +68,15 @@ $(O)/%.o: %.c $(O)/flags
 
 # The kernels' texts inside the library. Written anew only when they differ, so that removing a file
 # is noticed and rebuilding for nothing is not.
-$(O)/gen/kernels.c: FORCE scripts/embed-kernels
+$(O)/gen/kernels.c: FORCE scripts/embed
 	@mkdir -p $(@D)
-	@scripts/embed-kernels $(KERNELS) > $@.tmp
+	@scripts/embed device/kernels.h kernel_source $(KERNELS) > $@.tmp
+	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
+
+# And the chat templates that come along.
+$(O)/gen/templates.c: FORCE scripts/embed
+	@mkdir -p $(@D)
+	@scripts/embed chat/chat.h chat_builtin $(TEMPLATES) > $@.tmp
 	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
 
 $(O)/gen/%.o: $(O)/gen/%.c $(O)/flags

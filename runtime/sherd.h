@@ -291,6 +291,8 @@ int32_t sherd_tokenizer_bos(const struct sherd_tokenizer *tok);
 int32_t sherd_tokenizer_eos(const struct sherd_tokenizer *tok);
 /* True for EOS, EOT, <|im_end|> and their like: generation ends here. */
 bool sherd_tokenizer_is_end(const struct sherd_tokenizer *tok, int32_t id);
+/* As the model's file has it; NULL: it has none. */
+const char *sherd_tokenizer_chat_template(const struct sherd_tokenizer *tok);
 /*
  * *ids is malloc'd, the caller frees it. Invalid UTF-8 is kept as bytes or replaced, never refused.
  */
@@ -308,6 +310,45 @@ int sherd_token_text(const struct sherd_tokenizer *tok, int32_t id, bool special
  */
 int sherd_detokenize(const struct sherd_tokenizer *tok, const int32_t *ids, int n, bool special,
 		     char **text, size_t *len, struct sherd_error *err);
+
+/* ----------------------------------------------------------------- chat */
+
+/*
+ * A chat template (Jinja, as in a model's file) makes the text for the model out of messages: the
+ * whole conversation each time, so that a prompt is a function of its messages alone.
+ */
+struct sherd_message {
+	const char *role; /* "system", "user", "assistant", or what else the template knows */
+	const char *content;
+};
+
+struct sherd_chat;
+
+/*
+ * @text: a template; NULL: the model's own, -ENOENT if it has none. @tok must outlive it. What is
+ * unknown in a template is refused where it is used.
+ */
+int sherd_chat_open(struct sherd_chat **chat, const struct sherd_tokenizer *tok, const char *text,
+		    struct sherd_error *err);
+void sherd_chat_close(struct sherd_chat *chat);
+/*
+ * A value that the template may ask for, as JSON: ("enable_thinking", "false").
+ */
+int sherd_chat_set(struct sherd_chat *chat, const char *name, const char *json,
+		   struct sherd_error *err);
+/* The text; *text is malloc'd and NUL-terminated. @answer: up to where the model's answer begins. */
+int sherd_chat_text(const struct sherd_chat *chat, const struct sherd_message *messages, int n,
+		    bool answer, char **text, size_t *len, struct sherd_error *err);
+/*
+ * The same as tokens, *ids malloc'd: control tokens are those of the text, and the token that
+ * begins a text stands before them once, if the model wants one.
+ */
+int sherd_chat_tokens(const struct sherd_chat *chat, const struct sherd_message *messages, int n,
+		      bool answer, int32_t **ids, int *n_ids, struct sherd_error *err);
+/* The templates that come along, by number: name, and what it is for. False: there are no more. */
+bool sherd_chat_builtin(int i, char name[32], char about[128]);
+/* Its text by its name; NULL: there is none. */
+const char *sherd_chat_builtin_text(const char *name);
 
 #ifdef __cplusplus
 }

@@ -19,7 +19,7 @@ enum { TINY_NORMAL = 1, TINY_UNKNOWN, TINY_CONTROL, TINY_USER, TINY_UNUSED, TINY
 
 /* What is 0 or NULL stays out of the file. */
 struct tiny_vocab {
-	const char *model, *pre;
+	const char *model, *pre, *chat_template;
 	struct gguf_str tokens[TINY_MAX], merges[TINY_MAX];
 	float scores[TINY_MAX];
 	int32_t types[TINY_MAX];
@@ -212,6 +212,8 @@ TINY_FN int tiny_file(const struct tiny_vocab *v)
 		gguf_put_str(w, "tokenizer.ggml.model", v->model);
 	if (v->pre)
 		gguf_put_str(w, "tokenizer.ggml.pre", v->pre);
+	if (v->chat_template)
+		gguf_put_str(w, "tokenizer.chat_template", v->chat_template);
 	tiny_array(w, "tokenizer.ggml.tokens", GGUF_STRING, v->tokens, v->n);
 	tiny_array(w, "tokenizer.ggml.merges", GGUF_STRING, v->merges, v->n_merges);
 	tiny_array(w, "tokenizer.ggml.scores", GGUF_F32, v->scores, v->n_scores);

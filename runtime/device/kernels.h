@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * kernels: the texts of kernels-cl/, embedded into the library at build time
- * (scripts/embed-kernels): a program needs no source file beside it, and the sources' hash is part
+ * (scripts/embed): a program needs no source file beside it, and the sources' hash is part
  * of the bit profile.
  */
 #ifndef SHERD_KERNELS_H

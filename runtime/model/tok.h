@@ -132,6 +132,7 @@ struct tok_charsmap; /* normalization rules of a unigram model (tok_ugm.c) */
 struct sherd_tokenizer {
 	enum tok_kind kind;
 	char *describe;
+	char *chat_template; /* NULL: the file has none */
 	struct tok_vocab vocab;
 	int32_t n_vocab;
 	struct tok_trie special;    /* control, user-defined and unknown tokens */

@@ -410,6 +410,18 @@ static const struct model_row *find_model(struct gguf_str name)
 	return NULL;
 }
 
+/* Its text alone: whoever has a chat to make parses it. */
+static int keep_chat_template(struct sherd_tokenizer *t, const struct gguf *g,
+			      struct sherd_error *err)
+{
+	struct gguf_str text;
+
+	if (gguf_get_str(g, "tokenizer.chat_template", &text, NULL) <= 0 || !text.len)
+		return 0;
+	t->chat_template = strndup(text.data, text.len);
+	return t->chat_template ? 0 : sherd_fail_oom(err, text.len, "the chat template");
+}
+
 int sherd_tokenizer_from_gguf(struct sherd_tokenizer **tok, const struct gguf *g,
 			      struct sherd_error *err)
 {
@@ -447,6 +459,8 @@ int sherd_tokenizer_from_gguf(struct sherd_tokenizer **tok, const struct gguf *g
 			sherd_asprintf(m->kind == TOK_WPM ? "%s" : "%s (%s)", m->label, m->name);
 		ret = t->describe ? 0 : sherd_fail_oom(err, 64, "the tokenizer's name");
 	}
+	if (!ret)
+		ret = keep_chat_template(t, g, err);
 	if (ret) {
 		sherd_tokenizer_free(t);
 		return sherd_fail_prefix(err, ret, "%s", g->path);

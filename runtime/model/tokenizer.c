@@ -355,6 +355,7 @@ void sherd_tokenizer_free(struct sherd_tokenizer *tok)
 	if (!tok)
 		return;
 	free(tok->describe);
+	free(tok->chat_template);
 	tok_vocab_free(&tok->vocab);
 	free(tok->special.edges);
 	free(tok->matcher.edges);
@@ -367,6 +368,11 @@ void sherd_tokenizer_free(struct sherd_tokenizer *tok)
 const char *sherd_tokenizer_describe(const struct sherd_tokenizer *tok)
 {
 	return tok->describe;
+}
+
+const char *sherd_tokenizer_chat_template(const struct sherd_tokenizer *tok)
+{
+	return tok->chat_template;
 }
 
 int sherd_tokenizer_n_vocab(const struct sherd_tokenizer *tok)

@@ -17,4 +17,5 @@ fi
 "$venv/bin/python" "$here/models.py" "$here"
 "$venv/bin/python" "$here/hf_models.py" "$here/hf"
 "$venv/bin/python" "$here/quant_blocks.py" >"$here/quant_blocks.h"
-du -ch "$here"/*.gguf "$here"/*.gold "$here"/*.h | tail -1
+"$venv/bin/python" "$here/templates.py" "$here/templates" "$here/../../runtime/chat/templates"
+du -ch "$here"/*.gguf "$here"/*.gold "$here"/templates/*.gold "$here"/*.h | tail -1
