@@ -28,6 +28,20 @@ struct act_half {
 #define LOAD_FLOATS(p) (*(p))
 #endif
 
+/*
+ * A matmul of experts (-DEXPERTS): W is a stack of them, each of @rows rows padded to whole row blocks, and
+ * get_global_id(1) is a run {first slot, slot behind the last, expert} of the rows that meet one of them (see
+ * experts.cl); a run may be empty. @alone: all slots have one row of activations. Without it there is one matrix,
+ * which all rows meet.
+ */
+#ifdef EXPERTS
+#define RUN_ARGS , __global const int4 *runs, int alone
+#define RUN_ROWS   (runs[get_global_id(1)].y - runs[get_global_id(1)].x)
+#define RUN_SLOT   ((size_t)runs[get_global_id(1)].x)
+#define RUN_INPUT  (alone ? 0 : RUN_SLOT)
+#define RUN_BLOCK(rows) ((size_t)runs[get_global_id(1)].z * (((rows) + 15) / 16))
+#endif
+
 /* How a matmul ends: flags of its kernels. */
 #define RESIDUAL 1 /* dst += */
 #define BIAS	 2

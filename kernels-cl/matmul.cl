@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * matmul.cl: dst = W a for integer weights in the packed layout and quantized activations. Compiled
- * once a format: -DBITS=4|8 -DGROUP=16|32 -DSCALE_F32=0|1 -DMIN=0 (none), 1 (half) or 2 (float).
+ * once a format: -DBITS=4|8 -DGROUP=16|32 -DSCALE_F32=0|1 -DMIN=0 (none), 1 (half) or 2 (float); -DEXPERTS: W is
+ * a stack of experts (common.h).
  *
  * Wide shape: a work-item is a row block (16 rows, a lane each), for T tokens at a time; matmul_tile takes
  * TILE_RB row blocks, with dot4() or a matrix unit. SIMT shape: a work-item is a row.
@@ -204,10 +205,31 @@ INLINED void matmul(const int T, int id, OPERAND_ARGS, RESULT_ARGS)
 }
 
 #ifndef SHERD_WALK
+#ifdef EXPERTS
+/* The operands and results of a run. */
+#define TAKE_RUN                                                             \
+	const size_t tiles = RUN_BLOCK(rows) * n_groups, in = RUN_INPUT * n_groups; \
+                                                                             \
+	values += tiles * (LINES * 16);                                      \
+	scales += tiles * (PARTS * 16);                                      \
+	mins = MINS_AT(mins, tiles * (PARTS * 16));                          \
+	q += in * 8;                                                         \
+	groups += in;                                                        \
+	halves = HALVES(halves, in);                                         \
+	dst += RUN_SLOT * dst_stride;                                        \
+	n = RUN_ROWS;                                                        \
+	if (n <= 0)                                                          \
+		return;
+#else
+#define RUN_ARGS
+#define TAKE_RUN
+#endif
+
 #define MATMUL_KERNEL(T)                                                                          \
-	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS)                                       \
+	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS RUN_ARGS)                              \
 	{                                                                                         \
-		matmul(T, get_global_id(0), OPERANDS, RESULT);                                            \
+		TAKE_RUN                                                                          \
+		matmul(T, get_global_id(0), OPERANDS, RESULT);                                    \
 	}
 
 MATMUL_KERNEL(1)
@@ -592,14 +614,17 @@ INLINED void matmul_tiles(const int gated, OPERAND_ARGS, RESULT_ARGS, GATED_ARGS
 		fail_row(failed, step, bad);
 }
 
-__kernel void matmul_tile(OPERAND_ARGS, RESULT_ARGS)
+__kernel void matmul_tile(OPERAND_ARGS, RESULT_ARGS RUN_ARGS)
 {
+	TAKE_RUN
 	matmul_tiles(0, OPERANDS, RESULT, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 }
 
+#ifndef EXPERTS
 __kernel void matmul_gated(OPERAND_ARGS, GATED_ARGS)
 {
 	matmul_tiles(1, OPERANDS, 0, 0, 0, 0, 0, GATED);
 }
+#endif
 #endif
 #endif

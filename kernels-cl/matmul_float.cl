@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * matmul_float.cl: dst = W a for float weights in the packed layout. Compiled once an element type:
- * -DELEM=2 (half), 3 (bfloat16), 4 (float), the numbers of enum sherd_elem.
+ * -DELEM=2 (half), 3 (bfloat16), 4 (float), the numbers of enum sherd_elem; -DEXPERTS: W is a stack of
+ * experts (common.h).
  *
  * A row's sum is one chain of fma in column order within chunks of 256 columns; chunks are added in
  * column order. Wide shape: a work-item a row block; SIMT shape: a row.
@@ -72,9 +73,24 @@ INLINED void matmul(const int T, MATMUL_ARGS)
 	}
 }
 
+#ifdef EXPERTS
+/* The operands and results of a run. */
+#define TAKE_RUN                                                      \
+	values += RUN_BLOCK(rows) * ((cols + 31) / 32 * 32) * 16;     \
+	a += RUN_INPUT * a_stride;                                    \
+	dst += RUN_SLOT * dst_stride;                                 \
+	n = RUN_ROWS;                                                 \
+	if (n <= 0)                                                   \
+		return;
+#else
+#define RUN_ARGS
+#define TAKE_RUN
+#endif
+
 #define MATMUL_KERNEL(T)                                                                          \
-	__kernel void matmul_##T(MATMUL_ARGS)                                                     \
+	__kernel void matmul_##T(MATMUL_ARGS RUN_ARGS)                                            \
 	{                                                                                         \
+		TAKE_RUN                                                                          \
 		matmul(T, values, a, bias, dst, rows, cols, n, a_stride, dst_stride, dst_col,     \
 		       flags);                                                                    \
 	}

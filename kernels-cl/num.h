@@ -134,11 +134,13 @@ static inline float num_as_float_1(int32_t i)
 		return num_as_float_##S(num_as_int_##S(p) ^                                       \
 					(num_as_int_##S(x) & (int)0x80000000));                   \
 	}                                                                                         \
+	NUM_FN F num_sigmoid_##S(F x)                                                             \
+	{                                                                                         \
+		return num_recip_##S(num_exp_##S(NUM_MIN(-x, (F)(80.0f))) + 1.0f);                \
+	}                                                                                         \
 	NUM_FN F num_silu_##S(F x)                                                                \
 	{                                                                                         \
-		F e = num_exp_##S(NUM_MIN(-x, (F)(80.0f)));                                       \
-                                                                                                  \
-		return x * num_recip_##S(e + 1.0f);                                               \
+		return x * num_sigmoid_##S(x);                                                    \
 	}                                                                                         \
 	NUM_FN F num_gelu_tanh_##S(F x)                                                           \
 	{                                                                                         \

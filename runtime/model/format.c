@@ -210,6 +210,23 @@ float sherd_tensor_get(const struct sherd_tensor *t, uint32_t row, uint32_t col)
 	return plane_get(f->scale, t->scales, s) * (float)q - plane_get(f->min, t->mins, s);
 }
 
+struct sherd_tensor sherd_stack_expert(const struct sherd_tensor *stack, uint32_t rows, uint32_t e)
+{
+	struct sherd_tensor t = { .fmt = stack->fmt };
+	size_t before_values, before_scales, before_mins;
+
+	t.fmt.rows = sherd_stack_rows(e, rows);
+	sherd_format_sizes(&t.fmt, &before_values, &before_scales, &before_mins);
+	t.fmt.rows = rows;
+	sherd_format_sizes(&t.fmt, &t.values_size, &t.scales_size, &t.mins_size);
+	t.values = (const uint8_t *)stack->values + before_values;
+	if (stack->scales)
+		t.scales = (const uint8_t *)stack->scales + before_scales;
+	if (stack->mins)
+		t.mins = (const uint8_t *)stack->mins + before_mins;
+	return t;
+}
+
 /* @n columns (at most all words that fit), @q readable to the last word's end. */
 static void put_words(enum sherd_elem e, const uint8_t *q, size_t n, uint32_t *out)
 {

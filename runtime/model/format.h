@@ -80,6 +80,16 @@ static inline size_t sherd_scale_index(const struct sherd_format *f, uint32_t ro
 	       row % SHERD_TILE_ROWS;
 }
 
+/*
+ * A stack of experts is one matrix: the rows of each, padded to whole row blocks, one after the
+ * other. Rows of a stack of @n with @rows each; and expert @e of @stack, a matrix by itself.
+ */
+static inline uint64_t sherd_stack_rows(uint32_t n, uint32_t rows)
+{
+	return (uint64_t)n * ROUND_UP((uint64_t)rows, SHERD_TILE_ROWS);
+}
+struct sherd_tensor sherd_stack_expert(const struct sherd_tensor *stack, uint32_t rows, uint32_t e);
+
 /* The float that (row, col) stands for; slow, for references and gathers. */
 float sherd_tensor_get(const struct sherd_tensor *t, uint32_t row, uint32_t col);
 

@@ -55,6 +55,7 @@ variants()
 		# Q4_0; Q8_0, Q5_0; Q4_1; Q5_1; Q4_K; Q5_K; Q6_K; and groups of 16 with 4 bits
 		printf -- '-DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s\n' 4 32 0 0 8 32 0 0 4 32 0 1 \
 			8 32 0 1 4 32 1 2 8 32 1 2 8 16 1 0 4 16 0 1
+		echo "-DBITS=4 -DGROUP=32 -DSCALE_F32=0 -DMIN=0 -DEXPERTS"
 		;;
 	attention.cl | rope.cl)
 		# caches of halves, bytes and floats; heads that are no multiple of a vector too
@@ -62,6 +63,7 @@ variants()
 		;;
 	matmul_float.cl)
 		printf -- '-DELEM=%s\n' 2 3 4
+		echo "-DELEM=2 -DEXPERTS"
 		;;
 	walk.cl)
 		# walks: both widths, both groups, with and without minima, each cache

@@ -20,6 +20,7 @@ static const char *const programs[] = {
 	"rows",		"attention.0.64", "attention.1.20", "attention.2.8", "int.4.32.0.0",
 	"int.4.32.0.1", "int.4.32.1.2",	  "int.4.16.1.2",   "int.8.32.0.0",  "int.8.32.0.1",
 	"int.8.32.1.2", "int.8.16.1.0",	  "float.2",	    "float.3",	     "float.4",
+	"experts",	"int.4.32.0.0.experts", "int.8.16.1.0.experts", "float.4.experts",
 };
 
 /* What few files have: one of them each time. */

@@ -18,7 +18,8 @@ enum sherd_cl_kind {
 	SHERD_CL_ATTENTION,
 	SHERD_CL_INT,
 	SHERD_CL_FLOAT,
-	SHERD_CL_WALK
+	SHERD_CL_WALK,
+	SHERD_CL_EXPERTS
 };
 
 enum sherd_cl_kernel {
@@ -46,6 +47,11 @@ enum sherd_cl_kernel {
 	/* walk */
 	SHERD_K_WALK,
 	SHERD_K_ADDRESS,
+	/* experts */
+	SHERD_K_ROUTE,
+	SHERD_K_GROUP_PAIRS,
+	SHERD_K_SPREAD,
+	SHERD_K_COMBINE,
 	SHERD_N_KERNELS,
 };
 
@@ -53,8 +59,8 @@ struct sherd_cl_program {
 	char spec[32];
 	enum sherd_cl_kind kind;
 	/*
-	 * int: bits, group, scale f32?, min; attention: KV type, head_dim; walk: int's and
-	 * attention's; float: element
+	 * int: bits, group, scale f32?, min, stacks of experts?; attention: KV type, head_dim; walk:
+	 * int's first four and attention's; float: element, 0, 0, 0, stacks of experts?
 	 */
 	int arg[6];
 	cl_program program;
@@ -62,10 +68,10 @@ struct sherd_cl_program {
 };
 
 /*
- * A model's most: 24 integer and 3 float formats, as many walks as integer formats, rows,
- * attention.
+ * A model's most: 24 integer and 3 float formats, for matrices and for stacks of experts, as many
+ * walks as integer formats, rows, attention, experts.
  */
-#define SHERD_CL_MAX_PROGRAMS 56
+#define SHERD_CL_MAX_PROGRAMS 84
 
 /* Seconds and counts of one kernel at one shape, for `sherd bench --kernels`. */
 struct sherd_cl_time {
@@ -114,7 +120,8 @@ void sherd_cl_close(struct sherd_cl *c);
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
 /* Takes the walk programs out again; false: there are none. */
 bool sherd_cl_drop_walks(struct sherd_cl *c);
-void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size);
+/* @experts: for stacks of them. */
+void sherd_cl_spec_of(const struct sherd_format *f, bool experts, char *spec, size_t size);
 /* Builds all programs that were added, or one of them, and finds their kernels. */
 int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
 int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err);
@@ -124,6 +131,8 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
 /* The programs for a format, for walks over it with such a cache, ...; NULL: there is none. */
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
+struct sherd_cl_program *sherd_cl_experts_for(struct sherd_cl *c, const struct sherd_format *f);
+struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c);
 struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,
 					       const struct sherd_kv_shape *kv);
 struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
@@ -136,6 +145,9 @@ struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
 void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width);
 void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
 			  int n);
+/* @rows: an expert's; @n_read: how many of them are; @n: pairs. */
+void sherd_cl_note_experts(struct sherd_cl *c, const struct sherd_format *f, int rows, int n_read,
+			   int n);
 void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s);
 void sherd_cl_note_merge(struct sherd_cl *c, int n, int n_heads, int n_parts, int head_dim);
 void sherd_cl_note_walk(struct sherd_cl *c, int n_steps);
@@ -242,6 +254,37 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 		     const struct sherd_cl_act *to);
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
+
+/* Whom rows have chosen: n rows, k experts each; pairs, slots and runs as experts.cl has them. */
+struct sherd_cl_routes {
+	cl_mem choice, weight; /* int, float [n][k] */
+	cl_mem runs; /* int4 [sherd_cl_runs()] */
+	cl_mem order, place; /* int [n * k] */
+	int n_experts, k;
+	bool renormalize;
+};
+/* The most experts that n rows can have chosen. */
+static inline int sherd_cl_runs(const struct sherd_cl_routes *r, int n)
+{
+	return MIN(r->n_experts, n * r->k);
+}
+void sherd_cl_route(struct sherd_cl *c, struct sherd_cl_rows scores, int n,
+		    const struct sherd_cl_routes *r);
+/* @to [n * k] = A's rows, each in the slots of its pairs. */
+void sherd_cl_spread(struct sherd_cl *c, const struct sherd_cl_act *a, int width, int n,
+		     const struct sherd_cl_routes *r, const struct sherd_cl_act *to);
+/*
+ * dst [n * k] = W[expert of the slot] a [slot], @rows rows of an expert; @alone: n is 1, and a is
+ * that row. No bias. @variant as of sherd_cl_matmul().
+ */
+void sherd_cl_matmul_experts(struct sherd_cl *c, enum sherd_cl_kernel variant,
+			     const struct sherd_cl_matrix *w, int rows,
+			     const struct sherd_cl_act *a, bool alone, int n,
+			     const struct sherd_cl_routes *r, struct sherd_cl_rows dst, int dst_col);
+/* X += the pairs' outputs, weighted; @shared.mem may be NULL; scores as of sherd_cl_route(). */
+void sherd_cl_combine(struct sherd_cl *c, struct sherd_cl_rows x, int width, int n,
+		      struct sherd_cl_rows out, const struct sherd_cl_routes *r,
+		      struct sherd_cl_rows shared, struct sherd_cl_rows scores);
 
 /* A run of steps for one row, in one launch: see walk.h. */
 struct sherd_cl_walk {

@@ -4,70 +4,14 @@
  * device's shape. All launch and return at once; the first failure sticks in c->rc, and the caller
  * looks at it when the work is enqueued.
  */
-#include "base/trace.h"
-#include "infer/cl/cl.h"
+#include "infer/cl/cl_launch.h"
 
-#define SIMT_LOCAL   64 /* work-items of a group where kernels share local memory or rows */
-#define TILE_RB	     4 /* matmul.cl's */
-#define ROW_PIECES   16 /* work-items that share a row of groups in the wide shape */
-#define TILE_MIN     9 /* rows from which matmul_tile always pays */
+#define TILE_MIN 9 /* rows from which matmul_tile always pays */
 
-struct arg {
-	size_t size;
-	const void *value;
-};
-#define ARG(x)                 \
-	{                      \
-		sizeof(x), &(x) \
-	}
-
-static bool wide(const struct sherd_cl *c)
-{
-	return c->dev->shape == SHERD_SHAPE_WIDE;
-}
-
-static cl_mem or_none(const struct sherd_cl *c, cl_mem m)
-{
-	return m ? m : c->none;
-}
-
-static void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl_kernel k, int dims,
-		   const size_t *global, const size_t *local, int n_args, const struct arg *args)
-{
-	cl_event *event;
-	double before = 0;
-	int i;
-
-	for (i = 0; i < n_args && !c->rc; i++)
-		c->rc = clSetKernelArg(p->kernel[k], i, args[i].size, args[i].value);
-	if (c->rc)
-		return;
-	event = sherd_cl_next_event(c);
-	if (event)
-		before = sherd_now();
-	SHERD_PROBE(kernel__enqueue, sherd_cl_kernel_name(k), c->step, c->what.rows);
-	c->rc = clEnqueueNDRangeKernel(c->dev->queue, p->kernel[k], dims, NULL, global, local, 0,
-				       NULL, event);
-	if (!event)
-		return;
-	if (c->rc)
-		c->n_events--;
-	else
-		sherd_cl_note_clock(c, before, sherd_now());
-}
-#define LAUNCH(c, program, k, dims, global, local, args) \
-	launch(c, program, k, dims, global, local, ARRAY_SIZE(args), args)
-
-/* Kernels that take groups of a row: a few work-items a row on CPUs, one a group on GPUs. */
 static void launch_groups(struct sherd_cl *c, enum sherd_cl_kernel k, int width, int n, int n_args,
 			  const struct arg *args)
 {
-	static const size_t one[2] = { 1, 1 };
-	size_t groups = DIV_ROUND_UP(width, 32);
-	size_t pieces = n >= 2 * ROW_PIECES ? 1 : ROW_PIECES;
-	size_t global[2] = { wide(c) ? MIN(groups, pieces) : groups, n };
-
-	launch(c, sherd_cl_rows_program(c), k, 2, global, wide(c) ? one : NULL, n_args, args);
+	launch_row_groups(c, sherd_cl_rows_program(c), k, width, n, n_args, args);
 }
 
 static cl_int4 format_of(const struct sherd_cl_matrix *m)
@@ -93,22 +37,6 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 	sherd_cl_note_rows(c, "embed", 4.0 + sherd_elem_bits(table->fmt.elem) / 8.0, n, width);
 	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);
 }
-
-/* Where a kernel leaves A: QUANT_ARGS of group.h, with something in place of what A lacks. */
-static struct sherd_cl_act all_of(const struct sherd_cl *c, const struct sherd_cl_act *a)
-{
-	static const struct sherd_cl_act nowhere;
-	struct sherd_cl_act to = a ? *a : nowhere;
-
-	to.a = or_none(c, to.a);
-	to.q = or_none(c, to.q);
-	to.groups = or_none(c, to.groups);
-	to.halves = or_none(c, to.halves);
-	return to;
-}
-#define ACT_ARGS(to)                                                                      \
-	ARG((to).a), ARG((to).a_stride), ARG((to).q), ARG((to).groups), ARG((to).halves), \
-		ARG((to).want)
 
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a)
@@ -221,8 +149,8 @@ static bool tile_pays(const struct sherd_cl *c, const struct sherd_cl_program *p
 }
 
 /* What the program has, and what pays for n rows. */
-static enum sherd_cl_kernel matmul_variant(const struct sherd_cl *c,
-					   const struct sherd_cl_program *p, int n)
+enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
+					     const struct sherd_cl_program *p, int n)
 {
 	if (p->kernel[SHERD_K_MATMUL_TILE] && tile_pays(c, p, n))
 		return SHERD_K_MATMUL_TILE;
@@ -250,7 +178,7 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 					  ARG(dst.stride), ARG(dst_col), ARG(flags) };
 
 	if (!k)
-		k = matmul_variant(c, p, n);
+		k = sherd_cl_matmul_variant(c, p, n);
 	if (wide(c)) {
 		global = DIV_ROUND_UP(blocks, k == SHERD_K_MATMUL_TILE ? TILE_RB : 1);
 		local = 1;

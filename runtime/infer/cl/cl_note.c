@@ -70,6 +70,22 @@ void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const stru
 	c->what.floats = !sherd_elem_is_int(f->elem);
 }
 
+void sherd_cl_note_experts(struct sherd_cl *c, const struct sherd_format *f, int rows, int n_read,
+			   int n)
+{
+	struct sherd_format one = *f;
+	size_t v, s, m;
+	char fmt[24];
+
+	if (!c->profiling)
+		return;
+	one.rows = rows;
+	sherd_format_sizes(&one, &v, &s, &m);
+	sherd_format_name(f, fmt, sizeof(fmt));
+	note(c, (double)n_read * (v + s + m), 2.0 * rows * f->cols * n, "experts",
+	     "%d x %u x %d, %d, %s", rows, f->cols, n, n_read, fmt);
+}
+
 void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s)
 {
 	note(c, n, c->kv_rows * 2.0 * s->n_kv_heads * sherd_kv_side_bytes(s) / SHERD_PAGE,

@@ -257,7 +257,7 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
 		if (p->program->ops[i].kind != SHERD_OP_MATMUL)
 			continue;
-		sherd_cl_spec_of(&p->program->ops[i].w->fmt, spec, sizeof(spec));
+		sherd_cl_spec_of(&p->program->ops[i].w->fmt, false, spec, sizeof(spec));
 		rc = sherd_cl_add(&x->c, spec, err);
 	}
 	return rc;

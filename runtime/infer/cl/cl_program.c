@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include "infer/cl/cl.h"
 
+#define EXPERTS ".experts"
+
 static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_EMBED] = "embed",
 	[SHERD_K_NORM] = "norm",
@@ -26,6 +28,10 @@ static const char *const kernel_names[SHERD_N_KERNELS] = {
 	[SHERD_K_MATMUL_GATED] = "matmul_gated",
 	[SHERD_K_WALK] = "walk",
 	[SHERD_K_ADDRESS] = "address",
+	[SHERD_K_ROUTE] = "route",
+	[SHERD_K_GROUP_PAIRS] = "group_pairs",
+	[SHERD_K_SPREAD] = "spread",
+	[SHERD_K_COMBINE] = "combine",
 };
 
 /* Of each kind: its first and last kernel. */
@@ -35,6 +41,7 @@ static const enum sherd_cl_kernel kernels_of[][2] = {
 	[SHERD_CL_INT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_GATED },
 	[SHERD_CL_FLOAT] = { SHERD_K_MATMUL_1, SHERD_K_MATMUL_8 },
 	[SHERD_CL_WALK] = { SHERD_K_WALK, SHERD_K_ADDRESS },
+	[SHERD_CL_EXPERTS] = { SHERD_K_ROUTE, SHERD_K_COMBINE },
 };
 
 /* Cuts "/@word" off @name's end, if it is there. */
@@ -129,10 +136,12 @@ void sherd_cl_close(struct sherd_cl *c)
 	memset(c, 0, sizeof(*c));
 }
 
-/* The kind of program for a format, and its four arguments. */
-static enum sherd_cl_kind args_of(const struct sherd_format *f, int arg[4])
+#define MATMUL_ARGS 5
+
+/* The kind of program for a format, and its arguments; the last says that they are experts. */
+static enum sherd_cl_kind args_of(const struct sherd_format *f, int arg[MATMUL_ARGS])
 {
-	memset(arg, 0, 4 * sizeof(*arg));
+	memset(arg, 0, MATMUL_ARGS * sizeof(*arg));
 	if (!sherd_elem_is_int(f->elem)) {
 		arg[0] = f->elem;
 		return SHERD_CL_FLOAT;
@@ -144,20 +153,21 @@ static enum sherd_cl_kind args_of(const struct sherd_format *f, int arg[4])
 	return SHERD_CL_INT;
 }
 
-void sherd_cl_spec_of(const struct sherd_format *f, char *spec, size_t size)
+void sherd_cl_spec_of(const struct sherd_format *f, bool experts, char *spec, size_t size)
 {
-	int a[4];
+	const char *suffix = experts ? EXPERTS : "";
+	int a[MATMUL_ARGS];
 
 	if (args_of(f, a) == SHERD_CL_INT)
-		snprintf(spec, size, "int.%d.%d.%d.%d", a[0], a[1], a[2], a[3]);
+		snprintf(spec, size, "int.%d.%d.%d.%d%s", a[0], a[1], a[2], a[3], suffix);
 	else
-		snprintf(spec, size, "float.%d", a[0]);
+		snprintf(spec, size, "float.%d%s", a[0], suffix);
 }
 
 bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
 			const struct sherd_kv_shape *kv, char *spec, size_t size)
 {
-	int a[4];
+	int a[MATMUL_ARGS];
 
 	if (!c->dev->info.is_cpu || c->dev->shape != SHERD_SHAPE_WIDE ||
 	    args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
@@ -179,12 +189,19 @@ static bool int_args_ok(const int *a)
 	       a[3] >= 0 && a[3] <= 2;
 }
 
+/* The end of a matmul's spec: nothing, or that W is a stack of experts. */
+static bool parse_end(const char *end, int *experts)
+{
+	*experts = !strcmp(end, EXPERTS);
+	return *experts || !*end;
+}
+
 static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 {
 	int *a = p->arg, end = 0;
 
-	if (!strcmp(spec, "rows")) {
-		p->kind = SHERD_CL_ROWS;
+	if (!strcmp(spec, "rows") || !strcmp(spec, "experts")) {
+		p->kind = *spec == 'r' ? SHERD_CL_ROWS : SHERD_CL_EXPERTS;
 		return true;
 	}
 	if (sscanf(spec, "attention.%d.%d%n", &a[0], &a[1], &end) == 2 && !spec[end]) {
@@ -198,12 +215,13 @@ static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 		return int_args_ok(a) && attention_args_ok(a + 4) && a[5] % 32 == 0;
 	}
 	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 &&
-	    !spec[end]) {
+	    parse_end(spec + end, &a[4])) {
 		p->kind = SHERD_CL_INT;
 		return int_args_ok(a);
 	}
-	if (sscanf(spec, "float.%d%n", &a[0], &end) == 1 && !spec[end]) {
+	if (sscanf(spec, "float.%d%n", &a[0], &end) == 1 && parse_end(spec + end, &a[4])) {
 		p->kind = SHERD_CL_FLOAT;
+		a[1] = a[2] = a[3] = 0;
 		return a[0] >= SHERD_ELEM_F16 && a[0] <= SHERD_ELEM_F32;
 	}
 	return false;
@@ -260,8 +278,8 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		break;
 	case SHERD_CL_INT:
 		source[0] = "matmul.cl";
-		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d", a[0], a[1],
-			 a[2], a[3]);
+		snprintf(options, size, "-DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d%s", a[0],
+			 a[1], a[2], a[3], a[4] ? " -DEXPERTS" : "");
 		break;
 	case SHERD_CL_WALK:
 		source[0] = "walk.cl";
@@ -272,7 +290,10 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		break;
 	case SHERD_CL_FLOAT:
 		source[0] = "matmul_float.cl";
-		snprintf(options, size, "-DELEM=%d", a[0]);
+		snprintf(options, size, "-DELEM=%d%s", a[0], a[4] ? " -DEXPERTS" : "");
+		break;
+	case SHERD_CL_EXPERTS:
+		source[0] = "experts.cl";
 		break;
 	}
 }
@@ -348,18 +369,36 @@ static struct sherd_cl_program *find(struct sherd_cl *c, enum sherd_cl_kind kind
 
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f)
 {
-	int arg[4];
+	int arg[MATMUL_ARGS];
 	enum sherd_cl_kind kind = args_of(f, arg);
 
-	return find(c, kind, arg, 4);
+	return find(c, kind, arg, MATMUL_ARGS);
+}
+
+struct sherd_cl_program *sherd_cl_experts_for(struct sherd_cl *c, const struct sherd_format *f)
+{
+	int arg[MATMUL_ARGS];
+	enum sherd_cl_kind kind = args_of(f, arg);
+
+	arg[MATMUL_ARGS - 1] = true;
+	return find(c, kind, arg, MATMUL_ARGS);
+}
+
+struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c)
+{
+	return find(c, SHERD_CL_EXPERTS, NULL, 0);
 }
 
 struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,
 					       const struct sherd_kv_shape *kv)
 {
-	int arg[6] = { [4] = kv->type, [5] = kv->head_dim };
+	int arg[6];
 
-	return args_of(f, arg) == SHERD_CL_INT ? find(c, SHERD_CL_WALK, arg, 6) : NULL;
+	if (args_of(f, arg) != SHERD_CL_INT)
+		return NULL;
+	arg[4] = kv->type;
+	arg[5] = kv->head_dim;
+	return find(c, SHERD_CL_WALK, arg, 6);
 }
 
 struct sherd_cl_program *sherd_cl_any_walk(struct sherd_cl *c)

@@ -169,8 +169,14 @@ static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	case SHERD_CL_WALK:
 		sherd_st_walk(t, p, round);
 		break;
+	case SHERD_CL_EXPERTS:
+		sherd_st_experts(t, round);
+		break;
 	default:
-		sherd_st_matmul(t, p, round);
+		if (p->arg[4])
+			sherd_st_matmul_experts(t, p, round);
+		else
+			sherd_st_matmul(t, p, round);
 	}
 	sherd_st_reset(t);
 	return t->rc;

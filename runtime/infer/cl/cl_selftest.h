@@ -39,6 +39,8 @@ void sherd_st_expect_failed(struct sherd_st *t, int row, const char *what, float
 #define SHERD_ST_ROUNDS 7
 void sherd_st_rows(struct sherd_st *t, int round);
 void sherd_st_matmul(struct sherd_st *t, struct sherd_cl_program *p, int round);
+void sherd_st_matmul_experts(struct sherd_st *t, struct sherd_cl_program *p, int round);
+void sherd_st_experts(struct sherd_st *t, int round);
 void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int round);
 void sherd_st_walk(struct sherd_st *t, struct sherd_cl_program *p, int round);
 

@@ -92,6 +92,22 @@ void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const
 /* h [n] = act(gate) * up, or act(up) if @gate is NULL. */
 void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n, float *h);
 
+/* What a row has chosen is at most as many. */
+#define SHERD_MAX_EXPERTS 512
+
+/*
+ * The k experts of the largest scores [n], in falling order, the lower index first among equals,
+ * and what each counts: exp(score - largest) over the sum of all, or of the chosen ones.
+ */
+int sherd_ref_route(const float *scores, int n, int k, bool renormalize, int32_t *choice,
+		    float *weight);
+/*
+ * x [n] += the experts' outputs out [k][stride], weighted, in the order of the choice, and at last
+ * @shared [n] times sigmoid(*gate); NULL: nothing is shared.
+ */
+void sherd_ref_combine(const float *out, size_t stride, int k, const float *weight,
+		       const float *shared, const float *gate, int n, float *x);
+
 /*
  * A row x [n] as the int8 wire carries it: q [n padded to 32], the padding 0, and a half (never
  * negative, always finite) for each group of 32. And back: what a cut leaves of the row.

@@ -102,6 +102,22 @@ static void add_attention(struct sherd_sha256 *s, enum sherd_kv_type type, const
 	sherd_sha256_add(s, out, sizeof(out));
 }
 
+/* A row's choice, and that many rows of the vector as what it chose. */
+static void add_experts(struct sherd_sha256 *s, const float *x)
+{
+	float y[N / 10], w[3];
+	int32_t choice[3];
+	int renormalize;
+
+	for (renormalize = 0; renormalize < 2; renormalize++) {
+		sherd_ref_route(x, N, 3, renormalize, choice, w);
+		memcpy(y, x, sizeof(y));
+		sherd_ref_combine(x, N / 10, 3, w, x + N / 2, x + 1, N / 10, y);
+		sherd_sha256_add(s, w, sizeof(w));
+		sherd_sha256_add(s, y, sizeof(y));
+	}
+}
+
 void sherd_ref_bit_profile(char hex[SHERD_SHA256_HEX])
 {
 	struct sherd_sha256 *s = sherd_sha256_new();
@@ -122,6 +138,7 @@ void sherd_ref_bit_profile(char hex[SHERD_SHA256_HEX])
 	}
 	add_quantized(s, x, &row);
 	add_matmuls(s, x, &row);
+	add_experts(s, x);
 	for (kv = SHERD_KV_F16; kv <= SHERD_KV_F32; kv++)
 		add_attention(s, kv, y);
 	for (wire = SHERD_WIRE_INT8; wire <= SHERD_WIRE_F32; wire++) {
