@@ -14,7 +14,7 @@
 #include "infer/act.h"
 #include "infer/ops.h"
 
-#define MAX_LAYER_OPS 24
+#define MAX_LAYER_OPS 32
 
 struct builder {
 	struct sherd_program *p;
@@ -23,6 +23,7 @@ struct builder {
 	int cap, layer;
 	int q, kv; /* widths */
 	int last_a; /* the op that wrote A last: it learns what the matmuls want */
+	int last_p; /* and P */
 	struct sherd_error *err;
 	int rc; /* the first failure sticks */
 };
@@ -244,19 +245,104 @@ static void add_ffn_up(struct builder *b)
 	add_matmul(b, SHERD_FFN_UP, bias, hidden, SHERD_BUF_FFN, ffn);
 }
 
+static struct sherd_op *add_act(struct builder *b, enum sherd_buf dst, int width)
+{
+	struct sherd_op *op = add(b, SHERD_OP_ACT);
+
+	op->src = SHERD_BUF_FFN;
+	op->dst = dst;
+	op->width = width;
+	return op;
+}
+
 static void add_ffn_down(struct builder *b)
 {
 	const float *bias = vector(b, SHERD_FFN_DOWN_BIAS);
-	struct sherd_op *op;
 
 	b->last_a = b->p->n_ops;
-	op = add(b, SHERD_OP_ACT);
-	op->src = SHERD_BUF_FFN;
-	op->dst = SHERD_BUF_A;
-	op->width = b->hp->ffn;
+	add_act(b, SHERD_BUF_A, b->hp->ffn);
 	if (!bias && b->hp->arch->ffn_bias)
 		missing(b, SHERD_FFN_DOWN_BIAS);
 	add_join(b, SHERD_FFN_DOWN, bias, b->hp->ffn, SHERD_FFN_POST_NORM, SHERD_FFN_SUM_NORM);
+}
+
+/* dst[:, col ..] = W[expert] P. What is spread to P comes from A, in the same forms. */
+static void add_expert_matmul(struct builder *b, enum sherd_slot slot, int width, enum sherd_buf dst,
+			      int pair_stride, int col)
+{
+	const struct sherd_tensor *w = matrix(b, slot);
+	struct sherd_op *op = add(b, SHERD_OP_EXPERTS), *p = &b->p->ops[b->last_p];
+
+	if (!w) {
+		missing(b, slot);
+		return;
+	}
+	op->src = SHERD_BUF_P;
+	op->dst = dst;
+	op->dst_col = col;
+	op->pair_stride = pair_stride;
+	op->width = width;
+	op->w = w;
+	op->expert_rows = (int)sherd_slot_expert_rows(b->hp, slot);
+	sherd_forms_add(&b->p->forms, &w->fmt);
+	sherd_forms_add(&p->want, &w->fmt);
+	if (p->kind == SHERD_OP_ROUTE)
+		sherd_forms_add(&b->p->ops[b->last_a].want, &w->fmt);
+}
+
+/* The network that all rows use: to SHARED, by way of A. */
+static void add_shared(struct builder *b)
+{
+	int hidden = b->hp->hidden, ffn = b->hp->ffn_shared;
+
+	if (matrix(b, SHERD_SHARED_GATE_UP)) {
+		add_matmul(b, SHERD_SHARED_GATE_UP, NULL, hidden, SHERD_BUF_FFN, 0);
+	} else {
+		add_matmul(b, SHERD_SHARED_GATE, NULL, hidden, SHERD_BUF_FFN, 0);
+		add_matmul(b, SHERD_SHARED_UP, NULL, hidden, SHERD_BUF_FFN, ffn);
+	}
+	b->last_a = b->p->n_ops;
+	add_act(b, SHERD_BUF_A, ffn);
+	add_matmul(b, SHERD_SHARED_DOWN, NULL, ffn, SHERD_BUF_SHARED, 0);
+}
+
+/*
+ * Scores = W A; who chose whom; FFN = W A, A = act(gate) * up, EXPERTS = W A for pairs; then the shared
+ * network, which needs A's norm still; X += all of them.
+ */
+static void add_experts(struct builder *b)
+{
+	const struct sherd_hparams *hp = b->hp;
+	int ffn = hp->ffn_expert;
+	struct sherd_op *op;
+
+	if ((hp->norm_at != SHERD_NORM_IN || hp->residual_scale != 1 || hp->parallel) && !b->rc)
+		b->rc = sherd_fail(b->err, -ENOTSUP,
+				   "experts whose outputs are normed or scaled are not supported");
+	add_matmul(b, SHERD_ROUTER, NULL, hp->hidden, SHERD_BUF_SCORES, 0);
+	if (hp->arch->shared_expert)
+		add_matmul(b, SHERD_SHARED_SCORE, NULL, hp->hidden, SHERD_BUF_SCORES,
+			   hp->n_experts);
+	b->last_p = b->p->n_ops;
+	op = add(b, SHERD_OP_ROUTE);
+	op->src = SHERD_BUF_SCORES;
+	op->dst = SHERD_BUF_P;
+	op->width = hp->hidden;
+	if (matrix(b, SHERD_EXPERTS_GATE_UP)) {
+		add_expert_matmul(b, SHERD_EXPERTS_GATE_UP, hp->hidden, SHERD_BUF_FFN, 2 * ffn, 0);
+	} else {
+		add_expert_matmul(b, SHERD_EXPERTS_GATE, hp->hidden, SHERD_BUF_FFN, 2 * ffn, 0);
+		add_expert_matmul(b, SHERD_EXPERTS_UP, hp->hidden, SHERD_BUF_FFN, 2 * ffn, ffn);
+	}
+	b->last_p = b->p->n_ops;
+	add_act(b, SHERD_BUF_P, ffn)->pair_stride = 2 * ffn;
+	add_expert_matmul(b, SHERD_EXPERTS_DOWN, ffn, SHERD_BUF_EXPERTS, hp->hidden, 0);
+	if (hp->arch->shared_expert)
+		add_shared(b);
+	op = add(b, SHERD_OP_COMBINE);
+	op->src = SHERD_BUF_EXPERTS;
+	op->dst = SHERD_BUF_X;
+	op->width = hp->hidden;
 }
 
 static void add_layer(struct builder *b)
@@ -276,6 +362,10 @@ static void add_layer(struct builder *b)
 		add_attention(b);
 	if (!parallel || b->hp->arch->two_norms)
 		add_norm(b, norm, SHERD_FFN_NORM, SHERD_BUF_X, b->hp->hidden);
+	if (b->hp->n_experts) {
+		add_experts(b);
+		return;
+	}
 	add_ffn_up(b);
 	if (parallel)
 		add_attention(b);
@@ -366,6 +456,23 @@ static void add_head(struct builder *b)
 	add_logits(b);
 }
 
+static void set_expert_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
+{
+	bool shared = hp->arch->shared_expert;
+
+	width[SHERD_BUF_SCORES] = width[SHERD_BUF_P] = 0;
+	width[SHERD_BUF_EXPERTS] = width[SHERD_BUF_SHARED] = 0;
+	if (!hp->n_experts)
+		return;
+	width[SHERD_BUF_A] = MAX(MAX(hp->hidden, width[SHERD_BUF_ATT]), shared ? hp->ffn_shared : 0);
+	width[SHERD_BUF_FFN] =
+		2 * MAX(hp->n_used * hp->ffn_expert, shared ? hp->ffn_shared : 0);
+	width[SHERD_BUF_SCORES] = hp->n_experts + shared;
+	width[SHERD_BUF_P] = MAX(hp->hidden, hp->ffn_expert);
+	width[SHERD_BUF_EXPERTS] = hp->n_used * hp->hidden;
+	width[SHERD_BUF_SHARED] = shared ? hp->hidden : 0;
+}
+
 static void set_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
 {
 	int q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim;
@@ -378,6 +485,7 @@ static void set_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
 	width[SHERD_BUF_ATT] = q;
 	width[SHERD_BUF_FFN] = hp->arch->gated ? 2 * hp->ffn : hp->ffn;
 	width[SHERD_BUF_LOGITS] = hp->n_vocab;
+	set_expert_widths(hp, width);
 	width[SHERD_BUF_OUT] = MAX(joins ? hp->hidden : 0, projected ? hp->embd : 0);
 }
 
@@ -390,6 +498,8 @@ const char *sherd_op_what(const struct sherd_op *op)
 		return "a query, key or value";
 	case SHERD_OP_ACT:
 		return "the feed-forward activation";
+	case SHERD_OP_ROUTE:
+		return "a router's score";
 	default:
 		break;
 	}
@@ -455,9 +565,12 @@ uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_
 
 	set_widths(hp, width);
 	for (i = 0; i < SHERD_N_BUFS; i++)
-		if (i != SHERD_BUF_A && i != SHERD_BUF_LOGITS)
+		if (i != SHERD_BUF_A && i != SHERD_BUF_P && i != SHERD_BUF_LOGITS)
 			total += sizeof(float) * (uint64_t)n_batch * width[i];
 	total += n_act * act_bytes(forms, n_batch, width[SHERD_BUF_A]);
+	if (hp->n_experts)
+		total += act_bytes(forms, n_batch * hp->n_used, width[SHERD_BUF_P]) +
+			 sherd_route_bytes(hp, n_batch);
 	return total + sherd_n_ropes(hp) * sherd_rope_bytes(hp, n_ctx);
 }
 

@@ -18,10 +18,15 @@ enum sherd_buf {
 	SHERD_BUF_A,
 	SHERD_BUF_QKV, /* q, k, v side by side, width q + 2 kv */
 	SHERD_BUF_ATT, /* attention's output, width q */
-	SHERD_BUF_FFN, /* gate and up side by side (or up alone) */
+	SHERD_BUF_FFN, /* gate and up side by side (or up alone); a row's pairs side by side */
 	SHERD_BUF_LOGITS, /* width n_vocab, wanted rows only */
 	/* what does not go where it belongs at once: to be normed, scaled or projected first */
 	SHERD_BUF_OUT,
+	/* a mixture of experts; a pair is a row and one of the n_used experts that it chose */
+	SHERD_BUF_SCORES, /* the experts', then the shared network's */
+	SHERD_BUF_P, /* what A is to rows, to pairs; width of a pair */
+	SHERD_BUF_EXPERTS, /* a row's pairs' outputs side by side, each hidden */
+	SHERD_BUF_SHARED, /* the shared network's output */
 	SHERD_N_BUFS,
 };
 
@@ -35,6 +40,10 @@ enum sherd_op_kind {
 	SHERD_OP_ROPE, /* rotates q and k in QKV, scales q, stores k and v in the cache */
 	SHERD_OP_ATTEND, /* ATT = softmax(q k) v */
 	SHERD_OP_ACT, /* A = act(gate) * up, or act(up) */
+	/* each row chooses experts by its scores; P = A, each row as often as it has pairs */
+	SHERD_OP_ROUTE,
+	SHERD_OP_EXPERTS, /* dst[:, dst_col ..] = W[expert of the pair] P, for pairs */
+	SHERD_OP_COMBINE, /* X += the pairs' outputs and the shared one, weighted */
 	SHERD_OP_CAP, /* src = scale * src, then cap * tanh(src / cap) if there is a cap */
 	SHERD_N_OPS,
 };
@@ -59,6 +68,9 @@ struct sherd_op {
 	int n_parts; /* norm_to: side by side, of @width columns */
 	float scale; /* norm_to, embed, cap; 1: none */
 	float cap; /* cap, attend: of scores; 0: none */
+	/* experts, and act where it is for pairs */
+	int expert_rows; /* of W: an expert's */
+	int pair_stride; /* floats of a pair in dst, or in act's src; 0: act is for rows */
 	/* embed */
 	const struct sherd_tensor *table, *positions;
 	bool by_position; /* the table's row is the position's */
@@ -105,6 +117,12 @@ void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s);
  */
 uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_forms *forms,
 			     int n_batch, int n_ctx);
+
+/* Of these, who chose whom takes as much: 32 bytes for each pair of @n_batch rows. */
+static inline size_t sherd_route_bytes(const struct sherd_hparams *hp, int n_batch)
+{
+	return (size_t)32 * n_batch * hp->n_used;
+}
 
 /* Of one table, and how many there are: 0 for learned positions. */
 size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx);

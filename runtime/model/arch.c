@@ -21,11 +21,15 @@
 #define LEARNED	   .position = SHERD_POS_LEARNED
 #define FUSED	   .qkv_fused = true
 #define PARALLEL   .parallel = true
+#define RENORM	   .renormalize = true
+#define MAY_ROUTE  .experts = SHERD_EXPERTS_MAY
+#define ROUTES	   .experts = SHERD_EXPERTS_ALWAYS
 #define QK_HEADS   .qk_norm = SHERD_QK_HEADS
 
 /* clang-format off: a row a family */
 static const struct sherd_arch archs[] = {
-	{ .name = "llama", PRE, RMS, PAIRS, SILU_GATED }, /* Mistral, TinyLlama, SmolLM too */
+	/* Mistral, Mixtral, TinyLlama, SmolLM too */
+	{ .name = "llama", PRE, RMS, PAIRS, SILU_GATED, MAY_ROUTE, RENORM },
 	{ .name = "qwen2", PRE, RMS, HALVES, SILU_GATED, .qkv_bias = true },
 	{ .name = "qwen3", PRE, RMS, HALVES, SILU_GATED, QK_HEADS },
 	{ .name = "gpt2", PRE, LAYER, LEARNED, GELU, ALL_BIASES, FUSED },
@@ -48,6 +52,9 @@ static const struct sherd_arch archs[] = {
 	{ .name = "granite", PRE, RMS, PAIRS, SILU_GATED },
 	{ .name = "olmo2", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED,
 	  .qk_norm = SHERD_QK_ROW, .window_period = 4 },
+	{ .name = "qwen2moe", PRE, RMS, HALVES, SILU_GATED, ROUTES, .qkv_bias = true,
+	  .shared_expert = true },
+	{ .name = "qwen3moe", PRE, RMS, HALVES, SILU_GATED, QK_HEADS, ROUTES, RENORM },
 
 	{ .name = "bloom", PRE, LAYER, GELU, ALL_BIASES, FUSED,
 	  .not_yet = "its positions are slopes on the scores" },
@@ -67,7 +74,7 @@ const struct sherd_arch *sherd_arch_find(const char *name, size_t len)
 
 const char *sherd_arch_names(void)
 {
-	static _Thread_local char names[256];
+	static _Thread_local char names[512];
 	size_t i, n = 0;
 
 	names[0] = '\0';
@@ -118,6 +125,23 @@ static const struct {
 	[SHERD_FFN_POST_NORM] = { "post_ffw_norm.weight", true },
 	[SHERD_FFN_SUM_NORM] = { "layer_output_norm.weight", true },
 	[SHERD_FFN_SUM_NORM_BIAS] = { "layer_output_norm.bias", true },
+	[SHERD_ROUTER] = { "ffn_gate_inp.weight", false },
+	[SHERD_EXPERTS_GATE_UP] = { "ffn_gate_up_exps.weight", false },
+	[SHERD_EXPERTS_GATE] = { "ffn_gate_exps.weight", false },
+	[SHERD_EXPERTS_UP] = { "ffn_up_exps.weight", false },
+	[SHERD_EXPERTS_DOWN] = { "ffn_down_exps.weight", false },
+	[SHERD_SHARED_SCORE] = { "ffn_gate_inp_shexp.weight", false },
+	[SHERD_SHARED_GATE_UP] = { "ffn_gate_up_shexp.weight", false },
+	[SHERD_SHARED_GATE] = { "ffn_gate_shexp.weight", false },
+	[SHERD_SHARED_UP] = { "ffn_up_shexp.weight", false },
+	[SHERD_SHARED_DOWN] = { "ffn_down_shexp.weight", false },
+};
+
+const struct sherd_stack sherd_stacks[SHERD_N_STACKS] = {
+	{ SHERD_ATTN_QKV, SHERD_ATTN_Q, SHERD_ATTN_V },
+	{ SHERD_FFN_GATE_UP, SHERD_FFN_GATE, SHERD_FFN_UP },
+	{ SHERD_EXPERTS_GATE_UP, SHERD_EXPERTS_GATE, SHERD_EXPERTS_UP },
+	{ SHERD_SHARED_GATE_UP, SHERD_SHARED_GATE, SHERD_SHARED_UP },
 };
 
 const char *sherd_slot_base(enum sherd_slot slot)

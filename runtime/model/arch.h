@@ -20,6 +20,9 @@ enum sherd_norm_at {
 /* What q and k are normalized by before they rotate: nothing, each head, or all heads as one row. */
 enum sherd_qk_norm { SHERD_QK_NONE, SHERD_QK_HEADS, SHERD_QK_ROW };
 
+/* Whether a layer has one feed-forward network, or several of which a row uses some. */
+enum sherd_experts { SHERD_EXPERTS_NEVER, SHERD_EXPERTS_MAY, SHERD_EXPERTS_ALWAYS };
+
 struct sherd_arch {
 	const char *name; /* general.architecture */
 	enum sherd_norm norm;
@@ -34,6 +37,9 @@ struct sherd_arch {
 	bool gate_up_fused; /* the file's ffn_up has the gate's rows, then up's */
 	bool parallel; /* x + attention + ffn: both read the same norm's output, or */
 	bool two_norms; /* a norm each, of the same x */
+	enum sherd_experts experts;
+	bool renormalize; /* a row's experts are weighed by the softmax over them, not over all */
+	bool shared_expert; /* and there is one more that all rows use, by a sigmoid of its own */
 	bool scaled_embd; /* embeddings are multiplied by sqrt(hidden) */
 	/*
 	 * Of every @window_period layers the last has no window; 0: all have one, if the file says
@@ -57,11 +63,15 @@ const char *sherd_arch_names(void);
 /* LONG: two tensors of divisors, one for contexts beyond rope_ctx, and a factor. */
 enum sherd_rope_scaling { SHERD_ROPE_PLAIN, SHERD_ROPE_LINEAR, SHERD_ROPE_LONG };
 
-#define SHERD_MAX_LAYERS 1024
+#define SHERD_MAX_LAYERS  1024
+#define SHERD_MAX_EXPERTS 512
 
 struct sherd_hparams {
 	const struct sherd_arch *arch;
 	int n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab, n_ctx_train;
+	int n_experts, n_used; /* networks of a layer, 0: it has the one; how many a row uses */
+	int ffn_expert, ffn_shared; /* their widths */
+	bool renormalize; /* the row's, or the file's */
 	int embd; /* width of the token embedding; another than hidden: there are projections */
 	int norm_at; /* the row's, or the file's */
 	bool parallel;
@@ -141,6 +151,17 @@ enum sherd_slot {
 	SHERD_FFN_POST_NORM,
 	SHERD_FFN_SUM_NORM,
 	SHERD_FFN_SUM_NORM_BIAS,
+	/* instead of the FFN_... matrices, where there are experts; EXPERTS_...: stacks (format.h) */
+	SHERD_ROUTER, /* [n_experts][hidden] */
+	SHERD_EXPERTS_GATE_UP, /* n_experts times [2 ffn_expert][hidden], or: */
+	SHERD_EXPERTS_GATE,
+	SHERD_EXPERTS_UP,
+	SHERD_EXPERTS_DOWN, /* n_experts times [hidden][ffn_expert] */
+	SHERD_SHARED_SCORE, /* [1][hidden] */
+	SHERD_SHARED_GATE_UP, /* [2 ffn_shared][hidden], or: */
+	SHERD_SHARED_GATE,
+	SHERD_SHARED_UP,
+	SHERD_SHARED_DOWN, /* [hidden][ffn_shared] */
 	SHERD_N_SLOTS,
 };
 #define SHERD_FIRST_LAYER_SLOT SHERD_ATTN_NORM
@@ -152,5 +173,16 @@ void sherd_slot_name(enum sherd_slot slot, int layer, char *buf, size_t size);
 /* The same without "blk.3.": a file that is no shard has it under this name too, but for stacks. */
 const char *sherd_slot_base(enum sherd_slot slot);
 bool sherd_slot_is_vector(enum sherd_slot slot);
+static inline bool sherd_slot_is_experts(enum sherd_slot slot)
+{
+	return slot >= SHERD_EXPERTS_GATE_UP && slot <= SHERD_EXPERTS_DOWN;
+}
+
+/* The slots that may stand for several: a layer has either the whole or each of [first, last]. */
+struct sherd_stack {
+	enum sherd_slot whole, first, last;
+};
+#define SHERD_N_STACKS 4
+extern const struct sherd_stack sherd_stacks[SHERD_N_STACKS];
 
 #endif

@@ -130,7 +130,10 @@ static int refuse_extras(struct reader *r)
 		double neutral; /* 0 is neutral too: writers mean "none" by it */
 		const char *what;
 	} extras[] = {
-		{ "expert_count", 0, "a mixture of experts" },
+		{ "expert_weights_scale", 1, "scaling what experts count" },
+		{ "expert_gating_func", 1, "choosing experts by another function than softmax" },
+		{ "expert_group_count", 1, "experts in groups" },
+		{ "leading_dense_block_count", 0, "layers without experts before those with" },
 		{ "attention.clamp_kqv", 0, "clamping q, k and v" },
 		{ "attention.max_alibi_bias", 0, "positions as slopes on the scores" },
 	};
@@ -156,6 +159,40 @@ static int refuse_extras(struct reader *r)
 				  "it is no text generator",
 				  r->g->path, r->key);
 	return 0;
+}
+
+/* How many experts a layer has, and how wide they are. */
+static int read_experts(struct reader *r, struct sherd_hparams *hp)
+{
+	enum sherd_experts e = hp->arch->experts;
+	int64_t n = 0;
+	int ret = gguf_get_int(r->g, arch_key(r, "expert_count"), 0, SHERD_MAX_EXPERTS, &n, r->err);
+
+	if (ret < 0)
+		return ret;
+	if (n && e == SHERD_EXPERTS_NEVER)
+		return sherd_fail(r->err, -ENOTSUP,
+				  "%s: %s is %d: a mixture of experts is not supported in a %s model",
+				  r->g->path, r->key, (int)n, r->arch);
+	if (!n)
+		return e == SHERD_EXPERTS_ALWAYS ? missing(r, "expert_count") : 0;
+	hp->n_experts = (int)n;
+	hp->renormalize = hp->arch->renormalize;
+	ret = need_int(r, "expert_used_count", hp->n_experts, &hp->n_used);
+	if (ret)
+		return ret;
+	/* what files leave out: Mixtral's, and those that are older than the key */
+	hp->ffn_expert = e == SHERD_EXPERTS_MAY ? hp->ffn : hp->ffn / hp->n_used;
+	hp->ffn_shared = hp->ffn;
+	ret = get_int(r, "expert_feed_forward_length", MAX_WIDTH, &hp->ffn_expert);
+	if (ret >= 0)
+		ret = get_int(r, "expert_shared_feed_forward_length", MAX_WIDTH, &hp->ffn_shared);
+	if (ret >= 0)
+		ret = gguf_get_bool(r->g, arch_key(r, "expert_weights_norm"), &hp->renormalize,
+				    r->err);
+	if (!hp->ffn_expert)
+		return missing(r, "expert_feed_forward_length");
+	return MIN(ret, 0);
 }
 
 static int read_heads(struct reader *r, struct sherd_hparams *hp)
@@ -444,6 +481,8 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 		ret = read_layout(&r, hp);
 	if (!ret)
 		ret = need_int(&r, "feed_forward_length", MAX_WIDTH, &hp->ffn);
+	if (!ret)
+		ret = read_experts(&r, hp);
 	if (!ret)
 		ret = read_heads(&r, hp);
 	if (!ret)

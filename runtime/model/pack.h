@@ -21,7 +21,9 @@ struct sherd_pack_item {
 	int n_parts;
 	/* NULL: zeros (a bias that is not there) */
 	const struct gguf_tensor *part[SHERD_PACK_PARTS];
-	uint32_t part_rows[SHERD_PACK_PARTS]; /* vectors: elements */
+	uint32_t part_rows[SHERD_PACK_PARTS]; /* vectors: elements; of a stack: an expert's */
+	/* 0: no stack; each expert has expert_rows of all parts, then padding to whole row blocks */
+	uint32_t n_experts, expert_rows;
 	struct sherd_format fmt; /* vectors: F32, 1 x n */
 };
 

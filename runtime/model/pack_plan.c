@@ -19,6 +19,8 @@ static const struct stack {
 	  "attn_qkv.weight" },
 	{ SHERD_ATTN_QKV_BIAS, { "attn_q.bias", "attn_k.bias", "attn_v.bias" }, "attn_qkv.bias" },
 	{ SHERD_FFN_GATE_UP, { "ffn_gate.weight", "ffn_up.weight" }, "ffn_up.weight" },
+	{ SHERD_EXPERTS_GATE_UP, { "ffn_gate_exps.weight", "ffn_up_exps.weight" }, NULL },
+	{ SHERD_SHARED_GATE_UP, { "ffn_gate_shexp.weight", "ffn_up_shexp.weight" }, NULL },
 };
 
 /* Old converters wrote these tables; readers compute them instead. */
@@ -26,7 +28,9 @@ static const char *const computed[] = { "attn_rot_embd.weight", "attn_rot_embd" 
 
 static bool is_fused(const struct sherd_hparams *hp, enum sherd_slot slot)
 {
-	return slot == SHERD_FFN_GATE_UP ? hp->arch->gate_up_fused : hp->arch->qkv_fused;
+	if (slot == SHERD_FFN_GATE_UP)
+		return hp->arch->gate_up_fused;
+	return (slot == SHERD_ATTN_QKV || slot == SHERD_ATTN_QKV_BIAS) && hp->arch->qkv_fused;
 }
 
 /*
@@ -125,6 +129,16 @@ static bool is_used(const struct sherd_hparams *hp, struct gguf_str name)
 	       !ends_with(name, ".scale");
 }
 
+/* "blk.0.ffn_gate.3.weight": experts are stacks now. */
+static bool is_split_expert(struct gguf_str name)
+{
+	int layer, expert;
+	char text[64], part[8], end;
+
+	snprintf(text, sizeof(text), "%.*s", (int)MIN(name.len, sizeof(text) - 1), name.data);
+	return sscanf(text, "blk.%d.ffn_%7[a-z].%d.weigh%c", &layer, part, &expert, &end) == 4;
+}
+
 static int check_all_used(const struct sherd_pack_plan *plan, struct sherd_error *err)
 {
 	const struct gguf *g = plan->g;
@@ -133,6 +147,12 @@ static int check_all_used(const struct sherd_pack_plan *plan, struct sherd_error
 	for (i = 0; i < g->n_tensors; i++) {
 		struct gguf_str name = g->tensors[i].name;
 
+		if (plan->hp.n_experts && is_split_expert(name))
+			return sherd_fail(
+				err, -EOPNOTSUPP,
+				"%s: tensor %.*s: a tensor an expert is how files were written "
+				"before April 2024; convert the model anew",
+				g->path, (int)MIN(name.len, 64u), name.data);
 		if (!is_used(&plan->hp, name))
 			return sherd_fail(
 				err, -EOPNOTSUPP,
@@ -164,19 +184,21 @@ static struct sherd_pack_item *new_item(struct sherd_pack_plan *plan, struct she
 }
 
 static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tensor *t,
-		      const char *name, bool vector, uint64_t rows, uint64_t cols,
+		      const char *name, enum sherd_slot slot, uint64_t rows, uint64_t cols,
 		      struct sherd_error *err)
 {
 	const char *path = plan->g->path;
+	bool vector = sherd_slot_is_vector(slot);
+	uint64_t deep = sherd_slot_is_experts(slot) ? (uint64_t)plan->hp.n_experts : 1;
 
-	if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1)
+	if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != deep || t->dims[3] != 1)
 		return sherd_fail(err, -EINVAL,
 				  "%s: tensor %s is %llu x %llu x %llu x %llu, but the "
-				  "hyper-parameters call for %llu x %llu",
+				  "hyper-parameters call for %llu x %llu x %llu",
 				  path, name, (unsigned long long)t->dims[0],
 				  (unsigned long long)t->dims[1], (unsigned long long)t->dims[2],
 				  (unsigned long long)t->dims[3], (unsigned long long)cols,
-				  (unsigned long long)rows);
+				  (unsigned long long)rows, (unsigned long long)deep);
 	if (!ggml_type_known(t->type) || t->type == GGML_I8)
 		return sherd_fail(err, -EOPNOTSUPP,
 				  "%s: tensor %s is of type %s, which sherd does not read; it "
@@ -209,7 +231,7 @@ static int find_part(const struct sherd_pack_plan *plan, enum sherd_slot slot, i
 	*t = gguf_tensor(plan->g, name);
 	if (!*t)
 		return 0;
-	return check_part(plan, *t, name, sherd_slot_is_vector(slot), rows, cols, err);
+	return check_part(plan, *t, name, slot, rows, cols, err);
 }
 
 static int fail_missing(const struct sherd_pack_plan *plan, enum sherd_slot slot, int layer,
@@ -222,6 +244,12 @@ static int fail_missing(const struct sherd_pack_plan *plan, enum sherd_slot slot
 			  "%s: tensor %s (%llu x %llu) is missing; a %s model can't do without it",
 			  plan->g->path, name, (unsigned long long)cols, (unsigned long long)rows,
 			  plan->hp.arch->name);
+}
+
+/* A router is small, and a choice is all or nothing: its floats stay. */
+static int slot_bits(const struct sherd_pack_plan *plan, enum sherd_slot slot)
+{
+	return slot == SHERD_ROUTER || slot == SHERD_SHARED_SCORE ? 0 : plan->bits;
 }
 
 /* Rows of part @i of @n: q, k, v; gate, up; or all of them. */
@@ -249,15 +277,20 @@ static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 	sherd_slot_shape(&plan->hp, slot, &rows, &cols);
 	sherd_slot_name(slot, layer, it.name, sizeof(it.name));
 	it.n_parts = slot_sources(&plan->hp, slot, part);
+	if (sherd_slot_is_experts(slot)) {
+		it.n_experts = plan->hp.n_experts;
+		it.expert_rows = sherd_slot_expert_rows(&plan->hp, slot);
+	}
 	for (i = 0; i < it.n_parts; i++) {
 		struct sherd_format fmt = { 0 };
 
-		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts, rows);
+		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts,
+					    it.n_experts ? it.expert_rows : rows);
 		ret = find_part(plan, slot, layer, part[i], it.part_rows[i], cols, &it.part[i],
 				err);
 		if (ret || !it.part[i])
 			return ret;
-		if (sherd_quant_format(it.part[i]->type, plan->bits, &fmt))
+		if (sherd_quant_format(it.part[i]->type, slot_bits(plan, slot), &fmt))
 			return sherd_fail(err, -EOPNOTSUPP, "%s: no packed format holds type %s",
 					  it.name, ggml_type_name(it.part[i]->type));
 		if (i && (!sherd_format_alike(&fmt, &it.fmt) || it.part_rows[i - 1] % SHERD_TILE_ROWS))
@@ -331,39 +364,48 @@ static int add_slot(struct sherd_pack_plan *plan, enum sherd_slot slot, int laye
 }
 
 /* One stacked matrix where the parts allow it, else each of its parts, which must be there. */
-static int add_stack(struct sherd_pack_plan *plan, enum sherd_slot stack, enum sherd_slot first,
-		     enum sherd_slot last, int layer, struct sherd_error *err)
+static int add_stack(struct sherd_pack_plan *plan, const struct sherd_stack *stack, int layer,
+		     struct sherd_error *err)
 {
-	int ret = add_matrix(plan, stack, layer, err);
+	int ret = add_matrix(plan, stack->whole, layer, err);
 	int slot;
 
 	if (ret)
 		return MIN(ret, 0);
-	if (is_fused(&plan->hp, stack))
-		return MIN(add_slot(plan, stack, layer, true, err), 0);
-	for (slot = first; slot <= (int)last && ret >= 0; slot++)
+	if (is_fused(&plan->hp, stack->whole))
+		return MIN(add_slot(plan, stack->whole, layer, true, err), 0);
+	for (slot = stack->first; slot <= (int)stack->last && ret >= 0; slot++)
 		ret = add_slot(plan, slot, layer, true, err);
 	return MIN(ret, 0);
 }
 
+static const struct sherd_stack *stack_of(enum sherd_slot slot)
+{
+	int i;
+
+	for (i = 0; i < SHERD_N_STACKS; i++)
+		if (sherd_stacks[i].whole == slot)
+			return &sherd_stacks[i];
+	return NULL;
+}
+
 static int add_layer(struct sherd_pack_plan *plan, int layer, struct sherd_error *err)
 {
-	const struct sherd_hparams *hp = &plan->hp;
 	int slot, ret = 0;
 
 	for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS && ret >= 0; slot++) {
-		enum sherd_slot_need need =
-			sherd_slot_need(hp, slot, plan->first_layer, plan->end_layer);
+		enum sherd_slot_need need = sherd_slot_need(
+			&plan->hp, slot, plan->first_layer, plan->end_layer);
+		const struct sherd_stack *stack = stack_of(slot);
 
-		if (slot == SHERD_ATTN_QKV) {
-			ret = add_stack(plan, slot, SHERD_ATTN_Q, SHERD_ATTN_V, layer, err);
-			slot = SHERD_ATTN_V;
-		} else if (slot == SHERD_FFN_GATE_UP && need != SHERD_SLOT_NEVER) {
-			ret = add_stack(plan, slot, SHERD_FFN_GATE, SHERD_FFN_UP, layer, err);
-			slot = SHERD_FFN_UP;
-		} else if (need != SHERD_SLOT_NEVER) {
+		if (need == SHERD_SLOT_NEVER)
+			continue;
+		if (!stack) {
 			ret = add_slot(plan, slot, layer, need == SHERD_SLOT_REQUIRED, err);
+			continue;
 		}
+		ret = add_stack(plan, stack, layer, err);
+		slot = stack->last;
 	}
 	return MIN(ret, 0);
 }

@@ -47,20 +47,30 @@ static bool all_finite(const float *x, size_t n)
 	return sherd_all_finite(SHERD_ELEM_F32, x, n * sizeof(*x));
 }
 
+/* The tensor that has row @row, which becomes that tensor's; NULL: it is an expert's padding. */
 static const struct gguf_tensor *source_of(const struct sherd_pack_item *it, uint32_t *row)
 {
+	uint32_t padded = ROUND_UP(it->expert_rows, SHERD_TILE_ROWS), expert = 0;
 	int i = 0;
 
+	if (it->n_experts) {
+		expert = *row / padded;
+		*row %= padded;
+		if (*row >= it->expert_rows)
+			return NULL;
+	}
 	while (*row >= it->part_rows[i])
 		*row -= it->part_rows[i++];
+	*row += expert * it->part_rows[i];
 	return it->part[i];
 }
 
+/* NULL, and so is *t: padding. */
 static const void *source_row(const struct sherd_pack_item *it, uint32_t row,
 			      const struct scratch *s, const struct gguf_tensor **t)
 {
 	*t = source_of(it, &row);
-	return gguf_row(*t, row, s->row);
+	return *t ? gguf_row(*t, row, s->row) : NULL;
 }
 
 /* What will be stored is what is checked: a float may be too large for a half. */
@@ -82,6 +92,8 @@ static int pack_row(const struct sherd_packer *p, const struct sherd_pack_item *
 	size_t groups = f->group ? DIV_ROUND_UP((size_t)f->cols, f->group) : 0;
 	bool ok;
 
+	if (!src)
+		return 0; /* zeros are there */
 	if (!sherd_elem_is_int(f->elem)) {
 		ok = sherd_all_finite(f->elem, src, gguf_row_bytes(t));
 		sherd_pack_same_row(f, at, src, s->values);
@@ -137,6 +149,8 @@ static void measure(const struct sherd_packer *p, const struct run *r, const str
 		at = row + row / SHERD_TILE_ROWS / step % SHERD_TILE_ROWS;
 		at = MIN(at, r->first_row + r->n_rows - 1);
 		data = source_row(it, at, s, &src);
+		if (!data)
+			continue;
 		sherd_dequant_row(src->type, data, it->fmt.cols, s->x);
 		for (c = 0; c < it->fmt.cols; c++) {
 			double d = sherd_tensor_get(&t, at - r->first_row, c) - (double)s->x[c];
@@ -194,7 +208,7 @@ static int pack_run(struct sherd_packer *p, const struct run *r, const struct sc
 
 	sherd_format_sizes(&part, &nv, &ns, &nm);
 	sherd_format_sizes(&before, &ov, &os, &om);
-	if (r->n_rows % SHERD_TILE_ROWS || it->fmt.cols % SHERD_TILE_COLS) {
+	if (r->n_rows % SHERD_TILE_ROWS || it->fmt.cols % SHERD_TILE_COLS || it->n_experts) {
 		memset(s->values, 0, nv);
 		memset(s->scales, 0, ns);
 		memset(s->mins, 0, nm);
@@ -283,9 +297,11 @@ static void count_done(struct sherd_packer *p, const struct run *r, bool report)
 	uint32_t row;
 
 	for (row = 0; row < r->n_rows && !it->vector; row++) {
+		const struct gguf_tensor *t;
 		uint32_t at = r->first_row + row;
 
-		in += gguf_row_bytes(source_of(it, &at));
+		t = source_of(it, &at);
+		in += t ? gguf_row_bytes(t) : 0;
 	}
 	pthread_mutex_lock(&p->lock);
 	done = p->done += in;

@@ -106,13 +106,28 @@ static bool is_embedding(enum sherd_slot slot)
 	return slot == SHERD_TOKEN_EMBD || slot == SHERD_POS_EMBD;
 }
 
+/* A token reads no more of an embedding than its row, and of a stack the experts that it uses. */
+static void count_matrix(struct sherd_shard *s, enum sherd_slot slot, const struct sherd_tensor *t)
+{
+	const struct sherd_hparams *hp = &s->hp;
+	uint64_t bytes = (uint64_t)t->values_size + t->scales_size + t->mins_size;
+	uint64_t rows = t->fmt.rows, read = bytes;
+
+	if (sherd_slot_is_experts(slot)) {
+		rows = (uint64_t)hp->n_experts * sherd_slot_expert_rows(hp, slot);
+		read = bytes / hp->n_experts * hp->n_used;
+	}
+	s->weight_bytes += bytes;
+	s->token_bytes += is_embedding(slot) ? 0 : read;
+	s->n_params += rows * t->fmt.cols;
+}
+
 /* 1: there, 0: not there. */
 static int load_matrix(const struct loader *l, enum sherd_slot slot, const char *name,
 		       struct sherd_tensor *t, struct sherd_error *err)
 {
 	const struct gguf_value *v;
 	uint32_t rows, cols;
-	uint64_t bytes;
 	char key[96];
 	int ret;
 
@@ -137,10 +152,7 @@ static int load_matrix(const struct loader *l, enum sherd_slot slot, const char 
 		ret = load_plane(l, name, "mins", t->fmt.min, t->mins_size, &t->mins, err);
 	if (ret)
 		return ret;
-	bytes = (uint64_t)t->values_size + t->scales_size + t->mins_size;
-	l->s->weight_bytes += bytes;
-	l->s->token_bytes += is_embedding(slot) ? 0 : bytes;
-	l->s->n_params += (uint64_t)rows * cols;
+	count_matrix(l->s, slot, t);
 	return 1;
 }
 
@@ -195,32 +207,32 @@ static int load_slot(const struct loader *l, enum sherd_slot slot, int layer,
 	return MIN(ret, 0);
 }
 
-/* Either the stack or each of [first, last], not both. */
-static int check_stack(const struct loader *l, enum sherd_slot stack, enum sherd_slot first,
-		       enum sherd_slot last, int layer, struct sherd_error *err)
+/* Either the whole or each of its parts, not both. */
+static int check_stack(const struct loader *l, const struct sherd_stack *stack, int layer,
+		       struct sherd_error *err)
 {
-	int slot, have = 0, want = last - first + 1;
+	int slot, have = 0, want = stack->last - stack->first + 1;
 	char name[64];
 
-	for (slot = first; slot <= (int)last; slot++)
-		have += !!sherd_shard_matrix(l->s, slot, layer);
-	if (have == (sherd_shard_matrix(l->s, stack, layer) ? 0 : want))
+	if (sherd_slot_need(&l->s->hp, stack->whole, layer, layer + 1) == SHERD_SLOT_NEVER)
 		return 0;
-	sherd_slot_name(stack, layer, name, sizeof(name));
+	for (slot = stack->first; slot <= (int)stack->last; slot++)
+		have += !!sherd_shard_matrix(l->s, slot, layer);
+	if (have == (sherd_shard_matrix(l->s, stack->whole, layer) ? 0 : want))
+		return 0;
+	sherd_slot_name(stack->whole, layer, name, sizeof(name));
 	return sherd_fail(err, -EINVAL, "%s: has neither %s nor all its parts, or both", l->g->path,
 			  name);
 }
 
 static int load_layer(const struct loader *l, int layer, struct sherd_error *err)
 {
-	int slot, ret = 0;
+	int slot, i, ret = 0;
 
 	for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS && !ret; slot++)
 		ret = load_slot(l, slot, layer, err);
-	if (!ret)
-		ret = check_stack(l, SHERD_ATTN_QKV, SHERD_ATTN_Q, SHERD_ATTN_V, layer, err);
-	if (!ret && l->s->hp.arch->gated)
-		ret = check_stack(l, SHERD_FFN_GATE_UP, SHERD_FFN_GATE, SHERD_FFN_UP, layer, err);
+	for (i = 0; i < SHERD_N_STACKS && !ret; i++)
+		ret = check_stack(l, &sherd_stacks[i], layer, err);
 	return ret;
 }
 

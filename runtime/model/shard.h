@@ -43,7 +43,9 @@ struct sherd_shard {
 enum sherd_slot_need { SHERD_SLOT_NEVER, SHERD_SLOT_OPTIONAL, SHERD_SLOT_REQUIRED };
 enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_slot slot,
 				     int first_layer, int end_layer);
-/* Vectors are 1 x n. */
+/* Of an expert in a stack of them. */
+uint32_t sherd_slot_expert_rows(const struct sherd_hparams *hp, enum sherd_slot slot);
+/* Vectors are 1 x n; a stack's rows are all experts', with the padding of each. */
 void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
 		      uint32_t *cols);
 

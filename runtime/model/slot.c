@@ -60,7 +60,40 @@ static enum sherd_slot_need norm_bias_need(const struct sherd_hparams *hp, int a
 	return bias_need(there && sherd_norm_at(hp, at) == SHERD_NORM_LAYER, hp->arch->norm_bias);
 }
 
-/* Of ATTN_QKV and its three parts, or FFN_GATE_UP and its two, a layer has one or the other. */
+/* What a layer's one network has, or its experts. */
+static enum sherd_slot_need ffn_need(const struct sherd_hparams *hp, enum sherd_slot slot)
+{
+	const struct sherd_arch *a = hp->arch;
+	bool one = !hp->n_experts, shared = !one && a->shared_expert;
+
+	switch (slot) {
+	case SHERD_FFN_GATE_UP:
+	case SHERD_FFN_GATE:
+		return one && a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
+	case SHERD_FFN_UP:
+		return !one ? SHERD_SLOT_NEVER : a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_REQUIRED;
+	case SHERD_FFN_UP_BIAS:
+		return bias_need(one && !a->gated, a->ffn_bias);
+	case SHERD_FFN_DOWN_BIAS:
+		return bias_need(one, a->ffn_bias);
+	case SHERD_FFN_DOWN:
+		return needed_if(one);
+	case SHERD_ROUTER:
+	case SHERD_EXPERTS_DOWN:
+		return needed_if(!one);
+	case SHERD_EXPERTS_GATE_UP:
+	case SHERD_EXPERTS_GATE:
+	case SHERD_EXPERTS_UP:
+		return one ? SHERD_SLOT_NEVER : SHERD_SLOT_OPTIONAL;
+	case SHERD_SHARED_SCORE:
+	case SHERD_SHARED_DOWN:
+		return needed_if(shared);
+	default: /* SHARED_GATE_UP and its parts */
+		return shared ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
+	}
+}
+
+/* Of a stack (sherd_stacks) and its parts, a layer has one or the other. */
 enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_slot slot,
 				     int first_layer, int end_layer)
 {
@@ -94,22 +127,51 @@ enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_
 		return bias_need(true, a->qkv_bias);
 	case SHERD_ATTN_OUT_BIAS:
 		return bias_need(true, a->out_bias);
-	case SHERD_FFN_GATE_UP:
-	case SHERD_FFN_GATE:
-		return a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
-	case SHERD_FFN_UP:
-		return a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_REQUIRED;
-	case SHERD_FFN_UP_BIAS:
-		return bias_need(!a->gated, a->ffn_bias);
-	case SHERD_FFN_DOWN_BIAS:
-		return bias_need(true, a->ffn_bias);
 	case SHERD_ATTN_QKV:
 	case SHERD_ATTN_Q:
 	case SHERD_ATTN_K:
 	case SHERD_ATTN_V:
 		return SHERD_SLOT_OPTIONAL;
-	default: /* ATTN_OUT, FFN_DOWN */
+	case SHERD_ATTN_OUT:
 		return SHERD_SLOT_REQUIRED;
+	default:
+		return ffn_need(hp, slot);
+	}
+}
+
+uint32_t sherd_slot_expert_rows(const struct sherd_hparams *hp, enum sherd_slot slot)
+{
+	if (slot == SHERD_EXPERTS_DOWN)
+		return hp->hidden;
+	return (slot == SHERD_EXPERTS_GATE_UP ? 2 : 1) * hp->ffn_expert;
+}
+
+static void expert_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
+			 uint32_t *cols)
+{
+	*cols = hp->hidden;
+	switch (slot) {
+	case SHERD_ROUTER:
+		*rows = hp->n_experts;
+		break;
+	case SHERD_SHARED_SCORE:
+		*rows = 1;
+		break;
+	case SHERD_SHARED_GATE_UP:
+		*rows = 2 * hp->ffn_shared;
+		break;
+	case SHERD_SHARED_GATE:
+	case SHERD_SHARED_UP:
+		*rows = hp->ffn_shared;
+		break;
+	case SHERD_SHARED_DOWN:
+		*rows = hp->hidden;
+		*cols = hp->ffn_shared;
+		break;
+	default: /* stacks */
+		*rows = sherd_stack_rows(hp->n_experts, sherd_slot_expert_rows(hp, slot));
+		*cols = slot == SHERD_EXPERTS_DOWN ? hp->ffn_expert : hp->hidden;
+		break;
 	}
 }
 
@@ -166,6 +228,10 @@ void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint
 {
 	bool by_head = hp->arch->qk_norm == SHERD_QK_HEADS;
 
+	if (slot >= SHERD_ROUTER) {
+		expert_shape(hp, slot, rows, cols);
+		return;
+	}
 	if (!sherd_slot_is_vector(slot)) {
 		matrix_shape(hp, slot, rows, cols);
 		return;

@@ -3,6 +3,8 @@
 # families.py: what a family's converter does, a class a family: how transformers builds a tiny model,
 # which metadata llama.cpp's converter writes, and how it turns tensors. The defaults of Family are
 # Llama's; models.py has the list of models and does the rest.
+import re
+
 import gguf
 import numpy as np
 import torch
@@ -40,6 +42,7 @@ class Family:
     norm_base = 1  # around which norms' weights lie
     pairs = False  # q and k are turned from halves to pairs
     names = {}  # tensors that gguf's table does not know
+    floats = ()  # ends of names of matrices that stay floats in every file
 
     def build(self, **kw):
         kw = {**self.fixed, self.vocab: N_VOCAB, self.context: N_CTX,
@@ -63,6 +66,9 @@ class Family:
     def rows(self, name):
         """Which of a tensor's rows the file has."""
         return slice(None)
+
+    def stack(self, name):
+        return None
 
     def tensor_name(self, name, cfg):
         if name in self.names:
@@ -116,6 +122,30 @@ class Llama(Family):
         return {"rope_freqs.weight": (plain / scaled).numpy().astype(np.float32)}
 
 
+class Experts:
+    """What files of mixtures of experts have: each of an expert's matrices is in a stack of all."""
+    floats = (".gate.weight", "shared_expert_gate.weight")  # routers
+    PARTS = {"w1": "gate", "w2": "down", "w3": "up"}  # Mixtral's names
+
+    def stack(self, name):
+        """(name of the stack, number in it) of an expert's matrix, or None."""
+        found = re.fullmatch(r"model\.layers\.(\d+)\.\w+\.experts\.(\d+)\.(\w+)\.weight", name)
+        if not found:
+            return None
+        layer, expert, part = found.groups()
+        part = self.PARTS.get(part, part.removesuffix("_proj"))
+        return f"blk.{layer}.ffn_{part}_exps.weight", int(expert)
+
+
+class Mixtral(Experts, Llama):
+    config, model = tf.MixtralConfig, tf.MixtralForCausalLM
+
+    def put_rest(self, w, cfg):
+        super().put_rest(w, cfg)
+        w.add_expert_count(cfg.num_local_experts)
+        w.add_expert_used_count(cfg.num_experts_per_tok)
+
+
 class Mistral(Llama):
     config, model = tf.MistralConfig, tf.MistralForCausalLM
 
@@ -151,6 +181,29 @@ class Headed(Family):
 
 class Qwen3(Headed):
     arch, config, model = "qwen3", tf.Qwen3Config, tf.Qwen3ForCausalLM
+
+
+class Qwen2Moe(Experts, Family):
+    arch, config, model = "qwen2moe", tf.Qwen2MoeConfig, tf.Qwen2MoeForCausalLM
+    fixed = dict(use_sliding_window=False, decoder_sparse_step=1)
+
+    def put_rest(self, w, cfg):
+        super().put_rest(w, cfg)
+        w.add_expert_count(cfg.num_experts)
+        w.add_expert_used_count(cfg.num_experts_per_tok)
+        w.add_expert_feed_forward_length(cfg.moe_intermediate_size)
+        w.add_expert_shared_feed_forward_length(cfg.shared_expert_intermediate_size)
+
+
+class Qwen3Moe(Experts, Headed):
+    arch, config, model = "qwen3moe", tf.Qwen3MoeConfig, tf.Qwen3MoeForCausalLM
+    fixed = dict(decoder_sparse_step=1, norm_topk_prob=True)
+
+    def put_rest(self, w, cfg):
+        super().put_rest(w, cfg)
+        w.add_expert_count(cfg.num_experts)
+        w.add_expert_used_count(cfg.num_experts_per_tok)
+        w.add_expert_feed_forward_length(cfg.moe_intermediate_size)
 
 
 class Olmo2(Family):

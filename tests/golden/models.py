@@ -114,6 +114,20 @@ MODELS = [  # name, family, type of the matrices, seed, config
     ("olmo2-f16", f.Olmo2, Q.F16, 28, dict(
         hidden_size=36, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
         num_key_value_heads=1, **ROPED)),
+    ("mixtral-f16", f.Mixtral, Q.F16, 29, dict(
+        hidden_size=36, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, num_local_experts=5, num_experts_per_tok=2, **ROPED)),
+    ("mixtral-q8_0", f.Mixtral, Q.Q8_0, 30, dict(
+        hidden_size=64, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=3, **ROPED)),
+    ("qwen2moe-f16", f.Qwen2Moe, Q.F16, 31, dict(
+        hidden_size=36, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=20,
+        shared_expert_intermediate_size=28, **ROPED)),
+    ("qwen3moe-f16", f.Qwen3Moe, Q.F16, 32, dict(
+        hidden_size=36, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, num_experts=7, num_experts_per_tok=4,
+        moe_intermediate_size=16, rope_theta=1000000.0, rms_norm_eps=1e-6)),
 ]
 
 
@@ -153,6 +167,8 @@ def round_weights(model, family, qtype, positions=False):
         for name, p in model.named_parameters():
             if p.dim() != 2 or (is_position(name) and not positions and qtype != Q.F16):
                 continue
+            if name.endswith(family.floats):
+                continue
             there, back = family.turn(model.config, name)
             rows = family.rows(name)
             w = there(p.numpy())
@@ -176,9 +192,10 @@ def round_input(module, args):
     return ((q * d).flatten(-2)[..., :x.shape[-1]],) + args[1:]
 
 
-def logits(model, tokens, int8):
-    hooks = [m.register_forward_pre_hook(round_input) for m in model.modules()
-             if int8 and isinstance(m, (torch.nn.Linear, Conv1D))]
+def logits(model, family, tokens, int8):
+    hooks = [m.register_forward_pre_hook(round_input) for name, m in model.named_modules()
+             if int8 and isinstance(m, (torch.nn.Linear, Conv1D))
+             and not f"{name}.weight".endswith(family.floats)]
     with torch.no_grad():
         out = model(torch.tensor([tokens])).logits[0, ROWS].numpy()
     for h in hooks:
@@ -205,14 +222,22 @@ def write_gguf(path, name, family, qtype, model, encoded):
     w.add_name(family.title(name))
     family.put(w, cfg)
     put_tokenizer(w)
+    stacks = {}
     for pname, p in model.named_parameters():
+        stack = family.stack(pname)
+        if stack:
+            stacks.setdefault(stack[0], []).append(encoded[pname])
+            assert len(stacks[stack[0]]) == stack[1] + 1
+            continue
         tname = family.tensor_name(pname, cfg)
         if pname in encoded:
             w.add_tensor(tname, encoded[pname], raw_dtype=qtype)
-        else:
-            there, _ = family.turn(cfg, pname)
-            x = there(p.detach().numpy())[family.rows(pname)]
-            w.add_tensor(tname, family.vector(pname, x))
+            continue
+        there, _ = family.turn(cfg, pname)
+        x = there(p.detach().numpy())[family.rows(pname)]
+        w.add_tensor(tname, family.vector(pname, x))
+    for tname, experts in stacks.items():
+        w.add_tensor(tname, np.stack(experts), raw_dtype=qtype)
     for tname, x in family.more_tensors(cfg).items():
         w.add_tensor(tname, x)
     w.write_header_to_file()
@@ -242,15 +267,15 @@ def make(folder, name, family, qtype, seed, config):
     tokens = torch.randint(0, N_VOCAB, (N_TOKENS,)).tolist()
     encoded = round_weights(model, family, qtype)
     write_gguf(folder / f"{name}.gguf", name, family, qtype, model, encoded)
-    sections = {"float": logits(model, tokens, False)}
+    sections = {"float": logits(model, family, tokens, False)}
     if qtype in (Q.F32, Q.F16, Q.BF16):
         state = {k: v.clone() for k, v in model.state_dict().items()}
         for bits, q in ((8, Q.Q8_0), (4, Q.Q4_0)):
             model.load_state_dict(state)
             round_weights(model, family, q, positions=True)
-            sections[f"bits{bits}"] = logits(model, tokens, True)
+            sections[f"bits{bits}"] = logits(model, family, tokens, True)
     else:
-        sections["int8"] = logits(model, tokens, True)
+        sections["int8"] = logits(model, family, tokens, True)
     write_gold(folder / f"{name}.gold", tokens, sections)
     print(f"{name:16} logits' rms {np.sqrt((sections['float'] ** 2).mean()):.2f}, from float: " +
           ", ".join(f"{k} {distance(v, sections['float']):.2e}" for k, v in sections.items()

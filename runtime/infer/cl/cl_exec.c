@@ -135,12 +135,46 @@ static void run_norm_to(struct cl_exec *x, int i, const struct sherd_op *op)
 	sherd_cl_norm_to(&x->c, x->buf[op->src], x->buf[op->dst], x->n, &to);
 }
 
+/* For rows, or for pairs. */
 static void run_act(struct cl_exec *x, const struct sherd_op *op)
 {
-	struct sherd_cl_act a = sherd_clx_wanted(x->act, op);
+	struct sherd_cl_act a = sherd_clx_wanted(op->pair_stride ? x->pairs : x->act, op);
+	struct sherd_cl_rows src = x->buf[op->src];
+	int n = x->n;
 
-	sherd_cl_activate(&x->c, x->hp->arch->act, x->hp->arch->gated, x->buf[op->src], x->n,
-			  op->width, &a);
+	if (op->pair_stride) {
+		src.stride = op->pair_stride;
+		n *= x->hp->n_used;
+	}
+	sherd_cl_activate(&x->c, x->hp->arch->act, x->hp->arch->gated, src, n, op->width, &a);
+}
+
+static void run_route(struct cl_exec *x, const struct sherd_op *op)
+{
+	struct sherd_cl_act p = sherd_clx_wanted(x->pairs, op);
+
+	sherd_cl_route(&x->c, x->buf[op->src], x->n, &x->routes);
+	if (x->n > 1) /* a row alone is read by all its pairs */
+		sherd_cl_spread(&x->c, &x->act, op->width, x->n, &x->routes, &p);
+}
+
+/* The first ones after the route read what was spread to P, or a lone row's A itself. */
+static void run_experts(struct cl_exec *x, int i, const struct sherd_op *op)
+{
+	bool alone = x->n == 1 && op->dst == SHERD_BUF_FFN;
+	struct sherd_cl_rows dst = { x->buf[op->dst].mem, op->pair_stride };
+
+	sherd_cl_matmul_experts(&x->c, 0, &x->weights.op[i].w, op->expert_rows,
+				alone ? &x->act : &x->pairs, alone, x->n, &x->routes, dst,
+				op->dst_col);
+}
+
+static void run_combine(struct cl_exec *x, const struct sherd_op *op)
+{
+	struct sherd_cl_rows out = { x->buf[op->src].mem, op->width };
+
+	sherd_cl_combine(&x->c, x->buf[op->dst], op->width, x->n, out, &x->routes,
+			 x->buf[SHERD_BUF_SHARED], x->buf[SHERD_BUF_SCORES]);
 }
 
 void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err)
@@ -301,10 +335,29 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 	case SHERD_OP_ACT:
 		run_act(x, op);
 		break;
+	case SHERD_OP_ROUTE:
+		run_route(x, op);
+		break;
+	case SHERD_OP_EXPERTS:
+		run_experts(x, i, op);
+		break;
+	case SHERD_OP_COMBINE:
+		run_combine(x, op);
+		break;
 	case SHERD_N_OPS:
 		break;
 	}
 	return 1;
+}
+
+/* Pairs keep their slots once a step has failed. */
+static int row_of_slot(const struct cl_exec *x, int slot)
+{
+	cl_int pair = 0;
+
+	clEnqueueReadBuffer(x->c.dev->queue, x->routes.order, CL_TRUE, slot * sizeof(pair),
+			    sizeof(pair), &pair, 0, NULL, NULL);
+	return pair / x->hp->n_used;
 }
 
 static int not_finite(const struct cl_exec *x, const cl_int *failed, struct sherd_error *err)
@@ -312,7 +365,8 @@ static int not_finite(const struct cl_exec *x, const cl_int *failed, struct sher
 	bool sent = failed[0] - 1 == x->w->end_op; /* the step after the last */
 	const struct sherd_op *op = &x->program->ops[failed[0] - 1 - sent];
 	bool gathered = (op->layer < 0 || sent) && x->gathered;
-	int row = gathered ? x->w->wanted[failed[1]] : failed[1];
+	int failed_row = op->pair_stride ? row_of_slot(x, failed[1]) : failed[1];
+	int row = gathered ? x->w->wanted[failed_row] : failed_row;
 	char where[32] = "after the last layer";
 
 	if (op->layer >= 0)

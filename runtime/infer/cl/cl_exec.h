@@ -36,6 +36,8 @@ struct cl_exec {
 	struct sherd_cl_rows buf[SHERD_N_BUFS];
 	/* A; what a fused step writes while it reads A: then they swap */
 	struct sherd_cl_act act, other;
+	struct sherd_cl_act pairs; /* P, and who chose whom, where there are experts */
+	struct sherd_cl_routes routes;
 	int logit_rows;
 	cl_mem pool, parts, wire;
 	cl_mem steps; /* walk.cl's table; NULL: step by step */

@@ -39,7 +39,8 @@ static double ops_of(const char *name)
 		double ops;
 	} list[] = { { "embed", 2 }, { "norm", 8 }, { "norm_to", 6 }, { "cap", 24 },
 		     { "quantize", 4 }, { "activate", 24 },
-		     { "cut", 8 },   { "wire", 6 }, { "rope", 4 } };
+		     { "cut", 8 },   { "wire", 6 }, { "rope", 4 }, { "route", 20 },
+		     { "combine", 16 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
 		if (!strcmp(name, list[i].name))
@@ -82,8 +83,9 @@ void sherd_cl_note_experts(struct sherd_cl *c, const struct sherd_format *f, int
 	one.rows = rows;
 	sherd_format_sizes(&one, &v, &s, &m);
 	sherd_format_name(f, fmt, sizeof(fmt));
-	note(c, (double)n_read * (v + s + m), 2.0 * rows * f->cols * n, "experts",
-	     "%d x %u x %d, %d, %s", rows, f->cols, n, n_read, fmt);
+	note(c, n, (double)n_read * (v + s + m), 2.0 * rows * f->cols * n, "experts",
+	     "%d of %d x %u x %d %s", n_read, rows, f->cols, n, fmt);
+	c->what.floats = !sherd_elem_is_int(f->elem);
 }
 
 void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s)

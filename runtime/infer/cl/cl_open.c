@@ -58,6 +58,15 @@ static void release_act(struct sherd_cl_act *a)
 	sherd_clx_release(&a->halves);
 }
 
+static void release_routes(struct sherd_cl_routes *r)
+{
+	sherd_clx_release(&r->choice);
+	sherd_clx_release(&r->weight);
+	sherd_clx_release(&r->runs);
+	sherd_clx_release(&r->order);
+	sherd_clx_release(&r->place);
+}
+
 static void release_inputs(struct cl_exec *x)
 {
 	int i;
@@ -142,6 +151,8 @@ static void cl_close(struct sherd_exec *e)
 		sherd_clx_release(&x->buf[i].mem);
 	release_act(&x->act);
 	release_act(&x->other);
+	release_act(&x->pairs);
+	release_routes(&x->routes);
 	sherd_clx_release(&x->pool);
 	sherd_clx_release(&x->parts);
 	sherd_clx_release(&x->steps);
@@ -155,11 +166,12 @@ static void cl_close(struct sherd_exec *e)
 	free(x);
 }
 
-/* A, with the rows that a matmul may read beyond the last; returns its bytes. */
-static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, struct sherd_error *err)
+/* A or P, with the rows that a matmul may read beyond the last of @n; returns its bytes. */
+static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, int n, size_t width,
+		       struct sherd_error *err)
 {
 	const struct sherd_program *p = x->program;
-	size_t rows = x->n_batch + SHERD_ACT_PAD, width = p->width[SHERD_BUF_A];
+	size_t rows = n + SHERD_ACT_PAD;
 	size_t groups = rows * DIV_ROUND_UP(width, 32), total = 0;
 
 	a->a_stride = width;
@@ -177,6 +189,48 @@ static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, struct sherd_e
 		total += 16 * groups;
 	}
 	return total;
+}
+
+/* Zeros. Drivers find memory for a buffer when it is written to. */
+static void fill(struct cl_exec *x, cl_mem m, size_t size, const char *what, struct sherd_error *err)
+{
+	const cl_uint zero = 0;
+
+	if (x->c.rc)
+		return;
+	x->c.rc = clEnqueueFillBuffer(x->c.dev->queue, m, &zero, sizeof(zero), 0,
+				      ROUND_UP(size, sizeof(zero)), 0, NULL, NULL);
+	if (!x->c.rc)
+		x->c.rc = clFinish(x->c.dev->queue);
+	if (x->c.rc)
+		sherd_fail_cl(err, x->c.rc, "%s: no room for %s, %.1f MiB", x->c.dev->info.name,
+			      what, (double)size / 1048576.0);
+}
+
+/*
+ * P, and who chose whom; returns their bytes. What a failed step leaves there is used all the same,
+ * for nothing: it must be places that exist, and zeros are.
+ */
+static size_t make_pairs(struct cl_exec *x, struct sherd_error *err)
+{
+	size_t pairs = (size_t)x->n_batch * x->hp->n_used;
+	struct sherd_cl_routes *r = &x->routes;
+	cl_mem *const four[] = { &r->choice, &r->weight, &r->order, &r->place };
+	size_t i;
+
+	if (!pairs)
+		return 0;
+	r->n_experts = x->hp->n_experts;
+	r->k = x->hp->n_used;
+	r->renormalize = x->hp->renormalize;
+	for (i = 0; i < ARRAY_SIZE(four); i++) {
+		*four[i] = sherd_clx_buffer(x, 4 * pairs, "the choice of experts", err);
+		fill(x, *four[i], 4 * pairs, "the choice of experts", err);
+	}
+	r->runs = sherd_clx_buffer(x, 16 * pairs, "the choice of experts", err);
+	fill(x, r->runs, 16 * pairs, "the choice of experts", err);
+	return sherd_route_bytes(x->hp, x->n_batch) +
+	       make_act(x, &x->pairs, (int)pairs, x->program->width[SHERD_BUF_P], err);
 }
 
 /* Some step may write A while it reads A. */
@@ -200,35 +254,21 @@ static int make_buffers(struct cl_exec *x, struct sherd_error *err)
 		size_t size = 4 * (size_t)x->n_batch * p->width[i];
 
 		x->buf[i].stride = p->width[i];
-		if (i == SHERD_BUF_A || i == SHERD_BUF_LOGITS || !size)
+		if (i == SHERD_BUF_A || i == SHERD_BUF_P || i == SHERD_BUF_LOGITS || !size)
 			continue;
 		x->buf[i].mem = sherd_clx_buffer(x, size, "activations", err);
 		total += size;
 	}
-	total += make_act(x, &x->act, err);
+	total += make_act(x, &x->act, x->n_batch, p->width[SHERD_BUF_A], err);
 	if (any_gated(x))
-		total += make_act(x, &x->other, err);
+		total += make_act(x, &x->other, x->n_batch, p->width[SHERD_BUF_A], err);
+	total += make_pairs(x, err);
 	x->wire = sherd_clx_buffer(x, x->n_batch, "the cuts", err);
 	x->wires = sherd_calloc(x->hp->n_layers, x->n_batch);
 	if (!x->wires)
 		return sherd_fail_oom(err, (size_t)x->hp->n_layers * x->n_batch, "the cuts");
 	x->exec.scratch_bytes = total;
 	return check_room(x, "a smaller batch (-b) needs less", err);
-}
-
-/* Drivers find memory for a buffer when it is written to. */
-static cl_int fill(struct cl_exec *x, cl_mem m, size_t size, struct sherd_error *err)
-{
-	const cl_uint zero = 0;
-	cl_int code = clEnqueueFillBuffer(x->c.dev->queue, m, &zero, sizeof(zero), 0,
-					  ROUND_UP(size, sizeof(zero)), 0, NULL, NULL);
-
-	if (!code)
-		code = clFinish(x->c.dev->queue);
-	if (code)
-		sherd_fail_cl(err, code, "%s: no room for the KV cache, %.1f MiB",
-			      x->c.dev->info.name, (double)size / 1048576.0);
-	return code;
 }
 
 static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
@@ -240,8 +280,8 @@ static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	x->exec.kv_bytes = (uint64_t)p->n_pages * sherd_kv_shape_page_bytes(&x->shape);
 	/* vectors may read past the last head's end, and use nothing of it */
 	x->pool = sherd_clx_buffer(x, x->exec.kv_bytes + 256, "the KV cache", err);
-	if (!x->c.rc && p->hold_kv)
-		x->c.rc = fill(x, x->pool, x->exec.kv_bytes, err);
+	if (p->hold_kv)
+		fill(x, x->pool, x->exec.kv_bytes, "the KV cache", err);
 	return check_room(x, "a smaller context (-c) needs less", err);
 }
 
@@ -254,10 +294,14 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 	snprintf(spec, sizeof(spec), "attention.%d.%d", p->kv_type, x->hp->head_dim);
 	if (!rc)
 		rc = sherd_cl_add(&x->c, spec, err);
+	if (!rc && x->hp->n_experts)
+		rc = sherd_cl_add(&x->c, "experts", err);
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
-		if (p->program->ops[i].kind != SHERD_OP_MATMUL)
+		const struct sherd_op *op = &p->program->ops[i];
+
+		if (op->kind != SHERD_OP_MATMUL && op->kind != SHERD_OP_EXPERTS)
 			continue;
-		sherd_cl_spec_of(&p->program->ops[i].w->fmt, false, spec, sizeof(spec));
+		sherd_cl_spec_of(&op->w->fmt, op->kind == SHERD_OP_EXPERTS, spec, sizeof(spec));
 		rc = sherd_cl_add(&x->c, spec, err);
 	}
 	return rc;

@@ -146,7 +146,12 @@ static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program *
 	case SHERD_OP_EMBED:
 	case SHERD_OP_NORM_TO:
 	case SHERD_OP_CAP:
+	case SHERD_OP_ROUTE:
+	case SHERD_OP_EXPERTS:
+	case SHERD_OP_COMBINE:
 		return false;
+	case SHERD_OP_ACT:
+		return !op->pair_stride;
 	case SHERD_OP_ROPE: /* by the first table */
 		return !op->rope;
 	case SHERD_OP_CUT:
@@ -156,7 +161,7 @@ static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program *
 	case SHERD_OP_NORM: /* attention quantizes its own output, and no other */
 		return op->norm != SHERD_NORM_NONE || (i > first && op[-1].kind == SHERD_OP_ATTEND);
 	case SHERD_OP_MATMUL:
-		if (op->dst == SHERD_BUF_OUT)
+		if (op->dst > SHERD_BUF_LOGITS)
 			return false;
 		p = sherd_cl_walk_program(&x->c, &op->w->fmt, &x->shape);
 		if (!p || (*program && p != *program))

@@ -92,9 +92,6 @@ void sherd_ref_attend(const struct sherd_kv_shape *s, const uint8_t *pool, const
 /* h [n] = act(gate) * up, or act(up) if @gate is NULL. */
 void sherd_ref_act(enum sherd_act act, const float *gate, const float *up, int n, float *h);
 
-/* What a row has chosen is at most as many. */
-#define SHERD_MAX_EXPERTS 512
-
 /*
  * The k experts of the largest scores [n], in falling order, the lower index first among equals,
  * and what each counts: exp(score - largest) over the sum of all, or of the chosen ones.

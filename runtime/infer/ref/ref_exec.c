@@ -10,6 +10,15 @@
 #include "num.h"
 
 
+/* What matmuls read, in all its forms. */
+struct ref_act {
+	float *x; /* [rows][x_stride]; of A and P the floats are always there */
+	size_t x_stride, q_stride;
+	int8_t *q; /* [rows][q_stride] */
+	struct sherd_act_group *groups; /* [rows][q_stride / 32] */
+	struct sherd_act_half *halves;
+};
+
 struct ref {
 	struct sherd_exec exec;
 	const struct sherd_program *program;
@@ -18,16 +27,23 @@ struct ref {
 	uint8_t *pool; /* [n_pages][page bytes] */
 	float *buf[SHERD_N_BUFS]; /* [n_batch][width]; logits: [logit_rows] */
 	int logit_rows;
-	int8_t *q; /* A quantized: [n_batch][q_stride] */
-	size_t q_stride;
-	struct sherd_act_group *groups;
-	struct sherd_act_half *halves;
+	struct ref_act a, p; /* A: n_batch rows; P: n_used pairs of each */
+	int32_t *choice; /* [n_batch][n_used], and what each counts */
+	float *weight;
 	float *scratch; /* a row on its way to where a norm puts it */
 	/* the run in progress */
 	const struct sherd_work *w;
 	int n; /* rows that are computed: all, then the wanted ones */
 	bool gathered;
 };
+
+static struct sherd_ref_act act_from(const struct ref_act *a, int row)
+{
+	size_t q = row * a->q_stride, g = q / SHERD_ACT_GROUP;
+
+	return (struct sherd_ref_act){ a->x + row * a->x_stride, a->x_stride,	a->q + q,
+				       a->q_stride,		 a->groups + g, a->halves + g };
+}
 
 static float *row_of(const struct ref *r, enum sherd_buf buf, int row)
 {
@@ -95,31 +111,26 @@ static int run_gather(struct ref *r)
 	return 0;
 }
 
-/* What norm and act end with: A's floats are there, the matmuls may want integers. */
-static int finish_a(struct ref *r, const struct sherd_op *op, int i, struct sherd_error *err)
+/* What norm and act end with: the floats of @row are there, the matmuls may want integers. */
+static int finish_act(const struct sherd_op *op, const struct ref_act *a, int row)
 {
-	size_t g = i * r->q_stride / SHERD_ACT_GROUP;
+	size_t g = row * a->q_stride / SHERD_ACT_GROUP;
 
 	if (!op->want.q8)
 		return 0;
-	if (sherd_ref_quantize(row_of(r, SHERD_BUF_A, i), op->width, r->q + i * r->q_stride,
-			       r->groups + g, op->want.halves ? r->halves + g : NULL))
-		return not_finite(r, op, i, NULL, err);
-	return 0;
+	return sherd_ref_quantize(a->x + row * a->x_stride, op->width, a->q + row * a->q_stride,
+				  a->groups + g, op->want.halves ? a->halves + g : NULL);
 }
 
 static int run_norm(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
 {
-	int i, rc;
+	int i;
 
-	for (i = 0; i < r->n; i++) {
-		if (sherd_ref_norm(op->norm, row_of(r, op->src, i), op->weight, op->bias,
-				   op->width, r->hp->norm_eps, row_of(r, SHERD_BUF_A, i)))
+	for (i = 0; i < r->n; i++)
+		if (sherd_ref_norm(op->norm, row_of(r, op->src, i), op->weight, op->bias, op->width,
+				   r->hp->norm_eps, r->a.x + i * r->a.x_stride) ||
+		    finish_act(op, &r->a, i))
 			return not_finite(r, op, i, NULL, err);
-		rc = finish_a(r, op, i, err);
-		if (rc)
-			return rc;
-	}
 	return 0;
 }
 
@@ -149,24 +160,69 @@ static int run_cap(struct ref *r, const struct sherd_op *op)
 	return 0;
 }
 
+/* For rows, or for the pairs of each. */
 static int run_act(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
 {
+	const struct ref_act *to = op->pair_stride ? &r->p : &r->a;
+	int stride = op->pair_stride ? op->pair_stride : r->program->width[SHERD_BUF_FFN];
+	int times = op->pair_stride ? r->hp->n_used : 1, i;
 	bool gated = r->hp->arch->gated;
-	int i, rc;
 
-	for (i = 0; i < r->n; i++) {
-		const float *f = row_of(r, SHERD_BUF_FFN, i);
-		float *h = row_of(r, SHERD_BUF_A, i);
+	for (i = 0; i < r->n * times; i++) {
+		const float *f = row_of(r, SHERD_BUF_FFN, i / times) + i % times * stride;
+		float *h = to->x + i * to->x_stride;
 
 		sherd_ref_act(r->hp->arch->act, gated ? f : NULL, gated ? f + op->width : f,
 			      op->width, h);
-		if (sherd_ref_norm(SHERD_NORM_NONE, h, NULL, NULL, op->width, 0, h))
-			return not_finite(r, op, i, NULL, err);
-		rc = finish_a(r, op, i, err);
-		if (rc)
-			return rc;
+		if (sherd_ref_norm(SHERD_NORM_NONE, h, NULL, NULL, op->width, 0, h) ||
+		    finish_act(op, to, i))
+			return not_finite(r, op, i / times, NULL, err);
 	}
 	return 0;
+}
+
+/* Who chose whom; then each pair has its row's A. */
+static int run_route(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
+{
+	int k = r->hp->n_used, i, j;
+
+	for (i = 0; i < r->n; i++) {
+		if (sherd_ref_route(row_of(r, SHERD_BUF_SCORES, i), r->hp->n_experts, k,
+				    r->hp->renormalize, r->choice + i * k, r->weight + i * k))
+			return not_finite(r, op, i, NULL, err);
+		for (j = i * k; j < (i + 1) * k; j++) {
+			memcpy(r->p.x + j * r->p.x_stride, r->a.x + i * r->a.x_stride,
+			       op->width * sizeof(float));
+			finish_act(op, &r->p, j); /* as finite as A is */
+		}
+	}
+	return 0;
+}
+
+static void run_experts(struct ref *r, const struct sherd_op *op)
+{
+	int k = r->hp->n_used, i;
+
+	for (i = 0; i < r->n * k; i++) {
+		struct sherd_tensor w = sherd_stack_expert(op->w, op->expert_rows, r->choice[i]);
+		struct sherd_ref_act p = act_from(&r->p, i);
+
+		sherd_ref_matmul(&w, &p, 1, NULL, false,
+				 row_of(r, op->dst, i / k) + i % k * op->pair_stride + op->dst_col,
+				 op->pair_stride);
+	}
+}
+
+static void run_combine(struct ref *r, const struct sherd_op *op)
+{
+	bool shared = r->hp->arch->shared_expert;
+	int k = r->hp->n_used, i;
+
+	for (i = 0; i < r->n; i++)
+		sherd_ref_combine(row_of(r, op->src, i), op->width, k, r->weight + i * k,
+				  shared ? row_of(r, SHERD_BUF_SHARED, i) : NULL,
+				  row_of(r, SHERD_BUF_SCORES, i) + r->hp->n_experts, op->width,
+				  row_of(r, op->dst, i));
 }
 
 /* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
@@ -189,12 +245,7 @@ static int grow_logits(struct ref *r, struct sherd_error *err)
 
 static int run_matmul(struct ref *r, const struct sherd_op *op, struct sherd_error *err)
 {
-	struct sherd_ref_act a = { .x = r->buf[SHERD_BUF_A],
-				   .x_stride = r->program->width[SHERD_BUF_A],
-				   .q = r->q,
-				   .q_stride = r->q_stride,
-				   .groups = r->groups,
-				   .halves = r->halves };
+	struct sherd_ref_act a = act_from(&r->a, 0);
 	int rc = op->dst == SHERD_BUF_LOGITS ? grow_logits(r, err) : 0;
 
 	if (rc || !r->n)
@@ -274,6 +325,14 @@ static int run_op(struct ref *r, const struct sherd_op *op, struct sherd_error *
 		return run_norm_to(r, op, err);
 	case SHERD_OP_CAP:
 		return run_cap(r, op);
+	case SHERD_OP_ROUTE:
+		return run_route(r, op, err);
+	case SHERD_OP_EXPERTS:
+		run_experts(r, op);
+		return 0;
+	case SHERD_OP_COMBINE:
+		run_combine(r, op);
+		return 0;
 	case SHERD_OP_MATMUL:
 		return run_matmul(r, op, err);
 	case SHERD_OP_ROPE:
@@ -388,6 +447,14 @@ static int ref_write_page(struct sherd_exec *e, int page, const void *bytes,
 	return 0;
 }
 
+static void free_act(struct ref_act *a)
+{
+	free(a->x);
+	free(a->q);
+	free(a->groups);
+	free(a->halves);
+}
+
 static void ref_close(struct sherd_exec *e)
 {
 	struct ref *r = (struct ref *)e;
@@ -396,9 +463,10 @@ static void ref_close(struct sherd_exec *e)
 	for (i = 0; i < SHERD_N_BUFS; i++)
 		free(r->buf[i]);
 	free(r->pool);
-	free(r->q);
-	free(r->groups);
-	free(r->halves);
+	free_act(&r->a);
+	free_act(&r->p);
+	free(r->choice);
+	free(r->weight);
 	free(r->scratch);
 	free(r);
 }
@@ -408,33 +476,59 @@ static const struct sherd_exec_ops ref_ops = { .run = ref_run,
 					       .write_page = ref_write_page,
 					       .close = ref_close };
 
+static int alloc_act(struct ref *r, struct ref_act *a, size_t rows, size_t width,
+		     struct sherd_error *err)
+{
+	size_t n_groups;
+
+	a->x_stride = width;
+	a->q_stride = ROUND_UP(width, SHERD_ACT_GROUP);
+	n_groups = rows * (a->q_stride / SHERD_ACT_GROUP);
+	a->x = sherd_calloc(rows, width * sizeof(float));
+	a->q = sherd_calloc(rows, a->q_stride);
+	a->groups = sherd_calloc(n_groups, sizeof(*a->groups));
+	a->halves = sherd_calloc(n_groups, sizeof(*a->halves));
+	if (!a->x || !a->q || !a->groups || !a->halves)
+		return sherd_fail_oom(err, rows * (width * sizeof(float) + a->q_stride),
+				      "what matmuls read");
+	r->exec.scratch_bytes += rows * (width * sizeof(float) + a->q_stride) +
+				 n_groups * (sizeof(*a->groups) + sizeof(*a->halves));
+	return 0;
+}
+
+static int alloc_experts(struct ref *r, size_t rows, struct sherd_error *err)
+{
+	size_t pairs = rows * r->hp->n_used;
+
+	if (!pairs)
+		return 0;
+	r->choice = sherd_calloc(pairs, sizeof(*r->choice));
+	r->weight = sherd_calloc(pairs, sizeof(*r->weight));
+	if (!r->choice || !r->weight)
+		return sherd_fail_oom(err, pairs * sizeof(*r->weight), "the choice of experts");
+	return alloc_act(r, &r->p, pairs, r->program->width[SHERD_BUF_P], err);
+}
+
 static int alloc_bufs(struct ref *r, const struct sherd_exec_params *p, struct sherd_error *err)
 {
 	const int *width = r->program->width;
-	size_t n_groups, total = 0;
-	int i;
+	int i, rc;
 
 	for (i = 0; i < SHERD_N_BUFS; i++) {
 		size_t row = width[i] * sizeof(float);
 
-		if (i == SHERD_BUF_LOGITS || !row)
+		if (i == SHERD_BUF_LOGITS || i == SHERD_BUF_A || i == SHERD_BUF_P || !row)
 			continue;
 		r->buf[i] = sherd_calloc(p->n_batch, row);
 		if (!r->buf[i])
 			return sherd_fail_oom(err, p->n_batch * row, "activations");
-		total += p->n_batch * row;
+		r->exec.scratch_bytes += p->n_batch * row;
 	}
-	r->q_stride = ROUND_UP(width[SHERD_BUF_A], SHERD_ACT_GROUP);
-	n_groups = p->n_batch * (r->q_stride / SHERD_ACT_GROUP);
-	r->q = sherd_calloc(p->n_batch, r->q_stride);
-	r->groups = sherd_calloc(n_groups, sizeof(*r->groups));
-	r->halves = sherd_calloc(n_groups, sizeof(*r->halves));
 	r->scratch = sherd_calloc(MAX(width[SHERD_BUF_QKV], width[SHERD_BUF_X]), sizeof(float));
-	if (!r->q || !r->groups || !r->halves || !r->scratch)
-		return sherd_fail_oom(err, p->n_batch * r->q_stride, "quantized activations");
-	r->exec.scratch_bytes = total + p->n_batch * r->q_stride +
-				n_groups * (sizeof(*r->groups) + sizeof(*r->halves));
-	return 0;
+	if (!r->scratch)
+		return sherd_fail_oom(err, width[SHERD_BUF_QKV] * sizeof(float), "a row");
+	rc = alloc_act(r, &r->a, p->n_batch, width[SHERD_BUF_A], err);
+	return rc ? rc : alloc_experts(r, p->n_batch, err);
 }
 
 static int alloc_pool(struct ref *r, const struct sherd_exec_params *p, struct sherd_error *err)

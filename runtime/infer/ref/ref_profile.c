@@ -7,7 +7,7 @@
 #include "infer/ref/ref.h"
 #include "num.h"
 
-#define CONTRACT "sherd arithmetic 1"
+#define CONTRACT "sherd arithmetic 2"
 #define N	 300 /* columns: more than a chunk, no multiple of 32: the padding takes part */
 #define N_ROWS	 20 /* two row blocks */
 #define DIM	 32 /* of a head */
