@@ -42,6 +42,9 @@ int hf_json(const struct hf *hf, const char *file, size_t limit, bool needed, js
 	ret = sherd_read_file(path, limit, &text, &size, hf->err);
 	if (!ret) {
 		*j = json_loadb(text, size, JSON_ALLOW_NUL, &why);
+		/* lengths of 10^30 mean that there is no limit; such a file has no ids in numbers */
+		if (!*j && json_error_code(&why) == json_error_numeric_overflow)
+			*j = json_loadb(text, size, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &why);
 		free(text);
 		if (!*j)
 			ret = sherd_fail(hf->err, -EINVAL, "%s: is no JSON (line %d: %s)", path,
@@ -89,7 +92,8 @@ static void clear(struct hf *hf)
 	for (i = 0; i < hf->n_files; i++)
 		safetensors_close(&hf->files[i]);
 	free(hf->files);
-	free(hf->rope_factors);
+	free(hf->rope[0].data);
+	free(hf->rope[1].data);
 	json_decref(hf->root);
 }
 

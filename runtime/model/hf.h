@@ -24,8 +24,7 @@ enum hf_how {
 	HF_ROTATED_K = 1 << 1,	/* the same of key heads */
 	HF_TRANSPOSED = 1 << 2, /* matrices are stored as [inputs][outputs] */
 	HF_EXPERT = 1 << 3,	/* the second number is an expert's: they are stacked */
-	HF_SKIP_TWO = 1 << 4,	/* the first two rows are never used */
-	HF_IGNORED = 1 << 5,
+	HF_IGNORED = 1 << 4,	/* with all that it begins, where its name ends in a dot */
 };
 
 /* Names without their ".weight" or ".bias"; a * is a number. What has one is a layer's. */
@@ -34,7 +33,8 @@ struct hf_name {
 	unsigned how;
 };
 
-enum hf_kind { HF_INT, HF_FLOAT };
+/* SHARE: of a head's width; RSQRT: one divided by the square root */
+enum hf_kind { HF_INT, HF_FLOAT, HF_SHARE, HF_RSQRT };
 
 struct hf_key {
 	const char *hf, *gguf; /* config.json's, and GGUF's without the architecture */
@@ -53,9 +53,12 @@ struct hf_family {
 	const char *acts; /* the activations that the architecture's row means */
 	bool norms_from_one; /* what is added to 1 is stored */
 	bool window;	     /* sliding_window holds as it is */
+	const char *only_if_false; /* a key: the row is for files where it is */
+	const char *flag; /* of GGUF, true for all of the row */
 };
 
-const struct hf_family *hf_family_find(const char *model_type); /* NULL: unknown */
+/* By its model_type; NULL: unknown. */
+const struct hf_family *hf_family_find(const json_t *config);
 bool hf_has_word(const char *words, const char *word); /* separated by spaces */
 const char *hf_family_types(void); /* all, comma separated, for messages */
 
@@ -71,7 +74,11 @@ struct hf {
 	struct gguf_writer *w; /* what the metadata goes to */
 	int64_t n_rows; /* of the embedding */
 	int n_heads, n_kv_heads, head_dim;
-	float *rope_factors; /* [head_dim / 2], of Llama 3's scaling; NULL: none */
+	struct {
+		const char *name;
+		float *data; /* NULL: there is none */
+	} rope[2]; /* tensors [head_dim / 2] that RoPE's scaling needs: divisors */
+	int rope_dim;
 };
 
 /*

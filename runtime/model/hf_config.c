@@ -35,10 +35,10 @@ int hf_config_load(struct hf *hf)
 		return ret;
 	hf->config = hf->root;
 	type = text_of(hf->root, "model_type");
-	hf->family = hf_family_find(type);
+	hf->family = hf_family_find(hf->config);
 	if (!hf->family && json_is_object(json_object_get(hf->root, "text_config"))) {
 		hf->config = json_object_get(hf->root, "text_config");
-		hf->family = hf_family_find(text_of(hf->config, "model_type"));
+		hf->family = hf_family_find(hf->config);
 	}
 	if (!hf->family)
 		return sherd_fail(hf->err, -ENOTSUP,
@@ -72,7 +72,8 @@ static int number_of(const struct hf *hf, const struct hf_key *key, double *x)
 	if (!v)
 		return !isnan(*x);
 	if (!json_is_number(v) || (key->kind == HF_INT && !(*x >= 0 && *x <= INT32_MAX)) ||
-	    (key->kind == HF_INT && *x != floor(*x)))
+	    (key->kind == HF_INT && *x != floor(*x)) ||
+	    (key->kind == HF_SHARE && !(*x >= 0 && *x <= 1)) || (key->kind == HF_RSQRT && !(*x > 0)))
 		return sherd_fail(hf->err, -EINVAL, "%s/config.json: %s is no %s", hf->dir,
 				  key->hf, key->kind == HF_INT ? "number of things" : "number");
 	return 1;
@@ -86,11 +87,27 @@ static int put_key(struct hf *hf, const struct hf_key *key)
 
 	if (ret <= 0)
 		return ret;
+	arch_key(hf, key->gguf, buf);
 	if (key->kind == HF_INT)
-		gguf_put_u32(hf->w, arch_key(hf, key->gguf, buf), (uint32_t)x);
+		gguf_put_u32(hf->w, buf, (uint32_t)x);
+	else if (key->kind == HF_SHARE)
+		gguf_put_u32(hf->w, buf, (uint32_t)(x * hf->head_dim));
 	else
-		gguf_put_f32(hf->w, arch_key(hf, key->gguf, buf), (float)x);
+		gguf_put_f32(hf->w, buf, (float)(key->kind == HF_RSQRT ? 1 / sqrt(x) : x));
 	return 0;
+}
+
+/* Whether a table before number @n has @gguf. */
+static bool is_overruled(const struct hf *hf, int n, const char *gguf)
+{
+	const struct hf_key *key;
+	int i;
+
+	for (i = 0; i < n; i++)
+		for (key = hf->family->keys[i]; key->hf; key++)
+			if (!strcmp(key->gguf, gguf))
+				return true;
+	return false;
 }
 
 static int put_keys(struct hf *hf)
@@ -100,7 +117,7 @@ static int put_keys(struct hf *hf)
 
 	for (i = 0; i < HF_TABLES && hf->family->keys[i]; i++)
 		for (key = hf->family->keys[i]; key->hf; key++) {
-			ret = put_key(hf, key);
+			ret = is_overruled(hf, i, key->gguf) ? 0 : put_key(hf, key);
 			if (ret)
 				return ret;
 		}
@@ -151,6 +168,9 @@ static int check_switches(const struct hf *hf)
 		{ "add_cross_attention", false },
 		{ "is_encoder_decoder", false },
 		{ "use_sliding_window", false },
+		{ "use_parallel_residual", false },
+		{ "use_bidirectional_attention", false },
+		{ "qk_layernorm", false },
 	};
 	size_t i;
 
@@ -175,30 +195,59 @@ static int check_switches(const struct hf *hf)
 
 /* ---------------------------------------------------------------------------- RoPE */
 
+static int new_factors(struct hf *hf, int i, const char *name)
+{
+	size_t n = (size_t)hf->rope_dim / 2;
+
+	hf->rope[i].name = name;
+	hf->rope[i].data = sherd_calloc(n, sizeof(float));
+	return hf->rope[i].data ? 0 : sherd_fail_oom(hf->err, n * sizeof(float), "RoPE's factors");
+}
+
+static int bad_rope(const struct hf *hf)
+{
+	return sherd_fail(hf->err, -EINVAL,
+			  "%s/config.json: the numbers of its RoPE scaling cannot be", hf->dir);
+}
+
 /* Llama 3's: long waves are stretched by the factor, short ones not, those between in between. */
-static int make_rope_factors(struct hf *hf, const json_t *scaling)
+static int make_llama3(struct hf *hf, const json_t *scaling)
 {
 	double factor = json_number_value(get(scaling, "factor"));
 	double low = json_number_value(get(scaling, "low_freq_factor"));
 	double high = json_number_value(get(scaling, "high_freq_factor"));
 	double old = json_number_value(get(scaling, "original_max_position_embeddings"));
 	double theta = value_of(hf, "rope.freq_base");
-	int i, n = hf->head_dim / 2;
+	int i, n = hf->rope_dim / 2;
 
-	if (!(factor > 0) || !(low > 0) || !(high > low) || !(old > 0) || !(theta > 0) || n < 1 ||
-	    n > 4096)
-		return sherd_fail(hf->err, -EINVAL,
-				  "%s/config.json: the numbers of its RoPE scaling cannot be",
-				  hf->dir);
-	hf->rope_factors = sherd_calloc((size_t)n, sizeof(float));
-	if (!hf->rope_factors)
-		return sherd_fail_oom(hf->err, (size_t)n * sizeof(float), "RoPE's factors");
+	if (!(factor > 0) || !(low > 0) || !(high > low) || !(old > 0) || !(theta > 0))
+		return bad_rope(hf);
+	if (new_factors(hf, 0, "rope_freqs.weight"))
+		return -ENOMEM;
 	for (i = 0; i < n; i++) {
 		double wave = 2 * M_PI * pow(theta, (double)i / n);
 		double smooth = (old / wave - low) / (high - low);
 
 		smooth = fmin(fmax(smooth, 0), 1);
-		hf->rope_factors[i] = (float)(1 / ((1 - smooth) / factor + smooth));
+		hf->rope[0].data[i] = (float)(1 / ((1 - smooth) / factor + smooth));
+	}
+	return 0;
+}
+
+/* Phi-3's: two lists of divisors. */
+static int take_factors(struct hf *hf, int i, const char *name, const json_t *list)
+{
+	const json_t *one;
+	size_t k;
+
+	if (json_array_size(list) != (size_t)hf->rope_dim / 2)
+		return bad_rope(hf);
+	if (new_factors(hf, i, name))
+		return -ENOMEM;
+	json_array_foreach(list, k, one) {
+		if (!(json_number_value(one) > 0))
+			return bad_rope(hf);
+		hf->rope[i].data[k] = (float)json_number_value(one);
 	}
 	return 0;
 }
@@ -206,9 +255,12 @@ static int make_rope_factors(struct hf *hf, const json_t *scaling)
 static int put_rope(struct hf *hf)
 {
 	const json_t *scaling = get(hf->config, "rope_scaling");
+	double share = json_number_value(find_key(hf, "partial_rotary_factor"));
 	const char *type;
 	char buf[96];
+	int ret;
 
+	hf->rope_dim = share > 0 && share <= 1 ? (int)(share * hf->head_dim) : hf->head_dim;
 	if (!scaling)
 		scaling = get(hf->config, "rope_parameters");
 	type = text_of(scaling, "rope_type");
@@ -216,14 +268,20 @@ static int put_rope(struct hf *hf)
 		type = text_of(scaling, "type");
 	if (!*type || !strcmp(type, "default"))
 		return 0;
+	if (hf->rope_dim < 2 || hf->rope_dim > 8192)
+		return bad_rope(hf);
 	if (!strcmp(type, "llama3"))
-		return make_rope_factors(hf, scaling);
+		return make_llama3(hf, scaling);
 	/* whatever it is: who reads the hyper-parameters knows what can be done */
 	gguf_put_str(hf->w, arch_key(hf, "rope.scaling.type", buf), type);
 	if (json_is_number(get(scaling, "factor")))
 		gguf_put_f32(hf->w, arch_key(hf, "rope.scaling.factor", buf),
 			     (float)json_number_value(get(scaling, "factor")));
-	return 0;
+	if (strcmp(type, "longrope"))
+		return 0;
+	ret = take_factors(hf, 0, "rope_factors_long.weight", get(scaling, "long_factor"));
+	return ret ? ret
+		   : take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));
 }
 
 /* ------------------------------------------------------------------------------ all */
@@ -250,18 +308,44 @@ static void put_name(struct hf *hf)
 	gguf_put_str(hf->w, "general.name", name);
 }
 
-/* Those that hang together with others. */
-static void put_rest(struct hf *hf)
+/* Which layers have the window, where a list says it of each. */
+static int put_layer_types(struct hf *hf)
 {
-	int64_t window = json_integer_value(get(hf->config, "sliding_window"));
+	const json_t *types = get(hf->config, "layer_types"), *one;
+	size_t n = json_array_size(types), i;
+	uint32_t *windowed;
 	char buf[96];
 
-	if (!value_of(hf, "feed_forward_length"))
+	if (!n)
+		return 0;
+	windowed = sherd_calloc(n, sizeof(*windowed));
+	if (!windowed)
+		return sherd_fail_oom(hf->err, n * sizeof(*windowed), "a list of layers");
+	json_array_foreach(types, i, one)
+		windowed[i] = json_is_string(one) &&
+			      !strcmp(json_string_value(one), "sliding_attention");
+	gguf_put_u32_array(hf->w, arch_key(hf, "attention.sliding_window_pattern", buf), windowed,
+			   n);
+	free(windowed);
+	return 0;
+}
+
+/* Those that hang together with others. */
+static int put_rest(struct hf *hf)
+{
+	double window = json_number_value(get(hf->config, "sliding_window"));
+	double hidden = value_of(hf, "embedding_length");
+	char buf[96];
+
+	if (!value_of(hf, "feed_forward_length") && hidden < INT32_MAX / 4)
 		gguf_put_u32(hf->w, arch_key(hf, "feed_forward_length", buf),
-			     4 * (uint32_t)value_of(hf, "embedding_length"));
-	if (hf->family->window && window > 0 && window <= INT32_MAX)
-		gguf_put_u32(hf->w, arch_key(hf, "attention.sliding_window", buf),
-			     (uint32_t)window);
+			     4 * (uint32_t)hidden);
+	if (hf->family->flag)
+		gguf_put_bool(hf->w, arch_key(hf, hf->family->flag, buf), true);
+	if (!hf->family->window || !(window >= 1 && window <= INT32_MAX))
+		return 0;
+	gguf_put_u32(hf->w, arch_key(hf, "attention.sliding_window", buf), (uint32_t)window);
+	return put_layer_types(hf);
 }
 
 static void note_heads(struct hf *hf)
@@ -289,7 +373,5 @@ int hf_config_put(struct hf *hf)
 	ret = put_keys(hf);
 	if (!ret)
 		ret = put_rope(hf);
-	if (!ret)
-		put_rest(hf);
-	return ret;
+	return ret ? ret : put_rest(hf);
 }

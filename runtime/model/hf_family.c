@@ -52,7 +52,72 @@ static const struct hf_name gpt2_names[] = {
 	{ 0 },
 };
 
-static const struct hf_key llama_keys[] = {
+/* post-norms: what Llama calls so stands before the feed-forward block, here it follows attention */
+static const struct hf_name post_norm_names[] = {
+	{ "layers.*.post_attention_layernorm", "post_attention_norm", 0 },
+	{ "layers.*.pre_feedforward_layernorm", "ffn_norm", 0 },
+	{ "layers.*.post_feedforward_layernorm", "post_ffw_norm", 0 },
+	{ "vision_tower.", NULL, HF_IGNORED }, /* the eyes of some */
+	{ "multi_modal_projector.", NULL, HF_IGNORED },
+	{ 0 },
+};
+
+static const struct hf_name phi3_names[] = {
+	{ "layers.*.self_attn.qkv_proj", "attn_qkv", 0 },
+	{ "layers.*.mlp.gate_up_proj", "ffn_up", 0 }, /* the gate's rows first */
+	{ 0 },
+};
+
+static const struct hf_name phi2_names[] = {
+	{ "final_layernorm", "output_norm", 0 },
+	{ "layers.*.self_attn.dense", "attn_output", 0 },
+	{ "layers.*.mlp.fc1", "ffn_up", 0 },
+	{ "layers.*.mlp.fc2", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name starcoder2_names[] = {
+	{ "layers.*.mlp.c_fc", "ffn_up", 0 },
+	{ "layers.*.mlp.c_proj", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name gptj_names[] = {
+	{ "h.*.attn.q_proj", "attn_q", 0 },
+	{ "h.*.attn.k_proj", "attn_k", 0 },
+	{ "h.*.attn.v_proj", "attn_v", 0 },
+	{ "h.*.attn.out_proj", "attn_output", 0 },
+	{ "h.*.mlp.fc_in", "ffn_up", 0 },
+	{ "h.*.mlp.fc_out", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name opt_names[] = {
+	{ "embed_tokens", "token_embd", 0 },
+	{ "embed_positions", "position_embd", 0 },
+	{ "project_in", "project_in", 0 },
+	{ "project_out", "project_out", 0 },
+	{ "final_layer_norm", "output_norm", 0 },
+	{ "lm_head", "output", 0 },
+	{ "layers.*.self_attn_layer_norm", "attn_norm", 0 },
+	{ "layers.*.self_attn.q_proj", "attn_q", 0 },
+	{ "layers.*.self_attn.k_proj", "attn_k", 0 },
+	{ "layers.*.self_attn.v_proj", "attn_v", 0 },
+	{ "layers.*.self_attn.out_proj", "attn_output", 0 },
+	{ "layers.*.final_layer_norm", "ffn_norm", 0 },
+	{ "layers.*.fc1", "ffn_up", 0 },
+	{ "layers.*.fc2", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name opt_after_names[] = { /* opt-350m normalizes sums */
+	{ "layers.*.self_attn_layer_norm", "attn_output_norm", 0 },
+	{ "layers.*.final_layer_norm", "layer_output_norm", 0 },
+	{ 0 },
+};
+
+/* What most have; what a family has beside it, or means by its absence, comes first. */
+static const struct hf_key common_keys[] = {
 	{ "num_hidden_layers", "block_count", HF_INT, true, NAN },
 	{ "max_position_embeddings", "context_length", HF_INT, false, 2048 },
 	{ "hidden_size", "embedding_length", HF_INT, true, NAN },
@@ -61,9 +126,73 @@ static const struct hf_key llama_keys[] = {
 	{ "num_key_value_heads", "attention.head_count_kv", HF_INT, false, NAN },
 	{ "head_dim", "attention.key_length", HF_INT, false, NAN },
 	{ "head_dim", "attention.value_length", HF_INT, false, NAN },
-	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-6 },
 	{ "rope_theta", "rope.freq_base", HF_FLOAT, false, 10000 },
 	{ "vocab_size", "vocab_size", HF_INT, false, NAN },
+	{ 0 },
+};
+
+static const struct hf_key rms_keys[] = {
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-6 },
+	{ 0 },
+};
+
+static const struct hf_key rotated_part_keys[] = {
+	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, NAN },
+	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ 0 },
+};
+
+static const struct hf_key starcoder2_keys[] = {
+	{ "norm_epsilon", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ 0 },
+};
+
+static const struct hf_key phi3_keys[] = {
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-5 },
+	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, NAN },
+	{ "original_max_position_embeddings", "rope.scaling.original_context_length", HF_INT,
+	  false, NAN },
+	{ 0 },
+};
+
+static const struct hf_key granite_keys[] = {
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-6 },
+	{ "attention_multiplier", "attention.scale", HF_FLOAT, false, 1 },
+	{ "embedding_multiplier", "embedding_scale", HF_FLOAT, false, NAN },
+	{ "residual_multiplier", "residual_scale", HF_FLOAT, false, NAN },
+	{ "logits_scaling", "logit_scale", HF_FLOAT, false, NAN },
+	{ 0 },
+};
+
+/* Files of models that see leave out what is the class's default. */
+static const struct hf_key gemma_keys[] = {
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-6 },
+	{ "max_position_embeddings", "context_length", HF_INT, false, 8192 },
+	{ "head_dim", "attention.key_length", HF_INT, false, 256 },
+	{ "head_dim", "attention.value_length", HF_INT, false, 256 },
+	{ 0 },
+};
+
+static const struct hf_key gemma2_keys[] = {
+	{ "query_pre_attn_scalar", "attention.scale", HF_RSQRT, false, 256 },
+	{ "attn_logit_softcapping", "attn_logit_softcapping", HF_FLOAT, false, NAN },
+	{ "final_logit_softcapping", "final_logit_softcapping", HF_FLOAT, false, NAN },
+	{ 0 },
+};
+
+static const struct hf_key gemma3_keys[] = {
+	{ "max_position_embeddings", "context_length", HF_INT, false, 131072 },
+	{ "num_attention_heads", "attention.head_count", HF_INT, false, 8 },
+	{ "num_key_value_heads", "attention.head_count_kv", HF_INT, false, 4 },
+	{ "head_dim", "attention.key_length", HF_INT, false, 256 },
+	{ "head_dim", "attention.value_length", HF_INT, false, 256 },
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-6 },
+	{ "rope_theta", "rope.freq_base", HF_FLOAT, false, 1000000 },
+	{ "rope_local_base_freq", "rope.freq_base_swa", HF_FLOAT, false, 10000 },
+	{ "query_pre_attn_scalar", "attention.scale", HF_RSQRT, false, 256 },
+	{ "attn_logit_softcapping", "attn_logit_softcapping", HF_FLOAT, false, NAN },
+	{ "final_logit_softcapping", "final_logit_softcapping", HF_FLOAT, false, NAN },
+	{ "sliding_window_pattern", "attention.sliding_window_pattern", HF_INT, false, NAN },
 	{ 0 },
 };
 
@@ -73,18 +202,58 @@ static const struct hf_key gpt2_keys[] = {
 	{ "n_embd", "embedding_length", HF_INT, true, NAN },
 	{ "n_inner", "feed_forward_length", HF_INT, false, NAN }, /* null: 4 n_embd (hf_config.c) */
 	{ "n_head", "attention.head_count", HF_INT, true, NAN },
+	{ "rotary_dim", "rope.dimension_count", HF_INT, false, NAN }, /* GPT-J */
 	{ "layer_norm_epsilon", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
 	{ "vocab_size", "vocab_size", HF_INT, false, NAN },
 	{ 0 },
 };
 
+static const struct hf_key opt_keys[] = {
+	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ "ffn_dim", "feed_forward_length", HF_INT, true, NAN },
+	{ "word_embed_proj_dim", "embedding_length_in", HF_INT, false, NAN },
+	{ 0 },
+};
+
+#define SILU .acts = "silu swish"
+#define GELU .acts = "gelu_new gelu_pytorch_tanh gelu_fast"
+/* what some of Gemma's files call "gelu" is that as well */
+#define GEMMA .acts = "gelu_pytorch_tanh gelu_new gelu", .norms_from_one = true
+
 static const struct hf_family families[] = {
-	{ .types = "llama mistral", .arch = "llama", .names = { rotated_names, llama_names },
-	  .keys = { llama_keys }, .acts = "silu swish", .window = true },
-	{ .types = "qwen2", .arch = "qwen2", .names = { llama_names }, .keys = { llama_keys },
-	  .acts = "silu swish" },
-	{ .types = "gpt2", .arch = "gpt2", .names = { gpt2_names }, .keys = { gpt2_keys },
-	  .acts = "gelu_new gelu_pytorch_tanh gelu_fast" },
+	{ .types = "llama mistral", .arch = "llama", SILU, .names = { rotated_names, llama_names },
+	  .keys = { rms_keys, common_keys }, .window = true },
+	{ .types = "granite", .arch = "granite", SILU, .names = { rotated_names, llama_names },
+	  .keys = { granite_keys, common_keys } },
+	{ .types = "qwen2", .arch = "qwen2", SILU, .names = { llama_names },
+	  .keys = { rms_keys, common_keys } },
+	{ .types = "qwen3", .arch = "qwen3", SILU, .names = { llama_names },
+	  .keys = { rms_keys, common_keys } },
+	{ .types = "phi3", .arch = "phi3", SILU, .names = { phi3_names, llama_names },
+	  .keys = { phi3_keys, common_keys }, .window = true },
+	{ .types = "phi", .arch = "phi2", GELU, .names = { phi2_names, llama_names },
+	  .keys = { rotated_part_keys, common_keys } },
+	{ .types = "gemma", .arch = "gemma", GEMMA, .names = { llama_names },
+	  .keys = { gemma_keys, common_keys } },
+	{ .types = "gemma2", .arch = "gemma2", GEMMA, .names = { post_norm_names, llama_names },
+	  .keys = { gemma2_keys, gemma_keys, common_keys }, .window = true },
+	{ .types = "gemma3_text", .arch = "gemma3", GEMMA, .names = { post_norm_names, llama_names },
+	  .keys = { gemma3_keys, common_keys }, .window = true },
+	{ .types = "olmo2", .arch = "olmo2", SILU, .names = { post_norm_names, llama_names },
+	  .keys = { rms_keys, common_keys } },
+	{ .types = "stablelm", .arch = "stablelm", SILU, .names = { llama_names },
+	  .keys = { rotated_part_keys, common_keys } },
+	{ .types = "starcoder2", .arch = "starcoder2", GELU,
+	  .names = { starcoder2_names, llama_names }, .keys = { starcoder2_keys, common_keys },
+	  .window = true },
+	{ .types = "gpt2", .arch = "gpt2", GELU, .names = { gpt2_names }, .keys = { gpt2_keys } },
+	{ .types = "gptj", .arch = "gptj", GELU, .names = { gptj_names, gpt2_names },
+	  .keys = { gpt2_keys } },
+	{ .types = "opt", .arch = "opt", .acts = "relu", .only_if_false = "do_layer_norm_before",
+	  .flag = "norm_after", .names = { opt_after_names, opt_names },
+	  .keys = { opt_keys, common_keys } },
+	{ .types = "opt", .arch = "opt", .acts = "relu", .names = { opt_names },
+	  .keys = { opt_keys, common_keys } },
 };
 /* clang-format on */
 
@@ -100,13 +269,17 @@ bool hf_has_word(const char *words, const char *word)
 	return false;
 }
 
-const struct hf_family *hf_family_find(const char *model_type)
+const struct hf_family *hf_family_find(const json_t *config)
 {
+	const char *type = json_string_value(json_object_get(config, "model_type")), *key;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(families); i++)
-		if (hf_has_word(families[i].types, model_type))
+	for (i = 0; type && i < ARRAY_SIZE(families); i++) {
+		key = families[i].only_if_false;
+		if (hf_has_word(families[i].types, type) &&
+		    (!key || json_is_false(json_object_get(config, key))))
 			return &families[i];
+	}
 	return NULL;
 }
 
@@ -118,7 +291,8 @@ const char *hf_family_types(void)
 
 	types[0] = '\0';
 	for (i = 0; i < ARRAY_SIZE(families) && n < sizeof(types); i++)
-		n += (size_t)snprintf(types + n, sizeof(types) - n, "%s%s", n ? " " : "",
+		if (!families[i].only_if_false) /* another row has its name too */
+			n += (size_t)snprintf(types + n, sizeof(types) - n, "%s%s", n ? " " : "",
 				      families[i].types);
 	for (c = types; *c; c++) /* the separator becomes a comma in place: no word has one */
 		if (*c == ' ')

@@ -4,6 +4,7 @@
  * whose rows have GGUF's order already is used where it lies; others get a view (gguf.h). One that
  * the family's tables do not know is refused, since a weight silently left out gives wrong text.
  */
+#include "model/arch.h"
 #include "model/hf.h"
 
 #include <ctype.h>
@@ -192,7 +193,7 @@ static bool find_target(const struct hf_family *f, const char *name, struct targ
 			if (!match(row->hf, name, &end, number))
 				continue;
 			suffix = suffix_of(end);
-			if (!suffix && !((row->how & HF_IGNORED) && !*end))
+			if (!suffix && !((row->how & HF_IGNORED) && (!*end || end[-1] == '.')))
 				continue;
 			t->row = row;
 			t->expert = number[1];
@@ -271,6 +272,8 @@ static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 		      const struct target *to, struct gguf_tensor *out)
 {
 	unsigned how = to->row->how, heads = heads_of(hf, how);
+	uint64_t unused = sherd_arch_find(hf->family->arch, strlen(hf->family->arch))
+				  ->unused_positions;
 	size_t skip = 0;
 	struct gguf_view *v;
 
@@ -279,9 +282,9 @@ static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 	out->dims[1] = t->dims[how & HF_TRANSPOSED ? 1 : 0];
 	out->dims[2] = t->dims[2];
 	out->size = t->size;
-	if ((how & HF_SKIP_TWO) && t->dims[0] > 2) {
-		skip = 2 * t->size / t->dims[0];
-		out->dims[1] -= 2;
+	if (!strcmp(to->name, "position_embd.weight") && t->dims[0] > unused) {
+		skip = unused * (t->size / t->dims[0]);
+		out->dims[1] -= unused;
 		out->size -= skip;
 	}
 	out->data = t->data + skip;
@@ -321,24 +324,28 @@ static int map_tensor(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 	return t->n_dims == 2 ? map_matrix(hf, g, t, to, out) : map_vector(hf, g, t, to, out);
 }
 
-/* Llama 3's divisors of RoPE's frequencies, which GGUF files have as a tensor. */
+/* Divisors of RoPE's frequencies, which config.json has or implies, and GGUF has as tensors. */
 static int add_factors(struct hf *hf, struct gguf *g, struct gguf_tensor *out, size_t *n)
 {
-	size_t bytes = (size_t)hf->head_dim / 2 * sizeof(float);
+	size_t bytes = (size_t)hf->rope_dim / 2 * sizeof(float), i;
 	float *data;
 
-	if (!hf->rope_factors)
-		return 0;
-	data = gguf_own(g, bytes);
-	if (!data)
-		return sherd_fail_oom(hf->err, bytes, "RoPE's factors");
-	memcpy(data, hf->rope_factors, bytes);
-	out[(*n)++] = (struct gguf_tensor){ .name = { "rope_freqs.weight", 17 },
-					    .type = GGML_F32,
-					    .n_dims = 1,
-					    .dims = { (uint64_t)hf->head_dim / 2, 1, 1, 1 },
-					    .size = bytes,
-					    .data = data };
+	for (i = 0; i < ARRAY_SIZE(hf->rope); i++) {
+		if (!hf->rope[i].data)
+			continue;
+		data = gguf_own(g, bytes);
+		if (!data)
+			return sherd_fail_oom(hf->err, bytes, "RoPE's factors");
+		memcpy(data, hf->rope[i].data, bytes);
+		out[(*n)++] = (struct gguf_tensor){
+			.name = { hf->rope[i].name, strlen(hf->rope[i].name) },
+			.type = GGML_F32,
+			.n_dims = 1,
+			.dims = { (uint64_t)hf->rope_dim / 2, 1, 1, 1 },
+			.size = bytes,
+			.data = data,
+		};
+	}
 	return 0;
 }
 
@@ -377,7 +384,7 @@ static int map_file(struct hf *hf, struct gguf *g, struct safetensors *s, struct
 int hf_tensors_map(struct hf *hf, struct gguf *g)
 {
 	struct gguf_tensor *all;
-	size_t n = 1, i;
+	size_t n = ARRAY_SIZE(hf->rope), i;
 	int ret = 0;
 
 	for (i = 0; i < hf->n_files; i++)

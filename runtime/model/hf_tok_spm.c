@@ -206,6 +206,7 @@ int hf_tok_spm(struct hf_vocab *v, const uint8_t *data, size_t size, const char 
 	v->charsmap_size = (size_t)(s.charsmap.end - s.charsmap.at);
 	v->role[HF_BOS] = s.id[1];
 	v->role[HF_EOS] = s.id[2];
-	v->add_bos = s.kind == BPE;
+	v->add_bos = s.kind == BPE; /* as the classes have it that such models go with */
+	v->add_eos = s.kind == UNIGRAM;
 	return 0;
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import (AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config)
+import transformers as tf
 
 N_VOCAB = 61
 N_CTX = 64
@@ -23,17 +23,49 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 SMALL = dict(vocab_size=N_VOCAB, max_position_embeddings=N_CTX, hidden_size=24,
              intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, bos_token_id=1, eos_token_id=2)
-MODELS = [  # folder, seed, dtype, largest file, config
-    ("llama-bf16-sharded", 1, torch.bfloat16, "8KB", lambda: LlamaConfig(
-        rope_scaling=LLAMA3, head_dim=8, tie_word_embeddings=False, **SMALL)),
-    ("mistral-f16", 2, torch.float16, None, lambda: MistralConfig(
-        sliding_window=N_CTX, tie_word_embeddings=True, **SMALL)),
-    ("qwen2-f32", 3, torch.float32, None, lambda: Qwen2Config(
+LONGROPE = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0], "long_factor": [2.0, 4.0, 8.0]}
+HEADS = dict(head_dim=8, **SMALL)
+GEMMA = dict(query_pre_attn_scalar=20, pad_token_id=0, **HEADS)
+GPT2 = dict(vocab_size=N_VOCAB, n_positions=N_CTX, n_embd=24, n_layer=2, n_head=3, bos_token_id=1,
+            eos_token_id=2)
+OPT = dict(vocab_size=N_VOCAB, max_position_embeddings=N_CTX, hidden_size=24, ffn_dim=40,
+           num_hidden_layers=2, num_attention_heads=4, pad_token_id=0, bos_token_id=2,
+           eos_token_id=2)
+
+MODELS = [  # folder, seed, largest file, config
+    ("llama-bf16-sharded", 1, "8KB", lambda: tf.LlamaConfig(
+        rope_scaling=LLAMA3, head_dim=8, tie_word_embeddings=False, attention_bias=True, **SMALL)),
+    ("mistral-f16", 2, None, lambda: tf.MistralConfig(
+        sliding_window=8, tie_word_embeddings=True, **SMALL)),
+    ("qwen2-f32", 3, None, lambda: tf.Qwen2Config(
         tie_word_embeddings=True, rope_theta=1000000.0, **{**SMALL, "num_hidden_layers": 1})),
-    ("gpt2-bf16", 4, torch.bfloat16, None, lambda: GPT2Config(
-        vocab_size=N_VOCAB, n_positions=N_CTX, n_embd=24, n_layer=2, n_head=3,
-        bos_token_id=1, eos_token_id=2)),
+    ("gpt2-bf16", 4, None, lambda: tf.GPT2Config(**GPT2)),
+    ("qwen3-bf16", 5, None, lambda: tf.Qwen3Config(tie_word_embeddings=True, **HEADS)),
+    ("phi3-bf16", 6, None, lambda: tf.Phi3Config(
+        rope_scaling=LONGROPE, original_max_position_embeddings=32, sliding_window=20,
+        pad_token_id=0, **SMALL)),
+    ("phi-bf16", 7, None, lambda: tf.PhiConfig(
+        hidden_act="gelu_new", partial_rotary_factor=0.67, **SMALL)),
+    ("gemma-bf16", 8, None, lambda: tf.GemmaConfig(
+        hidden_activation="gelu_pytorch_tanh", pad_token_id=0, **HEADS)),
+    ("gemma2-bf16", 9, None, lambda: tf.Gemma2Config(
+        sliding_window=12, attn_logit_softcapping=2.0, final_logit_softcapping=3.0, **GEMMA)),
+    ("gemma3-bf16", 10, None, lambda: tf.Gemma3TextConfig(
+        sliding_window=12, rope_scaling={"rope_type": "linear", "factor": 4.0},
+        layer_types=["sliding_attention", "full_attention"], **GEMMA)),
+    ("gptj-f16", 11, None, lambda: tf.GPTJConfig(rotary_dim=4, **GPT2)),
+    ("opt-f16", 12, None, lambda: tf.OPTConfig(**OPT)),
+    ("opt-350m-f16", 13, None, lambda: tf.OPTConfig(
+        do_layer_norm_before=False, word_embed_proj_dim=16, **OPT)),
+    ("granite-bf16", 14, None, lambda: tf.GraniteConfig(
+        attention_multiplier=0.3, embedding_multiplier=2.0, residual_multiplier=0.5,
+        logits_scaling=1.5, **SMALL)),
+    ("olmo2-bf16", 15, None, lambda: tf.Olmo2Config(pad_token_id=0, **SMALL)),
+    ("starcoder2-bf16", 16, None, lambda: tf.Starcoder2Config(**SMALL)),
+    ("stablelm-bf16", 17, None, lambda: tf.StableLmConfig(
+        use_qkv_bias=True, partial_rotary_factor=0.67, **SMALL)),
 ]
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def randomize(model):
@@ -59,18 +91,21 @@ def write_gold(path, tokens, logits):
         f.write(b"float\0\0\0" + logits.astype("<f4").tobytes())
 
 
-def make(folder, name, seed, dtype, shard, config):
+def make(folder, name, seed, shard, config):
+    dtype = DTYPES[name.split("-")[-1 if "shard" not in name else 1]]
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
+    model = tf.AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
     randomize(model)
     model.to(dtype).save_pretrained(folder / name, max_shard_size=shard or "1GB")
     # what was saved, computed in float
-    model = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32,
+    model = tf.AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32,
                                                  attn_implementation="eager").eval()
     tokens = torch.randint(0, N_VOCAB, (N_TOKENS,)).tolist()
     with torch.no_grad():
         logits = model(torch.tensor([tokens])).logits[0, ROWS].numpy()
     write_gold(folder / name / "logits.gold", tokens, logits)
+    for file in (folder / name).glob("*.safetensors"):
+        file.chmod(0o644)
     print(f"{name:24} logits' rms {np.sqrt((logits ** 2).mean()):.2f}")
 
 

@@ -16,6 +16,7 @@ if ! "$venv/bin/python" -c 'import torch, transformers, gguf' 2>/dev/null; then
 fi
 "$venv/bin/python" "$here/models.py" "$here"
 "$venv/bin/python" "$here/hf_models.py" "$here/hf"
+"$venv/bin/python" "$here/hf_tokenizers.py" "$here/tok"
 "$venv/bin/python" "$here/quant_blocks.py" >"$here/quant_blocks.h"
 "$venv/bin/python" "$here/templates.py" "$here/templates" "$here/../../runtime/chat/templates"
 du -ch "$here"/*.gguf "$here"/*.gold "$here"/templates/*.gold "$here"/*.h | tail -1

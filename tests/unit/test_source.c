@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_source: models in several GGUF files, and Hugging Face folders that are broken in every way
+ * that a reader has to notice. What whole folders compute is tests/golden/test_hf.c's.
+ */
+#include <fcntl.h>
+#include "model/pack.h"
+#include "model/source.h"
+#include "scratch.h"
+
+#define WHOLE "tests/golden/qwen2-f32.gguf"
+
+static struct sherd_error err;
+
+static struct gguf *opened(const char *path)
+{
+	struct gguf *g;
+
+	if (sherd_source_open(&g, path, &err))
+		fail_msg("%s", err.msg);
+	return g;
+}
+
+/* Refused with a sentence that has @words. */
+static void refused(const char *name, const char *words)
+{
+	char *path = in_dir(name);
+	struct gguf *g = (struct gguf *)1;
+
+	err.msg[0] = '\0';
+	assert_true(sherd_source_open(&g, path, &err) < 0);
+	assert_null(g);
+	if (!strstr(err.msg, words))
+		fail_msg("\"%s\" should have \"%s\"", err.msg, words);
+	free(path);
+}
+
+/* ------------------------------------------------------------------ split files */
+
+struct part {
+	uint32_t no, count, tensors;
+};
+
+/* Writes the tensors of @g from @first to @end, with the metadata in part 0. */
+static void write_part(const struct gguf *g, const char *name, const struct part *p, size_t first,
+		       size_t end)
+{
+	char *path = in_dir(name);
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct gguf_writer *w = gguf_writer_new(fd, name, 32);
+	char key[128];
+	size_t i;
+
+	for (i = 0; i < g->n_values && !p->no; i++) {
+		snprintf(key, sizeof(key), "%.*s", (int)g->values[i].key.len, g->values[i].key.data);
+		if (strcmp(key, "general.alignment"))
+			gguf_put_value(w, key, &g->values[i]);
+	}
+	gguf_put_u32(w, "split.no", p->no);
+	gguf_put_u32(w, "split.count", p->count);
+	gguf_put_u32(w, "split.tensors.count", p->tensors);
+	for (i = first; i < end; i++) {
+		snprintf(key, sizeof(key), "%.*s", (int)g->tensors[i].name.len,
+			 g->tensors[i].name.data);
+		gguf_put_tensor(w, key, g->tensors[i].type, g->tensors[i].n_dims,
+				g->tensors[i].dims);
+	}
+	assert_int_equal(gguf_writer_header(w, &err), 0);
+	for (i = first; i < end; i++)
+		assert_int_equal(gguf_writer_data(w, g->tensors[i].data, g->tensors[i].size, &err),
+				 0);
+	assert_int_equal(gguf_writer_finish(w, &err), 0);
+	gguf_writer_free(w);
+	close(fd);
+	free(path);
+}
+
+/* Three files of one model below @stem; the last but one without tensors. */
+static void write_split(const char *stem)
+{
+	struct gguf *g = opened(WHOLE);
+	uint32_t n = (uint32_t)g->n_tensors, no;
+	const size_t cuts[] = { 0, 3, 3, n };
+	char name[128];
+
+	for (no = 0; no < 3; no++) {
+		struct part p = { no, 3, n };
+
+		snprintf(name, sizeof(name), "%s-%05u-of-00003.gguf", stem, no + 1);
+		write_part(g, name, &p, cuts[no], cuts[no + 1]);
+	}
+	gguf_close(g);
+}
+
+static void hash_of(const char *path, char hash[SHERD_SHA256_HEX])
+{
+	const atomic_bool never = false;
+	struct gguf *g = opened(path);
+
+	if (sherd_pack_hash(g, &never, hash, &err))
+		fail_msg("%s", err.msg);
+	gguf_close(g);
+}
+
+static void any_part_of_a_split_model_is_the_whole_model(void **state)
+{
+	char whole[SHERD_SHA256_HEX], split[SHERD_SHA256_HEX], name[64], *path;
+	int no;
+
+	(void)state;
+	write_split("m");
+	hash_of(WHOLE, whole);
+	for (no = 1; no <= 3; no++) {
+		snprintf(name, sizeof(name), "m-%05d-of-00003.gguf", no);
+		path = in_dir(name);
+		hash_of(path, split);
+		assert_string_equal(whole, split);
+		free(path);
+	}
+}
+
+static void a_folder_of_parts_is_one_model(void **state)
+{
+	char *folder = in_dir("parts"), *path, *want;
+
+	(void)state;
+	mkdir(folder, 0700);
+	write_split("parts/m");
+	assert_int_equal(sherd_resolve_model(folder, &path, &err), 0);
+	want = in_dir("parts/m-00001-of-00003.gguf");
+	assert_string_equal(path, want);
+	free(path);
+	write_file("parts/n-00001-of-00003.gguf", "x");
+	assert_true(sherd_resolve_model(folder, &path, &err) < 0);
+	assert_non_null(strstr(err.msg, "holds 4 models"));
+	free(want);
+	free(folder);
+}
+
+static void missing_and_foreign_parts_are_refused(void **state)
+{
+	struct gguf *g = opened(WHOLE);
+	struct part p = { 1, 3, (uint32_t)g->n_tensors };
+	char *second = in_dir("b-00002-of-00003.gguf"), *odd;
+
+	(void)state;
+	write_split("b");
+	unlink(second);
+	refused("b-00001-of-00003.gguf", "b-00002-of-00003.gguf: is missing: the model is split");
+	refused("b-00003-of-00003.gguf", "b-00002-of-00003.gguf: is missing");
+	p.count = 4;
+	write_part(g, "b-00002-of-00003.gguf", &p, 3, 3);
+	refused("b-00001-of-00003.gguf", "should be part 2 of 3, but says that it is part 2 of 4");
+	p = (struct part){ 2, 3, p.tensors };
+	write_part(g, "b-00002-of-00003.gguf", &p, 3, 3);
+	refused("b-00001-of-00003.gguf", "but says that it is part 3 of 3");
+	p.no = 1;
+	write_part(g, "b-00002-of-00003.gguf", &p, 3, 4); /* a tensor that the third has too */
+	refused("b-00001-of-00003.gguf", "tensors, but they have");
+	p.no = 3;
+	write_part(g, "b-00002-of-00003.gguf", &p, 3, 3);
+	refused("b-00002-of-00003.gguf", "part 3 (from 0) of 3");
+	odd = in_dir("odd.gguf");
+	p.no = 0;
+	write_part(g, "odd.gguf", &p, 0, 3);
+	refused("odd.gguf", "only by a name that ends in -00001-of-00003.gguf");
+	gguf_close(g);
+	free(odd);
+	free(second);
+}
+
+static void a_tensor_in_two_parts_is_refused(void **state)
+{
+	struct gguf *g = opened(WHOLE);
+	struct part p = { 1, 2, (uint32_t)g->n_tensors + 1 };
+
+	(void)state;
+	write_part(g, "t-00002-of-00002.gguf", &p, 4, g->n_tensors);
+	p.no = 0;
+	write_part(g, "t-00001-of-00002.gguf", &p, 0, 5);
+	refused("t-00002-of-00002.gguf", "is there twice");
+	gguf_close(g);
+}
+
+static void a_model_is_another_one_when_any_of_its_files_changes(void **state)
+{
+	char *part = in_dir("id-00001-of-00003.gguf"), *third = in_dir("id-00003-of-00003.gguf");
+	char *folder = in_dir("idf"), *a, *b;
+
+	(void)state;
+	write_split("id");
+	a = sherd_source_identity(part, &err);
+	b = sherd_source_identity(part, &err);
+	assert_string_equal(a, b);
+	free(b);
+	assert_int_equal(truncate(third, 100), 0);
+	b = sherd_source_identity(part, &err);
+	assert_string_not_equal(a, b);
+	free(a);
+	free(b);
+	write_file("idf/config.json", "{}");
+	write_file("idf/tokenizer.json", "{}");
+	a = sherd_source_identity(folder, &err);
+	write_file("idf/tokenizer.json", "{ }");
+	b = sherd_source_identity(folder, &err);
+	assert_string_not_equal(a, b);
+	free(a);
+	free(b);
+	free(folder);
+	free(third);
+	free(part);
+}
+
+/* --------------------------------------------------------- Hugging Face folders */
+
+#define CONFIG                                                                                \
+	"\"num_hidden_layers\":1,\"hidden_size\":4,\"intermediate_size\":4,\"vocab_size\":2," \
+	"\"num_attention_heads\":1"
+#define LLAMA "{\"model_type\":\"llama\"," CONFIG "}"
+
+/* A safetensors file of this header and @n bytes of zeros. */
+static void write_tensors(const char *name, const char *header, size_t n)
+{
+	uint64_t size = strlen(header);
+	char *path = in_dir(name), zeros[256] = "";
+	FILE *f;
+
+	write_file(name, ""); /* makes the folder */
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fwrite(&size, 8, 1, f);
+	fwrite(header, 1, size, f);
+	fwrite(zeros, 1, n, f);
+	assert_int_equal(fclose(f), 0);
+	free(path);
+}
+
+static void headers_that_lie_are_refused(void **state)
+{
+#define T(shape, type, from, to)                                                               \
+	"{\"model.norm.weight\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":[" #from \
+	"," #to "]}}"
+	static const struct {
+		const char *header, *words;
+	} bad[] = {
+		{ T("[4]", "F32", 0, 17), "ends at byte 17" },
+		{ T("[4]", "F32", 0, 12), "has 12 bytes where its shape calls for 16 of F32" },
+		{ T("[4]", "F32", 8, 4), "no range" },
+		{ T("[-4]", "F32", 0, 16), "shape that cannot be" },
+		{ T("[4294967296,4294967296]", "F32", 0, 16), "shape that cannot be" },
+		{ T("[4]", "F64", 0, 16), "of type F64; of safetensors sherd reads F32, F16 and BF16" },
+		{ T("[]", "F32", 0, 0), "has 0 bytes" },
+		{ "{\"a\":1}", "has no dtype" },
+		{ "{\"a\":", "no JSON" },
+		{ "[]", "lists no tensors" },
+		{ "{\"a\":{},\"a\":{}}", "no JSON" },
+		{ "{\"a\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]},"
+		  "\"b\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[4,12]}}", "overlap" },
+		{ "{\"model.what.weight\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]}}",
+		  "model.what.weight is no part of a llama model" },
+	};
+	size_t i;
+
+	(void)state;
+	write_file("lies/config.json", LLAMA);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		write_tensors("lies/model.safetensors", bad[i].header, 16);
+		refused("lies", bad[i].words);
+	}
+	write_file("lies/model.safetensors", "version https://git-lfs.github.com/spec/v1\n");
+	refused("lies", "Git LFS");
+	write_file("lies/model.safetensors", "x");
+	refused("lies", "1 bytes are no safetensors file");
+}
+
+static void indexes_that_lie_are_refused(void **state)
+{
+	static const char index[] = "ix/model.safetensors.index.json";
+
+	(void)state;
+	write_file("ix/config.json", LLAMA);
+	write_file(index, "{}");
+	refused("ix", "no weight_map");
+	write_file(index, "{\"weight_map\":{\"model.norm.weight\":\"../a.safetensors\"}}");
+	refused("ix", "which cannot be");
+	write_file(index, "{\"weight_map\":{\"model.norm.weight\":7}}");
+	refused("ix", "has no file for");
+	write_file(index, "{\"weight_map\":{\"model.norm.weight\":\"a.safetensors\"}}");
+	refused("ix", "one of the files that the index lists is missing: ");
+	write_tensors("ix/a.safetensors", "{}", 0);
+	refused("ix", "is not in a.safetensors");
+}
+
+static void configs_that_sherd_cannot_follow_are_refused(void **state)
+{
+	static const struct {
+		const char *config, *words;
+	} bad[] = {
+		{ "{}", "type \"\" is not supported; these are: llama,mistral" },
+		{ "{\"model_type\":\"mamba\"}", "type \"mamba\" is not supported" },
+		{ "{\"model_type\":\"llama\"}", "lacks num_hidden_layers" },
+		{ "{\"model_type\":\"llama\",\"hidden_act\":\"gelu\"," CONFIG "}", "\"gelu\"" },
+		{ "{\"model_type\":\"llama\",\"rope_theta\":\"x\"," CONFIG "}", "no number" },
+		{ "{\"model_type\":\"llama\",\"head_dim\":1e99," CONFIG "}", "head_dim is no" },
+		{ "{\"model_type\":\"qwen2\",\"use_sliding_window\":true," CONFIG "}",
+		  "use_sliding_window is true" },
+		{ "{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"gptq\"}," CONFIG
+		  "}", "\"gptq\"" },
+		{ "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\"}," CONFIG "}",
+		  "RoPE scaling cannot be" },
+		{ "{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"longrope\",\"long_factor\":"
+		  "[0,1]}," CONFIG "}", "RoPE scaling cannot be" },
+		{ "nonsense", "config.json: is no JSON" },
+	};
+	size_t i;
+
+	(void)state;
+	write_tensors("cfg/model.safetensors", "{}", 0);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		write_file("cfg/config.json", bad[i].config);
+		refused("cfg", bad[i].words);
+	}
+	write_file("none/config.json", LLAMA);
+	refused("none", "has neither model.safetensors nor");
+}
+
+static void tokenizers_that_sherd_does_not_know_are_refused(void **state)
+{
+	static const struct {
+		const char *file, *text, *words;
+	} bad[] = {
+		{ "tokenizer.json", "{}", "the model \"\" is none" },
+		{ "tokenizer.json", "{\"model\":{\"type\":\"WordLevel\"}}", "\"WordLevel\"" },
+		{ "tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":7}}", "no vocabulary" },
+		{ "tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1}}}",
+		  "id that cannot be" },
+		{ "tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":99999999}}}",
+		  "id that cannot be" },
+		{ "tokenizer.json",
+		  "{\"model\":{\"type\":\"BPE\",\"vocab\":{}},\"pre_tokenizer\":{\"type\":\"Split\","
+		  "\"pattern\":{\"Regex\":\"x+\"},\"behavior\":\"Isolated\"}}", "(split:x+)" },
+		{ "tokenizer.json",
+		  "{\"model\":{\"type\":\"BPE\",\"vocab\":{}},\"normalizer\":{\"type\":\"Lowercase\"}}",
+		  "\"Lowercase\"" },
+		{ "tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[[\"a\"]]}}",
+		  "no pair" },
+		{ "tokenizer.json", "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}",
+		  "no pair of text and score" },
+		{ "tokenizer.model", "x", "no SentencePiece model" },
+		{ "tokenizer.model", "", "no SentencePiece model" },
+		{ "tokenizer.model", "\x0a\x7f", "no SentencePiece model" },
+		/* a piece, and a trainer's spec that says words */
+		{ "tokenizer.model", "\x0a\x03\x0a\x01x\x12\x02\x18\x03", "words or characters" },
+		{ "tokenizer.model", "\x0a\x03\x0a\x01x\x12\x02\x18\x02", "normalizes its text" },
+	};
+	size_t i;
+
+	(void)state;
+	write_file("tok/config.json", LLAMA);
+	write_tensors("tok/model.safetensors", "{}", 0);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		char *path;
+
+		write_file("tok/tokenizer.json", "{}");
+		path = in_dir("tok/tokenizer.model");
+		unlink(path);
+		free(path);
+		path = sherd_asprintf("tok/%s", bad[i].file);
+		write_file(path, bad[i].text);
+		free(path);
+		refused("tok", bad[i].words);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(any_part_of_a_split_model_is_the_whole_model),
+		cmocka_unit_test(a_folder_of_parts_is_one_model),
+		cmocka_unit_test(missing_and_foreign_parts_are_refused),
+		cmocka_unit_test(a_tensor_in_two_parts_is_refused),
+		cmocka_unit_test(a_model_is_another_one_when_any_of_its_files_changes),
+		cmocka_unit_test(headers_that_lie_are_refused),
+		cmocka_unit_test(indexes_that_lie_are_refused),
+		cmocka_unit_test(configs_that_sherd_cannot_follow_are_refused),
+		cmocka_unit_test(tokenizers_that_sherd_does_not_know_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}
