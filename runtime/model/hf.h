@@ -34,7 +34,7 @@ struct hf_name {
 };
 
 /* SHARE: of a head's width; RSQRT: one divided by the square root */
-enum hf_kind { HF_INT, HF_FLOAT, HF_SHARE, HF_RSQRT };
+enum hf_kind { HF_INT, HF_FLOAT, HF_SHARE, HF_RSQRT, HF_BOOL };
 
 struct hf_key {
 	const char *hf, *gguf; /* config.json's, and GGUF's without the architecture */
@@ -73,7 +73,7 @@ struct hf {
 	size_t n_files;
 	struct gguf_writer *w; /* what the metadata goes to */
 	int64_t n_rows; /* of the embedding */
-	int n_heads, n_kv_heads, head_dim;
+	int n_heads, n_kv_heads, head_dim, n_experts;
 	struct {
 		const char *name;
 		float *data; /* NULL: there is none */

@@ -71,6 +71,10 @@ static int number_of(const struct hf *hf, const struct hf_key *key, double *x)
 		return sherd_fail(hf->err, -EINVAL, "%s/config.json: lacks %s", hf->dir, key->hf);
 	if (!v)
 		return !isnan(*x);
+	if (key->kind == HF_BOOL && json_is_boolean(v)) {
+		*x = json_is_true(v);
+		return 1;
+	}
 	if (!json_is_number(v) || (key->kind == HF_INT && !(*x >= 0 && *x <= INT32_MAX)) ||
 	    (key->kind == HF_INT && *x != floor(*x)) ||
 	    (key->kind == HF_SHARE && !(*x >= 0 && *x <= 1)) || (key->kind == HF_RSQRT && !(*x > 0)))
@@ -92,6 +96,8 @@ static int put_key(struct hf *hf, const struct hf_key *key)
 		gguf_put_u32(hf->w, buf, (uint32_t)x);
 	else if (key->kind == HF_SHARE)
 		gguf_put_u32(hf->w, buf, (uint32_t)(x * hf->head_dim));
+	else if (key->kind == HF_BOOL)
+		gguf_put_bool(hf->w, buf, x != 0);
 	else
 		gguf_put_f32(hf->w, buf, (float)(key->kind == HF_RSQRT ? 1 / sqrt(x) : x));
 	return 0;
@@ -352,6 +358,7 @@ static void note_heads(struct hf *hf)
 {
 	double hidden = value_of(hf, "embedding_length"), d = value_of(hf, "attention.key_length");
 
+	hf->n_experts = (int)value_of(hf, "expert_count");
 	hf->n_heads = (int)value_of(hf, "attention.head_count");
 	hf->n_kv_heads = (int)value_of(hf, "attention.head_count_kv");
 	if (!hf->n_kv_heads)

@@ -116,6 +116,26 @@ static const struct hf_name opt_after_names[] = { /* opt-350m normalizes sums */
 	{ 0 },
 };
 
+static const struct hf_name mixtral_names[] = {
+	{ "layers.*.block_sparse_moe.gate", "ffn_gate_inp", 0 },
+	{ "layers.*.block_sparse_moe.experts.*.w1", "ffn_gate_exps", HF_EXPERT },
+	{ "layers.*.block_sparse_moe.experts.*.w3", "ffn_up_exps", HF_EXPERT },
+	{ "layers.*.block_sparse_moe.experts.*.w2", "ffn_down_exps", HF_EXPERT },
+	{ 0 },
+};
+
+static const struct hf_name qwen_moe_names[] = {
+	{ "layers.*.mlp.gate", "ffn_gate_inp", 0 },
+	{ "layers.*.mlp.experts.*.gate_proj", "ffn_gate_exps", HF_EXPERT },
+	{ "layers.*.mlp.experts.*.up_proj", "ffn_up_exps", HF_EXPERT },
+	{ "layers.*.mlp.experts.*.down_proj", "ffn_down_exps", HF_EXPERT },
+	{ "layers.*.mlp.shared_expert_gate", "ffn_gate_inp_shexp", 0 },
+	{ "layers.*.mlp.shared_expert.gate_proj", "ffn_gate_shexp", 0 },
+	{ "layers.*.mlp.shared_expert.up_proj", "ffn_up_shexp", 0 },
+	{ "layers.*.mlp.shared_expert.down_proj", "ffn_down_shexp", 0 },
+	{ 0 },
+};
+
 /* What most have; what a family has beside it, or means by its absence, comes first. */
 static const struct hf_key common_keys[] = {
 	{ "num_hidden_layers", "block_count", HF_INT, true, NAN },
@@ -196,6 +216,22 @@ static const struct hf_key gemma3_keys[] = {
 	{ 0 },
 };
 
+static const struct hf_key mixtral_keys[] = {
+	{ "num_local_experts", "expert_count", HF_INT, false, 8 },
+	{ "num_experts_per_tok", "expert_used_count", HF_INT, false, 2 },
+	{ 0 },
+};
+
+static const struct hf_key qwen_moe_keys[] = {
+	{ "num_experts", "expert_count", HF_INT, true, NAN },
+	{ "num_experts_per_tok", "expert_used_count", HF_INT, true, NAN },
+	{ "moe_intermediate_size", "expert_feed_forward_length", HF_INT, true, NAN },
+	{ "shared_expert_intermediate_size", "expert_shared_feed_forward_length", HF_INT, false,
+	  NAN },
+	{ "norm_topk_prob", "expert_weights_norm", HF_BOOL, false, 0 },
+	{ 0 },
+};
+
 static const struct hf_key gpt2_keys[] = {
 	{ "n_layer", "block_count", HF_INT, true, NAN },
 	{ "n_positions", "context_length", HF_INT, false, 1024 },
@@ -229,6 +265,13 @@ static const struct hf_family families[] = {
 	  .keys = { rms_keys, common_keys } },
 	{ .types = "qwen3", .arch = "qwen3", SILU, .names = { llama_names },
 	  .keys = { rms_keys, common_keys } },
+	{ .types = "mixtral", .arch = "llama", SILU,
+	  .names = { mixtral_names, rotated_names, llama_names },
+	  .keys = { mixtral_keys, rms_keys, common_keys }, .window = true },
+	{ .types = "qwen2_moe", .arch = "qwen2moe", SILU, .names = { qwen_moe_names, llama_names },
+	  .keys = { qwen_moe_keys, rms_keys, common_keys } },
+	{ .types = "qwen3_moe", .arch = "qwen3moe", SILU, .names = { qwen_moe_names, llama_names },
+	  .keys = { qwen_moe_keys, rms_keys, common_keys } },
 	{ .types = "phi3", .arch = "phi3", SILU, .names = { phi3_names, llama_names },
 	  .keys = { phi3_keys, common_keys }, .window = true },
 	{ .types = "phi", .arch = "phi2", GELU, .names = { phi2_names, llama_names },

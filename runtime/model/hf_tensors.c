@@ -324,6 +324,79 @@ static int map_tensor(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 	return t->n_dims == 2 ? map_matrix(hf, g, t, to, out) : map_vector(hf, g, t, to, out);
 }
 
+/* The stack of all experts that @to is a part of; a new one where it is the first. */
+static struct gguf_tensor *find_stack(struct gguf_tensor *all, size_t n, const struct target *to)
+{
+	while (n--)
+		if (gguf_str_eq(all[n].name, to->name))
+			return &all[n];
+	return NULL;
+}
+
+static int new_stack(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		     const struct target *to, struct gguf_tensor *out)
+{
+	struct gguf_view *v;
+	int ret = map_tensor(hf, g, t, to, out);
+
+	if (ret)
+		return ret;
+	v = new_view(g, t, (size_t)hf->n_experts);
+	if (!v)
+		return sherd_fail_oom(hf->err, (size_t)hf->n_experts * 8, t->name);
+	v->part[0] = NULL;
+	out->n_dims = 3;
+	out->dims[2] = (uint64_t)hf->n_experts;
+	out->size = 0; /* grows with its parts */
+	out->data = NULL;
+	out->view = v;
+	return 0;
+}
+
+/* An expert's matrix becomes the part of that number of its stack. */
+static int map_expert(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		      const struct target *to, struct gguf_tensor *all, size_t *n)
+{
+	struct gguf_tensor *stack = find_stack(all, *n, to);
+	struct gguf_view *v;
+	int ret;
+
+	if (to->expert >= hf->n_experts || hf->n_experts > SHERD_MAX_EXPERTS || t->n_dims != 2)
+		return sherd_fail(hf->err, -EINVAL,
+				  "%s: tensor %s is of expert %ld, but config.json has %d", hf->dir,
+				  t->name, to->expert, hf->n_experts);
+	if (!stack) {
+		stack = &all[*n];
+		ret = new_stack(hf, g, t, to, stack);
+		if (ret)
+			return ret;
+		++*n;
+	}
+	v = (struct gguf_view *)stack->view; /* gguf_own() gave it to us */
+	if (t->type != v->type || t->dims[1] != stack->dims[0] || t->dims[0] != stack->dims[1] ||
+	    v->part[to->expert])
+		return sherd_fail(hf->err, -EINVAL,
+				  "%s: tensor %s is not of the others' type and shape, or is there "
+				  "twice",
+				  hf->dir, t->name);
+	v->part[to->expert] = t->data;
+	stack->size += t->size;
+	return 0;
+}
+
+static int check_stacks(const struct hf *hf, const struct gguf_tensor *all, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (all[i].n_dims == 3 &&
+		    all[i].size != all[i].dims[1] * all[i].dims[2] * gguf_row_bytes(&all[i]))
+			return sherd_fail(hf->err, -EINVAL,
+					  "%s: tensor %s lacks some of its %d experts", hf->dir,
+					  all[i].name.data, hf->n_experts);
+	return 0;
+}
+
 /* Divisors of RoPE's frequencies, which config.json has or implies, and GGUF has as tensors. */
 static int add_factors(struct hf *hf, struct gguf *g, struct gguf_tensor *out, size_t *n)
 {
@@ -371,10 +444,14 @@ static int map_file(struct hf *hf, struct gguf *g, struct safetensors *s, struct
 					  hf->dir, s->tensors[i].name, hf->family->arch);
 		if ((to.row->how & HF_IGNORED) || is_tied(hf, &to))
 			continue;
-		ret = map_tensor(hf, g, &s->tensors[i], &to, &out[*n]);
+		if (to.row->how & HF_EXPERT) {
+			ret = map_expert(hf, g, &s->tensors[i], &to, out, n);
+		} else {
+			ret = map_tensor(hf, g, &s->tensors[i], &to, &out[*n]);
+			++*n;
+		}
 		if (ret)
 			return ret;
-		++*n;
 	}
 	ret = gguf_add_map(g, s->map, hf->err);
 	s->map.fd = -1;
@@ -395,6 +472,8 @@ int hf_tensors_map(struct hf *hf, struct gguf *g)
 	g->container = "safetensors";
 	for (i = n = 0; i < hf->n_files && !ret; i++)
 		ret = map_file(hf, g, &hf->files[i], all, &n);
+	if (!ret)
+		ret = check_stacks(hf, all, n);
 	if (!ret)
 		ret = add_factors(hf, g, all, &n);
 	if (!ret)

@@ -57,6 +57,14 @@ MODELS = [  # folder, seed, largest file, config
     ("opt-f16", 12, None, lambda: tf.OPTConfig(**OPT)),
     ("opt-350m-f16", 13, None, lambda: tf.OPTConfig(
         do_layer_norm_before=False, word_embed_proj_dim=16, **OPT)),
+    ("mixtral-bf16-sharded", 18, "12KB", lambda: tf.MixtralConfig(
+        num_local_experts=4, num_experts_per_tok=2, sliding_window=None, **SMALL)),
+    ("qwen2moe-bf16", 19, None, lambda: tf.Qwen2MoeConfig(
+        num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, decoder_sparse_step=1,
+        shared_expert_intermediate_size=28, norm_topk_prob=False, **SMALL)),
+    ("qwen3moe-bf16", 20, None, lambda: tf.Qwen3MoeConfig(
+        num_experts=5, num_experts_per_tok=3, moe_intermediate_size=20, decoder_sparse_step=1,
+        norm_topk_prob=True, mlp_only_layers=[], **HEADS)),
     ("granite-bf16", 14, None, lambda: tf.GraniteConfig(
         attention_multiplier=0.3, embedding_multiplier=2.0, residual_multiplier=0.5,
         logits_scaling=1.5, **SMALL)),

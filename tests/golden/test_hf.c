@@ -47,7 +47,7 @@ static void check_folders(const char *device, const char *begin)
 	}
 	closedir(d);
 	free(hf);
-	assert_true(n > (*begin ? 0 : 16));
+	assert_true(n > (*begin ? 0 : 19));
 	assert_int_equal(bad, 0);
 }
 
