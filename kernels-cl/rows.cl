@@ -162,38 +162,24 @@ INLINED int norm_row(__global const float *s, int row, int width, int l, int n_i
 	return bad;
 }
 
-#ifndef SHERD_WALK
-/* A work-group a row: global (local size, rows). */
-__kernel void norm(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
-		   __global int *failed, NORM_ARGS)
-{
-	LANE_MEM float lanes[16];
-	const int row = get_global_id(1);
-
-	if (norm_row(src + (size_t)row * src_stride, row, width, get_local_id(0), get_local_size(0), lanes,
-		     QUANT_PASS, NORM))
-		fail_row(failed, step, row);
-}
-
 /*
- * dst (+)= scale * norm(src), part by part: parts of @width columns stand side by side from @col on, in both,
- * and src may be dst. @kind: enum sherd_norm. A work-group a part: global (local size, parts, rows).
+ * dst (+)= scale * norm(src) of a part of @width columns, by item @l of the @n_items that share it; src may be
+ * dst. @kind: enum sherd_norm.
  */
-__kernel void norm_to(__global const float *src, int src_stride, __global float *dst, int dst_stride,
-		      int col, int width, int kind, int add, float scale, int step,
-		      __global int *failed, __global const float *weight, __global const float *bias,
-		      int has_bias, float eps, float inv_n)
+#define NORM_TO_ARGS                                                                            \
+	int width, int kind, int add, float scale, __global const float *weight,                \
+		__global const float *bias, int has_bias, float eps, float inv_n
+#define NORM_TO width, kind, add, scale, weight, bias, has_bias, eps, inv_n
+
+INLINED int norm_part(__global const float *s, __global float *d, int l, int n_items,
+		      LANE_MEM float *lanes, NORM_TO_ARGS)
 {
-	LANE_MEM float lanes[16];
-	const int row = get_global_id(2), at = col + (int)get_global_id(1) * width;
-	__global const float *s = src + (size_t)row * src_stride + at;
-	__global float *d = dst + (size_t)row * dst_stride + at;
 	float mean = kind == 2 ? lane_sum(s, width, 0, 0.0f, lanes) * inv_n : 0.0f;
 	float v = kind ? lane_sum(s, width, 1, mean, lanes) * inv_n + eps : 1.0f;
 	float r = num_rsqrt_1(v);
 	int bad = !(v < NUM_NORM_MAX);
 
-	for (int g = get_local_id(0); g < (width + 31) / 32; g += get_local_size(0)) {
+	for (int g = l; g < (width + 31) / 32; g += n_items) {
 		const struct group in = load_group_or(s, g, width, mean), was = load_group(d, g, width);
 		struct group x;
 		float16 y[2];
@@ -209,26 +195,55 @@ __kernel void norm_to(__global const float *src, int src_stride, __global float 
 			x.v[i] = add ? was.v[i] + y[i] * scale : y[i] * scale;
 		store_group(x, d, g, width);
 	}
-	if (bad)
+	return bad;
+}
+
+/* Group @g of x, scaled, and capped where there is a cap. */
+INLINED void cap_one(__global float *x, int g, int width, float scale, float cap, float inv_cap)
+{
+	const struct group in = load_group(x, g, width);
+	struct group y;
+
+	for (int i = 0; i < 2; i++) {
+		float16 v = in.v[i] * scale;
+
+		y.v[i] = cap != 0.0f ? num_cap_16(v, cap, inv_cap) : v;
+	}
+	store_group(y, x, g, width);
+}
+
+#ifndef SHERD_WALK
+/* A work-group a row: global (local size, rows). */
+__kernel void norm(__global const float *src, int src_stride, int width, QUANT_ARGS, int step,
+		   __global int *failed, NORM_ARGS)
+{
+	LANE_MEM float lanes[16];
+	const int row = get_global_id(1);
+
+	if (norm_row(src + (size_t)row * src_stride, row, width, get_local_id(0), get_local_size(0), lanes,
+		     QUANT_PASS, NORM))
 		fail_row(failed, step, row);
 }
 
-/* x = scale * x, capped where there is a cap. Global: (groups or fewer, rows). */
+/* Parts stand side by side from column @col on, in both. A work-group a part: global (local size, parts, rows). */
+__kernel void norm_to(__global const float *src, int src_stride, __global float *dst, int dst_stride,
+		      int col, int step, __global int *failed, NORM_TO_ARGS)
+{
+	LANE_MEM float lanes[16];
+	const int row = get_global_id(2), at = col + (int)get_global_id(1) * width;
+
+	if (norm_part(src + (size_t)row * src_stride + at, dst + (size_t)row * dst_stride + at,
+		      get_local_id(0), get_local_size(0), lanes, NORM_TO))
+		fail_row(failed, step, row);
+}
+
+/* Global: (groups or fewer, rows). */
 __kernel void cap(__global float *x, int stride, int width, float scale, float cap, float inv_cap)
 {
 	__global float *s = x + (size_t)get_global_id(1) * stride;
 
-	EACH_GROUP(g, width) {
-		const struct group in = load_group(s, g, width);
-		struct group y;
-
-		for (int i = 0; i < 2; i++) {
-			float16 v = in.v[i] * scale;
-
-			y.v[i] = cap != 0.0f ? num_cap_16(v, cap, inv_cap) : v;
-		}
-		store_group(y, s, g, width);
-	}
+	EACH_GROUP(g, width)
+		cap_one(s, g, width, scale, cap, inv_cap);
 }
 
 /* A group's scale as it travels, and the reciprocal of what arrives. */

@@ -27,8 +27,7 @@ typedef __global struct sherd_walk_counters counters_t;
 
 /* The buffers that change from run to run, and what belongs to no step. */
 struct places {
-	__global float *x, *qkv, *ffn, *logits, *parts;
-	__global const float *rope;
+	__global float *x, *qkv, *ffn, *logits, *out, *parts;
 	__global const int4 *tiles;
 };
 
@@ -43,6 +42,8 @@ INLINED __global float *buffer(const struct places *p, int buf)
 		return p->ffn;
 	case SHERD_WALK_LOGITS:
 		return p->logits;
+	case SHERD_WALK_OUT:
+		return p->out;
 	default:
 		return 0; /* a step that has none */
 	}
@@ -51,7 +52,17 @@ INLINED __global float *buffer(const struct places *p, int buf)
 /* Short units come in handfuls: the counter is another CPU's cache line half of the time. */
 INLINED int least(int kind)
 {
-	return kind == SHERD_WALK_ACT ? 8 : kind == SHERD_WALK_ROPE ? 4 : 1;
+	switch (kind) {
+	case SHERD_WALK_ACT:
+	case SHERD_WALK_QUANTIZE:
+	case SHERD_WALK_CAP:
+		return 8;
+	case SHERD_WALK_ROPE:
+	case SHERD_WALK_NORM_TO:
+		return 4;
+	default:
+		return 1;
+	}
 }
 
 /* Takes some of @n units: many while there are many, so that a worker reads W in long runs. */
@@ -100,7 +111,11 @@ INLINED int units_of(const struct sherd_walk_step *s, const struct sherd_walk *w
 	case SHERD_WALK_MERGE:
 		return w->n_parts ? w->n_heads : 0;
 	case SHERD_WALK_ACT:
+	case SHERD_WALK_QUANTIZE:
+	case SHERD_WALK_CAP:
 		return (s->cols + 31) / 32;
+	case SHERD_WALK_NORM_TO:
+		return s->n_parts;
 	default:
 		return 0;
 	}
@@ -112,7 +127,18 @@ INLINED int norm_unit(const struct sherd_walk_step *s, const struct sherd_walk *
 	float lanes[16];
 
 	return norm_row(src, 0, s->cols, 0, 1, lanes, QUANT_PASS, (__global const float *)s->values,
-			(__global const float *)s->bias, s->norm_layer, s->bias != 0, w->eps, s->inv_cols);
+			(__global const float *)s->bias, s->norm == 2, s->bias != 0, w->eps, s->inv_cols);
+}
+
+INLINED int norm_to_unit(int id, const struct sherd_walk_step *s, const struct sherd_walk *w,
+			 __global const float *src, __global float *dst)
+{
+	const int at = s->dst_col + id * s->cols;
+	float lanes[16];
+
+	return norm_part(src + at, dst + at, 0, 1, lanes, s->cols, s->norm, (s->flags & RESIDUAL) != 0,
+			 s->scale, (__global const float *)s->values, (__global const float *)s->bias,
+			 s->bias != 0, w->eps, s->inv_cols);
 }
 
 INLINED void matmul_unit(int id, const struct sherd_walk_step *s, __global float *dst,
@@ -131,7 +157,7 @@ INLINED void attend_unit(int id, const struct sherd_walk_step *s, const struct s
 
 	attend_tile(p->tiles[tile], head, id / w->n_tiles / w->n_kv_heads, p->qkv, w->qkv_stride, 0, 0,
 		    p->parts, w->n_parts, w->n_heads, w->n_heads / w->n_kv_heads, p->tiles, s->window,
-		    w->cap, w->inv_cap, CACHE_PASS, QUANT_PASS, step, failed);
+		    s->cap, s->inv_cap, CACHE_PASS, QUANT_PASS, step, failed);
 }
 
 /* Unit @id of step @step, by the other files' bodies. */
@@ -149,14 +175,23 @@ INLINED void unit(int id, int step, const struct sherd_walk_step *s, const struc
 		matmul_unit(id, s, buffer(p, s->dst), (__global const int *)to_q, to_groups, to_halves);
 		break;
 	case SHERD_WALK_ROPE:
-		bad = rope_head(id, 0, p->qkv, w->qkv_stride, w->n_heads, w->n_kv_heads, p->rope, w->rope_dim,
-				w->rope_halves, w->q_scale, CACHE_PASS);
+		bad = rope_head(id, 0, p->qkv, w->qkv_stride, w->n_heads, w->n_kv_heads,
+				(__global const float *)s->values, w->rope_dim, w->rope_halves, w->q_scale, CACHE_PASS);
 		break;
 	case SHERD_WALK_ATTEND: /* what it refuses is refused where it is quantized: by the next step */
 		attend_unit(id, s, w, p, CACHE_PASS, QUANT_PASS, step + 1, failed);
 		break;
 	case SHERD_WALK_MERGE:
 		merge_head(id, 0, p->parts, w->n_parts, 0, 0, w->n_heads, s->window, pos, QUANT_PASS, step, failed);
+		break;
+	case SHERD_WALK_NORM_TO:
+		bad = norm_to_unit(id, s, w, src, buffer(p, s->dst));
+		break;
+	case SHERD_WALK_QUANTIZE:
+		bad = put_group(load_group(src, id, s->cols), 0, id, s->cols, QUANT_PASS);
+		break;
+	case SHERD_WALK_CAP:
+		cap_one(src, id, s->cols, s->scale, s->cap, s->inv_cap);
 		break;
 	case SHERD_WALK_ACT:
 		bad = activate_group(src, 0, id, s->cols, w->act, w->gated, QUANT_PASS);
@@ -172,14 +207,14 @@ INLINED void unit(int id, int step, const struct sherd_walk_step *s, const struc
  */
 __kernel void walk(struct sherd_walk w, __global const struct sherd_walk_step *steps, counters_t *counters,
 		   __global float *x, __global float *qkv, __global float *ffn, __global float *logits,
-		   __global const float *rope, __global float *parts, __global const int4 *tiles,
+		   __global float *out, __global float *parts, __global const int4 *tiles,
 		   __global uchar *pool, __global const int *pages, int pages_stride,
 		   __global const int *item, __global const int *pos, ulong page_bytes, uint side_bytes,
 		   __global float *to_a, int to_stride, __global char *to_q,
 		   __global struct act_group *to_groups, __global struct act_half *to_halves,
 		   __global int *failed)
 {
-	const struct places p = { x, qkv, ffn, logits, parts, rope, tiles };
+	const struct places p = { x, qkv, ffn, logits, out, parts, tiles };
 
 	for (int step = w.first; step < w.end; step++) {
 		const struct sherd_walk_step s = steps[step];

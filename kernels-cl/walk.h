@@ -20,6 +20,9 @@ enum sherd_walk_kind {
 	SHERD_WALK_ATTEND, /* leaves A, or parts of it for the next step */
 	SHERD_WALK_MERGE,
 	SHERD_WALK_ACT,
+	SHERD_WALK_NORM_TO,
+	SHERD_WALK_QUANTIZE, /* A without a norm */
+	SHERD_WALK_CAP,
 };
 
 /* The buffers that steps read and write, as enum sherd_buf numbers them. */
@@ -27,10 +30,12 @@ enum sherd_walk_kind {
 #define SHERD_WALK_QKV	  2
 #define SHERD_WALK_FFN	  4
 #define SHERD_WALK_LOGITS 5
+#define SHERD_WALK_OUT	  6
 
 /* A step of the model's list, for one row. Addresses are the device's; 0: not there. */
 struct sherd_walk_step {
-	sherd_walk_u64 values, scales, mins; /* of a matrix; values alone: a norm's weight */
+	/* of a matrix; values alone: a norm's weight, or the table of angles */
+	sherd_walk_u64 values, scales, mins;
 	sherd_walk_u64 bias;
 	sherd_walk_u64 cache; /* offset of the step's layer in a page */
 	int kind; /* enum sherd_walk_kind */
@@ -38,9 +43,12 @@ struct sherd_walk_step {
 	int rows, cols; /* of the matrix; cols: what a norm or an activation has */
 	int dst_col, flags; /* RESIDUAL, BIAS */
 	int want; /* QUANT_... */
-	int norm_layer; /* layer norm, else RMS */
+	int norm; /* enum sherd_norm */
 	float inv_cols; /* 1 / cols */
-	int window, unused; /* attention's: how far back it looks, 0: to the beginning */
+	int window; /* attention's: how far back it looks, 0: to the beginning */
+	int n_parts; /* norm_to's: of cols columns, from dst_col on */
+	float scale, cap, inv_cap; /* norm_to's, cap's; attention's cap */
+	int unused;
 };
 
 /* What is the same for all steps of a run. */
@@ -52,7 +60,6 @@ struct sherd_walk {
 	int act, gated;
 	int n_tiles, n_parts; /* attention's: see attention.cl */
 	float eps, q_scale;
-	float cap, inv_cap; /* of attention's scores; 0: none */
 };
 
 /*
@@ -69,8 +76,8 @@ struct sherd_walk_counters {
 /* OpenCL C 1.2 has no _Static_assert. */
 #define SHERD_WALK_CHECK(what, holds) typedef char sherd_walk_check_##what[(holds) ? 1 : -1]
 
-SHERD_WALK_CHECK(a_step_is_eleven_words_of_eight, sizeof(struct sherd_walk_step) == 11 * 8);
-SHERD_WALK_CHECK(a_run_is_sixteen_words, sizeof(struct sherd_walk) == 16 * 4);
+SHERD_WALK_CHECK(a_step_is_thirteen_words_of_eight, sizeof(struct sherd_walk_step) == 13 * 8);
+SHERD_WALK_CHECK(a_run_is_fourteen_words, sizeof(struct sherd_walk) == 14 * 4);
 SHERD_WALK_CHECK(counters_are_two_lines, sizeof(struct sherd_walk_counters) == 2 * 64);
 
 #endif

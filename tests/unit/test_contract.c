@@ -156,17 +156,28 @@ static void assert_alive(const struct rig *r, const float *x, int n)
 			 tiny_model_describe(r->t));
 }
 
-/* Calls @f for the models of this run: all of them, or two. */
+static int count(const struct tiny_model *t)
+{
+	int n = 0;
+
+	while (t[n].arch)
+		n++;
+	return n;
+}
+
+/* Calls @f for the models of this run: all of them, or one of each list. */
 static void for_models(void (*f)(const struct tiny_model *, void *), void *arg)
 {
-	int n = 0, first, take, i;
+	const struct tiny_model *const lists[] = { tiny_models, tiny_families };
+	int n, first, take, i, k;
 
-	while (tiny_models[n].arch)
-		n++;
-	first = tiny_below(&rng, n);
-	take = getenv("SHERD_LONG") ? n : 2;
-	for (i = 0; i < take; i++)
-		f(&tiny_models[(first + i * (n / 2)) % n], arg); /* n is odd: all come up */
+	for (k = 0; k < 2; k++) {
+		n = count(lists[k]);
+		first = tiny_below(&rng, n);
+		take = getenv("SHERD_LONG") ? n : 1;
+		for (i = 0; i < take; i++)
+			f(&lists[k][(first + i) % n], arg);
+	}
 }
 
 struct check {
@@ -897,6 +908,42 @@ static void single_tokens_of_sessions_that_take_turns_have_the_reference_s_bits(
 	}
 }
 
+/* All families on the device, and two of them token by token, in ranges of layers and with cuts. */
+static void check_families(const char *device)
+{
+	int n = count(tiny_families), alone = getenv("SHERD_LONG") ? n : 2, i;
+	int first = tiny_below(&rng, n);
+	struct sherd_model_params p = { .kv_type = (enum sherd_kv_type)tiny_below(&rng, 3) };
+	struct rig r;
+
+	for (i = 0; i < n; i++) {
+		if (!rig_open(&r, &tiny_families[(first + i) % n], device, &p)) {
+			skip();
+			return;
+		}
+		check_against_reference(&r, &p);
+		if (i < alone)
+			check_single_tokens(&r, &p);
+		rig_close(&r);
+	}
+}
+
+static void every_family_has_the_reference_s_bits_on_opencl(void **state)
+{
+	(void)state;
+	check_families("auto");
+}
+
+static void every_family_has_the_reference_s_bits_in_the_simt_shape(void **state)
+{
+	(void)state;
+	if (!getenv("SHERD_LONG")) {
+		print_message("skipped: compiling it takes long; SHERD_LONG is not set\n");
+		skip();
+	}
+	check_families("cpu/simt");
+}
+
 /* A norm that multiplies by @huge: what is refused, by words of the sentence; NULL: nothing. */
 static const struct overflow {
 	const char *vector;
@@ -1050,6 +1097,8 @@ int main(void)
 		cmocka_unit_test(opencl_gives_the_bits_of_the_reference),
 		cmocka_unit_test(
 			single_tokens_of_sessions_that_take_turns_have_the_reference_s_bits),
+		cmocka_unit_test(every_family_has_the_reference_s_bits_on_opencl),
+		cmocka_unit_test(every_family_has_the_reference_s_bits_in_the_simt_shape),
 	};
 
 	rng = tiny_seed();

@@ -698,7 +698,8 @@ static void a_stage_that_is_put_says_nothing_more(void **state)
 static int make_file(void **state)
 {
 	(void)state;
-	tiny = tiny_models[tiny_below(&rng, 2)];
+	tiny = tiny_below(&rng, 2) ? tiny_models[tiny_below(&rng, 2)] :
+				     tiny_families[tiny_below(&rng, 16)];
 	tiny.n_layers = N_LAYERS;
 	file = tiny_model_write(&tiny);
 	return 0;

@@ -154,6 +154,18 @@ static void a_token_is_one_walk(void **state)
 	check(&with_biases, NULL, 1, 1);
 }
 
+/* Where an embedding is projected, it is quantized first, and positions are looked up: two more. */
+static void a_token_of_any_family_is_one_walk(void **state)
+{
+	const struct tiny_model *t;
+
+	(void)state;
+	for (t = tiny_families; t->arch; t++) {
+		print_message("%s %s\n", t->arch, t->more ? t->more : "");
+		check(t, NULL, 1, t->more && strstr(t->more, "embedding_length_in") ? 3 : 1);
+	}
+}
+
 static void drop_matmul_biases(struct sherd_model *m)
 {
 	find(m, 1, SHERD_OP_MATMUL, 0)->bias = NULL;
@@ -302,6 +314,7 @@ int main(void)
 		cmocka_unit_test(only_cpus_in_the_wide_shape_walk_over_integers),
 		cmocka_unit_test(a_program_is_found_by_all_that_it_was_compiled_for),
 		cmocka_unit_test(a_token_is_one_walk),
+		cmocka_unit_test(a_token_of_any_family_is_one_walk),
 		cmocka_unit_test(each_matmul_may_have_a_bias_or_none),
 		cmocka_unit_test(each_norm_may_have_a_bias_or_none),
 		cmocka_unit_test(norms_may_be_of_two_kinds),

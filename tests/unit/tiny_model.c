@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "model/shard.h"
 #include "tiny_model.h"
 
 #define QK 256 /* weights of a K-quant's block */
 
-#define REST NULL, 0, 0, NULL, 0 /* nothing huge, no window, nothing odd */
+#define REST NULL, 0, 0, NULL, 0, NULL /* nothing huge, no window, nothing odd, no more */
 
 const struct tiny_model tiny_models[] = {
 	/*
@@ -22,6 +23,39 @@ const struct tiny_model tiny_models[] = {
 	{ "qwen2", 2, 256, 4, 2, 64, 512, 33, 700, GGML_Q4_K, GGML_Q6_K, true, false, 5, REST },
 	{ "gpt2", 2, 256, 4, 4, 64, 256, 40, 700, GGML_Q6_K, GGML_Q5_K, true, false, 6, REST },
 	{ "gpt2", 2, 40, 2, 2, 20, 70, 45, 700, GGML_F16, GGML_BF16, true, false, 7, REST },
+	{ 0 },
+};
+
+/* Windows end within a page, within a chunk and beyond one. */
+#define FAMILY(name, heads, kv, of_window, what)                                               \
+	{ .arch = (name), .n_layers = 3, .hidden = 64, .n_heads = (heads), .n_kv_heads = (kv), \
+	  .head_dim = 32, .ffn = 96, .n_vocab = 60, .n_ctx = 700, .type = GGML_Q4_0,           \
+	  .embd_type = GGML_Q8_0, .seed = 8, .window = (of_window), .more = (what) }
+#define MOST_ROTATED "rope.dimension_count=16"
+
+const struct tiny_model tiny_families[] = {
+	FAMILY("llama", 4, 2, 37, NULL), /* Mistral */
+	FAMILY("qwen2", 3, 1, 261, "attention.sliding_window_pattern=2"),
+	FAMILY("qwen3", 4, 2, 0, NULL),
+	FAMILY("gpt2", 2, 2, 0, NULL),
+	FAMILY("opt", 2, 2, 0, NULL),
+	FAMILY("opt", 2, 2, 0, "norm_after=true,embedding_length_in=32"),
+	FAMILY("gptj", 2, 2, 0, MOST_ROTATED),
+	FAMILY("phi3", 4, 1, 270,
+	       "rope.scaling.type=longrope,rope.scaling.original_context_length=64"),
+	FAMILY("gemma", 3, 1, 0, NULL),
+	FAMILY("gemma2", 4, 2, 50,
+	       "attn_logit_softcapping=2.5,final_logit_softcapping=4.5,attention.scale=0.3"),
+	FAMILY("gemma3", 4, 1, 100, "attention.sliding_window_pattern=3"),
+	FAMILY("phi2", 2, 2, 0, MOST_ROTATED),
+	FAMILY("falcon", 3, 1, 0, NULL),
+	FAMILY("gptneox", 2, 2, 0, MOST_ROTATED),
+	FAMILY("gptneox", 2, 2, 0, "use_parallel_residual=false"),
+	FAMILY("starcoder2", 4, 2, 0, NULL),
+	FAMILY("stablelm", 4, 4, 0, MOST_ROTATED),
+	FAMILY("granite", 4, 2, 0,
+	       "attention.scale=0.25,embedding_scale=3.0,residual_scale=0.4,logit_scale=2.0"),
+	FAMILY("olmo2", 4, 2, 0, NULL),
 	{ 0 },
 };
 
@@ -48,6 +82,7 @@ struct maker {
 	const struct tiny_model *t;
 	struct gguf_writer *w;
 	uint64_t rng;
+	struct sherd_hparams hp;
 	bool data; /* second pass: bytes instead of headers */
 	struct sherd_error err;
 };
@@ -190,83 +225,100 @@ static void vector(struct maker *m, const char *name, int n, float mean)
 	}
 }
 
-static const char *blk(int layer, const char *what)
+static void name_of(const char *part, int layer, char name[96])
 {
-	static char buf[64];
-
-	snprintf(buf, sizeof(buf), "blk.%d.%s", layer, what);
-	return buf;
-}
-
-static void attention(struct maker *m, int l, bool gpt2)
-{
-	const struct tiny_model *t = m->t;
-	int q = t->n_heads * t->head_dim, kv = t->n_kv_heads * t->head_dim;
-	bool bias = strcmp(t->arch, "llama") != 0;
-
-	vector(m, blk(l, "attn_norm.weight"), t->hidden, 1.0f);
-	if (gpt2) {
-		vector(m, blk(l, "attn_norm.bias"), t->hidden, 0.0f);
-		matrix(m, blk(l, "attn_qkv.weight"), t->type, q + 2 * kv, t->hidden);
-		vector(m, blk(l, "attn_qkv.bias"), q + 2 * kv, 0.0f);
-		matrix(m, blk(l, "attn_output.weight"), t->type, t->hidden, q);
-		vector(m, blk(l, "attn_output.bias"), t->hidden, 0.0f);
-		return;
-	}
-	matrix(m, blk(l, "attn_q.weight"), t->type, q, t->hidden);
-	matrix(m, blk(l, "attn_k.weight"), t->type, kv, t->hidden);
-	matrix(m, blk(l, "attn_v.weight"), t->type, kv, t->hidden);
-	if (bias) {
-		vector(m, blk(l, "attn_q.bias"), q, 0.0f);
-		vector(m, blk(l, "attn_k.bias"), kv, 0.0f);
-		vector(m, blk(l, "attn_v.bias"), kv, 0.0f);
-	}
-	matrix(m, blk(l, "attn_output.weight"), t->type, t->hidden, q);
-}
-
-static void feed_forward(struct maker *m, int l, bool gpt2)
-{
-	const struct tiny_model *t = m->t;
-
-	vector(m, blk(l, "ffn_norm.weight"), t->hidden, 1.0f);
-	if (gpt2)
-		vector(m, blk(l, "ffn_norm.bias"), t->hidden, 0.0f);
+	if (layer < 0)
+		snprintf(name, 96, "%s", part);
 	else
-		matrix(m, blk(l, "ffn_gate.weight"), t->type, t->ffn, t->hidden);
-	matrix(m, blk(l, "ffn_up.weight"), t->type, t->ffn, t->hidden);
-	if (gpt2)
-		vector(m, blk(l, "ffn_up.bias"), t->ffn, 0.0f);
-	matrix(m, blk(l, "ffn_down.weight"), t->type, t->hidden, t->ffn);
-	if (gpt2)
-		vector(m, blk(l, "ffn_down.bias"), t->hidden, 0.0f);
+		snprintf(name, 96, "blk.%d.%s", layer, part);
+}
+
+static void put_vector(struct maker *m, const char *part, int layer, int n)
+{
+	char name[96];
+
+	name_of(part, layer, name);
+	vector(m, name, n, strstr(part, "bias") ? 0.0f : strstr(part, "rope_f") ? 2.0f : 1.0f);
+}
+
+static void put_matrix(struct maker *m, const char *part, int layer, int rows, int cols)
+{
+	bool embd = !strcmp(part, "token_embd.weight");
+	char name[96];
+
+	name_of(part, layer, name);
+	matrix(m, name,
+	       embd				       ? m->t->embd_type :
+	       !strcmp(part, "position_embd.weight") ? GGML_F32 :
+						       m->t->type,
+	       rows, cols);
+}
+
+/* Is what a model may have or not in this one? */
+static bool wanted(const struct maker *m, enum sherd_slot slot)
+{
+	const struct sherd_arch *a = m->hp.arch;
+
+	switch (slot) {
+	case SHERD_OUTPUT:
+		return !m->t->tied;
+	case SHERD_ROPE_FREQS:
+		return m->t->rope_freqs;
+	case SHERD_ATTN_QKV:
+		return a->qkv_fused;
+	case SHERD_ATTN_Q:
+	case SHERD_ATTN_K:
+	case SHERD_ATTN_V:
+		return !a->qkv_fused;
+	case SHERD_FFN_GATE_UP:
+		return a->gate_up_fused;
+	case SHERD_FFN_GATE:
+	case SHERD_FFN_UP:
+		return !a->gate_up_fused;
+	default:
+		return false;
+	}
+}
+
+/* A slot under the names that files have it by: what is stacked there is in parts here. */
+static void put_slot(struct maker *m, enum sherd_slot slot, int layer)
+{
+	const struct sherd_hparams *hp = &m->hp;
+	enum sherd_slot_need need = sherd_slot_need(hp, slot, 0, hp->n_layers);
+	int kv = hp->n_kv_heads * hp->head_dim;
+	uint32_t rows, cols;
+
+	if (need == SHERD_SLOT_NEVER || (need == SHERD_SLOT_OPTIONAL && !wanted(m, slot)))
+		return;
+	sherd_slot_shape(hp, slot, &rows, &cols);
+	if (slot == SHERD_FFN_GATE_UP) {
+		put_matrix(m, "ffn_up.weight", layer, rows, cols);
+	} else if (slot == SHERD_ATTN_QKV_BIAS && !hp->arch->qkv_fused) {
+		put_vector(m, "attn_q.bias", layer, cols - 2 * kv);
+		put_vector(m, "attn_k.bias", layer, kv);
+		put_vector(m, "attn_v.bias", layer, kv);
+	} else if (sherd_slot_is_vector(slot)) {
+		put_vector(m, sherd_slot_base(slot), layer, cols);
+	} else {
+		put_matrix(m, sherd_slot_base(slot), layer, rows, cols);
+	}
 }
 
 static void tensors(struct maker *m)
 {
-	const struct tiny_model *t = m->t;
-	bool gpt2 = !strcmp(t->arch, "gpt2");
-	int l;
+	int l, slot;
 
-	m->rng = t->seed;
-	matrix(m, "token_embd.weight", t->embd_type, t->n_vocab, t->hidden);
-	if (gpt2)
-		matrix(m, "position_embd.weight", GGML_F32, t->n_ctx, t->hidden);
-	if (t->rope_freqs)
-		vector(m, "rope_freqs.weight", t->head_dim / 2, 2.0f);
-	for (l = 0; l < t->n_layers; l++) {
-		attention(m, l, gpt2);
-		feed_forward(m, l, gpt2);
-	}
-	vector(m, "output_norm.weight", t->hidden, 1.0f);
-	if (gpt2)
-		vector(m, "output_norm.bias", t->hidden, 0.0f);
-	if (!t->tied)
-		matrix(m, "output.weight", t->type, t->n_vocab, t->hidden);
+	m->rng = m->t->seed;
+	for (slot = 0; slot < SHERD_FIRST_LAYER_SLOT; slot++)
+		put_slot(m, slot, -1);
+	for (l = 0; l < m->t->n_layers; l++)
+		for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS; slot++)
+			put_slot(m, slot, l);
 }
 
 static void put_int(struct maker *m, const char *name, int v)
 {
-	char key[96];
+	char key[192];
 
 	snprintf(key, sizeof(key), "%s.%s", m->t->arch, name);
 	gguf_put_u32(m->w, key, (uint32_t)v);
@@ -274,10 +326,31 @@ static void put_int(struct maker *m, const char *name, int v)
 
 static void put_float(struct maker *m, const char *name, float v)
 {
-	char key[96];
+	char key[192];
 
 	snprintf(key, sizeof(key), "%s.%s", m->t->arch, name);
 	gguf_put_f32(m->w, key, v);
+}
+
+/* The rest of a family's metadata: a number without a point is an integer. */
+static void put_more(struct maker *m)
+{
+	const char *at = m->t->more;
+	char name[96], value[64], key[192];
+	int n;
+
+	for (; at && sscanf(at, "%95[^=]=%63[^,]%n", name, value, &n) == 2;
+	     at += n + (at[n] == ',')) {
+		snprintf(key, sizeof(key), "%s.%s", m->t->arch, name);
+		if (!strcmp(value, "true") || !strcmp(value, "false"))
+			gguf_put_bool(m->w, key, *value == 't');
+		else if (strchr(value, '.'))
+			put_float(m, name, strtof(value, NULL));
+		else if (strspn(value, "0123456789") == strlen(value))
+			put_int(m, name, atoi(value));
+		else
+			gguf_put_str(m->w, key, value);
+	}
 }
 
 static void metadata(struct maker *m)
@@ -295,15 +368,36 @@ static void metadata(struct maker *m)
 	put_int(m, "vocab_size", t->n_vocab);
 	if (t->window)
 		put_int(m, "attention.sliding_window", t->window);
-	if (!strcmp(t->arch, "gpt2")) {
-		put_float(m, "attention.layer_norm_epsilon", 1e-5f);
-		return;
-	}
+	put_float(m, "attention.layer_norm_epsilon", 1e-5f);
 	put_float(m, "attention.layer_norm_rms_epsilon", 1e-5f);
 	put_int(m, "attention.key_length", t->head_dim);
 	put_int(m, "attention.value_length", t->head_dim);
-	put_int(m, "rope.dimension_count", t->head_dim);
+	if (!t->more || !strstr(t->more, "rope.dimension_count"))
+		put_int(m, "rope.dimension_count", t->head_dim);
 	put_float(m, "rope.freq_base", 10000.0f);
+	put_more(m);
+}
+
+static void begin(struct maker *m, int fd, const char *path)
+{
+	m->w = gguf_writer_new(fd, path, 32);
+	metadata(m);
+}
+
+/* What the library makes of the metadata, which says which tensors there have to be. */
+static void read_hparams(struct maker *m, const char *path, int fd)
+{
+	struct gguf *g;
+
+	begin(m, fd, path);
+	if (gguf_writer_header(m->w, &m->err) || gguf_writer_finish(m->w, &m->err))
+		die(m);
+	gguf_writer_free(m->w);
+	if (gguf_open(&g, path, &m->err) || sherd_hparams_read(&m->hp, g, &m->err))
+		die(m);
+	gguf_close(g);
+	if (ftruncate(fd, 0) || lseek(fd, 0, SEEK_SET))
+		abort();
 }
 
 char *tiny_model_write(const struct tiny_model *t)
@@ -317,8 +411,8 @@ char *tiny_model_write(const struct tiny_model *t)
 		perror(path);
 		abort();
 	}
-	m.w = gguf_writer_new(fd, path, 32);
-	metadata(&m);
+	read_hparams(&m, path, fd);
+	begin(&m, fd, path);
 	tensors(&m);
 	if (gguf_writer_header(m.w, &m.err))
 		die(&m);

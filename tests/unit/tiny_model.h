@@ -11,7 +11,7 @@
 #include "random.h"
 
 struct tiny_model {
-	const char *arch; /* llama, qwen2, gpt2 */
+	const char *arch; /* any that the table has */
 	int n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab, n_ctx;
 	enum ggml_type type; /* of matrices; the columns must be a multiple of its block */
 	enum ggml_type embd_type; /* of the token embedding */
@@ -23,10 +23,13 @@ struct tiny_model {
 	int window; /* of attention; 0: none */
 	const char *odd; /* this matrix has another type */
 	enum ggml_type odd_type;
+	const char *more; /* further metadata: "name=2,name=0.5,name=true" under the architecture's */
 };
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */
 extern const struct tiny_model tiny_models[];
+/* One of each family of the table, alike in shape; ends with arch NULL. */
+extern const struct tiny_model tiny_families[];
 /* "llama Q4_0 2 layers of 96", for messages; a static buffer. */
 const char *tiny_model_describe(const struct tiny_model *t);
 

@@ -292,8 +292,8 @@ struct sherd_cl_walk {
 	struct sherd_cl_program *program; /* whose format every matrix of the run has */
 	cl_mem steps; /* struct sherd_walk_step [] */
 	cl_mem counters; /* struct sherd_walk_counters [], zeros from run.first on */
-	cl_mem x, qkv, ffn, logits;
-	cl_mem rope, parts, tiles;
+	cl_mem x, qkv, ffn, logits, out;
+	cl_mem parts, tiles;
 };
 
 void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w,

@@ -67,10 +67,10 @@ void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd
 	cl_mem w = or_none(c, to->weight), b = or_none(c, to->bias);
 	cl_int kind = to->norm, has_bias = to->bias != NULL, add = to->add;
 	cl_float inv_n = 1.0f / (float)to->width;
-	const struct arg args[] = { ARG(src.mem),  ARG(src.stride), ARG(dst.mem), ARG(dst.stride),
-				    ARG(to->col),  ARG(to->width),  ARG(kind),	  ARG(add),
-				    ARG(to->scale), ARG(c->step),   ARG(c->failed), ARG(w),
-				    ARG(b),	   ARG(has_bias),   ARG(to->eps), ARG(inv_n) };
+	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(dst.mem), ARG(dst.stride),
+				    ARG(to->col), ARG(c->step), ARG(c->failed), ARG(to->width),
+				    ARG(kind), ARG(add), ARG(to->scale), ARG(w), ARG(b),
+				    ARG(has_bias), ARG(to->eps), ARG(inv_n) };
 
 	sherd_cl_note_rows(c, "norm_to", add ? 12 : 8, n, to->width * to->n_parts);
 	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM_TO, 3, global, local, args);
@@ -316,13 +316,13 @@ void sherd_cl_walk(struct sherd_cl *c, const struct sherd_cl_walk *w,
 {
 	struct cache_args x = cache_args(&cache->shape, 0);
 	size_t global = 2 * w->run.workers, local = 1;
-	cl_mem rope = or_none(c, w->rope), parts = or_none(c, w->parts),
-	       logits = or_none(c, w->logits);
+	cl_mem parts = or_none(c, w->parts),
+	       logits = or_none(c, w->logits), out = or_none(c, w->out);
 	struct sherd_cl_act to = all_of(c, a);
 	struct sherd_walk run = w->run;
 	const struct arg args[] = {
 		ARG(run),	     ARG(w->steps),	ARG(w->counters),  ARG(w->x),
-		ARG(w->qkv),	     ARG(w->ffn),	ARG(logits),	   ARG(rope),
+		ARG(w->qkv),	     ARG(w->ffn),	ARG(logits),	   ARG(out),
 		ARG(parts),	     ARG(w->tiles),	ARG(cache->pool),  ARG(cache->pages),
 		ARG(cache->pages_stride), ARG(cache->item), ARG(cache->pos), ARG(x.page_bytes),
 		ARG(x.side_bytes),   ARG(to.a),		ARG(to.a_stride),  ARG(to.q),

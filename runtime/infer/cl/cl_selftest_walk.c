@@ -18,9 +18,25 @@
 #define WIDE_CHAINS 6
 
 enum { QKV, OUT, UP, DOWN };
-/* A layer's steps; then the head's two. */
-enum { NORM_1, MUL_QKV, ROPE, ATTEND, MERGE, MUL_OUT, NORM_2, MUL_UP, ACT, MUL_DOWN, LAYER_STEPS };
-#define N_STEPS (FIRST_STEP + N_LAYERS * LAYER_STEPS + 2)
+/* A layer's steps; then the head's three. */
+enum {
+	NORM_1,
+	MUL_QKV,
+	Q_NORM,
+	ROPE,
+	ATTEND,
+	MERGE,
+	MUL_OUT,
+	NORM_2,
+	MUL_UP,
+	ACT,
+	MUL_DOWN,
+	JOIN,
+	LAYER_STEPS
+};
+#define HEAD_STEPS 3
+#define N_STEPS	   (FIRST_STEP + N_LAYERS * LAYER_STEPS + HEAD_STEPS)
+#define JOIN_SCALE 0.75f
 
 /* Steps that can fail. */
 static const int phases[] = { NORM_1, ROPE, MERGE, NORM_2, ACT };
@@ -34,17 +50,47 @@ struct layer {
 	enum sherd_norm norm_kind;
 	enum sherd_act act;
 	bool gated, with_bias;
+	/*
+	 * normalizes q, nothing before UP, and what DOWN gives on its way to x; Q_NORM and JOIN are
+	 * nothing elsewhere
+	 */
+	bool joins;
+	float *q_norm;
+	cl_mem q_norm_mem;
 	int hidden, q, ffn, want;
 	struct sherd_cl_cache cache; /* and the rest is the past's, too */
-	cl_mem rope, tiles;
+	cl_mem tiles;
+	cl_ulong rope_at;
 	int n_tiles;
 };
 
 /* What a run writes. */
 struct scratch {
-	cl_mem x, qkv, ffn, logits, parts, counters;
+	cl_mem x, qkv, ffn, logits, out, parts, counters;
 	struct sherd_cl_act a;
 };
+
+static cl_ulong address(struct sherd_st *t, cl_mem m)
+{
+	cl_ulong at;
+
+	sherd_cl_addresses(t->c, &m, 1, &at);
+	return at;
+}
+
+static struct sherd_walk_step norm_step(struct sherd_st *t, const struct layer *l, int i)
+{
+	return (struct sherd_walk_step){
+		.kind = SHERD_WALK_NORM,
+		.src = SHERD_BUF_X,
+		.cols = l->hidden,
+		.values = address(t, l->norm_mem[i]),
+		.bias = address(t, l->norm_bias_mem[i]),
+		.want = l->want,
+		.norm = l->norm_kind,
+		.inv_cols = 1.0f / (float)l->hidden,
+	};
+}
 
 static cl_mem vector(struct sherd_st *t, float **x, int n)
 {
@@ -90,8 +136,8 @@ static void upload_past(struct sherd_st *t, struct layer *l)
 	sherd_cl_make_tiles(item_row, 1, group, tiles);
 	l->tiles = sherd_st_upload(t, tiles, l->n_tiles * sizeof(*tiles));
 	if (past->rope)
-		l->rope = sherd_st_upload(t, past->rope,
-					  4 * (size_t)past->n_ctx * past->rope_dim);
+		l->rope_at = address(t, sherd_st_upload(t, past->rope,
+							4 * (size_t)past->n_ctx * past->rope_dim));
 	pos[0] = past->n_ctx - 1;
 	l->cache = (struct sherd_cl_cache){
 		.shape = past->shape,
@@ -140,7 +186,9 @@ static int multiply(struct sherd_st *t, const struct layer *l, int i, const floa
 
 static int normalize(const struct layer *l, int i, const float *x, float *y)
 {
-	return sherd_ref_norm(l->norm_kind, x, l->norm[i], l->norm_bias[i], l->hidden, 1e-5f, y);
+	enum sherd_norm kind = i && l->joins ? SHERD_NORM_NONE : l->norm_kind;
+
+	return sherd_ref_norm(kind, x, l->norm[i], l->norm_bias[i], l->hidden, 1e-5f, y);
 }
 
 /* The layer, on the past's last position; x [hidden] changes. The step that refuses, or -1. */
@@ -148,11 +196,16 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 {
 	int last = l->past.n_ctx - 1;
 	float *y = sherd_st_alloc(t, 4 * MAX(MAX(l->hidden, l->q), l->ffn));
-	float *up = sherd_st_alloc(t, 8 * l->ffn);
+	float *up = sherd_st_alloc(t, MAX(8 * l->ffn, 4 * l->hidden));
+	int dim = l->past.shape.head_dim, h;
 	float *qkv = l->past.qkv + (size_t)last * l->past.stride;
 
 	if (normalize(l, 0, x, y) || multiply(t, l, QKV, y, l->hidden, qkv, false))
 		return NORM_1;
+	for (h = 0; h < l->past.n_heads && l->joins; h++)
+		if (sherd_ref_norm_to(SHERD_NORM_RMS, qkv + h * dim, l->q_norm, NULL, dim, 1e-5f, 1,
+				      false, y, qkv + h * dim))
+			return Q_NORM;
 	if (sherd_st_past_add(&l->past, last))
 		return ROPE;
 	sherd_st_past_attend(&l->past, last, last, y);
@@ -161,32 +214,17 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 	if (normalize(l, 1, x, y) || multiply(t, l, UP, y, l->hidden, up, false))
 		return NORM_2;
 	sherd_ref_act(l->act, l->gated ? up : NULL, l->gated ? up + l->ffn : up, l->ffn, y);
-	return multiply(t, l, DOWN, y, l->ffn, x, true) ? ACT : -1;
+	if (!l->joins)
+		return multiply(t, l, DOWN, y, l->ffn, x, true) ? ACT : -1;
+	if (multiply(t, l, DOWN, y, l->ffn, up, false))
+		return ACT;
+	return sherd_ref_norm_to(l->norm_kind, up, l->norm[0], l->norm_bias[0], l->hidden, 1e-5f,
+				 JOIN_SCALE, true, y, x) ?
+		       JOIN :
+		       -1;
 }
 
 /* --- the kernel --- */
-
-static cl_ulong address(struct sherd_st *t, cl_mem m)
-{
-	cl_ulong at;
-
-	sherd_cl_addresses(t->c, &m, 1, &at);
-	return at;
-}
-
-static struct sherd_walk_step norm_step(struct sherd_st *t, const struct layer *l, int i)
-{
-	return (struct sherd_walk_step){
-		.kind = SHERD_WALK_NORM,
-		.src = SHERD_BUF_X,
-		.cols = l->hidden,
-		.values = address(t, l->norm_mem[i]),
-		.bias = address(t, l->norm_bias_mem[i]),
-		.want = l->want,
-		.norm_layer = l->norm_kind == SHERD_NORM_LAYER,
-		.inv_cols = 1.0f / (float)l->hidden,
-	};
-}
 
 static struct sherd_walk_step matmul_step(struct sherd_st *t, const struct layer *l, int i, int dst)
 {
@@ -215,7 +253,38 @@ static struct sherd_walk_step other_step(const struct layer *l, int kind)
 		.want = l->want,
 		.cache = sherd_kv_offset(&l->past.shape, l->past.layer, 0),
 		.window = l->past.sight.window,
+		.cap = l->past.sight.cap,
+		.inv_cap = l->past.sight.cap != 0 ? 1.0f / l->past.sight.cap : 0,
+		.values = kind == SHERD_WALK_ROPE ? l->rope_at : 0,
 	};
+}
+
+/* The three steps that a layer with joins has otherwise. */
+static void add_joins(struct sherd_st *t, const struct layer *l, struct sherd_walk_step *s)
+{
+	int dim = l->past.shape.head_dim;
+
+	s[Q_NORM] = (struct sherd_walk_step){
+		.kind = SHERD_WALK_NORM_TO,
+		.src = SHERD_BUF_QKV,
+		.dst = SHERD_BUF_QKV,
+		.cols = dim,
+		.n_parts = l->past.n_heads,
+		.values = address(t, l->q_norm_mem),
+		.norm = SHERD_NORM_RMS,
+		.inv_cols = 1.0f / (float)dim,
+		.scale = 1,
+	};
+	s[NORM_2].kind = SHERD_WALK_QUANTIZE;
+	s[MUL_DOWN].dst = SHERD_BUF_OUT;
+	s[MUL_DOWN].flags &= ~SHERD_CL_RESIDUAL;
+	s[JOIN] = norm_step(t, l, 0);
+	s[JOIN].kind = SHERD_WALK_NORM_TO;
+	s[JOIN].src = SHERD_BUF_OUT;
+	s[JOIN].dst = SHERD_BUF_X;
+	s[JOIN].n_parts = 1;
+	s[JOIN].scale = JOIN_SCALE;
+	s[JOIN].flags = SHERD_CL_RESIDUAL;
 }
 
 static void add_layer(struct sherd_st *t, const struct layer *l, struct sherd_walk_step *s)
@@ -230,6 +299,9 @@ static void add_layer(struct sherd_st *t, const struct layer *l, struct sherd_wa
 	s[MUL_UP] = matmul_step(t, l, UP, SHERD_BUF_FFN);
 	s[ACT] = other_step(l, SHERD_WALK_ACT);
 	s[MUL_DOWN] = matmul_step(t, l, DOWN, SHERD_BUF_X);
+	s[Q_NORM] = s[JOIN] = (struct sherd_walk_step){ .kind = SHERD_WALK_NOTHING };
+	if (l->joins)
+		add_joins(t, l, s);
 }
 
 /*
@@ -251,6 +323,12 @@ static cl_mem make_table(struct sherd_st *t, const struct layer *l, int n)
 	head[0] = norm_step(t, l, 0);
 	head[1] = matmul_step(t, l, UP, SHERD_BUF_LOGITS);
 	head[1].dst_col = LOGITS_COL;
+	head[2] = (struct sherd_walk_step){ .kind = SHERD_WALK_CAP,
+					    .src = SHERD_BUF_X,
+					    .cols = l->hidden,
+					    .scale = 0.5f,
+					    .cap = 3,
+					    .inv_cap = 1.0f / 3 };
 	return sherd_st_upload(t, s, N_STEPS * sizeof(*s));
 }
 
@@ -277,6 +355,7 @@ static struct scratch make_scratch(struct sherd_st *t, const struct layer *l, co
 		.x = sherd_st_upload(t, x, 4 * l->hidden),
 		.qkv = upload_poison(t, 4 * (size_t)l->past.stride),
 		.ffn = upload_poison(t, 8 * (size_t)l->ffn),
+		.out = upload_poison(t, 4 * (size_t)l->hidden),
 		.logits = upload_poison(t, 4 * (LOGITS_COL + 2 * (size_t)l->ffn)),
 		.parts = upload_poison(t, 4 * l->past.n_heads * n_parts * floats),
 		.counters = sherd_st_upload(t, sherd_st_alloc(t, counters), counters),
@@ -304,8 +383,6 @@ static void run(struct sherd_st *t, const struct layer *l, const struct scratch 
 			.n_parts = parts ? (l->past.n_ctx - 1) / SHERD_CHUNK + 1 : 0,
 			.eps = 1e-5f,
 			.q_scale = SHERD_ST_Q_SCALE,
-			.cap = l->past.sight.cap,
-			.inv_cap = l->past.sight.cap != 0 ? 1.0f / l->past.sight.cap : 0,
 		},
 		.program = sherd_cl_walk_program(t->c, &l->dev[QKV].fmt, &l->past.shape),
 		.steps = table,
@@ -314,7 +391,7 @@ static void run(struct sherd_st *t, const struct layer *l, const struct scratch 
 		.qkv = s->qkv,
 		.ffn = s->ffn,
 		.logits = s->logits,
-		.rope = l->rope,
+		.out = s->out,
 		.parts = s->parts,
 		.tiles = l->tiles,
 	};
@@ -341,6 +418,7 @@ static void reference_chain(struct sherd_st *t, struct layer *l, float *x, float
 		reference(t, &l[i % N_WEIGHTS], x);
 	normalize(l, 0, x, y);
 	multiply(t, l, UP, y, l->hidden, logits + LOGITS_COL, false);
+	sherd_ref_cap(x, l->hidden, 0.5f, 3);
 }
 
 /* A is the head's, as far as forms of it were wanted, and untouched where not. */
@@ -505,6 +583,8 @@ void sherd_st_walk(struct sherd_st *t, struct sherd_cl_program *p, int round)
 		   wide ? 1536 : 1 + sherd_st_below(t, 300), round);
 	l[1] = l[0]; /* at the same past, which the last layer to write it leaves its position in */
 	make_weights(t, &l[1], p);
+	l[1].joins = true;
+	l[1].q_norm_mem = vector(t, &l[1].q_norm, p->arg[5]);
 	for (i = 0; i < (wide ? WIDE_CHAINS : 1); i++)
 		check_chain(t, p, l);
 	if (!t->vector)

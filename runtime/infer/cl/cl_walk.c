@@ -31,14 +31,17 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 /* --- the table --- */
 
 _Static_assert(SHERD_WALK_X == SHERD_BUF_X && SHERD_WALK_QKV == SHERD_BUF_QKV &&
-		       SHERD_WALK_FFN == SHERD_BUF_FFN && SHERD_WALK_LOGITS == SHERD_BUF_LOGITS,
+		       SHERD_WALK_FFN == SHERD_BUF_FFN && SHERD_WALK_LOGITS == SHERD_BUF_LOGITS &&
+		       SHERD_WALK_OUT == SHERD_BUF_OUT,
 	       "walk.h has the numbers of enum sherd_buf");
 
 static int kind_of(const struct sherd_op *op)
 {
 	switch (op->kind) {
 	case SHERD_OP_NORM:
-		return op->norm == SHERD_NORM_NONE ? SHERD_WALK_MERGE : SHERD_WALK_NORM;
+		if (op->norm != SHERD_NORM_NONE)
+			return SHERD_WALK_NORM;
+		return op->src == SHERD_BUF_ATT ? SHERD_WALK_MERGE : SHERD_WALK_QUANTIZE;
 	case SHERD_OP_MATMUL:
 		return SHERD_WALK_MATMUL;
 	case SHERD_OP_ROPE:
@@ -47,6 +50,10 @@ static int kind_of(const struct sherd_op *op)
 		return SHERD_WALK_ATTEND;
 	case SHERD_OP_ACT:
 		return SHERD_WALK_ACT;
+	case SHERD_OP_NORM_TO:
+		return SHERD_WALK_NORM_TO;
+	case SHERD_OP_CAP:
+		return SHERD_WALK_CAP;
 	default:
 		return SHERD_WALK_NOTHING;
 	}
@@ -74,8 +81,12 @@ static struct sherd_walk_step step_of(struct cl_exec *x, int i, const cl_ulong a
 		.dst_col = op->dst_col,
 		.flags = (op->residual ? SHERD_CL_RESIDUAL : 0) | (op->bias ? SHERD_CL_BIAS : 0),
 		.want = sherd_clx_wanted(x->act, quantizes).want,
-		.norm_layer = op->norm == SHERD_NORM_LAYER,
+		.norm = op->norm,
 		.inv_cols = 1.0f / (float)op->width,
+		.n_parts = op->n_parts,
+		.scale = op->scale,
+		.cap = op->cap,
+		.inv_cap = op->cap != 0 ? 1.0f / op->cap : 0,
 		/* the merge, which is the next op, looks as far */
 		.window = i && op[-1].kind == SHERD_OP_ATTEND ? op[-1].window : op->window,
 	};
@@ -83,13 +94,16 @@ static struct sherd_walk_step step_of(struct cl_exec *x, int i, const cl_ulong a
 
 static void find_addresses(struct cl_exec *x, cl_mem *mem, cl_ulong *at)
 {
-	int i, n = x->program->n_ops;
+	const struct sherd_program *p = x->program;
+	int i, n = p->n_ops;
 
 	for (i = 0; i < n; i++) {
 		const struct sherd_cl_op_mem *m = &x->weights.op[i];
-		bool matmul = x->program->ops[i].kind == SHERD_OP_MATMUL;
+		bool matmul = p->ops[i].kind == SHERD_OP_MATMUL;
 
-		mem[4 * i] = matmul ? m->w.values : m->weight;
+		mem[4 * i] = matmul			      ? m->w.values :
+			     p->ops[i].kind == SHERD_OP_ROPE ? x->weights.rope[p->ops[i].rope] :
+							       m->weight;
 		mem[4 * i + 1] = matmul ? m->w.scales : NULL;
 		mem[4 * i + 2] = matmul ? m->w.mins : NULL;
 		mem[4 * i + 3] = m->bias;
@@ -144,24 +158,20 @@ static bool walks(struct cl_exec *x, int first, int i, struct sherd_cl_program *
 
 	switch (op->kind) {
 	case SHERD_OP_EMBED:
-	case SHERD_OP_NORM_TO:
-	case SHERD_OP_CAP:
 	case SHERD_OP_ROUTE:
 	case SHERD_OP_EXPERTS:
 	case SHERD_OP_COMBINE:
 		return false;
 	case SHERD_OP_ACT:
 		return !op->pair_stride;
-	case SHERD_OP_ROPE: /* by the first table */
-		return !op->rope;
 	case SHERD_OP_CUT:
 		return !sherd_work_is_cut(x->w, 0, op->layer);
 	case SHERD_OP_GATHER:
 		return x->w->n_wanted == 1;
-	case SHERD_OP_NORM: /* attention quantizes its own output, and no other */
-		return op->norm != SHERD_NORM_NONE || (i > first && op[-1].kind == SHERD_OP_ATTEND);
+	case SHERD_OP_NORM: /* attention quantizes its own output */
+		return op->src != SHERD_BUF_ATT || (i > first && op[-1].kind == SHERD_OP_ATTEND);
 	case SHERD_OP_MATMUL:
-		if (op->dst > SHERD_BUF_LOGITS)
+		if (op->dst > SHERD_BUF_OUT)
 			return false;
 		p = sherd_cl_walk_program(&x->c, &op->w->fmt, &x->shape);
 		if (!p || (*program && p != *program))
@@ -192,8 +202,6 @@ static struct sherd_walk run_of(struct cl_exec *x, int first, int end, int n_par
 		.n_parts = n_parts,
 		.eps = hp->norm_eps,
 		.q_scale = hp->q_scale,
-		.cap = hp->score_cap,
-		.inv_cap = hp->score_cap != 0 ? 1.0f / hp->score_cap : 0,
 	};
 }
 
@@ -206,10 +214,17 @@ static void note_step(struct cl_exec *x, int i)
 
 	switch (op->kind) {
 	case SHERD_OP_NORM:
-		if (op->norm == SHERD_NORM_NONE)
+		if (op->src == SHERD_BUF_ATT)
 			sherd_cl_note_merge(c, 1, x->hp->n_heads, x->n_chunks, x->hp->head_dim);
 		else
-			sherd_cl_note_rows(c, "norm", 4, 1, op->width);
+			sherd_cl_note_rows(c, op->norm ? "norm" : "quantize", 4, 1, op->width);
+		break;
+	case SHERD_OP_NORM_TO:
+		sherd_cl_note_rows(c, "norm_to", op->residual ? 12 : 8, 1,
+				   op->width * op->n_parts);
+		break;
+	case SHERD_OP_CAP:
+		sherd_cl_note_rows(c, "cap", 8, 1, op->width);
 		break;
 	case SHERD_OP_MATMUL:
 		sherd_cl_note_matmul(c, SHERD_K_MATMUL_1, &op->w->fmt, 1);
@@ -290,7 +305,7 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 		.qkv = x->buf[SHERD_BUF_QKV].mem,
 		.ffn = x->buf[SHERD_BUF_FFN].mem,
 		.logits = x->buf[SHERD_BUF_LOGITS].mem,
-		.rope = x->weights.rope[0],
+		.out = x->buf[SHERD_BUF_OUT].mem,
 		.parts = x->parts,
 		.tiles = x->input[IN_TILES],
 	};
