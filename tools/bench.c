@@ -92,6 +92,9 @@ static int check_options(struct bench *b, int argc, char **argv)
 		return tool_usage(&tool_bench, "--kernels: %s no kernels to be seen from here",
 				  b->pipe_params.plan ? "a plan's nodes have" :
 							"the reference has");
+	rc = bench_roofline_check(b);
+	if (rc)
+		return rc;
 	if (add_default(&b->prompts, 512) || add_default(&b->gens, 128) ||
 	    add_default(&b->depths, 0))
 		return tool_failf(&tool_bench, "no memory for the list of tests");
@@ -136,6 +139,9 @@ static int parse(struct bench *b, int argc, char **argv, bool *done)
 		  "with --plan: requests, N of them under way at any time: each is a prompt and the tokens after it" },
 		{ 0, "kernels", OPT_FLAG, &b->kernels, 0, 0, NULL,
 		  "a table of kernels too: shape, time, bytes, rates, share of the limit" },
+		{ 0, "roofline", OPT_STR, &b->roofline_at, 0, 0, "FILE",
+		  "draw the machine's roof and every kernel below it: FILE.svg (by gnuplot), FILE.gp "
+		  "(its script), FILE.csv, FILE.json; implies --kernels" },
 		TOOL_TRACE_OPT(b->trace_at),
 		{ 0, "compare", OPT_STR, &b->compare_at, 0, 0, "OLD",
 		  "say what changed beyond noise since OLD, a file that --json wrote; its tests are "
@@ -384,7 +390,9 @@ static int print(const struct bench *b)
 	else if (b->json)
 		bench_print_json(new);
 	json_decref(new);
-	return tool_flush(&tool_bench) ? rc : TOOL_FAILED;
+	if (!tool_flush(&tool_bench))
+		return TOOL_FAILED;
+	return rc ? rc : bench_roofline_write(b);
 }
 
 static int main_bench(int argc, char **argv)

@@ -78,6 +78,7 @@ struct bench {
 	struct opt_ints prompts, gens, depths;
 	int reps;
 	bool json, kernels, no_limits;
+	const char *roofline_at; /* NULL: none */
 	const char *compare_at, *new_at; /* files; NULL: none */
 	bool fail_if_slower;
 	struct json_t *old; /* what compare_at has */
@@ -129,6 +130,10 @@ void bench_test_name(const struct bench *b, const struct bench_test *t, char *bu
 /* bench_compare.c: reads the old results, which say what is measured where nothing else does. */
 int bench_compare_check(struct bench *b);
 int bench_compare_print(const struct bench *b, const struct json_t *new);
+
+/* bench_roofline.c */
+int bench_roofline_check(struct bench *b);
+int bench_roofline_write(const struct bench *b);
 
 /* bench_plan_report.c: what a plan's report has besides. */
 void bench_plan_print_head(const struct bench *b);

@@ -15,6 +15,7 @@ static int check_files(const struct bench *b)
 		{ b->gens.n, "-n" },	  { b->depths.n, "-d" },	     { p->n_ctx, "-c" },
 		{ p->n_threads, "-t" },	  { p->device, "--device" },	     { p->n_batch, "-b" },
 		{ b->kernels, "--kernels" }, { b->trace_at, "--trace" },
+		{ b->roofline_at, "--roofline" },
 		{ b->no_limits, "--no-limits" },
 	};
 
