@@ -406,12 +406,13 @@ INLINED void table_group(float x[32], struct table t, __global const uchar *valu
 	}
 }
 
-/* X = scale * table[token] (+ positions[pos]). Global: (groups or fewer, rows). */
+/* X = scale * table[token] (+ bias) (+ positions[pos]). Global: (groups or fewer, rows). */
 __kernel void embed(__global float *dst, int stride, int width, __global const int *tokens,
 		    int4 format, __global const uchar *values, __global const uchar *scales,
 		    __global const uchar *mins, __global const int *pos, int4 pos_format,
 		    __global const uchar *pos_values, __global const uchar *pos_scales,
-		    __global const uchar *pos_mins, int has_positions, float scale)
+		    __global const uchar *pos_mins, int has_positions, float scale,
+		    __global const float *bias, int has_bias)
 {
 	const int row = get_global_id(1), n_groups = (width + 31) / 32;
 	struct table t = { format.x, format.y, format.z, format.w };
@@ -426,6 +427,7 @@ __kernel void embed(__global float *dst, int stride, int width, __global const i
 		for (int i = 0; i < 32 && 32 * g + i < width; i++) {
 			float v = x[i] * scale;
 
+			v = has_bias ? v + bias[32 * g + i] : v;
 			dst[(size_t)row * stride + 32 * g + i] = has_positions ? v + y[i] : v;
 		}
 	}

@@ -68,6 +68,15 @@ enum sherd_kv_type {
 	SHERD_KV_F32, /* for checking against float implementations */
 };
 
+/* How one vector is made of an encoder's rows, one for each token of a text. */
+enum sherd_pooling {
+	SHERD_POOL_MODEL, /* as the model's file says */
+	SHERD_POOL_NONE, /* it is not: all rows */
+	SHERD_POOL_MEAN, /* their mean */
+	SHERD_POOL_CLS, /* the first one */
+	SHERD_POOL_LAST, /* the last one */
+};
+
 /* Something to say while a long piece of work runs: @done of @total (0: unknown) units of @what. */
 typedef void (*sherd_progress_fn)(void *ctx, const char *what, uint64_t done, uint64_t total);
 /* A remark that a person should see ("the cache is full: packing into memory"). */
@@ -113,9 +122,16 @@ struct sherd_model_info {
 	int n_layers, first_layer, end_layer;
 	int hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab;
 	int n_ctx, n_ctx_train, n_batch, n_threads;
+	/*
+	 * Rows look at later ones too: a text is one item of one step, which gives hidden rows at the
+	 * last layer and no logits. See sherd_embed().
+	 */
+	bool encoder;
+	enum sherd_pooling pooling; /* of an encoder: never SHERD_POOL_MODEL */
 	uint64_t n_params;
 	uint64_t weight_bytes; /* of the packed shard: planes only */
-	uint64_t token_bytes; /* of weights that decoding one token reads (no embedding table) */
+	/* of weights that decoding one token reads: no embedding table, and of experts the used ones */
+	uint64_t token_bytes;
 	uint64_t kv_bytes; /* of the KV cache */
 	int kv_page, kv_pages; /* positions of a page, which belongs to one session; pages */
 	uint64_t scratch_bytes; /* of activations and other device buffers */
@@ -240,7 +256,7 @@ struct sherd_rows {
 	/* [n_rows][row_len]: wanted rows, in item order; the model's. NULL: they went to items' out */
 	const float *data;
 	int n_rows;
-	int row_len; /* n_vocab at the last layer, else hidden */
+	int row_len; /* n_vocab at the last layer (encoders have hidden rows there), else hidden */
 };
 
 /*
@@ -256,6 +272,15 @@ int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_
  */
 int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
 		  const float **logits, struct sherd_error *err);
+
+/*
+ * A text as a vector: tokens through all layers of an encoder in one step (at most min(n_ctx, n_batch)
+ * of them: -E2BIG), the rows pooled, and if @normalize scaled to a length of 1. @out [hidden], or with
+ * SHERD_POOL_NONE [n][hidden]. The session, which need not be new, has forgotten everything after it,
+ * also after a failure. -ENOTSUP: the model is no encoder.
+ */
+int sherd_embed(struct sherd_session *session, const int32_t *tokens, int n,
+		enum sherd_pooling pooling, bool normalize, float *out, struct sherd_error *err);
 
 /* ----------------------------------------------------------------- wire */
 

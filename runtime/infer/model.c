@@ -142,7 +142,11 @@ static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)
 	i->ffn = hp->ffn;
 	i->n_vocab = hp->n_vocab;
 	i->n_ctx_train = hp->n_ctx_train;
-	i->n_batch = p->n_batch ? p->n_batch : DEFAULT_BATCH;
+	i->encoder = hp->arch->encoder;
+	i->pooling = hp->pooling;
+	i->n_batch = p->n_batch	   ? p->n_batch :
+		     i->encoder ? MAX(i->n_ctx, 1) : /* a text is one step */
+				  DEFAULT_BATCH;
 	i->n_threads = p->n_threads;
 	i->n_params = m->shard->n_params;
 	i->weight_bytes = m->shard->weight_bytes;
@@ -304,6 +308,11 @@ int sherd_prefill(struct sherd_session *s, const int32_t *tokens, int n, const f
 	int done, start = sherd_session_pos(s), rc;
 
 	*logits = NULL;
+	if (m->info.encoder)
+		return sherd_fail(err, -ENOTSUP,
+				  "%s: is an encoder (%s), which gives vectors and no logits: "
+				  "sherd_embed()",
+				  m->path, m->info.arch);
 	if (n < 1)
 		return sherd_fail(err, -EINVAL,
 				  "the prompt is empty: at least one token is needed");

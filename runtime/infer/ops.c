@@ -411,8 +411,13 @@ static void add_embed(struct builder *b)
 	op->scale = b->hp->embd_scale;
 	if (learned)
 		check_positions(b);
+	if (b->hp->arch->encoder)
+		op->bias = vector(b, SHERD_TOKEN_TYPES);
 	if (!projected) {
 		op->positions = learned ? matrix(b, SHERD_POS_EMBD) : NULL;
+		if (b->hp->arch->embd_norm)
+			add_norm_to(b, b->hp->arch->norm, SHERD_EMBD_NORM, SHERD_BUF_X,
+				    SHERD_BUF_X, b->hp->hidden);
 		return;
 	}
 	add_norm(b, SHERD_NORM_NONE, 0, SHERD_BUF_OUT, b->hp->embd);
@@ -531,7 +536,7 @@ void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s)
 
 	if (!head)
 		head = sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1);
-	if (head && s->end_layer == s->hp.n_layers)
+	if (head && s->end_layer == s->hp.n_layers && !s->hp.arch->encoder)
 		sherd_forms_add(f, &head->fmt);
 	for (slot = 0; slot < 2; slot++) {
 		w = sherd_shard_matrix(s, slot ? SHERD_PROJ_OUT : SHERD_PROJ_IN, -1);
@@ -656,7 +661,7 @@ static void add_all(struct builder *b)
 	}
 	b->layer = -1;
 	b->p->layer_op[s->end_layer] = b->p->n_ops;
-	if (s->end_layer == b->hp->n_layers)
+	if (s->end_layer == b->hp->n_layers && !b->hp->arch->encoder)
 		add_head(b);
 }
 

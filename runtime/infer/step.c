@@ -129,6 +129,12 @@ static int check_item(struct step *s, int i)
 	if (rc)
 		return rc;
 	pos = item_pos(s, it);
+	if (s->m->info.encoder && pos)
+		return sherd_fail(s->err, -ENOTSUP,
+				  "item %d: its session has %d positions, and rows of this model "
+				  "(%s) look at later ones too: a text is one item; truncate the "
+				  "session to 0 for another text",
+				  i, pos, s->m->info.arch);
 	for (l = s->first; l < s->end; l++)
 		if (it->session->layer_pos[l - base] != pos)
 			return sherd_fail(
@@ -232,7 +238,8 @@ static void flatten_item(struct step *s, int i, int row, int stride)
 	memcpy(x->pages + (size_t)i * stride, it->session->table.pages,
 	       it->session->table.n * sizeof(*x->pages));
 	for (k = 0; k < it->n; k++) {
-		x->pos[row + k] = x->last[row + k] = pos + k;
+		x->pos[row + k] = pos + k;
+		x->last[row + k] = pos + (s->m->info.encoder ? it->n - 1 : k);
 		x->item[row + k] = i;
 		if (it->want == SHERD_WANT_ALL || (it->want == SHERD_WANT_LAST && k == it->n - 1))
 			x->wanted[s->n_wanted++] = row + k;
@@ -330,7 +337,8 @@ static int run_step(struct sherd_model *m, const struct sherd_item *items, int n
 	if (rows) {
 		rows->data = data;
 		rows->n_rows = s.n_wanted;
-		rows->row_len = s.end == m->info.n_layers ? m->info.n_vocab : m->info.hidden;
+		rows->row_len = s.end == m->info.n_layers && !m->info.encoder ? m->info.n_vocab :
+										m->info.hidden;
 	}
 	return 0;
 }

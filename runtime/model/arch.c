@@ -52,6 +52,9 @@ static const struct sherd_arch archs[] = {
 	{ .name = "granite", PRE, RMS, PAIRS, SILU_GATED },
 	{ .name = "olmo2", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED,
 	  .qk_norm = SHERD_QK_ROW, .window_period = 4 },
+	/* DistilBERT, MiniLM and BGE too */
+	{ .name = "bert", .norm_at = SHERD_NORM_SUM, LAYER, LEARNED, GELU_ERF, ALL_BIASES,
+	  .encoder = true, .embd_norm = true },
 	{ .name = "qwen2moe", PRE, RMS, HALVES, SILU_GATED, ROUTES, .qkv_bias = true,
 	  .shared_expert = true },
 	{ .name = "qwen3moe", PRE, RMS, HALVES, SILU_GATED, QK_HEADS, ROUTES, RENORM },
@@ -91,6 +94,9 @@ static const struct {
 } slots[SHERD_N_SLOTS] = {
 	[SHERD_TOKEN_EMBD] = { "token_embd.weight", false },
 	[SHERD_POS_EMBD] = { "position_embd.weight", false },
+	[SHERD_TOKEN_TYPES] = { "token_types.weight", true },
+	[SHERD_EMBD_NORM] = { "token_embd_norm.weight", true },
+	[SHERD_EMBD_NORM_BIAS] = { "token_embd_norm.bias", true },
 	[SHERD_PROJ_IN] = { "project_in.weight", false },
 	[SHERD_ROPE_FREQS] = { "rope_freqs.weight", true },
 	[SHERD_ROPE_SHORT] = { "rope_factors_short.weight", true },

@@ -40,6 +40,8 @@ struct sherd_arch {
 	enum sherd_experts experts;
 	bool renormalize; /* a row's experts are weighed by the softmax over them, not over all */
 	bool shared_expert; /* and there is one more that all rows use, by a sigmoid of its own */
+	bool encoder; /* rows see later ones too: a text is one batch, and gives vectors, no text */
+	bool embd_norm; /* embeddings are normalized */
 	bool scaled_embd; /* embeddings are multiplied by sqrt(hidden) */
 	/*
 	 * Of every @window_period layers the last has no window; 0: all have one, if the file says
@@ -72,6 +74,7 @@ struct sherd_hparams {
 	int n_experts, n_used; /* networks of a layer, 0: it has the one; how many a row uses */
 	int ffn_expert, ffn_shared; /* their widths */
 	bool renormalize; /* the row's, or the file's */
+	enum sherd_pooling pooling; /* of an encoder */
 	int embd; /* width of the token embedding; another than hidden: there are projections */
 	int norm_at; /* the row's, or the file's */
 	bool parallel;
@@ -116,6 +119,9 @@ int sherd_hparams_window(const struct sherd_hparams *hp, int layer);
 enum sherd_slot {
 	SHERD_TOKEN_EMBD, /* [n_vocab][hidden] */
 	SHERD_POS_EMBD, /* [n_ctx_train][hidden], learned positions */
+	SHERD_TOKEN_TYPES, /* vector [hidden]: of the first type, which all tokens have */
+	SHERD_EMBD_NORM, /* vector [hidden] */
+	SHERD_EMBD_NORM_BIAS,
 	SHERD_PROJ_IN, /* [hidden][embd], where they differ */
 	SHERD_ROPE_FREQS, /* vector [rope_dim / 2] */
 	SHERD_ROPE_SHORT, /* the same, for contexts of at most rope_ctx */

@@ -123,7 +123,7 @@ static int find_arch(struct reader *r, struct sherd_hparams *hp)
 }
 
 /* Keys that change a result and that no step takes into account. */
-static int refuse_extras(struct reader *r)
+static int refuse_extras(struct reader *r, bool encoder)
 {
 	static const struct {
 		const char *name;
@@ -153,7 +153,7 @@ static int refuse_extras(struct reader *r)
 	}
 	if (gguf_get_bool(r->g, arch_key(r, "attention.causal"), &causal, r->err) < 0)
 		return -EINVAL;
-	if (!causal)
+	if (!causal && !encoder)
 		return sherd_fail(r->err, -ENOTSUP,
 				  "%s: looks at later tokens (%s is false): "
 				  "it is no text generator",
@@ -414,6 +414,25 @@ static int read_layout(struct reader *r, struct sherd_hparams *hp)
 	return MIN(ret, 0);
 }
 
+/* What an encoder makes one vector of a text's rows by: the file's number is another. */
+static int read_pooling(struct reader *r, struct sherd_hparams *hp)
+{
+	static const enum sherd_pooling poolings[] = { SHERD_POOL_NONE, SHERD_POOL_MEAN,
+						       SHERD_POOL_CLS, SHERD_POOL_LAST };
+	int64_t n = 1;
+	int ret = gguf_get_int(r->g, arch_key(r, "pooling_type"), 0, INT32_MAX, &n, r->err);
+
+	if (ret < 0)
+		return ret;
+	if (n >= (int64_t)ARRAY_SIZE(poolings))
+		return sherd_fail(r->err, -ENOTSUP,
+				  "%s: %s is %d: it ranks texts, or pools their rows in a way that "
+				  "sherd does not know; none, mean, cls and last are known",
+				  r->g->path, r->key, (int)n);
+	hp->pooling = poolings[n];
+	return 0;
+}
+
 static int read_eps(struct reader *r, struct sherd_hparams *hp)
 {
 	const char *name = hp->arch->norm == SHERD_NORM_RMS ? "attention.layer_norm_rms_epsilon"
@@ -470,7 +489,7 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 	memset(hp, 0, sizeof(*hp));
 	ret = find_arch(&r, hp);
 	if (!ret)
-		ret = refuse_extras(&r);
+		ret = refuse_extras(&r, hp->arch->encoder);
 	if (!ret)
 		ret = need_int(&r, "block_count", SHERD_MAX_LAYERS, &hp->n_layers);
 	if (!ret)
@@ -495,6 +514,8 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 		ret = read_eps(&r, hp);
 	if (!ret)
 		ret = read_vocab(&r, hp);
+	if (!ret && hp->arch->encoder)
+		ret = read_pooling(&r, hp);
 	return ret;
 }
 

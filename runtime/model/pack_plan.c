@@ -191,6 +191,8 @@ static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tens
 	bool vector = sherd_slot_is_vector(slot);
 	uint64_t deep = sherd_slot_is_experts(slot) ? (uint64_t)plan->hp.n_experts : 1;
 
+	if (slot == SHERD_TOKEN_TYPES) /* the first of its rows is read */
+		rows = t->dims[1];
 	if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != deep || t->dims[3] != 1)
 		return sherd_fail(err, -EINVAL,
 				  "%s: tensor %s is %llu x %llu x %llu x %llu, but the "

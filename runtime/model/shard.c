@@ -244,7 +244,8 @@ static int load_globals(const struct loader *l, struct sherd_error *err)
 
 	for (slot = 0; slot < SHERD_FIRST_LAYER_SLOT && !ret; slot++)
 		ret = load_slot(l, slot, -1, err);
-	if (ret || s->end_layer != s->hp.n_layers || s->global[SHERD_OUTPUT].matrix.values)
+	if (ret || s->end_layer != s->hp.n_layers || s->hp.arch->encoder ||
+	    s->global[SHERD_OUTPUT].matrix.values)
 		return ret;
 	if (!embd->values)
 		return sherd_fail(err, -EINVAL,

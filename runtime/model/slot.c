@@ -24,7 +24,15 @@ static enum sherd_slot_need global_need(const struct sherd_hparams *hp, enum she
 	const struct sherd_arch *a = hp->arch;
 
 	switch (slot) {
+	case SHERD_TOKEN_TYPES:
+		return bias_need(head && a->encoder, false);
+	case SHERD_EMBD_NORM:
+		return needed_if(head && a->embd_norm);
+	case SHERD_EMBD_NORM_BIAS:
+		return bias_need(head && a->embd_norm && a->norm == SHERD_NORM_LAYER,
+				 a->norm_bias);
 	case SHERD_TOKEN_EMBD:
+		last = last && !a->encoder;
 		/* the last stage reads it where the output projection is tied to it */
 		return head ? SHERD_SLOT_REQUIRED : last ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
 	case SHERD_POS_EMBD:
@@ -44,9 +52,9 @@ static enum sherd_slot_need global_need(const struct sherd_hparams *hp, enum she
 		return bias_need(last && sherd_final_norm(hp) == SHERD_NORM_LAYER,
 				 a->norm_bias);
 	case SHERD_OUTPUT_BIAS:
-		return bias_need(last, a->head_bias);
+		return bias_need(last && !a->encoder, a->head_bias);
 	default: /* SHERD_OUTPUT */
-		return last ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
+		return last && !a->encoder ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
 	}
 }
 

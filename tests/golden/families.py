@@ -42,6 +42,7 @@ class Family:
     norm_base = 1  # around which norms' weights lie
     pairs = False  # q and k are turned from halves to pairs
     names = {}  # tensors that gguf's table does not know
+    encoder = False
     floats = ()  # ends of names of matrices that stay floats in every file
 
     def build(self, **kw):
@@ -399,3 +400,39 @@ class Opt(Family):
         w.add_layer_norm_eps(1e-5)  # torch's default
         w.add_bool("opt.norm_after", not cfg.do_layer_norm_before)
         w.add_uint32("opt.embedding_length_in", cfg.word_embed_proj_dim)
+
+
+class Bert(Family):
+    """Encoders: what is compared are the last layer's rows."""
+    arch, config, model = "bert", tf.BertConfig, tf.BertModel
+    fixed = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    floats = ("token_type_embeddings.weight",)
+    encoder = True
+
+    def build(self, **kw):
+        model = super().build(**kw)
+        model.pooler = None  # no file has it
+        return model
+
+    def put_rest(self, w, cfg):
+        w.add_feed_forward_length(cfg.intermediate_size)
+        w.add_layer_norm_eps(cfg.layer_norm_eps)
+        w.add_causal_attention(False)
+        w.add_pooling_type(gguf.PoolingType.MEAN)
+        w.add_token_type_count(cfg.type_vocab_size)
+
+
+class DistilBert(Bert):
+    config, model = tf.DistilBertConfig, tf.DistilBertModel
+    fixed = dict(dropout=0.0, attention_dropout=0.0)
+
+    def put(self, w, cfg):
+        w.add_context_length(N_CTX)
+        w.add_embedding_length(cfg.dim)
+        w.add_block_count(cfg.n_layers)
+        w.add_head_count(cfg.n_heads)
+        w.add_feed_forward_length(cfg.hidden_dim)
+        w.add_layer_norm_eps(1e-12)
+        w.add_causal_attention(False)
+        w.add_pooling_type(gguf.PoolingType.CLS)
+        w.add_token_type_count(1)

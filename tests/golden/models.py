@@ -128,6 +128,12 @@ MODELS = [  # name, family, type of the matrices, seed, config
         hidden_size=36, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=12, num_experts=7, num_experts_per_tok=4,
         moe_intermediate_size=16, rope_theta=1000000.0, rms_norm_eps=1e-6)),
+    ("bert-f16", f.Bert, Q.F16, 33, dict(
+        hidden_size=36, intermediate_size=60, num_hidden_layers=2, num_attention_heads=3)),
+    ("bert-q8_0", f.Bert, Q.Q8_0, 34, dict(
+        hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2)),
+    ("distilbert-f16", f.DistilBert, Q.F16, 35, dict(
+        dim=36, hidden_dim=44, n_layers=2, n_heads=3)),
 ]
 
 
@@ -179,7 +185,7 @@ def round_weights(model, family, qtype, positions=False):
 
 
 def is_position(name):
-    return "wpe" in name or "embed_positions" in name
+    return "wpe" in name or "embed_positions" in name or "position_embeddings" in name
 
 
 def round_input(module, args):
@@ -197,7 +203,8 @@ def logits(model, family, tokens, int8):
              if int8 and isinstance(m, (torch.nn.Linear, Conv1D))
              and not f"{name}.weight".endswith(family.floats)]
     with torch.no_grad():
-        out = model(torch.tensor([tokens])).logits[0, ROWS].numpy()
+        out = model(torch.tensor([tokens]))
+        out = (out.last_hidden_state if family.encoder else out.logits)[0, ROWS].numpy()
     for h in hooks:
         h.remove()
     return out
@@ -248,8 +255,9 @@ def write_gguf(path, name, family, qtype, model, encoded):
 
 def write_gold(path, tokens, sections):
     """See test_golden.c: magic, counts, tokens, rows, then sections of a name and logits."""
+    width = sections["float"].shape[1]
     with open(path, "wb") as f:
-        f.write(b"SHGOLD1\n" + struct.pack("<4I", len(tokens), len(ROWS), N_VOCAB, len(sections)))
+        f.write(b"SHGOLD1\n" + struct.pack("<4I", len(tokens), len(ROWS), width, len(sections)))
         f.write(np.array(tokens, "<i4").tobytes() + np.array(ROWS, "<i4").tobytes())
         for name, x in sections.items():
             f.write(name.encode().ljust(8, b"\0") + x.astype("<f4").tobytes())

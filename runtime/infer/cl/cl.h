@@ -192,7 +192,7 @@ struct sherd_cl_cache {
 
 void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 		    const struct sherd_cl_matrix *positions, cl_mem tokens, cl_mem pos, int n,
-		    float scale, struct sherd_cl_rows dst);
+		    float scale, cl_mem bias, struct sherd_cl_rows dst);
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a);
 /* dst (+)= scale * norm(src), part by part: @n_parts of @width from @col on, in both. */

@@ -305,7 +305,7 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 	case SHERD_OP_EMBED:
 		sherd_cl_embed(&x->c, &m->w, op->positions ? &m->positions : NULL,
 			       x->input[op->by_position ? IN_POS : IN_TOKENS], x->input[IN_POS],
-			       x->n, op->scale, x->buf[op->dst]);
+			       x->n, op->scale, m->bias, x->buf[op->dst]);
 		break;
 	case SHERD_OP_CUT:
 		run_cut(x, op);

@@ -22,17 +22,19 @@ static cl_int4 format_of(const struct sherd_cl_matrix *m)
 
 void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 		    const struct sherd_cl_matrix *positions, cl_mem tokens, cl_mem pos, int n,
-		    float scale, struct sherd_cl_rows dst)
+		    float scale, cl_mem bias, struct sherd_cl_rows dst)
 {
 	const struct sherd_cl_matrix *p = positions ? positions : table;
-	cl_int width = table->fmt.cols, has_positions = positions != NULL;
+	cl_int width = table->fmt.cols, has_positions = positions != NULL, has_bias = bias != NULL;
+	cl_mem b = or_none(c, bias);
 	cl_int4 format = format_of(table), pos_format = format_of(p);
 	cl_mem scales = or_none(c, table->scales), mins = or_none(c, table->mins);
 	cl_mem pos_scales = or_none(c, p->scales), pos_mins = or_none(c, p->mins);
 	const struct arg args[] = { ARG(dst.mem), ARG(dst.stride), ARG(width), ARG(tokens),
 				    ARG(format), ARG(table->values), ARG(scales), ARG(mins),
 				    ARG(pos), ARG(pos_format), ARG(p->values), ARG(pos_scales),
-				    ARG(pos_mins), ARG(has_positions), ARG(scale) };
+				    ARG(pos_mins), ARG(has_positions), ARG(scale), ARG(b),
+				    ARG(has_bias) };
 
 	sherd_cl_note_rows(c, "embed", 4.0 + sherd_elem_bits(table->fmt.elem) / 8.0, n, width);
 	launch_groups(c, SHERD_K_EMBED, width, n, ARRAY_SIZE(args), args);

@@ -188,7 +188,8 @@ static void check_embed(struct sherd_st *t, int n, int width)
 	int32_t *tokens = sherd_st_alloc(t, 4 * n), *pos = sherd_st_alloc(t, 4 * n);
 	float *x = sherd_st_alloc(t, 4 * (size_t)n * width);
 	struct sherd_cl_matrix table, positions;
-	bool learned = sherd_st_below(t, 2);
+	bool learned = sherd_st_below(t, 2), biased = sherd_st_below(t, 2);
+	float *bias = sherd_st_floats(t, width);
 	struct sherd_tensor ht, hp;
 	struct sherd_cl_rows d;
 	char name[48];
@@ -202,10 +203,11 @@ static void check_embed(struct sherd_st *t, int n, int width)
 		tokens[i] = sherd_st_below(t, 50);
 		pos[i] = sherd_st_below(t, 70);
 		sherd_ref_embed(&ht, learned ? &hp : NULL, tokens[i], pos[i], scale,
-				x + (size_t)i * width);
+				biased ? bias : NULL, x + (size_t)i * width);
 	}
 	sherd_cl_embed(t->c, &table, learned ? &positions : NULL, sherd_st_upload(t, tokens, 4 * n),
-		       sherd_st_upload(t, pos, 4 * n), n, scale, d);
+		       sherd_st_upload(t, pos, 4 * n), n, scale,
+		       biased ? sherd_st_upload(t, bias, 4 * width) : NULL, d);
 	sherd_format_name(&f, name, sizeof(name));
 	sherd_st_expect(t, d.mem, x, 4 * (size_t)n * width, "embed", "%d x %d %s", n, width, name);
 }

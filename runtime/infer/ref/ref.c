@@ -98,12 +98,14 @@ static int finite_or_error(const float *x, int n)
 }
 
 void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
-		     int32_t token, int32_t pos, float scale, float *x)
+		     int32_t token, int32_t pos, float scale, const float *bias, float *x)
 {
 	uint32_t c;
 
 	for (c = 0; c < table->fmt.cols; c++) {
 		x[c] = sherd_tensor_get(table, token, c) * scale;
+		if (bias)
+			x[c] = x[c] + bias[c];
 		if (positions)
 			x[c] = x[c] + sherd_tensor_get(positions, pos, c);
 	}

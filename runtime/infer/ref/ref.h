@@ -23,9 +23,9 @@ float sherd_ref_lane_sum(const float *x, int n);
 /* @n halves as floats, exactly: sherd_f16_to_f32() in a loop that compilers vectorize. */
 void sherd_ref_halves(const uint16_t *restrict h, int n, float *restrict out);
 
-/* X = scale * table[token] + positions[pos]; @positions may be NULL. x [table's cols] */
+/* X = scale * table[token] + bias + positions[pos]; the last two may be NULL. x [table's cols] */
 void sherd_ref_embed(const struct sherd_tensor *table, const struct sherd_tensor *positions,
-		     int32_t token, int32_t pos, float scale, float *x);
+		     int32_t token, int32_t pos, float scale, const float *bias, float *x);
 
 /* y [n] = norm of x [n]; @bias may be NULL, NONE copies. In place is fine. */
 int sherd_ref_norm(enum sherd_norm norm, const float *x, const float *weight, const float *bias,

@@ -79,7 +79,7 @@ static int run_embed(struct ref *r, const struct sherd_op *op)
 	for (i = 0; i < r->n; i++)
 		sherd_ref_embed(op->table, op->positions,
 				op->by_position ? r->w->pos[i] : r->w->tokens[i], r->w->pos[i],
-				op->scale, row_of(r, op->dst, i));
+				op->scale, op->bias, row_of(r, op->dst, i));
 	return 0;
 }
 
