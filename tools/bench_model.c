@@ -103,6 +103,8 @@ static int open_model(struct bench *b)
 	if (sherd_model_open(&b->model, b->model_name, &b->params, &err))
 		return tool_fail(&tool_bench, &err);
 	b->info = sherd_model_info(b->model);
+	if (tool_refuse_encoder(&tool_bench, b->info))
+		return TOOL_FAILED;
 	if (b->info->first_layer || b->info->end_layer != b->info->n_layers)
 		return tool_failf(&tool_bench,
 				  "%s: holds layers %d to %d of %d; bench runs whole models",

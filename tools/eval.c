@@ -149,6 +149,8 @@ static int open_model(struct eval *e)
 	if (sherd_model_open(&e->model, e->model_name, &e->params, &err))
 		return tool_fail(&tool_eval, &err);
 	e->info = sherd_model_info(e->model);
+	if (tool_refuse_encoder(&tool_eval, e->info))
+		return TOOL_FAILED;
 	if (e->info->first_layer || e->info->end_layer != e->info->n_layers)
 		return tool_failf(&tool_eval, "%s: holds layers %d to %d of %d, and a perplexity "
 					      "needs all of them",

@@ -325,6 +325,10 @@ static int check_model(const struct measure *m, struct sherd_error *err)
 {
 	const struct sherd_model_info *i = sherd_model_info(m->model);
 
+	if (i->encoder)
+		return sherd_fail(err, -ENOTSUP,
+				  "%s: is an encoder (%s): plans are made for what writes text",
+				  i->path, i->arch);
 	if (i->hidden == m->z->hidden && i->n_layers == m->z->n_layers &&
 	    i->first_layer == m->first && i->end_layer == m->end &&
 	    !strcmp(i->source_sha256, m->z->hash))

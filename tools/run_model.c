@@ -51,6 +51,8 @@ static int open_it(struct run *r)
 	if (sherd_model_open(&r->model, r->model_name, &r->params, &err))
 		return tool_fail(&tool_run, &err);
 	info = sherd_model_info(r->model);
+	if (tool_refuse_encoder(&tool_run, info))
+		return TOOL_FAILED;
 	r->tok = sherd_model_tokenizer(r->model);
 	if (info->first_layer || info->end_layer != info->n_layers || !r->tok)
 		return tool_failf(&tool_run,

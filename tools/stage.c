@@ -88,6 +88,10 @@ static int open_model(struct stage *st, struct sherd_error *err)
 	if (rc)
 		return rc;
 	i = sherd_model_info(st->model);
+	if (i->encoder)
+		return sherd_fail(err, -ENOTSUP,
+				  "%s: is an encoder (%s): a stage is a part of what writes text",
+				  i->path, i->arch);
 	if (i->first_layer != spec->first || i->end_layer != spec->end)
 		return sherd_fail(
 			err, -EINVAL,

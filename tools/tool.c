@@ -237,6 +237,16 @@ const char *tool_wire_name(enum sherd_wire wire)
 	return wires[wire];
 }
 
+int tool_refuse_encoder(const struct tool *t, const struct sherd_model_info *info)
+{
+	if (!info->encoder)
+		return TOOL_OK;
+	return tool_failf(t,
+			  "%s: is an encoder (%s), which makes vectors of texts and writes none: sherd "
+			  "embed -m MODEL -p TEXT",
+			  info->path, info->arch);
+}
+
 int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err)
 {
 	const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text, *end = at + len;

@@ -50,7 +50,7 @@ struct tool {
 	int (*main)(int argc, char **argv); /* argv[0] is the sub-command */
 };
 
-extern const struct tool tool_run, tool_bench, tool_info, tool_tokenize, tool_pack, tool_eval,
+extern const struct tool tool_run, tool_bench, tool_embed, tool_info, tool_tokenize, tool_pack, tool_eval,
 	tool_doctor, tool_devices, tool_cluster, tool_plan, tool_node, tool_push, tool_status;
 /* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
 extern const struct tool tool_device_test;
@@ -96,6 +96,9 @@ int tool_pick(const struct tool *t, const char *opt, const char *value, const ch
 void tool_progress(void *ctx, const char *what, uint64_t done, uint64_t total);
 void tool_progress_end(void);
 void tool_note(void *ctx, const char *sentence);
+
+/* An encoder gives no text and no logits: its sentence, TOOL_FAILED, which names sherd embed. */
+int tool_refuse_encoder(const struct tool *t, const struct sherd_model_info *info);
 
 /* 0, or -EILSEQ and the place where @text stops being UTF-8; @name: where it came from. */
 int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err);

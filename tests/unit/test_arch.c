@@ -458,10 +458,11 @@ static void every_slot_has_a_name_of_its_own(void **state)
 		sherd_slot_name((enum sherd_slot)i, 12, names[i], sizeof(names[i]));
 		assert_int_equal(!strncmp(names[i], "blk.12.", 7), i >= SHERD_FIRST_LAYER_SLOT);
 		assert_true(strstr(names[i], ".weight") || strstr(names[i], ".bias"));
-		/* biases and norms are vectors, and so are RoPE's divisors; nothing else is */
+		/* biases and norms are vectors, RoPE's divisors and the one token type; nothing else */
 		assert_int_equal(sherd_slot_is_vector((enum sherd_slot)i),
 				 strstr(names[i], "norm") || strstr(names[i], ".bias") ||
-					 strstr(names[i], "rope_f"));
+					 strstr(names[i], "rope_f") ||
+					 strstr(names[i], "token_types"));
 		for (j = 0; j < i; j++)
 			assert_string_not_equal(names[i], names[j]);
 	}

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Mixtures of experts: whom a row chooses and what it makes of them, against the contract's words and
- * against double arithmetic.
+ * against double arithmetic; and what of the weights is read, by a fence around them.
  */
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
+#include "infer/infer.h"
 #include "infer/ref/ref.h"
 #include "num.h"
 #include "tiny_model.h"
@@ -163,6 +167,160 @@ static void experts_are_added_in_the_order_of_the_choice_and_the_shared_one_last
 	}
 }
 
+/* --- what is read --- */
+
+/* Each matrix of an expert is whole pages, so that a fence stands between any two. */
+static const struct tiny_model paged = {
+	.arch = "llama",
+	.n_layers = 2,
+	.hidden = 128,
+	.n_heads = 2,
+	.n_kv_heads = 1,
+	.head_dim = 64,
+	.ffn = 128,
+	.n_vocab = 40,
+	.n_ctx = 256,
+	.type = GGML_Q8_0,
+	.embd_type = GGML_Q8_0,
+	.seed = 5,
+	.more = "expert_count=9,expert_used_count=2",
+};
+
+#define EXPERTS 9
+#define USED	2
+#define PAGE	4096
+
+/* The stack that is fenced, and the pages that were read. */
+static struct {
+	uint8_t *base;
+	size_t pages;
+	volatile sig_atomic_t read[1024];
+} fence;
+
+static void on_read(int sig, siginfo_t *info, void *context)
+{
+	size_t page = (size_t)((uint8_t *)info->si_addr - fence.base) / PAGE;
+
+	(void)context;
+	if ((uint8_t *)info->si_addr < fence.base || page >= fence.pages) {
+		signal(sig, SIG_DFL);
+		return;
+	}
+	fence.read[page] = 1;
+	mprotect(fence.base + page * PAGE, PAGE, PROT_READ);
+}
+
+static void fence_close(const struct sherd_tensor *t)
+{
+	fence.base = (uint8_t *)(uintptr_t)t->values;
+	fence.pages = t->values_size / PAGE;
+	assert_true(fence.pages <= ARRAY_SIZE(fence.read) && !((uintptr_t)fence.base % PAGE));
+	memset((void *)fence.read, 0, sizeof(fence.read));
+	assert_int_equal(mprotect(fence.base, fence.pages * PAGE, PROT_NONE), 0);
+}
+
+/* Experts of which anything was read. */
+static int fence_open(int n_experts)
+{
+	size_t each = fence.pages / (size_t)n_experts, e, i;
+	int n = 0;
+
+	mprotect(fence.base, fence.pages * PAGE, PROT_READ);
+	for (e = 0; e < (size_t)n_experts; e++) {
+		size_t some = 0;
+
+		for (i = 0; i < each; i++)
+			some += (size_t)fence.read[e * each + i];
+		/* all of an expert, or nothing */
+		assert_true(some == 0 || some == each);
+		n += some > 0;
+	}
+	return n;
+}
+
+static struct sherd_model *open_paged(const char *device)
+{
+	struct sherd_model_params p = { .device = device, .no_cache = true, .region = "plain" };
+	char *path = tiny_model_write(&paged);
+	struct sherd_error err = { "" };
+	struct sherd_model *m;
+	int rc = sherd_model_open(&m, path, &p, &err);
+
+	unlink(path);
+	free(path);
+	if (rc == -ENODEV || rc == -ENOSYS) {
+		print_message("skipped: %s\n", err.msg);
+		skip();
+	}
+	if (rc)
+		fail_msg("%s", err.msg);
+	return m;
+}
+
+/* @n tokens in one step; how many experts of the stack were read. */
+static int experts_read(struct sherd_model *m, const struct sherd_tensor *stack, int n)
+{
+	struct sherd_session *s;
+	struct sherd_error err = { "" };
+	const float *logits;
+	int32_t tokens[64];
+	int i, read;
+
+	for (i = 0; i < n; i++)
+		tokens[i] = tiny_below(&rng, paged.n_vocab);
+	assert_int_equal(sherd_session_new(&s, m, NULL, &err), 0);
+	fence_close(stack);
+	if (sherd_prefill(s, tokens, n, &logits, &err))
+		fail_msg("%s", err.msg);
+	read = fence_open(EXPERTS);
+	sherd_session_free(s);
+	return read;
+}
+
+static void a_token_reads_its_own_experts_and_a_prompt_no_more_than_there_are(void **state)
+{
+	static const enum sherd_slot stacks[] = { SHERD_EXPERTS_GATE_UP, SHERD_EXPERTS_DOWN };
+	struct sigaction act = { .sa_sigaction = on_read, .sa_flags = SA_SIGINFO }, before;
+	struct sherd_model *m = open_paged(*state);
+	const struct sherd_tensor *t;
+	size_t i;
+	int layer, n;
+
+	sigaction(SIGSEGV, &act, &before);
+	for (layer = 0; layer < paged.n_layers; layer++)
+		for (i = 0; i < ARRAY_SIZE(stacks); i++) {
+			t = sherd_shard_matrix(m->shard, stacks[i], layer);
+			assert_non_null(t);
+			assert_int_equal(experts_read(m, t, 1), USED);
+			n = experts_read(m, t, 3);
+			assert_true(n >= USED && n <= 3 * USED);
+		}
+	sigaction(SIGSEGV, &before, NULL);
+	sherd_model_close(m);
+}
+
+/* What info and bench call a token's bytes: 2 of 9 experts, and all of the rest but the embedding. */
+static void a_tokens_bytes_are_those_of_the_experts_that_it_uses(void **state)
+{
+	struct sherd_model *m = open_paged("reference");
+	const struct sherd_model_info *info = sherd_model_info(m);
+	uint64_t stacks = 0, table;
+	int layer, slot;
+
+	(void)state;
+	for (layer = 0; layer < paged.n_layers; layer++)
+		for (slot = SHERD_EXPERTS_GATE_UP; slot <= SHERD_EXPERTS_DOWN; slot++) {
+			const struct sherd_tensor *t =
+				sherd_shard_matrix(m->shard, (enum sherd_slot)slot, layer);
+
+			stacks += t ? t->values_size + t->scales_size + t->mins_size : 0;
+		}
+	table = (uint64_t)48 * 128 * 34 / 32; /* 40 rows, padded, as the embedding has them */
+	assert_true(stacks > info->weight_bytes / 2);
+	assert_int_equal(info->token_bytes, info->weight_bytes - table - stacks / 9 * 7);
+	sherd_model_close(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +330,13 @@ int main(void)
 		cmocka_unit_test(a_score_that_is_no_number_is_refused),
 		cmocka_unit_test(
 			experts_are_added_in_the_order_of_the_choice_and_the_shared_one_last),
+		{ "a_token_reads_its_own_experts_and_a_prompt_no_more_than_there_are (reference)",
+		  a_token_reads_its_own_experts_and_a_prompt_no_more_than_there_are, NULL, NULL,
+		  (char *)"reference" },
+		{ "a_token_reads_its_own_experts_and_a_prompt_no_more_than_there_are (auto)",
+		  a_token_reads_its_own_experts_and_a_prompt_no_more_than_there_are, NULL, NULL,
+		  (char *)"auto" },
+		cmocka_unit_test(a_tokens_bytes_are_those_of_the_experts_that_it_uses),
 	};
 
 	rng = tiny_seed();

@@ -56,6 +56,11 @@ const struct tiny_model tiny_families[] = {
 	FAMILY("granite", 4, 2, 0,
 	       "attention.scale=0.25,embedding_scale=3.0,residual_scale=0.4,logit_scale=2.0"),
 	FAMILY("olmo2", 4, 2, 0, NULL),
+	FAMILY("llama", 4, 2, 0, "expert_count=5,expert_used_count=2"), /* Mixtral */
+	FAMILY("qwen2moe", 3, 1, 0,
+	       "expert_count=7,expert_used_count=3,expert_feed_forward_length=32"),
+	FAMILY("qwen3moe", 4, 2, 0,
+	       "expert_count=9,expert_used_count=4,expert_feed_forward_length=64"),
 	{ 0 },
 };
 
@@ -249,9 +254,24 @@ static void put_matrix(struct maker *m, const char *part, int layer, int rows, i
 	name_of(part, layer, name);
 	matrix(m, name,
 	       embd				       ? m->t->embd_type :
-	       !strcmp(part, "position_embd.weight") ? GGML_F32 :
+	       !strcmp(part, "position_embd.weight") ||
+			       !strncmp(part, "ffn_gate_inp", 12) ? GGML_F32 :
 						       m->t->type,
 	       rows, cols);
+}
+
+/* Each expert's matrix after the other. */
+static void put_stack(struct maker *m, enum sherd_slot slot, int layer, int cols)
+{
+	int rows = (int)sherd_slot_expert_rows(&m->hp, slot), n = m->hp.n_experts;
+	uint64_t dims[3] = { (uint64_t)cols, (uint64_t)rows, (uint64_t)n };
+	char name[96];
+
+	name_of(sherd_slot_base(slot), layer, name);
+	if (m->data)
+		matrix(m, name, m->t->type, n * rows, cols);
+	else
+		gguf_put_tensor(m->w, name, m->t->type, 3, dims);
 }
 
 /* Is what a model may have or not in this one? */
@@ -275,6 +295,11 @@ static bool wanted(const struct maker *m, enum sherd_slot slot)
 	case SHERD_FFN_GATE:
 	case SHERD_FFN_UP:
 		return !a->gate_up_fused;
+	case SHERD_EXPERTS_GATE:
+	case SHERD_EXPERTS_UP:
+	case SHERD_SHARED_GATE:
+	case SHERD_SHARED_UP:
+		return true;
 	default:
 		return false;
 	}
@@ -297,6 +322,8 @@ static void put_slot(struct maker *m, enum sherd_slot slot, int layer)
 		put_vector(m, "attn_q.bias", layer, cols - 2 * kv);
 		put_vector(m, "attn_k.bias", layer, kv);
 		put_vector(m, "attn_v.bias", layer, kv);
+	} else if (sherd_slot_is_experts(slot)) {
+		put_stack(m, slot, layer, (int)cols);
 	} else if (sherd_slot_is_vector(slot)) {
 		put_vector(m, sherd_slot_base(slot), layer, cols);
 	} else {
