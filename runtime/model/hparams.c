@@ -359,12 +359,18 @@ static int read_rope(struct reader *r, struct sherd_hparams *hp)
 	return ret < 0 ? ret : read_rope_scaling(r, hp);
 }
 
-/* A factor that is not there, or 0, is 1. */
-static int get_scale(struct reader *r, const char *name, float *out)
+/*
+ * A factor or a cap, 0 where there is none: @out is left alone then. What is next to nothing has no
+ * reciprocal to go on with.
+ */
+static int get_scale(struct reader *r, const char *name, float hi, float *out)
 {
 	float x = 0;
-	int ret = get_float(r, name, -1e6f, 1e6f, &x);
+	int ret = get_float(r, name, 0, hi, &x);
 
+	if (ret > 0 && x != 0 && x < 1e-6f)
+		return sherd_fail(r->err, -ERANGE, "%s: %s is %g, which is next to nothing",
+				  r->g->path, r->key, (double)x);
 	if (x != 0)
 		*out = x;
 	return MIN(ret, 0);
@@ -378,19 +384,20 @@ static int read_scales(struct reader *r, struct sherd_hparams *hp)
 	hp->embd_scale = hp->arch->scaled_embd ? (float)sqrt(hp->hidden) : 1;
 	hp->residual_scale = hp->logit_scale = 1;
 	hp->q_scale = (float)(1.0 / sqrt(hp->arch->wide_layers == hp->n_layers ?
-						 hp->hidden / hp->n_heads :
+						 MAX(hp->hidden / hp->n_heads, 1) :
 						 hp->head_dim));
-	ret = get_scale(r, "attention.scale", &hp->q_scale);
+	/* at most 1: then no score of numbers below NUM_QKV_MAX overflows */
+	ret = get_scale(r, "attention.scale", 1, &hp->q_scale);
 	if (!ret)
-		ret = get_scale(r, "embedding_scale", &hp->embd_scale);
+		ret = get_scale(r, "embedding_scale", 1e6f, &hp->embd_scale);
 	if (!ret)
-		ret = get_scale(r, "residual_scale", &hp->residual_scale);
+		ret = get_scale(r, "residual_scale", 1e6f, &hp->residual_scale);
 	if (!ret)
-		ret = get_scale(r, "logit_scale", &logits);
+		ret = get_scale(r, "logit_scale", 1e6f, &logits);
 	if (!ret)
-		ret = MIN(get_float(r, "attn_logit_softcapping", 0, 1e6f, &hp->score_cap), 0);
+		ret = get_scale(r, "attn_logit_softcapping", 1e6f, &hp->score_cap);
 	if (!ret)
-		ret = MIN(get_float(r, "final_logit_softcapping", 0, 1e6f, &hp->logit_cap), 0);
+		ret = get_scale(r, "final_logit_softcapping", 1e6f, &hp->logit_cap);
 	hp->logit_scale = (float)(1.0 / logits); /* logits are divided by it */
 	return ret;
 }
