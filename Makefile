@@ -129,7 +129,7 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 endef
 $(foreach d,unit region kernels golden net,$(eval $(call test_rule,$(d))))
 
-tests-build: $(O)/tests/region/libfakecl.so
+tests-build: $(O)/tests/region/libfakecl.so $(O)/tests/device/libfakeicd.so
 
 $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
@@ -162,6 +162,12 @@ $(O)/tests/region/libfakecl.so: tests/region/fake_cl.c tests/region/fake_cl.h $(
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SHERD_CFLAGS) $(CFLAGS) -shared -o $@ $< -ldl
+
+# A driver that misbehaves, for the loader of the plain build and the sanitized one.
+$(O)/tests/device/libfakeicd.so: tests/device/fake_icd.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SHERD_CFLAGS) -shared -o $@ $< -ldl -lpthread
 
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/libsherd.a
 	$(call say,LD,$@)
