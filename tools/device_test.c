@@ -22,8 +22,22 @@ struct device_test {
 	uint64_t seed, bytes;
 	int n_threads;
 	float dilate;
-	bool limits, ring;
+	bool limits, ring, platforms;
+	const char *vendors;
 };
+
+static void say(const char *what)
+{
+	fprintf(stderr, "%s\n", what);
+}
+
+/* What is said last is what a crash or a hang happened at. */
+static int platforms(const struct device_test *t)
+{
+	sherd_icd_try(t->vendors, say);
+	puts("the drivers can be loaded");
+	return TOOL_OK;
+}
 
 static int selftest(const struct device_test *t)
 {
@@ -136,6 +150,9 @@ static int main_device_test(int argc, char **argv)
 		{ 0, "dilate", OPT_FLOAT, &t.dilate, 1, 1000, "K", "as sherd node has it" },
 		{ 0, "bytes", OPT_U64, &t.bytes, 0, 0, "N",
 		  "how large the sample is (default: 256 KiB)" },
+		{ 0, "platforms", OPT_FLAG, &t.platforms, 0, 0, NULL,
+		  "load the OpenCL drivers, and no more" },
+		{ 0, "vendors", OPT_STR, &t.vendors, 0, 0, "DIR", "those of this folder alone" },
 		{ 0, "ring", OPT_FLAG, &t.ring, 0, 0, NULL,
 		  "the sample is a ring, whose slots the device writes, too" },
 		{ 0 }
@@ -150,10 +167,11 @@ static int main_device_test(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (t.profile && !t.shards)
 		return tool_usage(&tool_device_test, "--shards DIR says where the layers are");
-	ret = t.limits	? limits(&t) :
-	      t.import	? import(&t) :
-	      t.profile ? profile(&t) :
-			  selftest(&t);
+	ret = t.platforms ? platforms(&t) :
+	      t.limits	  ? limits(&t) :
+	      t.import	  ? import(&t) :
+	      t.profile	  ? profile(&t) :
+			    selftest(&t);
 	return tool_flush(&tool_device_test) ? ret : TOOL_FAILED;
 }
 

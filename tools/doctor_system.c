@@ -4,6 +4,7 @@
  * OpenCL drivers that are registered, and of who may use io_uring.
  */
 #include <stdlib.h>
+#include "device/device.h"
 #include "doctor.h"
 
 #define VENDORS "/etc/OpenCL/vendors"
@@ -147,7 +148,7 @@ static void look_at_icd(void *ctx, const char *path)
 static void look_at_icds(struct doctor *d)
 {
 	struct icds icds = { .d = d };
-	const char *other = sherd_root[0] ? NULL : getenv("OCL_ICD_VENDORS");
+	const char *other = sherd_root[0] ? NULL : sherd_icd_vendors();
 
 	if (other && *other)
 		doctor_add(d, "drivers", FINDING_FACT, "OCL_ICD_VENDORS",

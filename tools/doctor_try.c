@@ -209,6 +209,20 @@ static void try_device(struct doctor *d, struct sherd_device *dev, const char *n
 		try_import(d, dev, number, "ring", d->ring, d->ring->slot_size);
 }
 
+/* Drivers that are left out, each with the reason. */
+static void add_skipped(struct doctor *d)
+{
+	const char *line = sherd_icd_skipped();
+
+	while (line && *line) {
+		int n = (int)strcspn(line, "\n");
+
+		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "driver", "%.*s", n, line),
+			      "update it, or remove its .icd file");
+		line += n + (line[n] == '\n');
+	}
+}
+
 static void try_devices(struct doctor *d)
 {
 	struct sherd_device_info *list;
@@ -217,12 +231,14 @@ static void try_devices(struct doctor *d)
 	char number[16];
 	int n;
 
+	sherd_icd_forget(); /* drivers that failed get another chance */
 	if (sherd_device_list(&list, &n, &err)) {
 		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "OpenCL", "%s", err.msg),
 			      "sudo apt-get install pocl-opencl-icd (until then: --device "
 			      "reference, slowly)");
 		return;
 	}
+	add_skipped(d);
 	for (int i = 0; i < n; i++) {
 		snprintf(number, sizeof(number), "%d", i);
 		if (sherd_device_open(&dev, number, 0, NULL, &err)) {

@@ -209,6 +209,7 @@ int sherd_device_open(struct sherd_device **out, const char *which, int n_thread
 	dev->info = found[i].info;
 	found[i].info.extensions = NULL; /* moved */
 	ret = open_found(dev, n_threads, dot, err);
+	ret = ret == -ENODEV ? -EIO : ret; /* it is there, and does not work */
 	if (ret)
 		sherd_device_close(dev);
 	else

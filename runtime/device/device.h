@@ -57,6 +57,16 @@ int sherd_device_list(struct sherd_device_info **list, int *n, struct sherd_erro
 void sherd_device_list_free(struct sherd_device_info *list, int n);
 
 /*
+ * Drivers that crash or hang when they are loaded are left out (icd.c): a line for each, or NULL.
+ * sherd_icd_forget(): they get another chance. sherd_icd_try() gives them one in this process,
+ * those of the folder @vendors if there is one, and says beforehand what it does.
+ */
+const char *sherd_icd_skipped(void);
+const char *sherd_icd_vendors(void); /* the user's OCL_ICD_VENDORS, or NULL */
+void sherd_icd_forget(void);
+void sherd_icd_try(const char *vendors, void (*say)(const char *what));
+
+/*
  * @which: NULL or "auto" (a GPU with a compiler before a CPU), "cpu", "gpu", a number of the
  * list, or part of a name. @n_threads: of a CPU device; 0: sherd_device_host_cpus().
  * @dot: NULL, or the name of a dot4.h path to force; one that the device can't run is refused.
@@ -95,13 +105,18 @@ const char *sherd_dot_option(const char *name);
 int sherd_device_build(struct sherd_device *dev, const char *options, const char *const *sources,
 		       int n_sources, cl_program *program, struct sherd_error *err);
 /*
- * Keeps @program, made by sherd_device_build() from the same arguments, for the next build. Build
- * does it by itself but on PoCL: there the kernels should have been enqueued first, each with the
+ * Keeps @program, made by sherd_device_build() from the same arguments, for the next build, if the
+ * driver takes the binary back. On PoCL the kernels should have been enqueued first, each with the
  * local sizes that will be used. A program from a kept binary never wakes the compiler (whose
  * memory stays).
  */
 int sherd_device_keep(struct sherd_device *dev, const char *options, const char *const *sources,
 		      int n_sources, cl_program program, struct sherd_error *err);
+/*
+ * 0; 1: a process did not survive having the driver take one of this device's binaries, which are
+ * used no more, but new ones may do; 2: none do.
+ */
+int sherd_device_stumbles(const struct sherd_device *dev);
 /* The text that the build compiles, malloc'd: for offline compilers and for hashing. */
 char *sherd_device_source(const char *const *sources, int n_sources, struct sherd_error *err);
 /*
@@ -117,7 +132,7 @@ char *sherd_device_verdict_path(const char *key); /* the file, malloc'd; NULL: t
 
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s
- * seconds at most. 0: it exited with 0. -ENOENT: there is no sherd command to be found. -EBADE:
+ * seconds at most, or as many as SHERD_DEVICE_TIMEOUT says. 0: it exited with 0. -ENOENT: there is no sherd command to be found. -EBADE:
  * the device fails its test (the exit code below, or a crash), -ETIMEDOUT: it hangs; both will be
  * so next time. -EIO: the test could not be done. Each with one sentence.
  */

@@ -70,7 +70,7 @@ int sherd_look_at(struct sherd_look *l, cl_mem mem, size_t at, size_t n, void *s
 	 * PoCL compiles when it runs: now there is a binary to keep, and the next start has no need
 	 * to
 	 */
-	if (l->dev->info.is_pocl && !l->kept)
+	if (!l->kept)
 		sherd_device_keep(l->dev, "", sources, ARRAY_SIZE(sources), l->program, NULL);
 	l->kept = true;
 	return 0;

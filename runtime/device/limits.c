@@ -294,7 +294,7 @@ int sherd_limits_measure(struct sherd_device *dev, struct sherd_limits *limits,
 		ret = measure_all(&b, limits);
 		clReleaseMemObject(b.out);
 	}
-	if (!ret && dev->info.is_pocl)
+	if (!ret)
 		sherd_device_keep(dev, OPTIONS, sources, ARRAY_SIZE(sources), b.program, NULL);
 	clReleaseProgram(b.program);
 	return ret;

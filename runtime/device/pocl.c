@@ -123,18 +123,25 @@ void sherd_pocl_prepare(int n_threads)
 	pthread_mutex_unlock(&lock);
 }
 
-char **sherd_pocl_child_environ(void)
+const char *sherd_pocl_temporary(void)
+{
+	return temporary;
+}
+
+char **sherd_pocl_child_environ(char *extra)
 {
 	size_t n = 0, i;
 	char **env;
 
 	while (environ[n])
 		n++;
-	env = sherd_calloc(n + 1, sizeof(*env));
+	env = sherd_calloc(n + 2, sizeof(*env));
 	pthread_mutex_lock(&lock);
 	for (n = i = 0; env && environ[i]; i++)
 		if (!own_count || strncmp(environ[i], COUNT "=", strlen(COUNT "=")))
 			env[n++] = environ[i];
 	pthread_mutex_unlock(&lock);
+	if (env)
+		env[n] = extra;
 	return env;
 }

@@ -4,10 +4,18 @@
  * front: damaged binaries have been seen to crash drivers, so they must not reach one. PoCL has a
  * cache of its own too (pocl.c); a kept binary still saves it reading the program's LLVM code: 5
  * MB and 50 ms.
+ *
+ * Whole binaries crash drivers, too. So a device has a *mark* in the cache while a process has its
+ * driver take one: a mark that nobody holds is left of a process that did not survive, and the
+ * device's binaries are not touched again. The first to have one taken is who made it, which is the
+ * child that tests the device.
  */
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 #include "base/trace.h"
 #include "device/kernels.h"
 #include "device/query.h"
@@ -125,6 +133,7 @@ void sherd_device_key(const struct sherd_device *dev, const char *text, char hex
 {
 	char platform[256] = ""; /* PoCL's names its LLVM */
 	const char *parts[] = { SHERD_VERSION,
+				sherd_icd_identity(),
 				dev->info.platform,
 				platform,
 				dev->info.name,
@@ -139,6 +148,65 @@ void sherd_device_key(const struct sherd_device *dev, const char *text, char hex
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		sherd_sha256_add(s, parts[i], strlen(parts[i]) + 1);
 	sherd_sha256_end(s, hex);
+}
+
+/* ------------------------------------------------------------------- marks */
+
+/*
+ * ONCE: a process ended that had the driver take a kept binary. TWICE: and another, or the child that
+ * first tried one. AGAIN: after ONCE a child has tried new ones, and lived.
+ */
+enum { ONCE = 1, TWICE, AGAIN };
+
+struct mark {
+	char *path; /* NULL: there is none */
+	int fd;
+};
+
+static void free_mark(struct mark *m)
+{
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m->path);
+	*m = (struct mark){ .fd = -1 };
+}
+
+/*
+ * Takes hold of the device's mark, and returns what it says: 0 if it is new; -1: there is no mark
+ * (where @flags have no O_CREAT), or, with LOCK_NB, a living process has it.
+ */
+static int hold_mark(struct mark *m, const struct sherd_device *dev, int flags, int lock)
+{
+	char key[SHERD_SHA256_HEX], digit = '0';
+
+	sherd_device_key(dev, "binaries", key);
+	m->path = sherd_device_cache_path(key, ".try");
+	m->fd = m->path ? open(m->path, O_RDWR | O_CLOEXEC | flags, 0600) : -1;
+	if (m->fd < 0 || flock(m->fd, LOCK_EX | lock)) {
+		free_mark(m);
+		return -1;
+	}
+	if (read(m->fd, &digit, 1) != 1)
+		digit = '0';
+	return digit >= '0' && digit <= '0' + AGAIN ? digit - '0' : ONCE;
+}
+
+/* Should this process end now, that is what the next one finds. */
+static void set_mark(struct mark *m, int state)
+{
+	const char digit = (char)('0' + state);
+
+	if (m->path && pwrite(m->fd, &digit, 1, 0) == 1)
+		sherd_leftover_add(m->path); /* a signal is nobody's fault */
+}
+
+static void drop_mark(struct mark *m)
+{
+	if (m->path) {
+		sherd_leftover_drop(m->path);
+		unlink(m->path);
+	}
+	free_mark(m);
 }
 
 /* --------------------------------------------------------- kept binaries */
@@ -175,7 +243,7 @@ out:
 	return program;
 }
 
-static int keep_binary(cl_program program, const char *key, struct sherd_error *err)
+static int write_binary(cl_program program, const char *key, struct sherd_error *err)
 {
 	char *path = sherd_device_cache_path(key, ".bin");
 	char hex[SHERD_SHA256_HEX];
@@ -307,6 +375,67 @@ static int make_recipe(struct recipe *r, const struct sherd_device *dev, const c
 	return 0;
 }
 
+/* Writes the binary, and has the driver take it back: what it can't is not kept. */
+static int keep_binary(struct sherd_device *dev, const struct recipe *r, cl_program program,
+		       struct sherd_error *err)
+{
+	struct mark m;
+	int was = hold_mark(&m, dev, O_CREAT, 0), ret;
+	cl_program again;
+	char *path;
+
+	if (was == TWICE) {
+		free_mark(&m);
+		return sherd_fail(err, -EIO, "%s: its driver does not survive its own binaries",
+				  dev->info.name);
+	}
+	set_mark(&m, TWICE);
+	ret = write_binary(program, r->key, err);
+	again = ret ? NULL : load_binary(dev, r->key, r->options);
+	if (again) {
+		clReleaseProgram(again);
+	} else if (!ret) {
+		path = sherd_device_cache_path(r->key, ".bin");
+		if (path)
+			unlink(path);
+		free(path);
+	}
+	if (was != ONCE && was != AGAIN) {
+		drop_mark(&m);
+		return ret;
+	}
+	set_mark(&m, AGAIN);
+	sherd_leftover_drop(m.path);
+	free_mark(&m);
+	return ret;
+}
+
+/*
+ * From the cache, or from source. The parent sees how this ends for a child: it leaves no mark, and
+ * finds out with keep_binary() what a binary is worth.
+ */
+static int make_program(struct sherd_device *dev, const struct recipe *r, const char *name,
+			cl_program *program, struct sherd_error *err)
+{
+	bool child = sherd_device_is_child();
+	struct mark m;
+	int was = hold_mark(&m, dev, child ? 0 : O_CREAT, LOCK_NB);
+	bool stumbled = was == ONCE || was == TWICE;
+
+	*program = NULL;
+	if (!stumbled) {
+		if (!child)
+			set_mark(&m, was == AGAIN ? TWICE : ONCE);
+		*program = load_binary(dev, r->key, r->options);
+		if (child)
+			free_mark(&m);
+		else
+			drop_mark(&m);
+	}
+	free_mark(&m);
+	return *program ? 0 : build_source(dev, r->text, r->options, name, program, err);
+}
+
 int sherd_device_build(struct sherd_device *dev, const char *options, const char *const *sources,
 		       int n_sources, cl_program *program, struct sherd_error *err)
 {
@@ -318,13 +447,7 @@ int sherd_device_build(struct sherd_device *dev, const char *options, const char
 	*program = NULL;
 	if (ret)
 		return ret;
-	*program = load_binary(dev, r.key, r.options);
-	if (!*program) {
-		ret = build_source(dev, r.text, r.options, name, program, err);
-		/* A cache that can't be written costs time at the next start, nothing else. */
-		if (!ret && !dev->info.is_pocl)
-			keep_binary(*program, r.key, NULL);
-	}
+	ret = make_program(dev, &r, name, program, err);
 	free_recipe(&r);
 	return ret;
 }
@@ -337,7 +460,16 @@ int sherd_device_keep(struct sherd_device *dev, const char *options, const char 
 
 	if (ret)
 		return ret;
-	ret = keep_binary(program, r.key, err);
+	ret = keep_binary(dev, &r, program, err);
 	free_recipe(&r);
 	return ret;
+}
+
+int sherd_device_stumbles(const struct sherd_device *dev)
+{
+	struct mark m;
+	int n = hold_mark(&m, dev, 0, LOCK_NB);
+
+	free_mark(&m);
+	return n == ONCE || n == TWICE ? n : 0;
 }

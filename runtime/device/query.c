@@ -9,6 +9,7 @@
 
 #define MAX_PLATFORMS 32
 #define MAX_DEVICES   64 /* of one platform */
+#define LEAST_ALLOC   (1u << 20) /* bytes of a buffer; OpenCL grants 1 MiB even to embedded devices */
 
 static int affinity_cpus(void)
 {
@@ -66,6 +67,9 @@ static void device_string(cl_device_id id, cl_device_info what, char *buf, size_
 
 		snprintf(buf, size, "%s", p);
 	}
+	for (char *p = buf; *p; p++) /* none commands a terminal */
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	free(text);
 }
 
@@ -99,6 +103,8 @@ static void judge(struct sherd_device_info *info, cl_device_id id)
 		why = "its driver has no compiler";
 	else if (!device_flag(id, CL_DEVICE_ENDIAN_LITTLE))
 		why = "it is big-endian";
+	else if (info->max_alloc < LEAST_ALLOC)
+		why = "its driver has next to no memory for a buffer";
 	info->usable = !*why;
 	snprintf(info->why, sizeof(info->why), "%s", why);
 }
@@ -114,6 +120,8 @@ static int query_device(struct sherd_found *f, cl_platform_id platform, cl_devic
 	f->platform = platform;
 	f->id = id;
 	device_string(id, CL_DEVICE_NAME, info->name, sizeof(info->name));
+	if (!info->name[0])
+		snprintf(info->name, sizeof(info->name), "a device without a name");
 	device_string(id, CL_DEVICE_VENDOR, info->vendor, sizeof(info->vendor));
 	device_string(id, CL_DEVICE_VERSION, info->version, sizeof(info->version));
 	device_string(id, CL_DRIVER_VERSION, info->driver, sizeof(info->driver));
@@ -176,6 +184,9 @@ static int find_devices(struct sherd_found **found, int *n, int n_threads, struc
 	*found = NULL;
 	*n = 0;
 	sherd_pocl_prepare(n_threads);
+	ret = sherd_icd_prepare(err);
+	if (ret)
+		return ret;
 	code = clGetPlatformIDs(MAX_PLATFORMS, platforms, &count);
 	if (code || !count)
 		return sherd_fail(

@@ -21,10 +21,23 @@ void sherd_devices_free(struct sherd_found *found, int n);
 /* Sets PoCL's environment, once a process: before any platform is created. */
 void sherd_pocl_prepare(int n_threads);
 /*
- * The environment without the thread count that sherd_pocl_prepare() put there: a child counts for
- * itself. free() it, and not what it points to; NULL: no memory.
+ * The environment without the thread count that sherd_pocl_prepare() put there, as a child counts
+ * for itself, and with @extra. free() it, and not what it points to; NULL: no memory.
  */
-char **sherd_pocl_child_environ(void);
+char **sherd_pocl_child_environ(char *extra);
+/* A folder that goes with the process, where PoCL was given one; or NULL. */
+const char *sherd_pocl_temporary(void);
+
+/*
+ * Takes drivers that are not safe to load out of what the loader loads; once a process, before it
+ * loads any. -ENODEV: there is no other.
+ */
+int sherd_icd_prepare(struct sherd_error *err);
+/* A hash of the drivers that may be loaded, as they are now. */
+const char *sherd_icd_identity(void);
+
+/* This process was started by sherd_device_child(): what happens here happens to nobody else. */
+bool sherd_device_is_child(void);
 
 /* <cache>/device/<key><suffix>, its folder made; NULL where there is no cache. Free it. */
 char *sherd_device_cache_path(const char *key, const char *suffix);

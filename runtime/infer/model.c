@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/trace.h"
+#include "device/device.h"
 #include "infer/infer.h"
 #include "model/tokenizer.h"
 
@@ -91,9 +92,38 @@ static void choose_ctx(struct sherd_model *m, const struct sherd_model_params *p
 	}
 }
 
+/*
+ * Where no OpenCL device works, plain C computes, and says so: slow, but a text. Where there is none
+ * at all, or none was asked for by name, or memory lacks, something else helps.
+ */
+static bool may_be_slow(const struct sherd_model_params *p, int rc)
+{
+	bool automatic = !p->device || !strcmp(p->device, "auto");
+
+	return rc && automatic && rc != -ENOMEM && (rc != -ENODEV || sherd_icd_skipped());
+}
+
+static int open_slowly(struct sherd_model *m, const struct sherd_exec_params *ep,
+		       const struct sherd_error *why, struct sherd_error *err)
+{
+	char note[sizeof(why->msg) + 96];
+	int rc;
+
+	snprintf(note, sizeof(note),
+		 "no OpenCL device works, and plain C computes, slowly (sherd doctor looks closer): %s",
+		 why->msg);
+	if (ep->note)
+		ep->note(ep->ctx, note);
+	rc = sherd_exec_ref_open(&m->exec, ep, err);
+	if (!rc)
+		snprintf(m->exec->why, sizeof(m->exec->why), "no OpenCL device works");
+	return rc;
+}
+
 static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, int n_pages,
 		     struct sherd_error *err)
 {
+	struct sherd_error why = { "" };
 	struct sherd_exec_params ep = { .program = m->program,
 					.n_batch = m->info.n_batch,
 					.n_pages = n_pages,
@@ -112,7 +142,11 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 
 	if (p->device && !strcmp(p->device, "reference"))
 		return sherd_exec_ref_open(&m->exec, &ep, err);
-	rc = sherd_exec_cl_open(&m->exec, &ep, err);
+	rc = sherd_exec_cl_open(&m->exec, &ep, &why);
+	if (may_be_slow(p, rc))
+		return open_slowly(m, &ep, &why, err);
+	if (rc && err)
+		*err = why;
 	if (rc == -ENODEV && err) {
 		len = strlen(err->msg);
 		snprintf(err->msg + len, sizeof(err->msg) - len,

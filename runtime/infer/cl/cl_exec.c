@@ -388,6 +388,19 @@ static const float *map_rows(struct cl_exec *x)
 	return x->mapped;
 }
 
+/* Drivers lose devices: a GPU's reset is the usual reason, and the kernel's log has it. */
+static int fail_step(const struct cl_exec *x, struct sherd_error *err)
+{
+	int rc = sherd_cl_errno(x->c.rc);
+
+	sherd_fail_cl(err, x->c.rc, "%s: the step at position %d (%d rows) failed",
+		      x->c.dev->info.name, x->w->pos[0], x->w->n_rows);
+	if (!err || rc == -ENOMEM)
+		return rc;
+	return sherd_fail(err, rc, "%s; dmesg may say why%s", err->msg,
+			  x->c.dev->info.is_cpu ? "" : ", and --device cpu does without it");
+}
+
 /* Waits for everything. */
 static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err)
 {
@@ -411,8 +424,7 @@ static int finish(struct cl_exec *x, const float **rows, struct sherd_error *err
 	if (x->no_room)
 		return sherd_cl_errno(x->c.rc);
 	if (x->c.rc)
-		return sherd_fail_cl(err, x->c.rc, "%s: a step of %d rows failed",
-				     x->c.dev->info.name, x->w->n_rows);
+		return fail_step(x, err);
 	return failed[0] ? not_finite(x, failed, err) : rc;
 }
 

@@ -409,8 +409,8 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	return rc;
 }
 
-int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
-		       struct sherd_error *err)
+static int open_one(struct sherd_exec **e, const struct sherd_exec_params *p, char failed[128],
+		    struct sherd_error *err)
 {
 	struct cl_exec *x = sherd_calloc(1, sizeof(*x));
 	int rc;
@@ -426,10 +426,63 @@ int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
 	x->note = p->note;
 	x->note_ctx = p->ctx;
 	rc = open_parts(x, p, err);
-	if (rc) {
-		cl_close(&x->exec);
-		return rc;
+	if (!rc) {
+		*e = &x->exec;
+		return 0;
 	}
-	*e = &x->exec;
-	return 0;
+	if (!x->c.dev || !x->c.dev->info.is_cpu)
+		snprintf(failed, 128, "%s", x->c.dev ? x->c.dev->info.name : "a device");
+	cl_close(&x->exec);
+	return rc;
+}
+
+/* Each line is a sentence. */
+static void note_lines(const struct sherd_exec_params *p, const char *text)
+{
+	char line[1024];
+
+	while (p->note && text && *text) {
+		size_t n = strcspn(text, "\n");
+
+		snprintf(line, sizeof(line), "%.*s", (int)n, text);
+		p->note(p->ctx, line);
+		text += n + (text[n] == '\n');
+	}
+}
+
+static bool is_there_a_cpu(void)
+{
+	struct sherd_device_info *list;
+	bool found = false;
+	int n;
+
+	if (sherd_device_list(&list, &n, NULL))
+		return false;
+	for (int i = 0; i < n; i++)
+		found |= list[i].is_cpu && list[i].usable;
+	sherd_device_list_free(list, n);
+	return found;
+}
+
+/* A device that nobody asked for by name, and that fails, gives way to the CPU. */
+int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+		       struct sherd_error *err)
+{
+	bool automatic = !p->device || !strcmp(p->device, "auto");
+	struct sherd_exec_params cpu = *p;
+	struct sherd_error why = { "" };
+	char failed[128] = "", note[sizeof(why.msg) + 192];
+	int rc = open_one(e, p, failed, &why);
+
+	note_lines(p, sherd_icd_skipped());
+	if (rc && rc != -ENODEV && automatic && failed[0] && is_there_a_cpu()) {
+		snprintf(note, sizeof(note), "%s fails here, and the CPU takes its place: %s",
+			 failed, why.msg);
+		note_lines(p, note);
+		cpu.device = "cpu";
+		rc = open_one(e, &cpu, failed, &why);
+	}
+	if (rc && err)
+		*err = why;
+	return rc;
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "base/trace.h"
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_weights.h"
@@ -73,9 +74,37 @@ struct list {
 	int n;
 };
 
+/*
+ * What passed before a process ended that had the driver take a binary, is tested anew: it may be the
+ * binary alone that was bad.
+ */
+static void forget_verdict(struct sherd_cl *c, const struct sherd_cl_program *p)
+{
+	char key[SHERD_SHA256_HEX], *path;
+
+	path = sherd_cl_verdict_key(c, p, key) ? NULL : sherd_device_verdict_path(key);
+	if (path)
+		unlink(path);
+	free(path);
+}
+
+/* Then each start compiles, and is slow: who wonders is told. */
+static void note_stumbles(struct sherd_cl *c, const struct sherd_exec_params *p)
+{
+	char note[256];
+
+	snprintf(note, sizeof(note),
+		 "%s: its driver did not survive its own binaries, so each start compiles; an update "
+		 "may help",
+		 c->dev->info.name);
+	if (p->note && sherd_device_stumbles(c->dev) > 1)
+		p->note(p->ctx, note);
+}
+
 /* Those without a verdict; -EBADE and its sentence if one has failed before. */
 static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error *err)
 {
+	bool anew = sherd_device_stumbles(c->dev) == 1;
 	int i, rc = 0;
 
 	for (l->n = i = 0; i < c->n_programs && !rc; i++) {
@@ -83,8 +112,10 @@ static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error 
 
 		if (is_failure(verdict))
 			rc = fail_again(c, &c->programs[i], verdict, err);
-		else if (!is_pass(verdict))
+		else if (!is_pass(verdict) || anew)
 			l->program[l->n++] = &c->programs[i];
+		if (anew && is_pass(verdict))
+			forget_verdict(c, &c->programs[i]);
 		free(verdict);
 	}
 	return rc;
@@ -222,6 +253,8 @@ static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_err
 
 	for (i = 0; i < l->n && !rc; i++) {
 		rc = sherd_cl_selftest_program(c, l->program[i], 1, &why);
+		if (!rc)
+			sherd_cl_selftest_keep(c, l->program[i]);
 		remember_failure(c, l->program[i], rc, &why);
 	}
 	if (rc && err)
@@ -239,6 +272,8 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 	if (p->untested)
 		return 0;
 	rc = list_unproven(c, &l, err);
+	if (!rc && !l.n)
+		note_stumbles(c, p);
 	if (rc || !l.n)
 		return rc;
 	if (p->note) {

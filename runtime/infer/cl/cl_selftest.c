@@ -231,21 +231,27 @@ int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error 
 }
 
 /*
- * Keeps binary and verdict: the next process neither compiles nor tests. That a walk's workers wait
- * for each other as they should, few of them do not show: that counts for this process alone.
+ * The next process neither compiles nor tests. That a walk's workers wait for each other as they
+ * should, few of them do not show: that counts for this process alone.
  */
-static void keep(struct sherd_cl *c, struct sherd_cl_program *p)
+static void keep_verdict(struct sherd_cl *c, const struct sherd_cl_program *p)
 {
-	const char *sources[2];
-	char options[128], key[SHERD_SHA256_HEX];
-	int n;
+	char key[SHERD_SHA256_HEX];
 
-	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
-	sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
 	if (p->kind == SHERD_CL_WALK && c->few_threads)
 		return;
 	if (!sherd_cl_verdict_key(c, p, key))
 		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+}
+
+void sherd_cl_selftest_keep(struct sherd_cl *c, const struct sherd_cl_program *p)
+{
+	const char *sources[2];
+	char options[128];
+	int n;
+
+	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
+	sherd_device_keep(c->dev, options, sources, n, p->program, NULL);
 }
 
 int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, uint64_t seed,
@@ -257,21 +263,27 @@ int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, ui
 	if (!rc)
 		rc = test_program(&t, p, SHERD_ST_ROUNDS);
 	if (!rc)
-		keep(c, p);
+		keep_verdict(c, p);
 	/* no memory and a device switched off are no fault of the program's */
 	return rc && rc != -ENOMEM && rc != -ENODEV ? -EBADE : rc;
 }
 
+/*
+ * Binaries last: a driver that does not survive its own has shown all the same that its kernels are
+ * right.
+ */
 static int selftest_programs(struct sherd_cl *c, const char *specs, uint64_t seed,
 			     struct sherd_error *err)
 {
-	int i, rc;
+	int i, n, rc;
 
 	if (!specs)
 		specs = c->dev->shape == SHERD_SHAPE_WIDE ? USUAL_WIDE : USUAL_SPECS;
 	rc = sherd_cl_add_list(c, specs, err);
-	for (i = 0; i < c->n_programs && !rc; i++)
-		rc = sherd_cl_selftest_program(c, &c->programs[i], seed, err);
+	for (n = 0; n < c->n_programs && !rc; n++)
+		rc = sherd_cl_selftest_program(c, &c->programs[n], seed, err);
+	for (i = 0; i < n - (rc != 0); i++)
+		sherd_cl_selftest_keep(c, &c->programs[i]);
 	return rc;
 }
 

@@ -104,9 +104,11 @@ int sherd_cl_selftest_programs(struct sherd_cl *c, uint64_t seed, int rounds,
 /* One case a program, small and always the same: milliseconds. */
 int sherd_cl_selftest_vector(struct sherd_cl *c, struct sherd_error *err);
 int sherd_cl_add_list(struct sherd_cl *c, const char *specs, struct sherd_error *err);
-/* Builds a program, tests it, and keeps binary and verdict if it passes. -EBADE: it fails. */
+/* Builds a program, tests it, and keeps the verdict if it passes. -EBADE: it fails. */
 int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, uint64_t seed,
 			      struct sherd_error *err);
+/* Keeps the binary of a program that passed. */
+void sherd_cl_selftest_keep(struct sherd_cl *c, const struct sherd_cl_program *p);
 /* A verdict's text: the first, or the second, the reason and a line's end. */
 #define SHERD_CL_PASSED "passed\n"
 #define SHERD_CL_FAILED "failed: "

@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Drivers that crash, hang, lie, lose the device and give wrong numbers: each ends in a sentence, and where there is
+# another way to compute, in the right text. The driver is tests/device/fake_icd.c.
+. "$(dirname "$0")/lib"
+
+fake=${SHERD_BUILD:-build}/tests/device/libfakeicd.so
+pocl=$(cat /etc/OpenCL/vendors/pocl.icd 2>/dev/null)
+if [[ ! -e $fake || -z $pocl ]]; then
+	echo "skipped: no $fake, or no PoCL that it could stand before"
+	exit 77
+fi
+
+# Most cases are about who ends how, and are left to the plain build, which takes a third of the time; the sanitized one
+# has the last few, or all of them if time is no matter.
+sanitized=$sherd
+[[ -n ${SHERD_LONG:-} ]] || sherd=${SHERD_PLAIN:-$sherd}
+# The sanitizer must not make an exit of a crash.
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}handle_segv=0:handle_abort=0:handle_sigill=0
+export SHERD_DEVICE_TIMEOUT=60
+hangs=8 # seconds that a hang is waited for, and that a driver which does not hang has
+
+# Beside PoCL's, as a GPU; and alone.
+mkdir "$tmp/both" "$tmp/alone"
+echo "$pocl" >"$tmp/both/pocl.icd"
+cp "$fake" "$tmp/fake.so"
+echo "$tmp/fake.so" | tee "$tmp/both/fake.icd" >"$tmp/alone/fake.icd"
+
+ask=(-p "The scheduler" -n 12 --temp 0)
+sh_run run -m "$model" "${ask[@]}" --device reference
+cp "$out" "$tmp/want"
+
+# What is known of PoCL's device beforehand, so that each case tests the driver alone.
+export XDG_CACHE_HOME=$tmp/known
+sh_run run -m "$model" "${ask[@]}" --device reference
+OCL_ICD_VENDORS=$tmp/both sh_run run -m "$model" "${ask[@]}" --device cpu
+ok "a driver that does as it should is beside another" same "$out" "$tmp/want"
+
+# with FOLDER "RULES" ARG...: sherd, with nothing known of the fake driver, whose library is a new one each time.
+with()
+{
+	rm -rf "$tmp/cache"
+	cp -r "$tmp/known" "$tmp/cache"
+	cp "$fake" "$tmp/fake.so"
+	again "$@"
+}
+
+# again ...: with what is known by now.
+again()
+{
+	local folder=$1 rules=$2
+
+	shift 2
+	XDG_CACHE_HOME=$tmp/cache OCL_ICD_VENDORS=$tmp/$folder SHERD_FAKE_ICD=$rules sh_run "$@"
+}
+
+run=(run -m "$model" "${ask[@]}")
+
+# says PATTERN: the text is right, and a line of remarks matches; nothing but remarks is there.
+says()
+{
+	((rc == 0)) && same "$out" "$tmp/want" && grep -qE "^sherd: .*$1" "$err" &&
+		! grep -qvE '^sherd: ' "$err"
+}
+
+# fails PATTERN: one sentence, and no text but the beginning of the right one.
+fails()
+{
+	((rc == 1)) && [[ $(tail -n 1 "$err") =~ ^sherd\ [a-z-]+:\ .*$1 ]] &&
+		cmp -s -n "$(stat -c %s "$out")" "$out" "$tmp/want"
+}
+
+# ------------------------------------------------------------ drivers that are not safe to load
+
+left="fake.icd \(.*fake.so\) is left out, since loading it is not safe: the device's test"
+with both "crash:clGetPlatformIDs" "${run[@]}"
+ok "a driver that crashes when it is loaded is left out, and another computes" says "$left crashed \(Segm"
+again both "crash:clGetPlatformIDs" "${run[@]}"
+ok "the next start knows" says "$left crashed .*at an earlier start; sherd doctor tries again"
+again both "crash:clGetPlatformIDs" doctor
+ok "doctor says so" grep -qE "^  !!   driver +.*$left crashed \(Segm" "$out"
+again both "" doctor
+ok "doctor tries it again, and says nothing when it is well" bash -c "! grep -q 'left out' '$out'"
+with both "abort:clGetDeviceIDs" "${run[@]}"
+ok "so is one that aborts when it is asked for devices" says "$left crashed \(Aborted\): asking what devices"
+with both "crash:clCreateContext" "${run[@]}"
+ok "so is one that crashes with the first context" says "$left crashed .*: a first buffer on Fake GPU"
+with both "platform:null" "${run[@]}"
+ok "so is one that has a platform which is none" says "$left crashed"
+SHERD_DEVICE_TIMEOUT=$hangs with both "hang:clGetDeviceIDs" "${run[@]}"
+ok "so is one that hangs" says "$left hung: ended after $hangs s: asking what devices"
+with alone "crash:clGetDeviceIDs" "${run[@]}"
+ok "where it was the only one, plain C computes" says "no OpenCL device works, and plain C computes, slowly"
+with alone "crash:clGetDeviceIDs" "${run[@]}" --device gpu
+ok "unless a device was asked for" fails "no OpenCL driver can be used: .*$left crashed"
+with both "platform:none" "${run[@]}"
+ok "a driver without a platform is no reason for a word" says "the only OpenCL device"
+with both "platform:zero" "${run[@]}"
+ok "nor is one without devices" says "the only OpenCL device"
+
+# ------------------------------------------------------------------ drivers that say strange things
+
+for lie in huge unterminated control; do
+	with alone "info:$lie" "${run[@]}" --device reference -v
+	again alone "info:$lie error:clCreateContext=-5" "${run[@]}"
+	ok "no name is believed that is $lie" says "plain C computes"
+	ok "  ... nor commands the terminal" bash -c "! grep -q '[^[:print:]]' '$err'"
+done
+with both "info:alloc0 info:units0" "${run[@]}"
+ok "a device that has no memory for a buffer is not taken" says "no GPU with a compiler"
+
+# ------------------------------------------------- devices that fail when they are opened or tested
+
+cpu="Fake GPU fails here, and the CPU takes its place"
+with both "error:clCreateContext=-2" "${run[@]}"
+ok "a device that can't be opened gives way to the CPU" says "the CPU takes its place: .*CL_DEVICE_NOT_AVAILABLE"
+with both "crash:clBuildProgram" "${run[@]}"
+ok "so does one whose compiler crashes" says "$cpu: the device's test crashed"
+again both "crash:clBuildProgram" "${run[@]}"
+ok "the next start does not try it again" says "$cpu: .*at an earlier start; to try again: sherd device-test"
+with both "crash:clBuildProgram" "${run[@]}" --device gpu
+ok "unless it was asked for" fails "the device's test crashed"
+SHERD_DEVICE_TIMEOUT=$hangs with both "hang:clBuildProgram" "${run[@]}"
+ok "so does one whose compiler hangs" says "$cpu: the device's test hung: ended after $hangs s"
+with both "log:fail" "${run[@]}"
+ok "so does one whose compiler refuses, which is quoted" says "$cpu: .*error: the shader core is on strike"
+with both "log:endless" "${run[@]}"
+ok "an endless log is cut" says "$cpu: .*eeee"
+with both "error:clCreateBuffer=-4@8" "${run[@]}"
+ok "so does one that has no memory" says "$cpu: .*CL_MEM_OBJECT_ALLOCATION_FAILURE"
+with both "error:clEnqueueNDRangeKernel=-5" "${run[@]}"
+ok "so does one that runs nothing" says "$cpu: .*CL_OUT_OF_RESOURCES"
+
+# ------------------------------------------------------------------------- the sanitized build
+
+sherd=$sanitized
+with both "crash:clCreateContext" "${run[@]}"
+ok "nothing is wrong with memory where a driver is left out" says "$left crashed"
+with both "crash:clBuildProgram" "${run[@]}"
+ok "nor where a device gives way to the CPU" says "$cpu: the device's test crashed"
+with alone "info:unterminated info:units0 error:clCreateContext=-5" "${run[@]}"
+ok "nor where it computes in plain C" says "plain C computes"
+
+finish
