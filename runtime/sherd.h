@@ -149,8 +149,8 @@ struct sherd_model_info {
 };
 
 /*
- * Opens @name: a GGUF file, a packed shard, an Ollama model name or a Hugging Face cache folder.
- * A GGUF file is packed once into the user's cache.
+ * Opens @name: a GGUF file (any part of a split one), a Hugging Face folder or repository name, a
+ * packed shard or an Ollama model name. What is no shard is packed once into the user's cache.
  */
 int sherd_model_open(struct sherd_model **model, const char *name,
 		     const struct sherd_model_params *params, struct sherd_error *err);
@@ -307,7 +307,7 @@ enum sherd_tok_flags {
 	SHERD_TOK_PARSE = 1 << 1,
 };
 
-/* A tokenizer alone, from any GGUF file (vocabulary-only ones too). */
+/* A tokenizer alone, of whatever is a model (of vocabulary-only GGUF files too). */
 int sherd_tokenizer_open(struct sherd_tokenizer **tok, const char *name, struct sherd_error *err);
 void sherd_tokenizer_free(struct sherd_tokenizer *tok);
 int sherd_tokenizer_n_vocab(const struct sherd_tokenizer *tok);

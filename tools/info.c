@@ -281,7 +281,7 @@ static int info_main(int argc, char **argv)
 	const struct opt opts[] = {
 		{ 'm', "model", OPT_STR, &in.model, 0, 0, "MODEL",
 		  "the model, if not given as an argument: GGUF file, packed shard, Ollama model "
-		  "name or Hugging Face cache folder" },
+		  "name, or Hugging Face folder or name" },
 		{ 'c', "ctx-size", OPT_INT, &in.n_ctx, 0, 1 << 24, "N",
 		  "memory at this context (default: what the model was trained for, at most "
 		  "4096)" },

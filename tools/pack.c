@@ -323,7 +323,8 @@ const struct tool tool_pack = {
 	.name = "pack",
 	.synopsis = "MODEL -o SHARD [--layers A-B] [--bits 4|8] [options]",
 	.summary = "write a model, or a range of its layers, in the device layout",
-	.about = "Brings a GGUF model to the layout that devices read in place, and prints what "
+	.about = "Brings a GGUF or Hugging Face model to the layout that devices read in place, "
+		 "and prints what "
 		 "that "
 		 "lost: nothing, but for what --bits takes away. `sherd run` does this by itself and keeps the result in a cache; "
 		 "packing by hand is for shards that go to a board, or that hold only some "

@@ -316,8 +316,8 @@ const struct tool tool_run = {
 	.synopsis = "-m MODEL | --plan PLAN [-p PROMPT | -f FILE | -] [options]",
 	.summary = "continue a text",
 	.about =
-		"Continues a text with a model: a GGUF file, or a shard made by `sherd pack`. The text "
-		"goes to standard output as it is made; device and speed go to standard error. With "
+		"Continues a text with a model: a GGUF file, a Hugging Face folder, or a shard made "
+		"by `sherd pack`. The text goes to standard output as it is made; device and speed go to standard error. With "
 		"--plan, -m only names the tokenizer.\n\n"
 		"  sherd run -m model.gguf -p \"Once upon a time\"\n"
 		"  sherd run model.gguf -p \"Once upon a time\" -n 64 --temp 0\n"

@@ -235,9 +235,8 @@ static int tokenize_main(int argc, char **argv)
 	struct args a = { 0 };
 	const struct opt opts[] = {
 		{ 'm', "model", OPT_STR, &a.model, 0, 0, "MODEL",
-		  "GGUF file (a vocabulary alone will do), packed shard, Ollama model name or "
-		  "Hugging "
-		  "Face cache folder" },
+		  "GGUF file (a vocabulary alone will do), packed shard, Ollama model name, or "
+		  "Hugging Face folder or name" },
 		{ 'f', "file", OPT_STR, &a.file, 0, 0, "FILE", "read this (default: -, stdin)" },
 		{ 'p', "prompt", OPT_STR, &a.text, 0, 0, "TEXT", "take this text" },
 		{ 0, "no-special", OPT_FLAG, &a.no_special, 0, 0, NULL,

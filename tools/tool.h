@@ -133,7 +133,7 @@ const char *tool_wire_name(enum sherd_wire wire);
 /* The options that open a model, shared by run, bench, eval: a row to paste into a tool's table. */
 #define TOOL_MODEL_OPTS(model, params)                                                              \
 	{ 'm', "model", OPT_STR, &(model), 0, 0, "MODEL",                                          \
-	  "GGUF file, packed shard, Ollama model name or Hugging Face cache folder" },             \
+	  "GGUF file, packed shard, Ollama model name, or Hugging Face folder or name" },           \
 	{ 'c', "ctx-size", OPT_INT, &(params).n_ctx, 0, 1 << 24, "N",                              \
 	  "context in tokens (default: what the model was trained for, at most 4096)" },             \
 	{ 't', "threads", OPT_INT, &(params).n_threads, 1, 1024, "N",                              \

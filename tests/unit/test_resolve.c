@@ -147,6 +147,27 @@ static void a_folder_without_a_model_is_refused(void **state)
 	refuses(below_home("m"), "dir.gguf: is not a file");
 }
 
+static void a_folder_of_safetensors_is_a_model_itself(void **state)
+{
+	(void)state;
+	put("st/config.json", "{}");
+	put("st/model.safetensors", "x");
+	finds(below_home("st"), "st");
+	finds(below_home("st/config.json"), "st");
+	finds(below_home("st/model.safetensors"), "st");
+	put("st/m.gguf", "x"); /* smaller, as a rule, and what was taken before */
+	finds(below_home("st"), "st/m.gguf");
+	finds(below_home("st/config.json"), "st");
+}
+
+static void a_repository_of_safetensors_is_found_by_its_name(void **state)
+{
+	(void)state;
+	put(".cache/huggingface/hub/models--org--st/refs/main", "abc");
+	put(".cache/huggingface/hub/models--org--st/snapshots/abc/config.json", "{}");
+	finds("org/st", ".cache/huggingface/hub/models--org--st/snapshots/abc");
+}
+
 static void a_list_of_very_many_models_is_cut(void **state)
 {
 	char name[64];
@@ -357,6 +378,8 @@ int main(void)
 		TEST(a_file_wins_over_a_model_of_its_name),
 		TEST(a_folder_with_one_model_is_that_model),
 		TEST(a_folder_without_a_model_is_refused),
+		TEST(a_folder_of_safetensors_is_a_model_itself),
+		TEST(a_repository_of_safetensors_is_found_by_its_name),
 		TEST(a_list_of_very_many_models_is_cut),
 		TEST(a_repository_is_found_in_the_cache),
 		TEST(the_cache_may_be_elsewhere),
