@@ -222,6 +222,11 @@ int sherd_session_load(struct sherd_session *session, const char *path, struct s
  * of (seed, position, logits, tokens so far) alone: a replayed session draws the same.
  */
 int32_t sherd_session_sample(struct sherd_session *session, const float *logits);
+/*
+ * The same for position @pos, which is not after the session's: from a row of a step that wanted all
+ * of them. @logits are of the row before it.
+ */
+int32_t sherd_session_sample_at(struct sherd_session *session, int pos, const float *logits);
 
 /* ----------------------------------------------------------------- step */
 
@@ -281,6 +286,62 @@ int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
  */
 int sherd_embed(struct sherd_session *session, const int32_t *tokens, int n,
 		enum sherd_pooling pooling, bool normalize, float *out, struct sherd_error *err);
+
+/* ---------------------------------------------------------------- draft */
+
+/*
+ * Speculative decoding: tokens are guessed, by a small model or from the session's own text, and one
+ * step checks several. The text is the same as without, at any temperature, since what is drawn is
+ * drawn from the session's model: guesses change the speed alone. How many are made follows from
+ * measured times; where they do not pay, none are.
+ *
+ * A draft belongs to one session, and is freed before it. It needs the tokens that the session has,
+ * and works wherever in a text it begins.
+ */
+struct sherd_draft;
+
+/* Draws as sherd_session_sample_at() does, perhaps with other logits (an end that is not to come). */
+typedef int32_t (*sherd_draw_fn)(void *ctx, struct sherd_session *session, int pos,
+				 const float *logits);
+
+struct sherd_draft_params {
+	/*
+	 * That guesses: with the same vocabulary, and room for a session of its own. It must
+	 * outlive the draft. NULL: guesses are what followed in the session's text when its end
+	 * stood there before.
+	 */
+	struct sherd_model *model;
+	int n_max; /* guesses at a time, 1 to 64; 0: 8 */
+	bool always; /* so many each time, even if that is slower */
+	sherd_draw_fn draw; /* NULL: sherd_session_sample_at() */
+	void *ctx; /* passed to draw */
+};
+
+struct sherd_draft_stats {
+	uint64_t n_guessed, n_accepted; /* tokens */
+	uint64_t n_steps, n_tokens; /* of the model; drawn in these */
+	/*
+	 * What steps and guesses took, and what as many tokens would have taken one by one. The
+	 * first step of each length is left out of both, which is slow.
+	 */
+	double seconds, plain_s;
+	/* why no more guesses are made: the draft model failed. NULL: they are. The draft's. */
+	const char *stopped;
+};
+
+/* -EINVAL: another vocabulary, or a model that is not whole. */
+int sherd_draft_new(struct sherd_draft **draft, struct sherd_session *session,
+		    const struct sherd_draft_params *params, struct sherd_error *err);
+void sherd_draft_free(struct sherd_draft *draft);
+/*
+ * sherd_prefill() of @last, the token that was drawn last, and sherd_session_sample() in one. The
+ * session may be ahead of the tokens that were handed out, until sherd_draft_settle(): call that
+ * before using the session in any other way.
+ */
+int sherd_draft_next(struct sherd_draft *draft, int32_t last, int32_t *token,
+		     struct sherd_error *err);
+void sherd_draft_settle(struct sherd_draft *draft);
+void sherd_draft_stats(const struct sherd_draft *draft, struct sherd_draft_stats *stats);
 
 /* ----------------------------------------------------------------- wire */
 

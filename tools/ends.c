@@ -35,10 +35,10 @@ void ends_destroy(struct ends *e)
 	*e = (struct ends){ 0 };
 }
 
-int32_t ends_sample(struct ends *e, struct sherd_session *s, const float *logits)
+int32_t ends_sample(struct ends *e, struct sherd_session *s, int pos, const float *logits)
 {
 	memcpy(e->masked, logits, e->n_vocab * sizeof(*logits));
 	for (int i = 0; i < e->n; i++)
 		e->masked[e->ids[i]] = -INFINITY;
-	return sherd_session_sample(s, e->masked);
+	return sherd_session_sample_at(s, pos, e->masked);
 }

@@ -14,6 +14,7 @@ struct ends {
 /* -ENOENT: the model has no tokenizer, which knows what ends a text. */
 int ends_init(struct ends *e, const struct sherd_model *m, struct sherd_error *err);
 void ends_destroy(struct ends *e);
-int32_t ends_sample(struct ends *e, struct sherd_session *s, const float *logits);
+/* The token of position @pos, as sherd_session_sample_at() has it. */
+int32_t ends_sample(struct ends *e, struct sherd_session *s, int pos, const float *logits);
 
 #endif

@@ -23,6 +23,7 @@ static int check_with_plan(const struct run *r)
 		{ r->kv, "--kv" },	   { p->bits, "--bits" },     { p->n_threads, "-t" },
 		{ p->device, "--device" }, { p->region, "--region" }, { p->n_batch, "-b" },
 		{ p->no_cache, "--no-cache" }, { r->session_file, "--session" },
+		{ r->draft_name, "--draft" },
 	};
 
 	return tool_refuse_idle(&tool_run, idle, ARRAY_SIZE(idle),
@@ -81,6 +82,8 @@ static int check_options(struct run *r)
 		rc = check_with_resume(r);
 	if (rc)
 		return rc;
+	if (r->draft_max && !r->draft_name)
+		return tool_usage(&tool_run, "--draft-max does nothing without --draft");
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)
 		return tool_usage(&tool_run, "--bits: %d is neither 4 nor 8", r->params.bits);
 	rc = tool_pick_wire(&tool_run, r->wire, &r->wire_type);
@@ -126,6 +129,12 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		{ 'b', "batch-size", OPT_INT, &r->params.n_batch, 1, 4096, "N",
 		  "tokens of the prompt that are computed together (default: 256); changes speed "
 		  "and memory, never the text" },
+		{ 0, "draft", OPT_STR, &r->draft_name, 0, 0, "MODEL",
+		  "guess tokens with this small model of the same vocabulary, or with \"ngram\" from "
+		  "the text so far, and check several in one step: faster where the guesses are "
+		  "good, and never another text" },
+		{ 0, "draft-max", OPT_INT, &r->draft_max, 1, 64, "N",
+		  "tokens to guess at a time, at most (default: 8); fewer are where that is faster" },
 		{ 0, "kv", OPT_STR, &r->kv, 0, 0, "TYPE",
 		  "the KV cache's type: f16 (default), int8, f32" },
 		TOOL_CUT_OPTS(r->cuts, r->wire),
@@ -300,6 +309,7 @@ out:
 	run_log_close(&r);
 	pipeline_close(r.pipe);
 	sherd_tokenizer_free(r.own_tok);
+	run_draft_close(&r);
 	sherd_session_free(r.session);
 	sherd_model_close(r.model);
 	free(r.stream.held);

@@ -22,6 +22,7 @@ struct run_source {
 	int (*start)(struct run *r); /* a session; ids are known */
 	/* The token after @ids [n], which come behind those so far; @token NULL: none is wanted. */
 	int (*next)(struct run *r, const int32_t *ids, int n, int32_t *token);
+	void (*end)(const struct run *r); /* what is to be said after the speed; may be NULL */
 };
 
 extern const struct run_source run_source_model, run_source_plan;
@@ -29,14 +30,14 @@ extern const struct run_source run_source_model, run_source_plan;
 struct run {
 	/* the command line */
 	const char *model_name, *prompt_arg, *file, *wire, *kv, *journal, *resume, *trace_at;
-	const char *session_file;
+	const char *session_file, *draft_name;
 	struct sherd_model_params params;
 	struct sherd_sampler_params sampler;
 	struct pipeline_params pipe_params;
 	struct opt_strs stops;
 	struct opt_ints cuts;
 	struct opt_seed seed;
-	int n_predict;
+	int n_predict, draft_max;
 	bool ignore_eos, echo, verbose, from_stdin, no_limits;
 	enum sherd_wire wire_type;
 
@@ -61,6 +62,8 @@ struct run {
 	struct sherd_session *session;
 	struct ends ends; /* for --ignore-eos */
 	int n_restored; /* tokens of the prompt that session_file had */
+	struct sherd_model *draft_model; /* NULL: n-grams, or no draft */
+	struct sherd_draft *draft; /* NULL: none */
 	/* a plan's */
 	struct pipeline *pipe;
 	struct sherd_tokenizer *own_tok;
@@ -87,6 +90,14 @@ void run_log_close(struct run *r);
  */
 int run_session_restore(struct run *r, const int32_t *ids, int n);
 int run_session_keep(struct run *r);
+
+/* The token of position @pos, from the logits of the row before it; a model's source alone. */
+int32_t run_draw(struct run *r, struct sherd_session *s, int pos, const float *logits);
+/* --draft; without it they do nothing. */
+int run_draft_open(struct run *r); /* the model is open */
+int run_draft_start(struct run *r); /* the session is there */
+void run_draft_say(const struct run *r);
+void run_draft_close(struct run *r); /* before its session is freed */
 
 /* The prompt, and what follows it, to standard output. */
 int run_text(struct run *r);

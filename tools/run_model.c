@@ -62,7 +62,7 @@ static int open_it(struct run *r)
 				  info->n_layers, r->tok ? "" : " and no tokenizer");
 	r->n_ctx = info->n_ctx;
 	r->n_ctx_train = info->n_ctx_train;
-	return TOOL_OK;
+	return run_draft_open(r);
 }
 
 static int start(struct run *r)
@@ -78,7 +78,7 @@ static int start(struct run *r)
 		return tool_fail(&tool_run, &err);
 	if (r->ignore_eos && ends_init(&r->ends, r->model, &err))
 		return tool_fail(&tool_run, &err);
-	return TOOL_OK;
+	return run_draft_start(r);
 }
 
 /* A prompt goes in pieces, so that Ctrl-C is heard and the bar moves. */
@@ -109,20 +109,27 @@ static int feed(struct run *r, const int32_t *ids, int n_ids, const float **logi
 	return TOOL_OK;
 }
 
-static int32_t sample(struct run *r, const float *logits)
+int32_t run_draw(struct run *r, struct sherd_session *s, int pos, const float *logits)
 {
-	return r->ignore_eos ? ends_sample(&r->ends, r->session, logits) :
-			       sherd_session_sample(r->session, logits);
+	return r->ignore_eos ? ends_sample(&r->ends, s, pos, logits) :
+			       sherd_session_sample_at(s, pos, logits);
 }
 
 static int next(struct run *r, const int32_t *ids, int n, int32_t *token)
 {
 	const float *logits = NULL;
-	int rc = feed(r, ids, n, &logits);
+	struct sherd_error err;
+	int rc;
 
+	if (r->draft && n == 1 && token)
+		return sherd_draft_next(r->draft, *ids, token, &err) ? tool_fail(&tool_run, &err) :
+								       TOOL_OK;
+	if (r->draft)
+		sherd_draft_settle(r->draft);
+	rc = feed(r, ids, n, &logits);
 	if (!rc && token && logits && !run_interrupted)
-		*token = sample(r, logits);
+		*token = run_draw(r, r->session, sherd_session_pos(r->session), logits);
 	return rc;
 }
 
-const struct run_source run_source_model = { open_it, say, start, next };
+const struct run_source run_source_model = { open_it, say, start, next, run_draft_say };

@@ -141,4 +141,4 @@ static int next(struct run *r, const int32_t *ids, int n, int32_t *token)
 	return TOOL_OK;
 }
 
-const struct run_source run_source_plan = { open_it, say, start, next };
+const struct run_source run_source_plan = { open_it, say, start, next, NULL };

@@ -41,6 +41,8 @@ int run_session_keep(struct run *r)
 
 	if (!r->session_file || !sherd_session_pos(r->session))
 		return TOOL_OK;
+	if (r->draft)
+		sherd_draft_settle(r->draft);
 	return sherd_session_save(r->session, r->session_file, &err) ? tool_fail(&tool_run, &err) :
 								       TOOL_OK;
 }

@@ -141,6 +141,8 @@ static void say_speed(const struct run *r)
 		fprintf(stderr, "; first token %.3f s after the start (loading %.3f s)",
 			r->first - r->start_s, r->opened - r->start_s);
 	fputc('\n', stderr);
+	if (r->source->end)
+		r->source->end(r);
 }
 
 /* The prompt as it came, past the stream: stop strings are looked for in what the model says. */

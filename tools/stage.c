@@ -330,7 +330,7 @@ static int take_item(struct stage *st, struct sherd_job_item *it, int i, int row
 static int draw(struct stage *st, struct session *s, const float *logits,
 		struct sherd_job_item *it)
 {
-	it->token = s->ignore_eos ? ends_sample(&st->ends, s->s, logits)
+	it->token = s->ignore_eos ? ends_sample(&st->ends, s->s, sherd_session_pos(s->s), logits)
 				  : sherd_session_sample(s->s, logits);
 	if (it->token < 0)
 		return sherd_fail(&it->err, -EDOM, "no logit after position %u is a number",

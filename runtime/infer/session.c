@@ -120,8 +120,12 @@ const int32_t *sherd_session_tokens(const struct sherd_session *s, int *n)
 
 int32_t sherd_session_sample(struct sherd_session *s, const float *logits)
 {
+	return sherd_session_sample_at(s, sherd_session_pos(s), logits);
+}
+
+int32_t sherd_session_sample_at(struct sherd_session *s, int pos, const float *logits)
+{
 	SHERD_TRACE_SCOPE("sample", NULL);
-	int pos = sherd_session_pos(s);
 	int32_t id = sherd_sampler_draw(&s->sampler, pos, logits, s->model->info.n_vocab, s->tokens,
 					MIN(s->n_tokens, pos), s->model->candidates);
 
