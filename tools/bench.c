@@ -71,7 +71,8 @@ static int check_options(struct bench *b, int argc, char **argv)
 		b->model_name = argv[0], argc--, argv++;
 	if (argc)
 		return tool_usage(&tool_bench, "'%s' is one argument too many", argv[0]);
-	rc = bench_compare_check(b);
+	rc = bench_draft_check(b);
+	rc = rc ? rc : bench_compare_check(b);
 	if (rc || b->new_at)
 		return rc;
 	b->source = b->pipe_params.plan ? &bench_source_plan : &bench_source_model;
@@ -85,6 +86,8 @@ static int check_options(struct bench *b, int argc, char **argv)
 		return rc;
 	if (b->params.bits && b->params.bits != 4 && b->params.bits != 8)
 		return tool_usage(&tool_bench, "--bits: %d is neither 4 nor 8", b->params.bits);
+	if (b->draft)
+		return TOOL_OK;
 	if (b->trace_at && b->pipe_params.plan)
 		return tool_usage(&tool_bench,
 				  "--trace: a plan's steps are its nodes' to trace: sherd node --trace");
@@ -137,6 +140,13 @@ static int parse(struct bench *b, int argc, char **argv, bool *done)
 		  "with --plan: tokens of a prompt that go through a stage together (default: the plan's)" },
 		{ 0, "sessions", OPT_INT, &b->pipe_params.n_sessions, 1, 1024, "N",
 		  "with --plan: requests, N of them under way at any time: each is a prompt and the tokens after it" },
+		{ 0, "draft", OPT_STR, &b->draft, 0, 0, "MODEL",
+		  "instead of all else, the speed of generating with this draft (a model or "
+		  "\"ngram\", see sherd run) against without" },
+		{ 0, "draft-max", OPT_INT, &b->draft_max, 1, 64, "N",
+		  "with --draft: tokens to guess at a time, at most (default: 8)" },
+		{ 'f', "file", OPT_STR, &b->draft_file, 0, 0, "FILE",
+		  "with --draft: the text to continue (default: from a text's beginning)" },
 		{ 0, "kernels", OPT_FLAG, &b->kernels, 0, 0, NULL,
 		  "a table of kernels too: shape, time, bytes, rates, share of the limit" },
 		{ 0, "roofline", OPT_STR, &b->roofline_at, 0, 0, "FILE",
@@ -401,6 +411,10 @@ static int main_bench(int argc, char **argv)
 	bool done = false;
 	int rc = parse(&b, argc, argv, &done);
 
+	if (!rc && !done && b.draft) {
+		rc = bench_draft(&b);
+		done = true;
+	}
 	if (!rc && !done)
 		rc = begin_trace(&b);
 	if (!rc && !done && !b.new_at)
@@ -414,7 +428,7 @@ static int main_bench(int argc, char **argv)
 
 const struct tool tool_bench = {
 	.name = "bench",
-	.synopsis = "-m MODEL | --plan PLAN | --compare OLD --new FILE [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
+	.synopsis = "-m MODEL [--draft MODEL] | --plan PLAN | --compare OLD --new FILE [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
 	.summary = "measure speed, against what the machine can do",
 	.about = "Measures prompts (pp) and generation (tg) in tokens/s, mean and deviation, and "
 		 "the "
@@ -428,6 +442,7 @@ const struct tool tool_bench = {
 		 "  sherd bench -m model.gguf -p 128,512 -n 64 -d 0,1024 -t 2 --json\n"
 		 "  sherd bench -m model.gguf --json > old.json; ...; sherd bench -m model.gguf "
 		 "--compare old.json\n"
+		 "  sherd bench -m large.gguf --draft small.gguf -f prompt.txt\n"
 		 "  sherd bench --plan plan.json -p 128 -n 16 --sessions 6   (several boards)\n",
 	.main = main_bench,
 };

@@ -79,6 +79,8 @@ struct bench {
 	int reps;
 	bool json, kernels, no_limits;
 	const char *roofline_at; /* NULL: none */
+	const char *draft, *draft_file; /* --draft, and its -f; NULL: none */
+	int draft_max; /* 0: as it comes */
 	const char *compare_at, *new_at; /* files; NULL: none */
 	bool fail_if_slower;
 	struct json_t *old; /* what compare_at has */
@@ -126,6 +128,10 @@ void bench_print_table(const struct bench *b);
 struct json_t *bench_json(const struct bench *b);
 void bench_print_json(const struct json_t *j);
 void bench_test_name(const struct bench *b, const struct bench_test *t, char *buf, size_t size);
+
+/* bench_draft.c: --draft. The first is TOOL_OK too where there is none. */
+int bench_draft_check(struct bench *b);
+int bench_draft(struct bench *b);
 
 /* bench_compare.c: reads the old results, which say what is measured where nothing else does. */
 int bench_compare_check(struct bench *b);

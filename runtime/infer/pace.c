@@ -51,9 +51,10 @@ static double step_seconds(const struct sherd_pace *p, int rows)
 	return p->step_s[below] + MAX(slope, 0) * (rows - below);
 }
 
-static int best_length(const struct sherd_pace *p)
+/* If so large a part of the guesses is right. */
+static int best_length(const struct sherd_pace *p, double right)
 {
-	double right = MIN(p->accepted / p->tried, 0.99), tokens = 1, power = 1;
+	double tokens = 1, power = 1;
 	double best = GAIN / p->step_s[1];
 	int length = 0, k;
 
@@ -85,7 +86,7 @@ int sherd_pace_length(struct sherd_pace *p)
 		return p->n_max;
 	if (!(p->step_s[1] > 0))
 		return 0;
-	length = best_length(p);
+	length = best_length(p, p->accepted / p->tried);
 	if (p->since_plain >= PLAIN_EVERY) {
 		forget_longer(p, length);
 		return 0;
@@ -95,6 +96,8 @@ int sherd_pace_length(struct sherd_pace *p)
 		p->waited = 0;
 		return length;
 	}
+	if (!best_length(p, 1)) /* guessing better would not help */
+		p->wait = MAX_WAIT;
 	if (++p->waited < p->wait)
 		return 0;
 	p->waited = 0;

@@ -29,6 +29,13 @@ sh_run run -m "$model" -p "$twice" -n 20 --temp 0 --session "$tmp/a.session"
 sh_run run -m "$model" -p "$twice" -n 20 --temp 0 --session "$tmp/b.session" --draft ngram --draft-max 64
 ok "a session that is kept has no guesses in it" bash -c "test $rc = 0 && cmp -s '$tmp/a.session' '$tmp/b.session'"
 
+sh_run bench -m "$model" --draft ngram -n 40 -r 2 --json
+ok "bench measures a draft against none" test $rc = 0
+ok "and says how often it was right" test -n "$(json share_right)" -a -n "$(json speedup)"
+refuses "such a race has no other tests" 2 "-p does nothing with --draft" \
+	bench -m "$model" --draft ngram -p 64
+refuses "a text to continue goes with a draft" 2 "-f does nothing without --draft" bench -m "$model" -f README.md
+
 refuses "--draft-max goes with a draft" 2 "--draft-max does nothing without --draft" \
 	run -m "$model" -p a --draft-max 4
 refuses "a plan has no draft" 2 "--draft does nothing with --plan" run --plan "$tmp/none" -p a --draft ngram

@@ -21,7 +21,7 @@
 #define DRAFT  "models/kdoc-5m-Q4_0.gguf"
 #define N_CTX  96
 
-static struct sherd_model *target, *int8_target, *good, *bad, *broken;
+static struct sherd_model *target, *small_steps, *good, *bad, *broken;
 
 static struct sherd_model *open_model(const char *path, struct sherd_model_params p)
 {
@@ -57,9 +57,8 @@ static int open_all(void **state)
 
 	(void)state;
 	target = open_model(TARGET, (struct sherd_model_params){ .n_ctx = N_CTX });
-	int8_target = open_model(TARGET, (struct sherd_model_params){
-						 .n_ctx = N_CTX, .n_batch = 5, .n_sessions = 2,
-						 .kv_type = SHERD_KV_INT8 });
+	small_steps = open_model(TARGET, (struct sherd_model_params){
+						 .n_ctx = N_CTX, .n_batch = 5, .n_sessions = 2 });
 	good = open_model(DRAFT, (struct sherd_model_params){ .n_ctx = N_CTX - 20 });
 	bad = open_edited(&alike);
 	broken = open_edited(&breaks);
@@ -70,7 +69,7 @@ static int close_all(void **state)
 {
 	(void)state;
 	sherd_model_close(target);
-	sherd_model_close(int8_target);
+	sherd_model_close(small_steps);
 	sherd_model_close(good);
 	sherd_model_close(bad);
 	sherd_model_close(broken);
@@ -209,12 +208,12 @@ static void a_draft_model_changes_no_token(void **state)
 
 	(void)state;
 	need(target);
-	for (seed = 0; seed < 9; seed++) {
+	for (seed = 0; seed < (getenv("SHERD_LONG") ? 60 : 6); seed++) {
 		right += compare(target, seed % 3 == 2 ? &paced : &always, seed, "a draft model");
 		if (seed % 3 == 1)
-			right += compare(int8_target, &always, seed, "an int8 cache, steps of 5 rows");
+			right += compare(small_steps, &always, seed, "steps of 5 rows");
 	}
-	assert_true(right > 100); /* else nothing was tested: temperature and all */
+	assert_true(right > 80); /* else nothing was tested: temperature and all */
 }
 
 static void n_grams_change_no_token(void **state)
@@ -225,11 +224,11 @@ static void n_grams_change_no_token(void **state)
 
 	(void)state;
 	need(target);
-	for (seed = 0; seed < 6; seed++) {
+	for (seed = 0; seed < (getenv("SHERD_LONG") ? 60 : 4); seed++) {
 		right += compare(target, &always, seed, "n-grams");
-		right += compare(int8_target, &paced, seed, "n-grams, paced");
+		right += compare(small_steps, &paced, seed, "n-grams, paced");
 	}
-	assert_true(right > 50);
+	assert_true(right > 30);
 }
 
 static void a_bad_draft_changes_no_token(void **state)
@@ -266,7 +265,7 @@ static int32_t after(const int32_t *tokens, int n)
 	const float *logits;
 	int32_t id;
 
-	if (sherd_session_new(&s, int8_target, NULL, &err) ||
+	if (sherd_session_new(&s, small_steps, NULL, &err) ||
 	    sherd_prefill(s, tokens, n, &logits, &err))
 		fail_msg("%s", err.msg);
 	id = sherd_session_sample(s, logits);
@@ -285,8 +284,8 @@ static void whoever_changes_its_mind_gets_what_follows_that(void **state)
 	int ahead = 0;
 
 	(void)state;
-	need(int8_target);
-	s = begin(int8_target, &samplers[0], &t);
+	need(small_steps);
+	s = begin(small_steps, &samplers[0], &t);
 	assert_int_equal(sherd_draft_new(&d, s, &dp, &err), 0);
 	while (t.n < N_CTX) {
 		if (t.n % 7 == 0)
@@ -396,7 +395,7 @@ static void guesses_are_made_where_they_pay_and_not_where_they_do_not(void **sta
 	sherd_pace_init(&p, 8, false);
 	assert_true(pace_time(&p, N, 0.05, 0.1, 1) < 1.02 * N); /* never right */
 	sherd_pace_init(&p, 8, false);
-	assert_true(pace_time(&p, N, 0.5, 1, 0) < 1.05 * N); /* right, at a token's price */
+	assert_true(pace_time(&p, N, 0.5, 1, 0) < 1.02 * N); /* right, at a token's price */
 	sherd_pace_init(&p, 8, true);
 	assert_int_equal(sherd_pace_length(&p), 8);
 }
