@@ -98,8 +98,8 @@ static void say_packed(const struct want *w, const struct sherd_pack_report *r)
 		if (k->worst->rel_rms == 0)
 			len += snprintf(list + len, sizeof(list) - len, "exact");
 		else
-			len += snprintf(list + len, sizeof(list) - len, "with a relative error of %.4f",
-					k->mean);
+			len += snprintf(list + len, sizeof(list) - len,
+					"with a relative error of %.4f", k->mean);
 	}
 	if (kinds)
 		note(w, "packed: %s; %.1f MiB became %.1f MiB%s", list,

@@ -70,7 +70,8 @@ struct sherd_pack_kind *sherd_pack_kinds(const struct sherd_pack_report *r, size
 			if (!strcmp(kinds[k].from, l->from) && !strcmp(kinds[k].to, l->to))
 				break;
 		if (k == *n)
-			kinds[(*n)++] = (struct sherd_pack_kind){ .from = l->from, .to = l->to,
+			kinds[(*n)++] = (struct sherd_pack_kind){ .from = l->from,
+								  .to = l->to,
 								  .worst = l };
 		kinds[k].mean += (l->rel_rms - kinds[k].mean) / (double)++kinds[k].n;
 		if (l->rel_rms > kinds[k].worst->rel_rms)

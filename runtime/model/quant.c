@@ -171,11 +171,11 @@ static void unpack_q8_0(const void *block, uint8_t *q, float *scale, float *min)
 typedef void (*unpack_fn)(const void *block, uint8_t *q, float *scale, float *min);
 
 static const unpack_fn unpackers[GGML_TYPE_MAX] = {
-	[GGML_Q4_0] = unpack_q4_0,	 [GGML_Q4_1] = unpack_q4_1,
-	[GGML_Q5_0] = unpack_q5_0,	 [GGML_Q5_1] = unpack_q5_1,
-	[GGML_Q8_0] = unpack_q8_0,	 [GGML_Q2_K] = sherd_q2_k_unpack,
-	[GGML_Q3_K] = sherd_q3_k_unpack, [GGML_Q4_K] = sherd_q4_k_unpack,
-	[GGML_Q5_K] = sherd_q5_k_unpack, [GGML_Q6_K] = sherd_q6_k_unpack,
+	[GGML_Q4_0] = unpack_q4_0,	     [GGML_Q4_1] = unpack_q4_1,
+	[GGML_Q5_0] = unpack_q5_0,	     [GGML_Q5_1] = unpack_q5_1,
+	[GGML_Q8_0] = unpack_q8_0,	     [GGML_Q2_K] = sherd_q2_k_unpack,
+	[GGML_Q3_K] = sherd_q3_k_unpack,     [GGML_Q4_K] = sherd_q4_k_unpack,
+	[GGML_Q5_K] = sherd_q5_k_unpack,     [GGML_Q6_K] = sherd_q6_k_unpack,
 	[GGML_IQ4_NL] = sherd_iq4_nl_unpack, [GGML_IQ4_XS] = sherd_iq4_xs_unpack,
 	[GGML_MXFP4] = sherd_mxfp4_unpack,
 };

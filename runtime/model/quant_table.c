@@ -14,7 +14,7 @@ struct block_iq4_nl {
 };
 struct block_iq4_xs {
 	uint16_t d;
-	uint16_t scales_high; /* bits 2g, 2g + 1: of group g */
+	uint16_t scales_high;  /* bits 2g, 2g + 1: of group g */
 	uint8_t scales_low[4]; /* nibbles */
 	uint8_t q[8][16];
 };
@@ -31,8 +31,7 @@ _Static_assert(sizeof(struct block_iq4_nl) == 18 && sizeof(struct block_iq4_xs) 
 
 static const int8_t iq4_levels[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
 				       1,    13,   25,	38,  53,  69,  89,  113 };
-static const int8_t mxfp4_levels[16] = { 0, 1,	2,  3,	4,  6,	8,  12,
-					 0, -1, -2, -3, -4, -6, -8, -12 };
+static const int8_t mxfp4_levels[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
 
 /* Low nibbles are elements 0..15, high ones 16..31. */
 static void look_up(const int8_t levels[16], const uint8_t in[16], uint8_t q[32])

@@ -25,9 +25,9 @@ static const struct golden {
 	const uint32_t *floats;
 	size_t n;
 } goldens[] = {
-	GOLDEN(Q4_0), GOLDEN(Q4_1), GOLDEN(Q5_0), GOLDEN(Q5_1),
-	GOLDEN(Q8_0), GOLDEN(Q4_K), GOLDEN(Q5_K), GOLDEN(Q6_K),
-	GOLDEN(Q2_K), GOLDEN(Q3_K), GOLDEN(IQ4_NL), GOLDEN(IQ4_XS), GOLDEN(MXFP4),
+	GOLDEN(Q4_0),	GOLDEN(Q4_1),	GOLDEN(Q5_0),  GOLDEN(Q5_1), GOLDEN(Q8_0),
+	GOLDEN(Q4_K),	GOLDEN(Q5_K),	GOLDEN(Q6_K),  GOLDEN(Q2_K), GOLDEN(Q3_K),
+	GOLDEN(IQ4_NL), GOLDEN(IQ4_XS), GOLDEN(MXFP4),
 };
 
 #define POISON 0xa5
@@ -213,7 +213,8 @@ static void every_known_type_but_i8_has_a_packed_format(void **state)
 	for (t = 0; t < GGML_TYPE_MAX + 3; t++) {
 		bool wanted = ggml_type_known((enum ggml_type)t) && t != GGML_I8;
 
-		assert_int_equal(sherd_quant_format((enum ggml_type)t, 0, &f), wanted ? 0 : -ENOTSUP);
+		assert_int_equal(sherd_quant_format((enum ggml_type)t, 0, &f),
+				 wanted ? 0 : -ENOTSUP);
 		if (!wanted)
 			continue;
 		assert_int_equal(f.group == 0, !sherd_elem_is_int(f.elem));
@@ -255,8 +256,8 @@ static void with_4_bits_a_type_takes_no_more_room_than_without(void **state)
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(rounded); i++) {
 		assert_int_equal(sherd_quant_format(rounded[i], 4, &f), 0);
-		assert_true(f.elem == SHERD_ELEM_U4 && f.group == 32 &&
-			    f.scale == SHERD_ELEM_F16 && f.min == SHERD_ELEM_NONE);
+		assert_true(f.elem == SHERD_ELEM_U4 && f.group == 32 && f.scale == SHERD_ELEM_F16 &&
+			    f.min == SHERD_ELEM_NONE);
 		assert_true(sherd_quant_rounds(rounded[i], &f));
 	}
 	for (i = 0; i < ARRAY_SIZE(halved); i++) {
