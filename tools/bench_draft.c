@@ -15,26 +15,31 @@ struct race {
 	struct sherd_session *session;
 	int32_t *prompt;
 	int n_prompt, n_gen;
-	int32_t *text[2]; /* [n_gen] tokens, without and with */
-	double *seconds[2], *ratio; /* [reps] */
+	int32_t *text[2];		/* [n_gen] tokens, without and with */
+	double *seconds[2], *ratio;	/* [reps] */
 	struct sherd_draft_stats stats; /* of the last run */
 };
 
 int bench_draft_check(struct bench *b)
 {
 	const struct tool_idle idle[] = {
-		{ b->prompts.n, "-p" },		{ b->depths.n, "-d" },
-		{ b->kernels, "--kernels" },	{ b->compare_at, "--compare" },
-		{ b->trace_at, "--trace" },	{ b->pipe_params.plan, "--plan" },
+		{ b->prompts.n, "-p" },
+		{ b->depths.n, "-d" },
+		{ b->kernels, "--kernels" },
+		{ b->compare_at, "--compare" },
+		{ b->roofline_at, "--roofline" },
+		{ b->trace_at, "--trace" },
+		{ b->pipe_params.plan, "--plan" },
 		{ b->gens.n > 1, "a second -n" },
 	};
 
 	if (!b->draft && (b->draft_max || b->draft_file))
 		return tool_usage(&tool_bench, "%s does nothing without --draft",
 				  b->draft_max ? "--draft-max" : "-f");
-	return !b->draft ? TOOL_OK :
-			   tool_refuse_idle(&tool_bench, idle, ARRAY_SIZE(idle),
-					    "%s does nothing with --draft, which is a race of its own");
+	return !b->draft ?
+		       TOOL_OK :
+		       tool_refuse_idle(&tool_bench, idle, ARRAY_SIZE(idle),
+					"%s does nothing with --draft, which is a race of its own");
 }
 
 /* ----------------------------------------------------------------- the models */
@@ -48,14 +53,16 @@ static int read_prompt(struct race *r)
 
 	if (r->b->draft_file)
 		rc = tool_read_text(r->b->draft_file, &text, &len, &err);
-	rc = rc ? rc : sherd_tokenize(sherd_model_tokenizer(r->b->model), text ? text : "", len,
-				      SHERD_TOK_SPECIAL | SHERD_TOK_PARSE, &r->prompt, &r->n_prompt,
-				      &err);
+	rc = rc ? rc :
+		  sherd_tokenize(sherd_model_tokenizer(r->b->model), text ? text : "", len,
+				 SHERD_TOK_SPECIAL | SHERD_TOK_PARSE, &r->prompt, &r->n_prompt,
+				 &err);
 	free(text);
 	if (rc)
 		return tool_fail(&tool_bench, &err);
-	return r->n_prompt ? TOOL_OK :
-			     tool_failf(&tool_bench, "there is no text to continue: give one with -f");
+	return r->n_prompt ?
+		       TOOL_OK :
+		       tool_failf(&tool_bench, "there is no text to continue: give one with -f");
 }
 
 /* As many tokens as were asked for, or as the context has room for. */
@@ -65,10 +72,11 @@ static int make_room(struct race *r)
 
 	r->n_gen = MIN(want, room);
 	if (r->n_gen < 2)
-		return tool_failf(&tool_bench,
-				  "a prompt of %d tokens leaves no room in a context of %d; -c gives "
-				  "more",
-				  r->n_prompt, r->b->info->n_ctx);
+		return tool_failf(
+			&tool_bench,
+			"a prompt of %d tokens leaves no room in a context of %d; -c gives "
+			"more",
+			r->n_prompt, r->b->info->n_ctx);
 	for (int i = 0; i < 2; i++) {
 		r->text[i] = sherd_calloc(r->n_gen, sizeof(*r->text[i]));
 		r->seconds[i] = sherd_calloc(r->b->reps, sizeof(*r->seconds[i]));
@@ -98,8 +106,7 @@ static int open_models(struct race *r)
 	params = b->params;
 	params.n_ctx = b->info->n_ctx;
 	params.bits = 0;
-	if (strcmp(b->draft, "ngram") &&
-	    sherd_model_open(&r->draft_model, b->draft, &params, &err))
+	if (strcmp(b->draft, "ngram") && sherd_model_open(&r->draft_model, b->draft, &params, &err))
 		return tool_fail(&tool_bench, &err);
 	rc = read_prompt(r);
 	rc = rc ? rc : make_room(r);
@@ -173,10 +180,11 @@ static int run_pair(struct race *r, int i, struct sherd_error *err)
 	r->ratio[i] = r->seconds[0][i] / r->seconds[1][i];
 	for (int k = 0; k < r->n_gen; k++)
 		if (r->text[0][k] != r->text[1][k])
-			return sherd_fail(err, -EBADE,
-					  "with the draft token %d of the text is %d, without it %d: "
-					  "please report this",
-					  k, r->text[1][k], r->text[0][k]);
+			return sherd_fail(
+				err, -EBADE,
+				"with the draft token %d of the text is %d, without it %d: "
+				"please report this",
+				k, r->text[1][k], r->text[0][k]);
 	return 0;
 }
 
@@ -235,10 +243,9 @@ static int print_json(const struct race *r, double without, double with, double 
 {
 	json_t *j = json_pack("{so ss si si si sf sf sf sf sf sI sf sf}", "model",
 			      tool_json_path(r->b->info->path), "draft", r->b->draft, "n_prompt",
-			      r->n_prompt, "n_gen", r->n_gen, "repetitions", r->b->reps,
-			      "plain_ts", without, "draft_ts", with, "speedup", ratio,
-			      "speedup_min", r->ratio[0], "speedup_max",
-			      r->ratio[r->b->reps - 1], "n_guessed",
+			      r->n_prompt, "n_gen", r->n_gen, "repetitions", r->b->reps, "plain_ts",
+			      without, "draft_ts", with, "speedup", ratio, "speedup_min",
+			      r->ratio[0], "speedup_max", r->ratio[r->b->reps - 1], "n_guessed",
 			      (json_int_t)r->stats.n_guessed, "share_right", share_right(r),
 			      "tokens_a_step", tokens_a_step(r));
 	int bad = !j || json_dumpf(j, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

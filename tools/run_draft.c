@@ -31,8 +31,9 @@ static int32_t draw(void *ctx, struct sherd_session *s, int pos, const float *lo
 
 int run_draft_start(struct run *r)
 {
-	const struct sherd_draft_params p = { .model = r->draft_model, .n_max = r->draft_max,
-					      .draw = draw, .ctx = r };
+	const struct sherd_draft_params p = {
+		.model = r->draft_model, .n_max = r->draft_max, .draw = draw, .ctx = r
+	};
 	struct sherd_error err;
 
 	if (!r->draft_name)
@@ -50,16 +51,17 @@ void run_draft_say(const struct run *r)
 		return;
 	sherd_draft_stats(r->draft, &s);
 	if (s.stopped)
-		fprintf(stderr, "sherd: the draft gave up, and the text went on without: %s\n", s.stopped);
+		fprintf(stderr, "sherd: the draft gave up, and the text went on without: %s\n",
+			s.stopped);
 	if (!s.n_steps)
 		return;
-	fprintf(stderr, "sherd: draft: %llu tokens guessed, %.0f %% of them right; %.2f tokens a step",
+	fprintf(stderr,
+		"sherd: draft: %llu tokens guessed, %.0f %% of them right; %.2f tokens a step",
 		(unsigned long long)s.n_guessed,
 		s.n_guessed ? 100.0 * (double)s.n_accepted / (double)s.n_guessed : 0,
 		(double)s.n_tokens / (double)s.n_steps);
 	if (s.plain_s > 0 && s.seconds > 0)
-		fprintf(stderr, "; about %.2f times the speed without",
-			s.plain_s / s.seconds);
+		fprintf(stderr, "; about %.2f times the speed without", s.plain_s / s.seconds);
 	fputc('\n', stderr);
 }
 

@@ -66,10 +66,11 @@ static int check_vocabulary(const struct sherd_model *a, const struct sherd_mode
 	n = sherd_tokenizer_n_vocab(a->tokenizer);
 	m = sherd_tokenizer_n_vocab(b->tokenizer);
 	if (n != m)
-		return sherd_fail(err, -EINVAL,
-				  "%s: its vocabulary has %d tokens, that of %s has %d; a model can "
-				  "only draft for one with the same vocabulary",
-				  b->path, m, a->path, n);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: its vocabulary has %d tokens, that of %s has %d; a model can "
+			"only draft for one with the same vocabulary",
+			b->path, m, a->path, n);
 	for (int32_t id = 0; id < n && !rc; id++)
 		rc = same_token(a, b, id, err);
 	return rc;
@@ -86,10 +87,11 @@ static int check_params(const struct sherd_session *s, const struct sherd_draft_
 		return sherd_fail(err, -EINVAL, "%d guesses at a time are not between 1 and %d",
 				  p->n_max, SHERD_DRAFT_MAX);
 	if (info->first_layer || info->end_layer != info->n_layers || !s->model->tokenizer)
-		return sherd_fail(err, -EINVAL,
-				  "%s: is no whole model with a tokenizer; for a part of one nothing "
-				  "can be drafted",
-				  info->path);
+		return sherd_fail(
+			err, -EINVAL,
+			"%s: is no whole model with a tokenizer; for a part of one nothing "
+			"can be drafted",
+			info->path);
 	return p->model ? check_vocabulary(s->model, p->model, err) : 0;
 }
 
@@ -218,8 +220,9 @@ static int guess(struct sherd_draft *d, int pos, int max)
 static int step(struct sherd_draft *d, int n_guesses, struct sherd_rows *rows,
 		struct sherd_error *err)
 {
-	const struct sherd_item item = { .session = d->session, .tokens = d->row,
-					 .n = 1 + n_guesses, .want = SHERD_WANT_ALL };
+	const struct sherd_item item = {
+		.session = d->session, .tokens = d->row, .n = 1 + n_guesses, .want = SHERD_WANT_ALL
+	};
 
 	return sherd_step(d->session->model, &item, 1, 0, 0, rows, err);
 }

@@ -20,14 +20,14 @@ int sherd_ngram_guess(const int32_t *tokens, int n, int32_t *guess, int max);
 /* How many guesses pay. What this decides changes the speed and never a token. */
 struct sherd_pace {
 	int n_max;
-	int most; /* for now: begins small, and doubles where all guesses are right */
+	int most;    /* for now: begins small, and doubles where all guesses are right */
 	bool always; /* n_max each time, whatever it costs */
 	double step_s[SHERD_DRAFT_MAX + 2]; /* of so many rows; 0: not known */
 	/* so many rows have been computed before; [0]: a token has been guessed */
 	bool warm[SHERD_DRAFT_MAX + 2];
-	double guess_s; /* of one guessed token */
+	double guess_s;		/* of one guessed token */
 	double accepted, tried; /* guesses of late; what is older counts for less */
-	int since_plain; /* steps since one without guesses */
+	int since_plain;	/* steps since one without guesses */
 	int wait, waited; /* plain steps until guesses are tried again, while they do not pay */
 };
 

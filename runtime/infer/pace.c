@@ -9,19 +9,22 @@
 
 #define FIRST_WAIT  16
 #define MAX_WAIT    256
-#define TRY	    2 /* guesses of a try */
-#define PLAIN_EVERY 64 /* what a plain step takes grows with the text, and is measured anew */
+#define TRY	    2	 /* guesses of a try */
+#define PLAIN_EVERY 64	 /* what a plain step takes grows with the text, and is measured anew */
 #define GAIN	    1.03 /* less is noise */
-#define OLDER	    0.9 /* what a step counts for at the next one */
-#define BLEND	    0.2 /* of a new time in the mean */
-#define SPIKE	    3.0 /* times the mean: more is another program's doing */
-#define SLOPE	    0.1 /* of a row more, as long as only a plain step is known */
+#define OLDER	    0.9	 /* what a step counts for at the next one */
+#define BLEND	    0.2	 /* of a new time in the mean */
+#define SPIKE	    3.0	 /* times the mean: more is another program's doing */
+#define SLOPE	    0.1	 /* of a row more, as long as only a plain step is known */
 
 void sherd_pace_init(struct sherd_pace *p, int n_max, bool always)
 {
 	/* a guess is taken to be right in 7 of 10 cases, which two tries correct */
-	*p = (struct sherd_pace){ .n_max = MIN(n_max, SHERD_DRAFT_MAX), .always = always,
-				  .accepted = 1.4, .tried = 2, .wait = FIRST_WAIT };
+	*p = (struct sherd_pace){ .n_max = MIN(n_max, SHERD_DRAFT_MAX),
+				  .always = always,
+				  .accepted = 1.4,
+				  .tried = 2,
+				  .wait = FIRST_WAIT };
 	p->most = MIN(TRY, p->n_max);
 }
 

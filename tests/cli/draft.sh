@@ -19,15 +19,14 @@ same_with_drafts() # NAME ARG...
 	done
 }
 
-same_with_drafts "a greedy text is the same" -p "$twice" -n 60 --temp 0
+same_with_drafts "a drawn text to the context's end is the same" \
+	-p "$twice" -s 7 -c 64 --ignore-eos --repeat-penalty 1.1 --kv int8
 ok "what the draft was worth is said" grep -qE '^sherd: draft: [0-9]+ tokens guessed, [0-9]+ % of them right' "$err"
-same_with_drafts "a drawn text is the same" -p "$twice" -n 60 -s 7 --repeat-penalty 1.1 --kv int8
-same_with_drafts "a text to the context's end is the same" -p "$twice" -s 3 -c 64 --ignore-eos
-word=$(tr -s ' \n' '\n\n' <"$tmp/plain" | grep -E '^[a-z]{4,}$' | sed -n 4p)
-same_with_drafts "a text up to a stop string is the same" -p "$twice" -s 3 -c 64 --ignore-eos --stop "$word"
 sh_run run -m "$model" -p "$twice" -n 20 --temp 0 --session "$tmp/a.session"
+word=$(tr -s ' \n' '\n\n' <"$out" | grep -E '^[a-z]{4,}$' | sed -n 3p)
 sh_run run -m "$model" -p "$twice" -n 20 --temp 0 --session "$tmp/b.session" --draft ngram --draft-max 64
 ok "a session that is kept has no guesses in it" bash -c "test $rc = 0 && cmp -s '$tmp/a.session' '$tmp/b.session'"
+same_with_drafts "a greedy text that ends before '$word' is the same" -p "$twice" -n 20 --temp 0 --stop "$word"
 
 sh_run bench -m "$model" --draft ngram -n 40 -r 2 --json
 ok "bench measures a draft against none" test $rc = 0

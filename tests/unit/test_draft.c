@@ -52,7 +52,8 @@ static int open_all(void **state)
 	static const float huge = 1e30f;
 	const struct gguf_edit alike = { .tensor = "token_embd.weight",
 					 .type_plus_1 = GGML_Q8_0 + 1 };
-	const struct gguf_edit breaks = { .tensor = "blk.0.attn_norm.weight", .poke = &huge,
+	const struct gguf_edit breaks = { .tensor = "blk.0.attn_norm.weight",
+					  .poke = &huge,
 					  .poke_size = 4 };
 
 	(void)state;
@@ -113,8 +114,7 @@ static struct sherd_session *begin(struct sherd_model *m, const struct sherd_sam
 	struct sherd_error err;
 	const float *logits;
 
-	if (sherd_session_new(&s, m, &sp, &err) ||
-	    sherd_prefill(s, t->ids, t->n, &logits, &err))
+	if (sherd_session_new(&s, m, &sp, &err) || sherd_prefill(s, t->ids, t->n, &logits, &err))
 		fail_msg("%s", err.msg);
 	t->ids[t->n++] = sherd_session_sample(s, logits);
 	return s;
