@@ -44,6 +44,17 @@ static void print_position(const struct sherd_hparams *hp)
 	printf("\n");
 }
 
+static void print_experts(const struct sherd_hparams *hp)
+{
+	if (!hp->n_experts)
+		return;
+	printf("  experts        %d of %d, of which a token uses %d", hp->n_experts, hp->ffn_expert,
+	       hp->n_used);
+	if (hp->arch->shared_expert)
+		printf("; and one of %d that all use", hp->ffn_shared);
+	printf("\n");
+}
+
 static void print_shape(const struct info *in)
 {
 	const struct sherd_hparams *hp = &in->hp;
@@ -54,7 +65,11 @@ static void print_shape(const struct info *in)
 	printf("  layers         %d", hp->n_layers);
 	if (in->end_layer - in->first_layer < hp->n_layers)
 		printf(", of which %d-%d are here", in->first_layer, in->end_layer - 1);
-	printf("\n  width          %d, feed-forward %d\n", hp->hidden, hp->ffn);
+	if (hp->n_experts)
+		printf("\n  width          %d\n", hp->hidden);
+	else
+		printf("\n  width          %d, feed-forward %d\n", hp->hidden, hp->ffn);
+	print_experts(hp);
 	printf("  heads          %d of %d, %d for keys and values\n", hp->n_heads, hp->head_dim,
 	       hp->n_kv_heads);
 	printf("  vocabulary     %d tokens\n", hp->n_vocab);
@@ -165,14 +180,18 @@ static json_t *json_count(uint64_t n)
 static json_t *shape_json(const struct info *in)
 {
 	const struct sherd_hparams *hp = &in->hp;
+	bool shared = hp->n_experts && hp->arch->shared_expert;
 
-	return json_pack("{s:i, s:[i,i], s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f}",
+	return json_pack("{s:i, s:[i,i], s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:f, "
+			 "s:i, s:i, s:i, s:i, s:b}",
 			 "layers", hp->n_layers, "layers_here", in->first_layer, in->end_layer,
 			 "hidden", hp->hidden, "ffn", hp->ffn, "heads", hp->n_heads, "kv_heads",
 			 hp->n_kv_heads, "head_dim", hp->head_dim, "vocab", hp->n_vocab,
 			 "ctx_train", hp->n_ctx_train, "window", hp->window, "rope_dim",
 			 hp->rope_dim, "rope_base", (double)hp->rope_theta, "rope_factor",
-			 (double)hp->rope_factor);
+			 (double)hp->rope_factor, "experts", hp->n_experts, "experts_used",
+			 hp->n_used, "ffn_expert", hp->ffn_expert, "ffn_shared",
+			 shared ? hp->ffn_shared : 0, "encoder", hp->arch->encoder);
 }
 
 static json_t *memory_json(const struct info *in)

@@ -32,6 +32,11 @@ ok "attention's window is shown" grep -q "4096 tokens trained, attention looks b
 sh_run info "$tmp/window.gguf" --json
 ok "and bounds no context" test "$(json shape.window) $(json memory.ctx) $(json runs)" = "512 4096 true"
 
+sh_run info tests/golden/qwen2moe-f16.gguf
+ok "experts are shown" grep -q "experts        6 of 20, of which a token uses 3; and one of 28 that all use" "$out"
+sh_run info tests/golden/qwen2moe-f16.gguf --json
+ok "--json has them too" test "$(json shape.experts) $(json shape.experts_used) $(json shape.ffn_shared)" = "6 3 28"
+
 # The header with another architecture's name, of the same length.
 LC_ALL=C sed 's/llama/lxama/g' "$model" >"$tmp/other.gguf"
 sh_run info "$tmp/other.gguf"
