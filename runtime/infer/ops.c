@@ -9,9 +9,7 @@
  * (before a block, behind it, behind the sum; of q and k), and whether the two halves follow each
  * other or both read the same X (parallel).
  */
-#include <math.h>
 #include <stdlib.h>
-#include "infer/act.h"
 #include "infer/ops.h"
 
 #define MAX_LAYER_OPS 32
@@ -461,39 +459,6 @@ static void add_head(struct builder *b)
 	add_logits(b);
 }
 
-static void set_expert_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
-{
-	bool shared = hp->arch->shared_expert;
-
-	width[SHERD_BUF_SCORES] = width[SHERD_BUF_P] = 0;
-	width[SHERD_BUF_EXPERTS] = width[SHERD_BUF_SHARED] = 0;
-	if (!hp->n_experts)
-		return;
-	width[SHERD_BUF_A] = MAX(MAX(hp->hidden, width[SHERD_BUF_ATT]), shared ? hp->ffn_shared : 0);
-	width[SHERD_BUF_FFN] =
-		2 * MAX(hp->n_used * hp->ffn_expert, shared ? hp->ffn_shared : 0);
-	width[SHERD_BUF_SCORES] = hp->n_experts + shared;
-	width[SHERD_BUF_P] = MAX(hp->hidden, hp->ffn_expert);
-	width[SHERD_BUF_EXPERTS] = hp->n_used * hp->hidden;
-	width[SHERD_BUF_SHARED] = shared ? hp->hidden : 0;
-}
-
-static void set_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
-{
-	int q = hp->n_heads * hp->head_dim, kv = hp->n_kv_heads * hp->head_dim;
-	bool joins = hp->norm_at & SHERD_NORM_OUT || hp->residual_scale != 1;
-	bool projected = hp->embd != hp->hidden;
-
-	width[SHERD_BUF_X] = hp->hidden;
-	width[SHERD_BUF_A] = MAX(MAX(MAX(hp->hidden, q), hp->ffn), hp->embd);
-	width[SHERD_BUF_QKV] = q + 2 * kv;
-	width[SHERD_BUF_ATT] = q;
-	width[SHERD_BUF_FFN] = hp->arch->gated ? 2 * hp->ffn : hp->ffn;
-	width[SHERD_BUF_LOGITS] = hp->n_vocab;
-	set_expert_widths(hp, width);
-	width[SHERD_BUF_OUT] = MAX(joins ? hp->hidden : 0, projected ? hp->embd : 0);
-}
-
 const char *sherd_op_what(const struct sherd_op *op)
 {
 	switch (op->kind) {
@@ -518,127 +483,6 @@ const char *sherd_op_what(const struct sherd_op *op)
 	default:
 		return "the residual stream";
 	}
-}
-
-void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w)
-{
-	bool q8 = sherd_elem_is_int(w->elem);
-
-	f->f32 |= !q8;
-	f->q8 |= q8;
-	f->halves |= q8 && w->group == 16;
-}
-
-void sherd_forms_of(struct sherd_forms *f, const struct sherd_shard *s)
-{
-	const struct sherd_tensor *head = sherd_shard_matrix(s, SHERD_OUTPUT, -1), *w;
-	int layer, slot;
-
-	if (!head)
-		head = sherd_shard_matrix(s, SHERD_TOKEN_EMBD, -1);
-	if (head && s->end_layer == s->hp.n_layers && !s->hp.arch->encoder)
-		sherd_forms_add(f, &head->fmt);
-	for (slot = 0; slot < 2; slot++) {
-		w = sherd_shard_matrix(s, slot ? SHERD_PROJ_OUT : SHERD_PROJ_IN, -1);
-		if (w)
-			sherd_forms_add(f, &w->fmt);
-	}
-	for (layer = s->first_layer; layer < s->end_layer; layer++)
-		for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS; slot++) {
-			w = sherd_shard_matrix(s, slot, layer);
-			if (w)
-				sherd_forms_add(f, &w->fmt);
-		}
-}
-
-/* A in all its forms, with the rows that a matmul may read beyond the last. */
-static uint64_t act_bytes(const struct sherd_forms *f, int n_batch, int width)
-{
-	uint64_t rows = n_batch + SHERD_ACT_PAD;
-	uint64_t groups = rows * DIV_ROUND_UP(width, SHERD_ACT_GROUP);
-
-	return (f->f32 ? rows * width * sizeof(float) : 0) +
-	       (f->q8 ? groups * (SHERD_ACT_GROUP + sizeof(struct sherd_act_group)) : 0) +
-	       (f->halves ? groups * sizeof(struct sherd_act_half) : 0);
-}
-
-uint64_t sherd_scratch_bytes(const struct sherd_hparams *hp, const struct sherd_forms *forms,
-			     int n_batch, int n_ctx)
-{
-	int width[SHERD_N_BUFS], n_act = hp->arch->gated && forms->q8 ? 2 : 1, i;
-	uint64_t total = 0;
-
-	set_widths(hp, width);
-	for (i = 0; i < SHERD_N_BUFS; i++)
-		if (i != SHERD_BUF_A && i != SHERD_BUF_P && i != SHERD_BUF_LOGITS)
-			total += sizeof(float) * (uint64_t)n_batch * width[i];
-	total += n_act * act_bytes(forms, n_batch, width[SHERD_BUF_A]);
-	if (hp->n_experts)
-		total += act_bytes(forms, n_batch * hp->n_used, width[SHERD_BUF_P]) +
-			 sherd_route_bytes(hp, n_batch);
-	return total + sherd_n_ropes(hp) * sherd_rope_bytes(hp, n_ctx);
-}
-
-size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx)
-{
-	return hp->arch->position == SHERD_POS_LEARNED ? 0 : sizeof(float) * n_ctx * hp->rope_dim;
-}
-
-int sherd_n_ropes(const struct sherd_hparams *hp)
-{
-	if (hp->arch->position == SHERD_POS_LEARNED)
-		return 0;
-	return hp->window && hp->rope_window_theta != 0 ? 2 : 1;
-}
-
-/* In double on the host and rounded once: a device's own sine never enters a result. */
-void sherd_rope_table(const struct sherd_rope *r, int rope_dim, int n_ctx, float *table)
-{
-	int half = rope_dim / 2, pos, i;
-
-	for (i = 0; i < half; i++) {
-		double freq = pow(r->theta, -2.0 * i / rope_dim);
-
-		if (r->divisors)
-			freq /= r->divisors[i];
-		freq /= r->factor;
-		for (pos = 0; pos < n_ctx; pos++) {
-			float *at = table + ((size_t)pos * half + i) * 2;
-
-			at[0] = (float)(cos(pos * freq) * r->scale);
-			at[1] = (float)(sin(pos * freq) * r->scale);
-		}
-	}
-}
-
-/* Rule @i: 0 is the model's, 1 that of layers with a window, which nothing scales. */
-static struct sherd_rope rope_rule(struct builder *b, int i)
-{
-	const struct sherd_hparams *hp = b->hp;
-	enum sherd_slot divisors = SHERD_ROPE_FREQS;
-
-	if (i)
-		return (struct sherd_rope){ hp->rope_window_theta, 1, 1, NULL };
-	if (hp->rope_scaling == SHERD_ROPE_LONG)
-		divisors = b->p->n_ctx > hp->rope_ctx ? SHERD_ROPE_LONG_FREQS : SHERD_ROPE_SHORT;
-	return (struct sherd_rope){ hp->rope_theta, hp->rope_factor, hp->rope_attn_factor,
-				    vector(b, divisors) };
-}
-
-static int make_ropes(struct builder *b)
-{
-	size_t size = sherd_rope_bytes(b->hp, b->p->n_ctx);
-	int i;
-
-	for (i = 0; i < sherd_n_ropes(b->hp); i++) {
-		struct sherd_rope r = rope_rule(b, i);
-
-		b->p->rope[i] = sherd_calloc(1, size);
-		if (!b->p->rope[i])
-			return sherd_fail_oom(b->err, size, "the table of rotary angles");
-		sherd_rope_table(&r, b->hp->rope_dim, b->p->n_ctx, b->p->rope[i]);
-	}
-	return 0;
 }
 
 static void add_all(struct builder *b)
@@ -685,10 +529,10 @@ int sherd_program_build(struct sherd_program **out, const struct sherd_shard *sh
 		sherd_program_free(p);
 		return sherd_fail_oom(err, b.cap * sizeof(*p->ops), "the step list");
 	}
-	set_widths(b.hp, p->width);
+	sherd_buf_widths(b.hp, p->width);
 	add_all(&b);
 	if (!b.rc)
-		b.rc = make_ropes(&b);
+		b.rc = sherd_rope_make(p, err);
 	if (b.rc) {
 		sherd_program_free(p);
 		return b.rc;

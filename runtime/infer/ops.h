@@ -107,6 +107,8 @@ void sherd_program_free(struct sherd_program *p);
 /* What a step works on, for the sentence that says it is NaN or too large. */
 const char *sherd_op_what(const struct sherd_op *op);
 
+/* Columns of each buffer; 0: the model has none. */
+void sherd_buf_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS]);
 /* Adds to @f what a matmul with weights in format @w reads. */
 void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w);
 /* Adds what all matmuls of a shard read. */
@@ -127,6 +129,8 @@ static inline size_t sherd_route_bytes(const struct sherd_hparams *hp, int n_bat
 /* Of one table, and how many there are: 0 for learned positions. */
 size_t sherd_rope_bytes(const struct sherd_hparams *hp, int n_ctx);
 int sherd_n_ropes(const struct sherd_hparams *hp);
+/* The program's tables, for its context. */
+int sherd_rope_make(struct sherd_program *p, struct sherd_error *err);
 /* table [n_ctx][rope_dim / 2][2]: cos, sin */
 void sherd_rope_table(const struct sherd_rope *r, int rope_dim, int n_ctx, float *table);
 

@@ -154,13 +154,18 @@ static void a_token_is_one_walk(void **state)
 	check(&with_biases, NULL, 1, 1);
 }
 
-/* Where an embedding is projected, it is quantized first, and positions are looked up: two more. */
-static void a_token_of_any_family_is_one_walk(void **state)
+/*
+ * Experts are chosen by what is computed: they are launches of their own. Where an embedding is
+ * projected, it is quantized first, and positions are looked up: two more.
+ */
+static void a_token_of_any_dense_family_is_one_walk(void **state)
 {
 	const struct tiny_model *t;
 
 	(void)state;
 	for (t = tiny_families; t->arch; t++) {
+		if (t->more && strstr(t->more, "expert_count"))
+			continue;
 		print_message("%s %s\n", t->arch, t->more ? t->more : "");
 		check(t, NULL, 1, t->more && strstr(t->more, "embedding_length_in") ? 3 : 1);
 	}
@@ -314,7 +319,7 @@ int main(void)
 		cmocka_unit_test(only_cpus_in_the_wide_shape_walk_over_integers),
 		cmocka_unit_test(a_program_is_found_by_all_that_it_was_compiled_for),
 		cmocka_unit_test(a_token_is_one_walk),
-		cmocka_unit_test(a_token_of_any_family_is_one_walk),
+		cmocka_unit_test(a_token_of_any_dense_family_is_one_walk),
 		cmocka_unit_test(each_matmul_may_have_a_bias_or_none),
 		cmocka_unit_test(each_norm_may_have_a_bias_or_none),
 		cmocka_unit_test(norms_may_be_of_two_kinds),
