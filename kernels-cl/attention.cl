@@ -64,7 +64,7 @@ INLINED void put_head(const float *o, float r, int row, int h, int n_heads, __gl
 }
 
 #if LANES == 16
-#define NQ 8 /* queries that share a read of K and V */
+#define NQ 8 /* queries that share a read of K and V: at most */
 
 /* Queries of one KV head and session: rows x query heads of the group. */
 struct queries {
@@ -74,42 +74,57 @@ struct queries {
 };
 
 /*
- * e [NQ][256]: scores of chunk @chunk, two vectors of positions at a time, so that a query's element that
- * is read serves two; beyond the last position they are nonsense that weigh() does not look at.
+ * How many queries a tile has at most is a constant @nq to the functions below, which are inlined for
+ * NQ, and for what a single token of the model has (-DTOKEN_QUERIES=, one without grouped heads). They keep nq * VECS(nq) sums at a time, enough to hide
+ * how long an fma takes: the fewer queries, the more vectors of positions (or of dimensions).
  */
-INLINED void scores(float16 e[NQ][CHUNK / 16], const struct queries *in, const struct cache *c,
-		    int chunk, int head)
+#define VECS(nq) ((nq) > 2 ? 2 : 4)
+
+/*
+ * e [nq][256]: scores of chunk @chunk, some vectors of positions at a time, so that a query's element that
+ * is read serves all; beyond the last position they are nonsense that weigh() does not look at.
+ */
+INLINED void scores(const int nq, float16 e[NQ][CHUNK / 16], const struct queries *in,
+		    const struct cache *c, int chunk, int head)
 {
-	for (int j = in->begin / 32 * 32; j < in->end; j += 32) {
+	const int nv = VECS(nq);
+
+	for (int j = in->begin / (16 * nv) * (16 * nv); j < in->end; j += 16 * nv) {
 		__global kv_t *k = k_of(c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 		__global const kv_t *at = k + j % PAGE;
-		float16 s[NQ][2];
+		float16 s[NQ][4];
 
 #pragma unroll
-		for (int q = 0; q < NQ; q++)
-			s[q][0] = s[q][1] = (float16)(0.0f);
+		for (int q = 0; q < nq; q++)
+#pragma unroll
+			for (int i = 0; i < nv; i++)
+				s[q][i] = (float16)(0.0f);
 		for (int d = 0; d < HEAD_DIM; d++) {
-			float16 k0 = LOAD_KV(at + d * PAGE), k1 = LOAD_KV(at + d * PAGE + 16);
+			float16 kd[4];
 
 #pragma unroll
-			for (int q = 0; q < NQ; q++) {
-				s[q][0] = fma((float16)in->q[q][d], k0, s[q][0]);
-				s[q][1] = fma((float16)in->q[q][d], k1, s[q][1]);
-			}
+			for (int i = 0; i < nv; i++)
+				kd[i] = LOAD_KV(at + d * PAGE + 16 * i);
+#pragma unroll
+			for (int q = 0; q < nq; q++)
+#pragma unroll
+				for (int i = 0; i < nv; i++)
+					s[q][i] = fma((float16)in->q[q][d], kd[i], s[q][i]);
 		}
 #pragma unroll
-		for (int q = 0; q < NQ; q++)
+		for (int q = 0; q < nq; q++)
 #pragma unroll
-			for (int i = 0; i < 2; i++)
+			for (int i = 0; i < nv; i++)
 				e[q][j / 16 + i] =
 					KV == 1 ? s[q][i] * vload16(i, scales_of(k) + j % PAGE) : s[q][i];
 	}
 }
 
 /* Scores of the vectors that are looked at, capped. */
-INLINED void cap_scores(float16 e[NQ][CHUNK / 16], const struct queries *in, float cap, float inv_cap)
+INLINED void cap_scores(const int nq, float16 e[NQ][CHUNK / 16], const struct queries *in, float cap,
+			float inv_cap)
 {
-	for (int q = 0; q < NQ; q++)
+	for (int q = 0; q < nq; q++)
 		for (int v = in->begin / 16; v < (in->end + 15) / 16; v++)
 			e[q][v] = num_cap_16(e[q][v], cap, inv_cap);
 }
@@ -146,52 +161,54 @@ INLINED float weigh(float16 *e, int from, int to, int begin, int end, float *sum
 	return m;
 }
 
-#define DIMS (DIM_VECS % 2 ? 1 : 2) /* vectors of dimensions that share a read of the weights */
-
-/* o [NQ][DIM_VECS] = weights times V, in position order. */
-INLINED void values(float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16], const struct queries *in,
-		    const struct cache *c, int chunk, int head)
+/* o [nq][DIM_VECS], vectors [d, d + nd) of it = weights times V, in position order. */
+INLINED void some_values(const int nq, const int nd, int d, float16 o[NQ][DIM_VECS],
+			 float16 e[NQ][CHUNK / 16], const struct queries *in, const struct cache *c,
+			 int chunk, int head)
 {
-	for (int d = 0; d < DIM_VECS; d++)
+	float16 acc[NQ][4];
+
 #pragma unroll
-		for (int q = 0; q < NQ; q++)
-			o[q][d] = (float16)(0.0f);
+	for (int q = 0; q < nq; q++)
+#pragma unroll
+		for (int i = 0; i < nd; i++)
+			acc[q][i] = (float16)(0.0f);
 	for (int j0 = in->begin / PAGE * PAGE; j0 < in->end; j0 += PAGE) {
 		__global kv_t *v = v_of(c, chunk * (CHUNK / PAGE) + j0 / PAGE, head);
 		const int begin = max(0, in->begin - j0), end = min(PAGE, in->end - j0);
 
-		for (int d = 0; d < DIM_VECS; d += DIMS) {
-			float16 acc[NQ][DIMS];
+		for (int j = begin; j < end; j++) {
+			float16 vd[4];
+			float scale = KV == 1 ? scales_of(v)[j] : 1.0f;
 
 #pragma unroll
-			for (int q = 0; q < NQ; q++)
+			for (int i = 0; i < nd; i++)
+				vd[i] = LOAD_KV(v + j * HEAD_DIM + 16 * (d + i));
 #pragma unroll
-				for (int i = 0; i < DIMS; i++)
-					acc[q][i] = o[q][d + i];
-			for (int j = begin; j < end; j++) {
-				float16 vd[DIMS];
-				float scale = KV == 1 ? scales_of(v)[j] : 1.0f;
+			for (int q = 0; q < nq; q++) {
+				float w = ((float *)e[q])[j0 + j];
 
 #pragma unroll
-				for (int i = 0; i < DIMS; i++)
-					vd[i] = LOAD_KV(v + j * HEAD_DIM + 16 * (d + i));
-#pragma unroll
-				for (int q = 0; q < NQ; q++) {
-					float w = ((float *)e[q])[j0 + j];
-
-#pragma unroll
-					for (int i = 0; i < DIMS; i++)
-						acc[q][i] = fma((float16)(KV == 1 ? w * scale : w), vd[i],
-								acc[q][i]);
-				}
+				for (int i = 0; i < nd; i++)
+					acc[q][i] = fma((float16)(KV == 1 ? w * scale : w), vd[i],
+							acc[q][i]);
 			}
-#pragma unroll
-			for (int q = 0; q < NQ; q++)
-#pragma unroll
-				for (int i = 0; i < DIMS; i++)
-					o[q][d + i] = acc[q][i];
 		}
 	}
+#pragma unroll
+	for (int q = 0; q < nq; q++)
+#pragma unroll
+		for (int i = 0; i < nd; i++)
+			o[q][d + i] = acc[q][i];
+}
+
+INLINED void values(const int nq, float16 o[NQ][DIM_VECS], float16 e[NQ][CHUNK / 16],
+		    const struct queries *in, const struct cache *c, int chunk, int head)
+{
+	const int nd = DIM_VECS % VECS(nq) == 0 ? VECS(nq) : DIM_VECS % 2 == 0 ? 2 : 1;
+
+	for (int d = 0; d < DIM_VECS; d += nd)
+		some_values(nq, nd, d, o, e, in, c, chunk, head);
 }
 
 #define ATTEND_ARGS                                                                             \
@@ -216,12 +233,12 @@ INLINED int head_of(int4 tile, int q, int group, int kv_head)
 }
 
 /* A tile's queries, the last in place of those that lack; returns the positions that any sees. */
-INLINED int2 find_queries(struct queries *in, int4 tile, int kv_head, int group,
+INLINED int2 find_queries(const int nq, struct queries *in, int4 tile, int kv_head, int group,
 			  __global const float *qkv, int stride, __global const int *pos, int window)
 {
 	int2 seen = (int2)(INT_MAX, 0);
 
-	for (int q = 0; q < NQ; q++) {
+	for (int q = 0; q < nq; q++) {
 		int i = min(q, tile.z - 1), row = row_of(tile, i, group);
 
 		in->q[q] = qkv + (size_t)row * stride + head_of(tile, i, group, kv_head) * HEAD_DIM;
@@ -263,8 +280,8 @@ INLINED void add_chunk(int first, struct state *all, float16 total[DIM_VECS], fl
  * With @n_parts only chunk @first_chunk is computed, and its result goes to parts
  * [row][head][n_parts][PART]; else all chunks are merged into att.
  */
-INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS,
-			 int step, __global int *failed)
+INLINED void attend_up_to(const int nq, int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, CACHE_ARGS,
+			  QUANT_ARGS, int step, __global int *failed)
 {
 	const struct cache c = { pool, pages + (size_t)tile.w * pages_stride, page_bytes, layer_offset,
 				 side_bytes };
@@ -272,7 +289,7 @@ INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, C
 	float16 e[NQ][CHUNK / 16], o[NQ][DIM_VECS], total[NQ][DIM_VECS];
 	struct state all[NQ];
 	float m[NQ], s[NQ];
-	const int2 seen = find_queries(&in, tile, kv_head, group, qkv, stride, pos, window);
+	const int2 seen = find_queries(nq, &in, tile, kv_head, group, qkv, stride, pos, window);
 	const int begin_chunk = n_parts ? first_chunk : seen.x / CHUNK;
 	const int end_chunk = n_parts ? first_chunk + 1 : seen.y / CHUNK + 1;
 
@@ -281,13 +298,13 @@ INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, C
 		in.end = min(CHUNK, seen.y + 1 - chunk * CHUNK);
 		if (in.begin >= in.end)
 			return;
-		scores(e, &in, &c, chunk, kv_head);
+		scores(nq, e, &in, &c, chunk, kv_head);
 		if (cap != 0.0f)
-			cap_scores(e, &in, cap, inv_cap);
-		for (int q = 0; q < NQ; q++)
+			cap_scores(nq, e, &in, cap, inv_cap);
+		for (int q = 0; q < nq; q++)
 			m[q] = weigh(e[q], in.first[q] - chunk * CHUNK, in.last[q] + 1 - chunk * CHUNK,
 				     in.begin / 16, (in.end + 15) / 16, &s[q]);
-		values(o, e, &in, &c, chunk, kv_head);
+		values(nq, o, e, &in, &c, chunk, kv_head);
 		for (int q = 0; q < tile.z; q++) {
 			size_t at = (size_t)row_of(tile, q, group) * n_heads +
 				    head_of(tile, q, group, kv_head);
@@ -304,6 +321,18 @@ INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, C
 		put_head((float *)total[q], num_recip_1(all[q].sum), row_of(tile, q, group),
 			 head_of(tile, q, group, kv_head), n_heads, att, att_stride, QUANT_PASS, step,
 			 failed);
+}
+
+INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS,
+			 int step, __global int *failed)
+{
+#define UP_TO(nq) \
+	attend_up_to(nq, tile, kv_head, first_chunk, ATTEND, CACHE_PASS, QUANT_PASS, step, failed)
+	if (TOKEN_QUERIES < NQ && tile.z <= TOKEN_QUERIES)
+		UP_TO(TOKEN_QUERIES);
+	else
+		UP_TO(NQ);
+#undef UP_TO
 }
 
 #ifndef SHERD_WALK

@@ -17,7 +17,7 @@
 #include "infer/ref/ref.h"
 
 static const char *const programs[] = {
-	"rows",		"attention.0.64", "attention.1.20", "attention.2.8", "int.4.32.0.0",
+	"rows",		"attention.0.64", "attention.1.20.1", "attention.2.8.2", "int.4.32.0.0",
 	"int.4.32.0.1", "int.4.32.1.2",	  "int.4.16.1.2",   "int.8.32.0.0",  "int.8.32.0.1",
 	"int.8.32.1.2", "int.8.16.1.0",	  "float.2",	    "float.3",	     "float.4",
 	"experts",	"int.4.32.0.0.experts", "int.8.16.1.0.experts", "float.4.experts",
@@ -28,8 +28,8 @@ static const char *const rare[] = { "int.4.16.0.0", "int.4.16.0.1", "int.4.16.1.
 
 /* Both widths and groups, minima, each cache; for CPUs, in the wide shape. */
 static const char *const walks[] = {
-	"walk.4.32.0.0.0.64", "walk.8.32.0.0.1.32", "walk.4.32.0.1.2.96", "walk.8.16.1.0.0.32",
-	"walk.4.16.1.2.1.64", "walk.8.32.1.2.2.64", "walk.4.32.1.2.0.96",
+	"walk.4.32.0.0.0.64", "walk.8.32.0.0.1.32.4", "walk.4.32.0.1.2.96.1", "walk.8.16.1.0.0.32",
+	"walk.4.16.1.2.1.64.2", "walk.8.32.1.2.2.64", "walk.4.32.1.2.0.96",
 	"walk.4.16.1.0.1.64", "walk.8.32.1.0.0.64",
 };
 
@@ -204,7 +204,7 @@ static void open_program(struct sherd_cl *c, const char *spec)
 
 static void programs_that_give_the_reference_s_bits_have_its_profile(void **state)
 {
-	static const char *const specs[] = { "rows",	     "attention.0.64", "attention.1.20",
+	static const char *const specs[] = { "rows",	     "attention.0.64", "attention.1.20.1",
 					     "int.4.32.0.0", "int.8.32.0.0",   "float.2" };
 	char want[SHERD_SHA256_HEX], got[SHERD_SHA256_HEX];
 	struct sherd_error err;

@@ -263,28 +263,31 @@ static void only_cpus_in_the_wide_shape_walk_over_integers(void **state)
 				    .shape = SHERD_SHAPE_WIDE };
 	struct sherd_cl c = { .dev = &dev };
 	struct sherd_format f = { SHERD_ELEM_U4, 32, SHERD_ELEM_F16, SHERD_ELEM_NONE, 64, 64 };
-	struct sherd_kv_shape kv = { .head_dim = 96, .type = SHERD_KV_INT8 };
+	struct sherd_kv_shape kv = { .n_kv_heads = 1, .head_dim = 96, .type = SHERD_KV_INT8 };
 	char spec[32] = "";
 
 	(void)state;
-	assert_true(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_true(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 	assert_string_equal(spec, "walk.4.32.0.0.1.96");
+	kv.n_kv_heads = 3;
+	assert_true(sherd_cl_walk_spec(&c, &f, &kv, 9, spec, sizeof(spec)));
+	assert_string_equal(spec, "walk.4.32.0.0.1.96.4");
 	kv.head_dim = 80;
-	assert_false(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_false(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 	kv.head_dim = 64;
 	dev.info.compute_units = sherd_device_host_cpus();
-	assert_true(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_true(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 	dev.info.compute_units++;
-	assert_false(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_false(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 	dev.info.compute_units = 1;
 	dev.shape = SHERD_SHAPE_SIMT;
-	assert_false(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_false(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 	dev.shape = SHERD_SHAPE_WIDE;
 	dev.info.is_cpu = false;
-	assert_false(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_false(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 	dev.info.is_cpu = true;
 	f = (struct sherd_format){ SHERD_ELEM_F16, 0, SHERD_ELEM_NONE, SHERD_ELEM_NONE, 64, 64 };
-	assert_false(sherd_cl_walk_spec(&c, &f, &kv, spec, sizeof(spec)));
+	assert_false(sherd_cl_walk_spec(&c, &f, &kv, 8, spec, sizeof(spec)));
 }
 
 /* A program made for another cache must not be taken because its weights fit. */

@@ -62,7 +62,7 @@ struct sherd_cl_program {
 	 * int: bits, group, scale f32?, min, stacks of experts?; attention: KV type, head_dim; walk:
 	 * int's first four and attention's; float: element, 0, 0, 0, stacks of experts?
 	 */
-	int arg[6];
+	int arg[7];
 	cl_program program;
 	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
 };
@@ -306,12 +306,18 @@ void sherd_cl_addresses(struct sherd_cl *c, const cl_mem *mem, int n, cl_ulong *
 /* One of the walk programs; NULL: there is none. */
 struct sherd_cl_program *sherd_cl_any_walk(struct sherd_cl *c);
 /*
+ * The spec of the program that attends to such a cache, with the number of queries that a single
+ * token has for each KV head, for which it has a faster way.
+ */
+void sherd_cl_attention_spec(const struct sherd_cl *c, const struct sherd_kv_shape *kv, int n_heads,
+			     char *spec, size_t size);
+/*
  * The spec of the program that walks over matrices of this format, with such a cache; false if
  * there is none: not in the SIMT shape, nor where there are more workers than CPUs, as they wait
  * for each other awake.
  */
 bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
-			const struct sherd_kv_shape *kv, char *spec, size_t size);
+			const struct sherd_kv_shape *kv, int n_heads, char *spec, size_t size);
 /* Writes the tiles of a batch; returns how many. @tiles NULL: only counts. */
 int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
 			struct sherd_cl_tile *tiles);

@@ -291,7 +291,11 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 	char spec[32];
 	int i, rc = sherd_cl_add(&x->c, "rows", err);
 
-	snprintf(spec, sizeof(spec), "attention.%d.%d", p->kv_type, x->hp->head_dim);
+	sherd_cl_attention_spec(&x->c,
+				&(struct sherd_kv_shape){ .n_kv_heads = x->hp->n_kv_heads,
+							  .head_dim = x->hp->head_dim,
+							  .type = p->kv_type },
+				x->hp->n_heads, spec, sizeof(spec));
 	if (!rc)
 		rc = sherd_cl_add(&x->c, spec, err);
 	if (!rc && x->hp->n_experts)

@@ -164,8 +164,26 @@ void sherd_cl_spec_of(const struct sherd_format *f, bool experts, char *spec, si
 		snprintf(spec, size, "float.%d%s", a[0], suffix);
 }
 
+/* ".4": a token's queries of a KV head, as a power of two; "" where that is all that a tile has. */
+static const char *token_queries(const struct sherd_cl *c, const struct sherd_kv_shape *kv,
+				 int n_heads)
+{
+	int group = n_heads / MAX(kv->n_kv_heads, 1);
+
+	if (c->dev->shape != SHERD_SHAPE_WIDE || group > SHERD_CL_TILE_QUERIES / 2)
+		return "";
+	return group > 2 ? ".4" : group > 1 ? ".2" : ".1";
+}
+
+void sherd_cl_attention_spec(const struct sherd_cl *c, const struct sherd_kv_shape *kv, int n_heads,
+			     char *spec, size_t size)
+{
+	snprintf(spec, size, "attention.%d.%d%s", kv->type, kv->head_dim,
+		 token_queries(c, kv, n_heads));
+}
+
 bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
-			const struct sherd_kv_shape *kv, char *spec, size_t size)
+			const struct sherd_kv_shape *kv, int n_heads, char *spec, size_t size)
 {
 	int a[MATMUL_ARGS];
 
@@ -173,14 +191,26 @@ bool sherd_cl_walk_spec(const struct sherd_cl *c, const struct sherd_format *f,
 	    args_of(f, a) != SHERD_CL_INT || kv->head_dim % 32 ||
 	    (int)c->dev->info.compute_units > sherd_device_host_cpus())
 		return false;
-	snprintf(spec, size, "walk.%d.%d.%d.%d.%d.%d", a[0], a[1], a[2], a[3], kv->type,
-		 kv->head_dim);
+	snprintf(spec, size, "walk.%d.%d.%d.%d.%d.%d%s", a[0], a[1], a[2], a[3], kv->type,
+		 kv->head_dim, token_queries(c, kv, n_heads));
 	return true;
 }
 
 static bool attention_args_ok(const int *a)
 {
 	return a[0] >= SHERD_KV_F16 && a[0] <= SHERD_KV_F32 && a[1] > 0 && a[1] <= 1024;
+}
+
+/* The end of a spec with attention: nothing, or how many queries a token has. */
+static bool parse_queries(const char *at, int *queries)
+{
+	int end = 0;
+
+	*queries = SHERD_CL_TILE_QUERIES;
+	if (!*at)
+		return true;
+	return sscanf(at, ".%d%n", queries, &end) == 1 && !at[end] &&
+	       (*queries == 1 || *queries == 2 || *queries == 4);
 }
 
 static bool int_args_ok(const int *a)
@@ -204,15 +234,15 @@ static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 		p->kind = *spec == 'r' ? SHERD_CL_ROWS : SHERD_CL_EXPERTS;
 		return true;
 	}
-	if (sscanf(spec, "attention.%d.%d%n", &a[0], &a[1], &end) == 2 && !spec[end]) {
+	if (sscanf(spec, "attention.%d.%d%n", &a[0], &a[1], &end) == 2) {
 		p->kind = SHERD_CL_ATTENTION;
-		return attention_args_ok(a);
+		return attention_args_ok(a) && parse_queries(spec + end, &a[2]);
 	}
 	if (sscanf(spec, "walk.%d.%d.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5],
-		   &end) == 6 &&
-	    !spec[end]) {
+		   &end) == 6) {
 		p->kind = SHERD_CL_WALK;
-		return int_args_ok(a) && attention_args_ok(a + 4) && a[5] % 32 == 0;
+		return int_args_ok(a) && attention_args_ok(a + 4) && a[5] % 32 == 0 &&
+		       parse_queries(spec + end, &a[6]);
 	}
 	if (sscanf(spec, "int.%d.%d.%d.%d%n", &a[0], &a[1], &a[2], &a[3], &end) == 4 &&
 	    parse_end(spec + end, &a[4])) {
@@ -274,7 +304,8 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		source[0] = "rope.cl";
 		source[1] = "attention.cl";
 		*n_sources = 2;
-		snprintf(options, size, "-DKV=%d -DHEAD_DIM=%d", a[0], a[1]);
+		snprintf(options, size, "-DKV=%d -DHEAD_DIM=%d -DTOKEN_QUERIES=%d", a[0], a[1],
+			 a[2]);
 		break;
 	case SHERD_CL_INT:
 		source[0] = "matmul.cl";
@@ -285,8 +316,9 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		source[0] = "walk.cl";
 		snprintf(
 			options, size,
-			"-DSHERD_WALK -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d",
-			a[0], a[1], a[2], a[3], a[4], a[5]);
+			"-DSHERD_WALK -DBITS=%d -DGROUP=%d -DSCALE_F32=%d -DMIN=%d -DKV=%d -DHEAD_DIM=%d "
+			"-DTOKEN_QUERIES=%d",
+			a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
 		break;
 	case SHERD_CL_FLOAT:
 		source[0] = "matmul_float.cl";

@@ -10,7 +10,9 @@
 int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 			struct sherd_error *err)
 {
-	const struct sherd_kv_shape kv = { .head_dim = x->hp->head_dim, .type = p->kv_type };
+	const struct sherd_kv_shape kv = { .n_kv_heads = x->hp->n_kv_heads,
+					   .head_dim = x->hp->head_dim,
+					   .type = p->kv_type };
 	char spec[32];
 	int i, rc = 0;
 
@@ -22,7 +24,8 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 		 * compiling
 		 */
 		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0 &&
-		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, spec, sizeof(spec)))
+		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, x->hp->n_heads, spec,
+				       sizeof(spec)))
 			rc = sherd_cl_add(&x->c, spec, err);
 	}
 	return rc;
