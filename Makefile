@@ -317,7 +317,8 @@ UAPIDIR := $(DESTDIR)$(includedir)/sherd/linux
 MAN := $(sort $(wildcard man/*.[14]))
 install: all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) $(DESTDIR)$(systemdunitdir) \
-		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man4 $(DESTDIR)$(datadir)/sherd/kernels-cl
+		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man4 $(DESTDIR)$(datadir)/sherd/kernels-cl \
+		$(DESTDIR)$(datadir)/sherd/bpftrace
 	install -m 755 $(O)/sherd $(DESTDIR)$(bindir)/sherd
 	install -m 755 $(O)/$(SO) $(DESTDIR)$(libdir)/$(SO)
 	ln -sf $(SO) $(DESTDIR)$(libdir)/$(SONAME)
@@ -328,6 +329,9 @@ install: all
 	sed 's|@bindir@|$(bindir)|' tools/sherd-node.service.in > $(DESTDIR)$(systemdunitdir)/sherd-node.service
 	install -m 644 uapi/linux/sherd.h $(UAPIDIR)/sherd.h
 	install -m 644 $(KERNELS) $(DESTDIR)$(datadir)/sherd/kernels-cl
+	for f in $(notdir $(wildcard scripts/bpftrace/*.bt)); do \
+		sed 's|/usr/local/bin|$(bindir)|' scripts/bpftrace/$$f > $(DESTDIR)$(datadir)/sherd/bpftrace/$$f && \
+		chmod 755 $(DESTDIR)$(datadir)/sherd/bpftrace/$$f || exit 1; done
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
 	install -m 644 $(filter %.4,$(MAN)) $(DESTDIR)$(mandir)/man4
 

@@ -37,7 +37,7 @@ struct roofline {
 	/* made by roofline_add(): those of a test together, the longest first */
 	struct roofline_point *points;
 	int n_points;
-	int n_moves; /* kernels that only move, and can't be drawn */
+	int n_moves; /* kernels that only move, or whose operations nobody counts: not drawn */
 };
 
 /* By the end of the name; -EINVAL, and which there are. */

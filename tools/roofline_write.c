@@ -59,7 +59,7 @@ static void write_page(const struct roofline *r, FILE *f)
 	fprintf(f, " at screen %.5f,%.5f left font ',15'\n", (double)PLOT_LEFT / PAGE_WIDTH,
 		1 - 25.0 / height);
 	fprintf(f, "set label 2 'area of a point: its share of the test''s time; above the slope: bytes from a cache; "
-		   "%d that only move are not drawn' at screen %.5f,%.5f left font ',10' tc '#666666'\n",
+		   "%d without counted operations are not drawn' at screen %.5f,%.5f left font ',10' tc '#666666'\n",
 		r->n_moves, (double)PLOT_LEFT / PAGE_WIDTH, 1 - 46.0 / height);
 	fprintf(f, "set logscale xy\nset xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", a.x[0], a.x[1],
 		a.y[0] / GIGA, a.y[1] / GIGA);

@@ -374,6 +374,8 @@ static void tell(const struct ref *r, const struct sherd_op *op, double begin)
 		[SHERD_OP_NORM] = "norm",     [SHERD_OP_MATMUL] = "matmul", [SHERD_OP_ROPE] = "rope",
 		[SHERD_OP_ATTEND] = "attend", [SHERD_OP_ACT] = "activate",
 		[SHERD_OP_NORM_TO] = "norm_to", [SHERD_OP_CAP] = "cap",
+		[SHERD_OP_ROUTE] = "route",   [SHERD_OP_EXPERTS] = "experts",
+		[SHERD_OP_COMBINE] = "combine",
 	};
 	struct sherd_trace_kernel k = { .begin = begin, .end = sherd_now(), .name = names[op->kind] ? names[op->kind] : "step",
 					.step = r->w->n, .layer = op->layer, .rows = r->n };
