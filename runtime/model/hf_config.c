@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "model/arch.h"
 
 #define MAX_CONFIG (4u << 20)
 
@@ -336,6 +337,26 @@ static int put_layer_types(struct hf *hf)
 	return 0;
 }
 
+/* sentence-transformers' models say in a folder of their own how a text's rows become one. */
+static int put_pooling(struct hf *hf)
+{
+	static const char *const modes[] = { "pooling_mode_mean_tokens", "pooling_mode_cls_token",
+					     "pooling_mode_lasttoken" };
+	json_t *pooling;
+	char buf[96];
+	size_t i;
+	int ret = hf_json(hf, "1_Pooling/config.json", MAX_CONFIG, false, &pooling);
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++)
+		if (json_is_true(json_object_get(pooling, modes[i])))
+			break;
+	if (i < ARRAY_SIZE(modes))
+		gguf_put_u32(hf->w, arch_key(hf, "pooling_type", buf), (uint32_t)i + 1);
+	json_decref(pooling);
+	gguf_put_bool(hf->w, arch_key(hf, "attention.causal", buf), false);
+	return ret;
+}
+
 /* Those that hang together with others. */
 static int put_rest(struct hf *hf)
 {
@@ -348,6 +369,8 @@ static int put_rest(struct hf *hf)
 			     4 * (uint32_t)hidden);
 	if (hf->family->flag)
 		gguf_put_bool(hf->w, arch_key(hf, hf->family->flag, buf), true);
+	if (sherd_arch_find(hf->family->arch, strlen(hf->family->arch))->encoder)
+		return put_pooling(hf);
 	if (!hf->family->window || !(window >= 1 && window <= INT32_MAX))
 		return 0;
 	gguf_put_u32(hf->w, arch_key(hf, "attention.sliding_window", buf), (uint32_t)window);

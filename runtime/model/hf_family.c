@@ -136,6 +136,41 @@ static const struct hf_name qwen_moe_names[] = {
 	{ 0 },
 };
 
+/* norms of sums, so that none is called after what it stands before */
+static const struct hf_name bert_names[] = {
+	{ "embeddings.word_embeddings", "token_embd", 0 },
+	{ "embeddings.position_embeddings", "position_embd", 0 },
+	{ "embeddings.token_type_embeddings", "token_types", 0 },
+	{ "embeddings.LayerNorm", "token_embd_norm", 0 },
+	{ "embeddings.position_ids", NULL, HF_IGNORED },
+	{ "encoder.layer.*.attention.self.query", "attn_q", 0 },
+	{ "encoder.layer.*.attention.self.key", "attn_k", 0 },
+	{ "encoder.layer.*.attention.self.value", "attn_v", 0 },
+	{ "encoder.layer.*.attention.output.dense", "attn_output", 0 },
+	{ "encoder.layer.*.attention.output.LayerNorm", "attn_output_norm", 0 },
+	{ "encoder.layer.*.intermediate.dense", "ffn_up", 0 },
+	{ "encoder.layer.*.output.dense", "ffn_down", 0 },
+	{ "encoder.layer.*.output.LayerNorm", "layer_output_norm", 0 },
+	{ "pooler.", NULL, HF_IGNORED }, /* what guesses words and sentences is not for vectors */
+	{ "cls.", NULL, HF_IGNORED },
+	{ 0 },
+};
+
+static const struct hf_name distilbert_names[] = {
+	{ "layer.*.attention.q_lin", "attn_q", 0 },
+	{ "layer.*.attention.k_lin", "attn_k", 0 },
+	{ "layer.*.attention.v_lin", "attn_v", 0 },
+	{ "layer.*.attention.out_lin", "attn_output", 0 },
+	{ "layer.*.sa_layer_norm", "attn_output_norm", 0 },
+	{ "layer.*.ffn.lin1", "ffn_up", 0 },
+	{ "layer.*.ffn.lin2", "ffn_down", 0 },
+	{ "layer.*.output_layer_norm", "layer_output_norm", 0 },
+	{ "vocab_transform.", NULL, HF_IGNORED },
+	{ "vocab_layer_norm.", NULL, HF_IGNORED },
+	{ "vocab_projector.", NULL, HF_IGNORED },
+	{ 0 },
+};
+
 /* What most have; what a family has beside it, or means by its absence, comes first. */
 static const struct hf_key common_keys[] = {
 	{ "num_hidden_layers", "block_count", HF_INT, true, NAN },
@@ -244,6 +279,21 @@ static const struct hf_key gpt2_keys[] = {
 	{ 0 },
 };
 
+static const struct hf_key bert_keys[] = {
+	{ "max_position_embeddings", "context_length", HF_INT, false, 512 },
+	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-12 },
+	{ "type_vocab_size", "token_type_count", HF_INT, false, NAN },
+	{ 0 },
+};
+
+static const struct hf_key distilbert_keys[] = {
+	{ "n_layers", "block_count", HF_INT, true, NAN },
+	{ "dim", "embedding_length", HF_INT, true, NAN },
+	{ "hidden_dim", "feed_forward_length", HF_INT, true, NAN },
+	{ "n_heads", "attention.head_count", HF_INT, true, NAN },
+	{ 0 },
+};
+
 static const struct hf_key opt_keys[] = {
 	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
 	{ "ffn_dim", "feed_forward_length", HF_INT, true, NAN },
@@ -292,6 +342,11 @@ static const struct hf_family families[] = {
 	{ .types = "gpt2", .arch = "gpt2", GELU, .names = { gpt2_names }, .keys = { gpt2_keys } },
 	{ .types = "gptj", .arch = "gptj", GELU, .names = { gptj_names, gpt2_names },
 	  .keys = { gpt2_keys } },
+	{ .types = "bert", .arch = "bert", .acts = "gelu", .names = { bert_names },
+	  .keys = { bert_keys, common_keys } },
+	{ .types = "distilbert", .arch = "bert", .acts = "gelu",
+	  .names = { distilbert_names, bert_names },
+	  .keys = { distilbert_keys, bert_keys, common_keys } },
 	{ .types = "opt", .arch = "opt", .acts = "relu", .only_if_false = "do_layer_norm_before",
 	  .flag = "norm_after", .names = { opt_after_names, opt_names },
 	  .keys = { opt_keys, common_keys } },

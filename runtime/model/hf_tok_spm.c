@@ -189,6 +189,8 @@ int hf_tok_spm(struct hf_vocab *v, const uint8_t *data, size_t size, const char 
 	int ret;
 
 	v->role[HF_UNK] = -1;
+	if (!size) /* an empty file has no mapping */
+		data = (const uint8_t *)"";
 	ret = take_model(v, (struct pb){ data, data + size }, &s);
 	if (ret == -EINVAL || (!ret && !v->n))
 		return sherd_fail(v->hf->err, -EINVAL,

@@ -235,18 +235,17 @@ static int pack_run(struct sherd_packer *p, const struct run *r, const struct sc
 static int pack_vector(struct sherd_packer *p, size_t item, struct sherd_error *err)
 {
 	const struct sherd_pack_item *it = &p->plan.items[item];
-	float *x = sherd_calloc(it->fmt.cols, sizeof(*x));
-	const void *data;
+	float *x = sherd_calloc(it->fmt.cols, 2 * sizeof(*x));
+	float *row = x + it->fmt.cols; /* of a part that is put together */
 	size_t at = 0;
 	int i, ret;
 
 	if (!x)
-		return sherd_fail_oom(err, it->fmt.cols * sizeof(*x), it->name);
-	for (i = 0; i < it->n_parts; at += it->part_rows[i++]) {
-		data = it->part[i] ? gguf_row(it->part[i], 0, x + at) : x + at;
-		if (data != x + at) /* a view is F32 and there already */
-			sherd_dequant_row(it->part[i]->type, data, it->part_rows[i], x + at);
-	}
+		return sherd_fail_oom(err, it->fmt.cols * 2 * sizeof(*x), it->name);
+	for (i = 0; i < it->n_parts; at += it->part_rows[i++])
+		if (it->part[i])
+			sherd_dequant_row(it->part[i]->type, gguf_row(it->part[i], 0, row),
+					  it->part_rows[i], x + at);
 	if (all_finite(x, it->fmt.cols))
 		ret = sherd_pack_write(p, x, it->fmt.cols * sizeof(*x), p->place[item].values, err);
 	else

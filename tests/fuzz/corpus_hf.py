@@ -110,6 +110,7 @@ SEEDS = {
     "unigram": (TOKENIZER, UNIGRAM),
     "spm_bpe": (SPM, spm(2, field(3, 1) + field(4, 0))),
     "spm_unigram": (SPM, spm(1, field(2, bytes([8]) + bytes(11)) + field(3, 1))),
+    "spm_empty": (SPM, b""),
     "spm_nested": (SPM, b"\x0a\x03\x0a\x7f\x0a"),
     "spm_long_varint": (SPM, b"\xff" * 12),
     "tok_config": (TOK_CONFIG, {"chat_template": [{"name": "default", "template": "{{ x }}"}],

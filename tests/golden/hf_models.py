@@ -65,6 +65,11 @@ MODELS = [  # folder, seed, largest file, config
     ("qwen3moe-bf16", 20, None, lambda: tf.Qwen3MoeConfig(
         num_experts=5, num_experts_per_tok=3, moe_intermediate_size=20, decoder_sparse_step=1,
         norm_topk_prob=True, mlp_only_layers=[], **HEADS)),
+    ("bert-f16", 21, None, lambda: tf.BertConfig(
+        pad_token_id=0, **{k: v for k, v in SMALL.items() if k != "num_key_value_heads"})),
+    ("distilbert-bf16", 22, None, lambda: tf.DistilBertConfig(
+        vocab_size=N_VOCAB, max_position_embeddings=N_CTX, dim=24, hidden_dim=40, n_layers=2,
+        n_heads=4, pad_token_id=0)),
     ("granite-bf16", 14, None, lambda: tf.GraniteConfig(
         attention_multiplier=0.3, embedding_multiplier=2.0, residual_multiplier=0.5,
         logits_scaling=1.5, **SMALL)),
@@ -102,15 +107,18 @@ def write_gold(path, tokens, logits):
 def make(folder, name, seed, shard, config):
     dtype = DTYPES[name.split("-")[-1 if "shard" not in name else 1]]
     torch.manual_seed(seed)
-    model = tf.AutoModelForCausalLM.from_config(config(), attn_implementation="eager").eval()
+    encoder = "bert" in name
+    auto = tf.AutoModel if encoder else tf.AutoModelForCausalLM
+    model = auto.from_config(config(), attn_implementation="eager").eval()
     randomize(model)
     model.to(dtype).save_pretrained(folder / name, max_shard_size=shard or "1GB")
     # what was saved, computed in float
-    model = tf.AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32,
-                                                 attn_implementation="eager").eval()
+    model = auto.from_pretrained(folder / name, dtype=torch.float32,
+                                 attn_implementation="eager").eval()
     tokens = torch.randint(0, N_VOCAB, (N_TOKENS,)).tolist()
     with torch.no_grad():
-        logits = model(torch.tensor([tokens])).logits[0, ROWS].numpy()
+        out = model(torch.tensor([tokens]))
+        logits = (out.last_hidden_state if encoder else out.logits)[0, ROWS].numpy()
     write_gold(folder / name / "logits.gold", tokens, logits)
     for file in (folder / name).glob("*.safetensors"):
         file.chmod(0o644)
