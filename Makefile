@@ -39,6 +39,11 @@ say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 PKGS := OpenCL libssl libcrypto jansson libpcre2-8 libutf8proc liburing libdrm
 PKG_CFLAGS ?= $(shell $(PKG_CONFIG) --cflags $(PKGS))
 PKG_LIBS ?= $(shell $(PKG_CONFIG) --libs $(PKGS))
+# Lines that can be edited, in sherd chat: where it is missing, they are read as they come.
+ifeq ($(shell $(PKG_CONFIG) --exists libedit && echo yes),yes)
+EDIT_CFLAGS ?= -DSHERD_LIBEDIT $(shell $(PKG_CONFIG) --cflags libedit)
+EDIT_LIBS ?= $(shell $(PKG_CONFIG) --libs libedit)
+endif
 SHERD_CFLAGS := -std=gnu11 -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes \
 	-ffp-contract=off -fno-math-errno -fPIC -D_GNU_SOURCE -DCL_TARGET_OPENCL_VERSION=120 \
 	-Iruntime -Ikernels-cl -Iuapi $(PKG_CFLAGS)
@@ -102,7 +107,7 @@ $(O)/$(SO): $(LIB_OBJ) $(O)/gen/libsherd.map
 
 $(O)/sherd: $(TOOL_OBJ) $(O)/libsherd.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(EDIT_LIBS) $(LIBS)
 
 # ---------------------------------------------------------------- tests
 # A test is tests/DIR/test_*.c; the folder's other .c files are linked to each of its tests. The
@@ -115,6 +120,8 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZ_SRC:tests/fuzz/fuzz_%.c=$(O)/tests/fuzz/replay_%)
 FUZZERS := $(FUZZ_SRC:%.c=$(O)/%)
 helpers = $(patsubst %.c,$(O)/%.o,$(filter-out tests/$(1)/test_%.c,$(sort $(wildcard tests/$(1)/*.c))))
+
+$(O)/tools/prompt_edit.o: SHERD_CFLAGS += $(EDIT_CFLAGS)
 
 $(O)/tests/%.o: SHERD_CFLAGS += -Itests -Itools
 
@@ -134,6 +141,10 @@ tests-build: $(O)/tests/region/libfakecl.so $(O)/tests/device/libfakeicd.so
 $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -ljansson
+
+$(O)/tests/cli/pty: $(O)/tests/cli/pty.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lutil
 
 # A faulty network between sockets, to be run by hand, and what a frame's way costs.
 $(O)/tests/net/bin/proxy: $(O)/tests/net/bin/proxy.o $(O)/tests/net/proxy.o $(O)/libsherd.a
@@ -178,7 +189,7 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libsherd.a
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
 .SECONDARY:
-tests-build: $(TESTS) $(REPLAYS) $(O)/tests/cli/json $(PIPELINE)
+tests-build: $(TESTS) $(REPLAYS) $(O)/tests/cli/json $(O)/tests/cli/pty $(PIPELINE)
 fuzzers-build: $(FUZZERS)
 
 # As many jobs as there are cores, unless -j was given.

@@ -227,6 +227,9 @@ int32_t sherd_session_sample(struct sherd_session *session, const float *logits)
  * of them. @logits are of the row before it.
  */
 int32_t sherd_session_sample_at(struct sherd_session *session, int pos, const float *logits);
+/* Other draws from here on. */
+void sherd_session_set_sampler(struct sherd_session *session,
+			       const struct sherd_sampler_params *sampler);
 
 /* ----------------------------------------------------------------- step */
 

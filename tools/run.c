@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "roof.h"
 #include "run.h"
+#include "template.h"
 #include "trace_file.h"
 
 /* -------------------------------------------------------- command line */
@@ -44,6 +45,9 @@ static int check_with_resume(const struct run *r)
 		{ s->top_p != init.top_p, "--top-p" },
 		{ s->min_p != init.min_p, "--min-p" },
 		{ s->repeat_penalty != init.repeat_penalty, "--repeat-penalty" },
+		{ r->system, "--system" },
+		{ r->template, "--template" },
+		{ r->raw, "--raw" },
 	};
 
 	if (r->journal || r->prompt_arg || r->file || r->from_stdin)
@@ -72,30 +76,38 @@ static int take_positionals(struct run *r, int argc, char **argv)
 	return 0;
 }
 
-static int check_options(struct run *r)
+int run_check_options(struct run *r)
 {
 	static const char *const kvs[] = { "f16", "int8", "f32" };
-	int kv = 0, rc = r->pipe_params.plan ? check_with_plan(r) :
-						pipeline_refuse_idle(&tool_run, &r->pipe_params);
+	int kv = 0, rc = TOOL_OK;
 
-	if (!rc && r->resume)
-		rc = check_with_resume(r);
-	if (rc)
-		return rc;
-	if (r->draft_max && !r->draft_name)
-		return tool_usage(&tool_run, "--draft-max does nothing without --draft");
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)
-		return tool_usage(&tool_run, "--bits: %d is neither 4 nor 8", r->params.bits);
-	rc = tool_pick_wire(&tool_run, r->wire, &r->wire_type);
-	if (!rc && r->kv)
-		rc = tool_pick(&tool_run, "--kv", r->kv, kvs, 3, &kv);
+		return tool_usage(r->tool, "--bits: %d is neither 4 nor 8", r->params.bits);
+	if (r->kv)
+		rc = tool_pick(r->tool, "--kv", r->kv, kvs, 3, &kv);
 	if (rc)
 		return rc;
 	r->params.kv_type = (enum sherd_kv_type)kv;
 	for (int i = 0; i < r->stops.n; i++)
 		if (!r->stops.v[i][0])
-			return tool_usage(&tool_run, "--stop: an empty string would stop at once");
-	return 0;
+			return tool_usage(r->tool, "--stop: an empty string would stop at once");
+	return TOOL_OK;
+}
+
+static int check_options(struct run *r)
+{
+	int rc = r->pipe_params.plan ? check_with_plan(r) :
+				       pipeline_refuse_idle(&tool_run, &r->pipe_params);
+
+	if (!rc && r->resume)
+		rc = check_with_resume(r);
+	if (!rc && r->draft_max && !r->draft_name)
+		rc = tool_usage(&tool_run, "--draft-max does nothing without --draft");
+	if (!rc && r->raw && (r->system || r->template))
+		rc = tool_usage(&tool_run, "--raw is without a template, so without %s too",
+				r->system ? "--system" : "--template");
+	rc = rc ? rc : tool_pick_wire(&tool_run, r->wire, &r->wire_type);
+	return rc ? rc : run_check_options(r);
 }
 
 /* TOOL_OK: go on; *done: help was printed. */
@@ -106,37 +118,24 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		{ 'p', "prompt", OPT_STR, &r->prompt_arg, 0, 0, "PROMPT", "the text to continue" },
 		{ 'f', "file", OPT_STR, &r->file, 0, 0, "FILE",
 		  "read the prompt from FILE; a final newline is dropped (- : standard input)" },
+		{ 0, "system", OPT_STR, &r->system, 0, 0, "TEXT",
+		  "with a chat template: the system prompt" },
+		{ 0, "template", OPT_STR, &r->template, 0, 0, "NAME|FILE",
+		  "a chat template in place of the model's own; list: those that come along" },
+		{ 0, "raw", OPT_FLAG, &r->raw, 0, 0, NULL,
+		  "the prompt as it is, though the model has a chat template" },
 		{ 'n', "n-predict", OPT_INT, &r->n_predict, -1, 1 << 24, "N",
 		  "tokens to generate (default: -1, until the model ends or the context is full)" },
-		{ 's', "seed", OPT_SEED, &r->seed, 0, 0, "SEED",
-		  "same seed, same text, on every device (default: -1, a fresh one, which is "
-		  "printed)" },
-		{ 0, "temp", OPT_FLOAT, &r->sampler.temp, 0, 100, "T",
-		  "temperature; 0 always takes the likeliest token (default: 0.8)" },
-		{ 0, "top-k", OPT_INT, &r->sampler.top_k, 0, 1 << 24, "N",
-		  "draw among the N likeliest tokens; 0: all (default: 40)" },
-		{ 0, "top-p", OPT_FLOAT, &r->sampler.top_p, 0, 1, "P",
-		  "draw among the likeliest that make up P together; 1: all (default: 0.95)" },
-		{ 0, "min-p", OPT_FLOAT, &r->sampler.min_p, 0, 1, "P",
-		  "leave out what is less likely than P times the best; 0: nothing (default: 0.05)" },
-		{ 0, "repeat-penalty", OPT_FLOAT, &r->sampler.repeat_penalty, 0.01, 100, "X",
-		  "make the last 64 tokens less likely; 1: no (default: 1)" },
-		{ 0, "stop", OPT_STRS, &r->stops, 0, 0, "STRING",
-		  "end before this text; may be given several times" },
+		RUN_SAMPLER_OPTS(r),
 		{ 0, "ignore-eos", OPT_FLAG, &r->ignore_eos, 0, 0, NULL,
 		  "never let the model end the text" },
 		{ 'e', "echo", OPT_FLAG, &r->echo, 0, 0, NULL, "print the prompt too" },
-		{ 'b', "batch-size", OPT_INT, &r->params.n_batch, 1, 4096, "N",
-		  "tokens of the prompt that are computed together (default: 256); changes speed "
-		  "and memory, never the text" },
 		{ 0, "draft", OPT_STR, &r->draft_name, 0, 0, "MODEL",
 		  "guess tokens with this small model of the same vocabulary, or with \"ngram\" from "
 		  "the text so far, and check several in one step: faster where the guesses are "
 		  "good, and never another text" },
 		{ 0, "draft-max", OPT_INT, &r->draft_max, 1, 64, "N",
 		  "tokens to guess at a time, at most (default: 8); fewer are where that is faster" },
-		{ 0, "kv", OPT_STR, &r->kv, 0, 0, "TYPE",
-		  "the KV cache's type: f16 (default), int8, f32" },
 		TOOL_CUT_OPTS(r->cuts, r->wire),
 		TOOL_PIPELINE_OPTS(r->pipe_params),
 		{ 0, "session", OPT_STR, &r->session_file, 0, 0, "FILE",
@@ -159,68 +158,21 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 	*done = rc > 0;
 	if (rc)
 		return rc > 0 ? TOOL_OK : TOOL_USAGE;
+	if (template_list(r->template)) {
+		*done = true;
+		return tool_flush(&tool_run) ? TOOL_OK : TOOL_FAILED;
+	}
 	rc = take_positionals(r, argc, argv);
 	return rc ? rc : check_options(r);
 }
 
-/*
- * Who says nothing gets a text from its very beginning; who says "" has lost something on the way.
- */
-static int check_prompt(const struct run *r, struct sherd_error *err)
-{
-	if (r->prompt_len)
-		return 0;
-	snprintf(err->msg, sizeof(err->msg),
-		 "the prompt is empty; without -p, -f or - a text begins at its beginning");
-	return -EINVAL;
-}
-
-static int read_prompt(struct run *r, struct sherd_error *err)
-{
-	int rc;
-
-	if (!r->file && !r->from_stdin) {
-		r->prompt = strdup(r->prompt_arg ? r->prompt_arg : "");
-		if (!r->prompt)
-			return -ENOMEM;
-		r->prompt_len = strlen(r->prompt);
-		rc = tool_check_text("the prompt", r->prompt, r->prompt_len, err);
-		return rc || !r->prompt_arg ? rc : check_prompt(r, err);
-	}
-	rc = tool_read_text(r->file ? r->file : "-", &r->prompt, &r->prompt_len, err);
-	/* Editors end a file with a newline that its author did not mean. */
-	if (!rc && r->prompt_len && r->prompt[r->prompt_len - 1] == '\n')
-		r->prompt[--r->prompt_len] = '\0';
-	return rc ? rc : check_prompt(r, err);
-}
-
-static int tokenize_prompt(struct run *r)
-{
-	struct sherd_error err;
-
-	if (sherd_tokenize(r->tok, r->prompt, r->prompt_len, SHERD_TOK_SPECIAL | SHERD_TOK_PARSE,
-			   &r->ids, &r->n_ids, &err))
-		return tool_fail(&tool_run, &err);
-	if (!r->n_ids)
-		return tool_failf(&tool_run,
-				  "the prompt is empty, and this model has no token that "
-				  "begins a text: give one with -p");
-	if (r->n_ids > r->n_ctx && r->pipe_params.plan)
-		return tool_failf(&tool_run, "the prompt has %d tokens and the plan's context "
-					     "holds %d: shorten it, or make a plan with a larger "
-					     "one (sherd plan -c)", r->n_ids, r->n_ctx);
-	if (r->n_ids > r->n_ctx)
-		return tool_failf(&tool_run, "the prompt has %d tokens and the context holds %d: "
-					     "shorten it, or give more with -c (the model was "
-					     "trained for %d)", r->n_ids, r->n_ctx, r->n_ctx_train);
-	return TOOL_OK;
-}
-
 /* 32 bits are enough to be fresh, and short enough to type again. */
-static void draw_seed(struct run *r)
+void run_draw_seed(struct run *r)
 {
 	uint32_t seed;
 
+	if (r->seed.given)
+		return;
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		seed = (uint32_t)time(NULL);
 	r->seed.v = seed;
@@ -265,13 +217,13 @@ static int end_trace(struct run *r, int rc)
 static int run_main(int argc, char **argv)
 {
 	struct run r = {
+		.tool = &tool_run,
 		.params = SHERD_MODEL_PARAMS_INIT,
 		.sampler = SHERD_SAMPLER_PARAMS_INIT,
 		.n_predict = -1,
 		.log_fd = -1,
 		.stream = { .out = stdout, .stops = &r.stops },
 	};
-	struct sherd_error err = { "out of memory" };
 	bool done;
 	int rc;
 
@@ -285,20 +237,19 @@ static int run_main(int argc, char **argv)
 	if (r.resume)
 		rc = run_log_resume(&r);
 	else
-		rc = read_prompt(&r, &err) ? tool_fail(&tool_run, &err) : TOOL_OK;
+		rc = run_read_prompt(&r);
 	rc = rc ? rc : run_log_check(&r);
 	if (!rc)
 		rc = r.source->open(&r);
 	if (!rc && !r.resume)
-		rc = tokenize_prompt(&r);
+		rc = run_tokenize_prompt(&r);
 	if (!rc && r.n_ids + r.n_replay > r.n_ctx)
 		rc = tool_failf(&tool_run, "the text has %d tokens and the context holds %d",
 				r.n_ids + r.n_replay, r.n_ctx);
 	if (rc)
 		goto out;
 	r.source->say(&r);
-	if (!r.seed.given)
-		draw_seed(&r);
+	run_draw_seed(&r);
 	rc = r.source->start(&r);
 	if (!rc)
 		rc = run_log_start(&r);
@@ -326,12 +277,13 @@ const struct tool tool_run = {
 	.synopsis = "-m MODEL | --plan PLAN [-p PROMPT | -f FILE | -] [options]",
 	.summary = "continue a text",
 	.about =
-		"Continues a text with a model: a GGUF file, a Hugging Face folder, or a shard made "
-		"by `sherd pack`. The text goes to standard output as it is made; device and speed go to standard error. With "
-		"--plan, -m only names the tokenizer.\n\n"
+		"Continues a text with a model: a GGUF file, a Hugging Face folder, or a shard made by "
+		"`sherd pack`. The text goes to standard output as it is made; device and speed go to standard error. If the "
+		"model's file has a chat template, the prompt is a message, and what comes is the answer; "
+		"--raw continues the prompt itself. With --plan, -m only names the tokenizer.\n\n"
 		"  sherd run -m model.gguf -p \"Once upon a time\"\n"
 		"  sherd run model.gguf -p \"Once upon a time\" -n 64 --temp 0\n"
-		"  sherd run llama3.2:1b -f question.txt --stop \"User:\"   (pulled by Ollama before)\n"
+		"  sherd run llama3.2:1b -f question.txt --system \"Be brief.\"   (pulled by Ollama before)\n"
 		"  fortune | sherd run model.gguf - --echo\n"
 		"  sherd run model.gguf -f long.txt --session long.kv   (the second time, it is there at once)\n"
 		"  sherd run --plan plan.json -p \"Once upon a time\"   (several boards: sherd node --help)",

@@ -28,7 +28,9 @@ struct run_source {
 extern const struct run_source run_source_model, run_source_plan;
 
 struct run {
+	const struct tool *tool; /* run, or chat */
 	/* the command line */
+	const char *system, *template;
 	const char *model_name, *prompt_arg, *file, *wire, *kv, *journal, *resume, *trace_at;
 	const char *session_file, *draft_name;
 	struct sherd_model_params params;
@@ -38,7 +40,7 @@ struct run {
 	struct opt_ints cuts;
 	struct opt_seed seed;
 	int n_predict, draft_max;
-	bool ignore_eos, echo, verbose, from_stdin, no_limits;
+	bool ignore_eos, echo, verbose, from_stdin, no_limits, raw;
 	enum sherd_wire wire_type;
 
 	struct trace_file *trace; /* NULL: none */
@@ -49,6 +51,7 @@ struct run {
 	int n_ctx, n_ctx_train;
 	int32_t *ids; /* of the prompt */
 	int n_ids;
+	bool is_answer; /* the prompt is a message, and what follows is said by somebody else */
 	struct stream stream;
 	/* a journal's */
 	int log_fd; /* -1: there is none */
@@ -61,7 +64,7 @@ struct run {
 	struct sherd_model *model;
 	struct sherd_session *session;
 	struct ends ends; /* for --ignore-eos */
-	int n_restored; /* tokens of the prompt that session_file had */
+	int n_restored; /* tokens of the prompt that the session, or session_file, had */
 	struct sherd_model *draft_model; /* NULL: n-grams, or no draft */
 	struct sherd_draft *draft; /* NULL: none */
 	/* a plan's */
@@ -84,6 +87,36 @@ int run_log_token(struct run *r, int32_t token);
 int run_log_resume(struct run *r);
 void run_log_close(struct run *r);
 
+/* The options that a text's draws depend on, shared by run and chat. */
+#define RUN_SAMPLER_OPTS(r)                                                                        \
+	{ 's', "seed", OPT_SEED, &(r)->seed, 0, 0, "SEED",                                         \
+	  "same seed, same text, on every device (default: -1, a fresh one, which is printed)" },  \
+	{ 0, "temp", OPT_FLOAT, &(r)->sampler.temp, 0, 100, "T",                                   \
+	  "temperature; 0 always takes the likeliest token (default: 0.8)" },                      \
+	{ 0, "top-k", OPT_INT, &(r)->sampler.top_k, 0, 1 << 24, "N",                               \
+	  "draw among the N likeliest tokens; 0: all (default: 40)" },                             \
+	{ 0, "top-p", OPT_FLOAT, &(r)->sampler.top_p, 0, 1, "P",                                   \
+	  "draw among the likeliest that make up P together; 1: all (default: 0.95)" },            \
+	{ 0, "min-p", OPT_FLOAT, &(r)->sampler.min_p, 0, 1, "P",                                   \
+	  "leave out what is less likely than P times the best; 0: nothing (default: 0.05)" },     \
+	{ 0, "repeat-penalty", OPT_FLOAT, &(r)->sampler.repeat_penalty, 0.01, 100, "X",            \
+	  "make the last 64 tokens less likely; 1: no (default: 1)" },                             \
+	{ 0, "stop", OPT_STRS, &(r)->stops, 0, 0, "STRING",                                        \
+	  "end before this text; may be given several times" },                                    \
+	{ 'b', "batch-size", OPT_INT, &(r)->params.n_batch, 1, 4096, "N",                          \
+	  "tokens of the prompt that are computed together (default: 256); changes speed and "     \
+	  "memory, never the text" },                                                              \
+	{ 0, "kv", OPT_STR, &(r)->kv, 0, 0, "TYPE",                                                \
+	  "the KV cache's type: f16 (default), int8, f32" }
+
+/* r->prompt, and then, with r->tok and r->n_ctx known, r->ids. */
+int run_read_prompt(struct run *r);
+int run_tokenize_prompt(struct run *r);
+
+/* What these can be wrong with; and the seed that nobody gave, said on stderr. */
+int run_check_options(struct run *r);
+void run_draw_seed(struct run *r);
+
 /*
  * --session: TOOL_OK, or an exit code; without it they do nothing. The first takes what is known of
  * @ids [n] (r->n_restored of them, less than n), the other writes what is known now.
@@ -101,5 +134,10 @@ void run_draft_close(struct run *r); /* before its session is freed */
 
 /* The prompt, and what follows it, to standard output. */
 int run_text(struct run *r);
+/*
+ * What follows r->ids, of which the session may know some, to standard output; may be called again.
+ * Ctrl-C ends it, with run_interrupted. TOOL_OK, or an exit code: there is no use in going on.
+ */
+int run_answer(struct run *r);
 
 #endif

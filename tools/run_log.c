@@ -39,8 +39,8 @@ static char *header(const struct run *r)
 {
 	const struct sherd_sampler_params *p = &r->sampler;
 	json_t *j = json_pack(
-		"{s:i, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:f, s:i, s:f, s:f, s:f, s:i, s:I}}",
-		"sherd_run", 1, "run", r->pipe ? pipeline_run(r->pipe) : "", "prompt", r->prompt,
+		"{s:i, s:b, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:f, s:i, s:f, s:f, s:f, s:i, s:I}}",
+		"sherd_run", 1, "answer", r->is_answer, "run", r->pipe ? pipeline_run(r->pipe) : "", "prompt", r->prompt,
 		"n_predict", r->n_predict, "ignore_eos", r->ignore_eos, "wire", (int)r->wire_type,
 		"cuts", ints_json(r->cuts.v, r->cuts.n), "stops", stops_json(&r->stops), "ids",
 		ints_json(r->ids, r->n_ids), "sampler", "temp", p->temp, "top_k", p->top_k, "top_p",
@@ -145,13 +145,13 @@ static int read_header(struct run *r, json_t *j, struct sherd_error *err)
 	double temp, top_p, min_p, penalty;
 	json_int_t seed;
 	const char *prompt, *run;
-	int version, ignore, wire, rc;
+	int version, answer = 0, ignore, wire, rc;
 	json_error_t e;
 
 	if (json_unpack_ex(
 		    j, &e, 0,
-		    "{s:i, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:F, s:i, s:F, s:F, s:F, s:i, s:I !} !}",
-		    "sherd_run", &version, "run", &run, "prompt", &prompt, "n_predict",
+		    "{s:i, s?b, s:s, s:s, s:i, s:b, s:i, s:o, s:o, s:o, s:{s:F, s:i, s:F, s:F, s:F, s:i, s:I !} !}",
+		    "sherd_run", &version, "answer", &answer, "run", &run, "prompt", &prompt, "n_predict",
 		    &r->n_predict, "ignore_eos", &ignore, "wire", &wire, "cuts", &cuts, "stops",
 		    &stops, "ids", &ids, "sampler", "temp", &temp, "top_k", &p->top_k, "top_p",
 		    &top_p, "min_p", &min_p, "repeat_penalty", &penalty, "repeat_last_n",
@@ -166,6 +166,7 @@ static int read_header(struct run *r, json_t *j, struct sherd_error *err)
 	p->repeat_penalty = (float)penalty;
 	r->seed = (struct opt_seed){ (uint64_t)seed, true };
 	r->ignore_eos = ignore;
+	r->is_answer = answer;
 	/* the nodes may have all of its sessions still */
 	r->pipe_params.run = strspn(run, "0123456789abcdef") == SHERD_RUN_ID - 1 ? run : NULL;
 	r->wire_type = (enum sherd_wire)wire;

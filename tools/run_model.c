@@ -49,13 +49,13 @@ static int open_it(struct run *r)
 	r->params.progress = tool_progress;
 	r->params.note = tool_note;
 	if (sherd_model_open(&r->model, r->model_name, &r->params, &err))
-		return tool_fail(&tool_run, &err);
+		return tool_fail(r->tool, &err);
 	info = sherd_model_info(r->model);
-	if (tool_refuse_encoder(&tool_run, info))
+	if (tool_refuse_encoder(r->tool, info))
 		return TOOL_FAILED;
 	r->tok = sherd_model_tokenizer(r->model);
 	if (info->first_layer || info->end_layer != info->n_layers || !r->tok)
-		return tool_failf(&tool_run,
+		return tool_failf(r->tool,
 				  "%s: holds layers %d to %d of %d%s, and text needs all "
 				  "of them",
 				  info->path, info->first_layer, info->end_layer - 1,
@@ -75,9 +75,9 @@ static int start(struct run *r)
 	p.n_cuts = r->cuts.n;
 	p.wire = r->wire_type;
 	if (sherd_session_new(&r->session, r->model, &p, &err))
-		return tool_fail(&tool_run, &err);
+		return tool_fail(r->tool, &err);
 	if (r->ignore_eos && ends_init(&r->ends, r->model, &err))
-		return tool_fail(&tool_run, &err);
+		return tool_fail(r->tool, &err);
 	return run_draft_start(r);
 }
 
@@ -98,7 +98,7 @@ static int feed(struct run *r, const int32_t *ids, int n_ids, const float **logi
 		};
 
 		if (sherd_step(r->model, &item, 1, 0, 0, &rows, &err))
-			return tool_fail(&tool_run, &err);
+			return tool_fail(r->tool, &err);
 		done += n;
 		if (n_ids > 1)
 			tool_progress(NULL, "reading the prompt", done, n_ids);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run_session: --session. What an earlier run has read, and said, is not computed again: as far as
- * its tokens are this prompt's too, its KV cache is taken as it is. The bits are the same, so the
- * text is.
+ * run_session: --session, and what a talk has said so far. What was read, and said, is not computed
+ * again: as far as its tokens are this prompt's too, its KV cache is taken as it is. The bits are
+ * the same, so the text is.
  */
 #include <string.h>
 #include <unistd.h>
@@ -23,10 +23,11 @@ int run_session_restore(struct run *r, const int32_t *ids, int n)
 	const int32_t *had;
 	int n_had, keep;
 
-	if (!r->session_file || access(r->session_file, F_OK))
+	if (!r->session)
 		return TOOL_OK;
-	if (sherd_session_load(r->session, r->session_file, &err))
-		return tool_fail(&tool_run, &err);
+	if (r->session_file && !access(r->session_file, F_OK) &&
+	    sherd_session_load(r->session, r->session_file, &err))
+		return tool_fail(r->tool, &err);
 	had = sherd_session_tokens(r->session, &n_had);
 	keep = n_common(had, n_had, ids, n);
 	/* The last token is computed in any case: what follows it is not in the file. */
@@ -43,6 +44,6 @@ int run_session_keep(struct run *r)
 		return TOOL_OK;
 	if (r->draft)
 		sherd_draft_settle(r->draft);
-	return sherd_session_save(r->session, r->session_file, &err) ? tool_fail(&tool_run, &err) :
+	return sherd_session_save(r->session, r->session_file, &err) ? tool_fail(r->tool, &err) :
 								       TOOL_OK;
 }

@@ -65,7 +65,7 @@ static bool take(struct run *r, int32_t id)
 		r->first = sherd_now();
 	if (!r->ignore_eos && sherd_tokenizer_is_end(r->tok, id))
 		return false;
-	if (!(r->n_made == 1 && !r->prompt_len ? put_first(r, id) : put_token(r, id)))
+	if (!(r->n_made == 1 && (r->is_answer || !r->prompt_len) ? put_first(r, id) : put_token(r, id)))
 		return false;
 	if (r->n_made == r->n_predict)
 		return false;
@@ -85,7 +85,7 @@ static int begin(struct run *r, int32_t *id)
 	int32_t *all = sherd_calloc((size_t)n, sizeof(*all));
 
 	if (!all)
-		return tool_failf(&tool_run, "out of memory");
+		return tool_failf(r->tool, "out of memory");
 	memcpy(all, r->ids, (size_t)r->n_ids * sizeof(*all));
 	if (r->n_replay)
 		memcpy(all + r->n_ids, r->made, (size_t)r->n_replay * sizeof(*all));
@@ -131,13 +131,15 @@ static void say_speed(const struct run *r)
 		return;
 	fprintf(stderr, "sherd: prompt %d tokens", n);
 	if (r->n_restored)
-		fprintf(stderr, ", %d of them from %s", r->n_restored, r->session_file);
+		fprintf(stderr, ", %d of them %s%s", r->n_restored,
+			r->session_file ? "from " : "known",
+			r->session_file ? r->session_file : "");
 	fprintf(stderr, ", %.1f t/s", (n - r->n_restored) / in);
 	/* The first token comes out of the prompt's last step; decoding is what follows it. */
 	if (r->n_made - r->n_replay > 1 && out > 0)
 		fprintf(stderr, "; generated %d tokens, %.1f t/s", r->n_made - r->n_replay,
 			(r->n_made - r->n_replay - 1) / out);
-	if (r->n_made)
+	if (r->n_made && r->start_s > 0)
 		fprintf(stderr, "; first token %.3f s after the start (loading %.3f s)",
 			r->first - r->start_s, r->opened - r->start_s);
 	fputc('\n', stderr);
@@ -174,7 +176,8 @@ static int compute(struct run *r)
 	return rc ? rc : run_session_keep(r);
 }
 
-static int finish(struct run *r, int rc)
+/* The text's last bytes, and a line end on a terminal. */
+static int end_text(struct run *r, int rc)
 {
 	bool terminal = isatty(STDOUT_FILENO);
 
@@ -182,22 +185,52 @@ static int finish(struct run *r, int rc)
 	if (r->stream.failed == EPIPE)
 		return TOOL_FAILED;
 	if (r->stream.failed)
-		return tool_failf(&tool_run, "the text could not be written: %s",
+		return tool_failf(r->tool, "the text could not be written: %s",
 				  strerror(r->stream.failed));
-	if (terminal && r->stream.last && r->stream.last != '\n')
+	/* Answers stand one below the other, wherever they go. */
+	if ((terminal || r->tool == &tool_chat) && r->stream.last && r->stream.last != '\n')
 		putchar('\n');
-	if (!tool_flush(&tool_run))
+	if (!tool_flush(r->tool))
 		return TOOL_FAILED;
 	if (rc)
 		return rc;
 	if (terminal)
 		fputc('\n', stderr);
-	say_speed(r);
-	return run_interrupted ? 128 + run_interrupted : TOOL_OK;
+	return TOOL_OK;
 }
 
 int run_text(struct run *r)
 {
+	int rc;
+
 	to_interrupt = r->pipe;
-	return finish(r, compute(r));
+	rc = end_text(r, compute(r));
+	if (rc)
+		return rc;
+	say_speed(r);
+	return run_interrupted ? 128 + run_interrupted : TOOL_OK;
+}
+
+int run_answer(struct run *r)
+{
+	struct sigaction was_int, was_term;
+	int rc;
+
+	r->n_made = 0;
+	r->prefilled = 0;
+	r->n_restored = 0;
+	r->why_stopped = NULL;
+	r->stream.stopped = false;
+	r->stream.failed = 0;
+	r->stream.last = 0;
+	run_interrupted = 0;
+	sigaction(SIGINT, NULL, &was_int);
+	sigaction(SIGTERM, NULL, &was_term);
+	rc = compute(r);
+	sigaction(SIGINT, &was_int, NULL);
+	sigaction(SIGTERM, &was_term, NULL);
+	rc = end_text(r, rc);
+	if (!rc)
+		say_speed(r);
+	return rc;
 }

@@ -39,10 +39,29 @@ static int char_length(const unsigned char *p, size_t n)
 	return len;
 }
 
+static void keep_bytes(struct stream *s, const char *p, size_t n)
+{
+	char *bigger = s->kept;
+
+	if (s->n_kept + n > s->room_kept) {
+		bigger = realloc(s->kept, (s->n_kept + n) * 2);
+		if (!bigger) {
+			s->failed = ENOMEM;
+			return;
+		}
+		s->kept = bigger;
+		s->room_kept = (s->n_kept + n) * 2;
+	}
+	memcpy(s->kept + s->n_kept, p, n);
+	s->n_kept += n;
+}
+
 static void write_bytes(struct stream *s, const char *p, size_t n)
 {
 	if (!n || s->failed)
 		return;
+	if (s->keep)
+		keep_bytes(s, p, n);
 	errno = 0;
 	if (fwrite(p, 1, n, s->out) != n)
 		s->failed = errno ? errno : EIO;

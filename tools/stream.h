@@ -16,6 +16,9 @@ struct stream {
 	char last; /* the last byte that was written */
 	bool stopped; /* a stop string came: nothing is written any more */
 	int failed; /* errno of a write, or ENOMEM */
+	bool keep; /* what is written is kept, too */
+	char *kept; /* [n_kept], whoever set keep frees it */
+	size_t n_kept, room_kept;
 };
 
 /* False when there is no use in going on: @s->stopped or @s->failed says why. */

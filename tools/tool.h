@@ -50,7 +50,7 @@ struct tool {
 	int (*main)(int argc, char **argv); /* argv[0] is the sub-command */
 };
 
-extern const struct tool tool_run, tool_bench, tool_embed, tool_info, tool_tokenize, tool_pack, tool_eval,
+extern const struct tool tool_run, tool_chat, tool_bench, tool_embed, tool_info, tool_tokenize, tool_pack, tool_eval,
 	tool_doctor, tool_devices, tool_cluster, tool_plan, tool_node, tool_push, tool_status;
 /* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
 extern const struct tool tool_device_test;

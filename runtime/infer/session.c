@@ -132,3 +132,8 @@ int32_t sherd_session_sample_at(struct sherd_session *s, int pos, const float *l
 	SHERD_PROBE(token, s, pos, id);
 	return id;
 }
+
+void sherd_session_set_sampler(struct sherd_session *s, const struct sherd_sampler_params *sampler)
+{
+	s->sampler = *sampler;
+}

@@ -6,7 +6,7 @@
 sh_run --version
 ok "--version prints name and version" grep -qxE 'sherd [0-9]+\.[0-9]+\.[0-9]+' "$out"
 sh_run --help
-ok "--help lists every command" test "$(grep -cE '^  (run|bench|info|tokenize|pack|eval|plan|doctor) ' "$out")" = 8
+ok "--help lists every command" test "$(grep -cE '^  (run|chat|bench|info|tokenize|pack|eval|plan|doctor) ' "$out")" = 9
 ok "--help does not list what is not for people" bash -c "! grep -q device-test '$out'"
 ok "--help fits 80 columns" bash -c "! grep -qE '.{81}' '$out'"
 sh_run
@@ -22,7 +22,7 @@ for name in $'c\e[31mRED"x' a/b head .; do
 	refuses "a node cannot be called ${name@Q}" 2 "can't be a node's name" node --tls "$tmp/none" --shards "$tmp/none" --name "$name"
 done
 
-for c in run bench info tokenize pack eval plan doctor; do
+for c in run chat bench info tokenize pack eval plan doctor; do
 	sh_run $c --help
 	ok "$c --help gives usage and examples, and succeeds" \
 		bash -c "test $rc = 0 && grep -q '^Usage: sherd $c' '$out' && grep -q '^  sherd $c' '$out'"

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* chat: what the files of `sherd chat` share. */
+#ifndef SHERD_TOOL_CHAT_H
+#define SHERD_TOOL_CHAT_H
+
+#include "prompt.h"
+#include "run.h"
+#include "talk.h"
+
+struct chat {
+	struct run run; /* of one answer after the other, all in one session */
+	struct sherd_chat *template;
+	struct talk talk;
+	struct prompt *prompt;
+	uint64_t seed; /* of the first try at an answer; another try has the next */
+	bool quit;
+};
+
+/* An answer to the talk, which ends with a question. TOOL_OK, or an exit code: that is the end. */
+int chat_answer(struct chat *c);
+/* A line that begins with "/". */
+int chat_command(struct chat *c, const char *line);
+
+#endif
