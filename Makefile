@@ -15,6 +15,9 @@ libdir ?= $(prefix)/lib
 includedir ?= $(prefix)/include
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
+bashdir ?= $(datadir)/bash-completion/completions
+zshdir ?= $(datadir)/zsh/site-functions
+fishdir ?= $(datadir)/fish/vendor_completions.d
 udevrulesdir ?= $(prefix)/lib/udev/rules.d
 systemdunitdir ?= $(prefix)/lib/systemd/system
 modulesloaddir ?= $(prefix)/lib/modules-load.d
@@ -344,6 +347,10 @@ install: all
 		sed 's|/usr/local/bin|$(bindir)|' scripts/bpftrace/$$f > $(DESTDIR)$(datadir)/sherd/bpftrace/$$f && \
 		chmod 755 $(DESTDIR)$(datadir)/sherd/bpftrace/$$f || exit 1; done
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
+	install -d $(DESTDIR)$(bashdir) $(DESTDIR)$(zshdir) $(DESTDIR)$(fishdir)
+	install -m 644 tools/completion/sherd.bash $(DESTDIR)$(bashdir)/sherd
+	install -m 644 tools/completion/sherd.zsh $(DESTDIR)$(zshdir)/_sherd
+	install -m 644 tools/completion/sherd.fish $(DESTDIR)$(fishdir)/sherd.fish
 	install -m 644 $(filter %.4,$(MAN)) $(DESTDIR)$(mandir)/man4
 
 uninstall:
@@ -352,6 +359,7 @@ uninstall:
 		$(DESTDIR)$(libdir)/pkgconfig/sherd.pc $(DESTDIR)$(includedir)/sherd.h \
 		$(patsubst man/%,$(DESTDIR)$(mandir)/man1/%,$(filter %.1,$(MAN))) \
 		$(patsubst man/%,$(DESTDIR)$(mandir)/man4/%,$(filter %.4,$(MAN))) \
+		$(DESTDIR)$(bashdir)/sherd $(DESTDIR)$(zshdir)/_sherd $(DESTDIR)$(fishdir)/sherd.fish \
 		$(DESTDIR)$(udevrulesdir)/60-sherd.rules $(DESTDIR)$(modulesloaddir)/sherd.conf \
 		$(DESTDIR)$(systemdunitdir)/sherd-node.service
 	rm -rf $(DESTDIR)$(datadir)/sherd $(DESTDIR)$(includedir)/sherd

@@ -91,6 +91,11 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
 	    (!strcmp(argv[1], "help") && argc == 2))
 		return help(stdout);
+	if (!strcmp(argv[1], OPT_FOR_SHELLS)) {
+		for (size_t i = 0; i < ARRAY_SIZE(tools); i++)
+			printf("%s\t\t%s\n", tools[i]->name, tools[i]->summary);
+		return tool_flush(NULL) ? TOOL_OK : TOOL_FAILED;
+	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		printf("sherd %s\n", sherd_version());
 		return tool_flush(NULL) ? TOOL_OK : TOOL_FAILED;

@@ -99,6 +99,20 @@ static void print_help(const struct tool *t, const struct opt *opts)
 	print_opt(&help);
 }
 
+/* For shells that complete: an option a line, its value's name, and the first words of its help. */
+static void print_for_shells(const struct opt *opts)
+{
+	for (const struct opt *o = opts; !is_end(o); o++) {
+		int n = (int)strcspn(o->help, "\n");
+
+		if (o->long_name)
+			printf("--%s\t%s\t%.*s\n", o->long_name, o->arg ? o->arg : "", n, o->help);
+		if (o->short_name)
+			printf("-%c\t%s\t%.*s\n", o->short_name, o->arg ? o->arg : "", n, o->help);
+	}
+	puts("--help\t\tthe command's help");
+}
+
 /* --------------------------------------------------------------- values */
 
 static int wrong_number(const struct parse *p, const char *value)
@@ -343,6 +357,9 @@ int opt_parse(const struct tool *t, const struct opt *opts, int *argc, char **ar
 				argv[kept++] = argv[p.next++];
 		} else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
 			print_help(t, opts);
+			return tool_flush(t) ? 1 : -1;
+		} else if (!strcmp(arg, OPT_FOR_SHELLS)) {
+			print_for_shells(opts);
 			return tool_flush(t) ? 1 : -1;
 		} else if (arg[0] != '-' || !arg[1]) {
 			argv[kept++] = arg;

@@ -55,6 +55,9 @@ extern const struct tool tool_run, tool_chat, tool_bench, tool_embed, tool_info,
 /* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
 extern const struct tool tool_device_test;
 
+/* Not in any help: prints options, or commands, for the scripts in tools/completion/. */
+#define OPT_FOR_SHELLS "--options-for-shells"
+
 /*
  * Parses options ("-n 5", "-n5", "--temp 0", "--temp=0", "--" ends them); what is left moves to the
  * front of argv, *argc is how many. -h/--help prints help made from @t and @opts and returns 1; a
