@@ -106,10 +106,11 @@ static int open_model(struct embed *e)
 	tool_progress_end();
 	e->info = sherd_model_info(e->model);
 	if (!e->info->encoder)
-		return tool_failf(&tool_embed,
-				  "%s: is a %s model, which writes text: vectors come from encoders "
-				  "(bert)",
-				  e->info->path, e->info->arch);
+		return tool_failf(
+			&tool_embed,
+			"%s: is a %s model, which writes text: vectors come from encoders "
+			"(bert)",
+			e->info->path, e->info->arch);
 	if (!sherd_model_tokenizer(e->model))
 		return tool_failf(&tool_embed, "%s: has no tokenizer", e->info->path);
 	if (e->pooling == SHERD_POOL_MODEL)
@@ -166,8 +167,9 @@ static void print_plain(const struct embed *e)
 		for (int k = 0; k < e->texts[i].n_rows; k++)
 			for (int c = 0; c < e->info->hidden; c++)
 				printf("%.9g%c",
-				       (double)e->texts[i].rows[(size_t)k * (size_t)e->info->hidden +
-								(size_t)c],
+				       (double)e->texts[i]
+					       .rows[(size_t)k * (size_t)e->info->hidden +
+						     (size_t)c],
 				       c + 1 < e->info->hidden ? ' ' : '\n');
 	for (int i = 0; i < e->n && e->similarity; i++)
 		for (int k = 0; k < e->n; k++)

@@ -14,10 +14,11 @@ static int check(const struct sherd_model *m, int n, enum sherd_pooling pooling,
 	int most = MIN(m->info.n_ctx, m->info.n_batch);
 
 	if (!m->info.encoder)
-		return sherd_fail(err, -ENOTSUP,
-				  "%s: is a %s model, which writes text: vectors come from encoders "
-				  "(bert)",
-				  m->path, m->info.arch);
+		return sherd_fail(
+			err, -ENOTSUP,
+			"%s: is a %s model, which writes text: vectors come from encoders "
+			"(bert)",
+			m->path, m->info.arch);
 	if (m->info.first_layer || m->info.end_layer != m->info.n_layers)
 		return sherd_fail(err, -EINVAL,
 				  "%s: holds layers %d to %d of %d, and a vector needs all of them",
@@ -26,10 +27,11 @@ static int check(const struct sherd_model *m, int n, enum sherd_pooling pooling,
 	if ((unsigned)pooling > SHERD_POOL_LAST)
 		return sherd_fail(err, -EINVAL, "pooling %d is unknown", pooling);
 	if (n > most)
-		return sherd_fail(err, -E2BIG,
-				  "the text has %d tokens, and %s reads at most %d at once: shorten "
-				  "or split it",
-				  n, m->path, most);
+		return sherd_fail(
+			err, -E2BIG,
+			"the text has %d tokens, and %s reads at most %d at once: shorten "
+			"or split it",
+			n, m->path, most);
 	return 0;
 }
 
@@ -62,8 +64,7 @@ static void scale_to_one(float *x, int width)
 static int embed(struct sherd_session *s, const int32_t *tokens, int n, enum sherd_pooling pooling,
 		 bool normalize, float *out, struct sherd_error *err)
 {
-	struct sherd_item item = { .session = s, .tokens = tokens, .n = n,
-				   .want = SHERD_WANT_ALL };
+	struct sherd_item item = { .session = s, .tokens = tokens, .n = n, .want = SHERD_WANT_ALL };
 	int width = s->model->info.hidden, i;
 	struct sherd_rows rows;
 	int rc = sherd_step(s->model, &item, 1, 0, 0, &rows, err);

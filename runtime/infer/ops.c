@@ -265,8 +265,8 @@ static void add_ffn_down(struct builder *b)
 }
 
 /* dst[:, col ..] = W[expert] P. What is spread to P comes from A, in the same forms. */
-static void add_expert_matmul(struct builder *b, enum sherd_slot slot, int width, enum sherd_buf dst,
-			      int pair_stride, int col)
+static void add_expert_matmul(struct builder *b, enum sherd_slot slot, int width,
+			      enum sherd_buf dst, int pair_stride, int col)
 {
 	const struct sherd_tensor *w = matrix(b, slot);
 	struct sherd_op *op = add(b, SHERD_OP_EXPERTS), *p = &b->p->ops[b->last_p];
@@ -305,8 +305,8 @@ static void add_shared(struct builder *b)
 }
 
 /*
- * Scores = W A; who chose whom; FFN = W A, A = act(gate) * up, EXPERTS = W A for pairs; then the shared
- * network, which needs A's norm still; X += all of them.
+ * Scores = W A; who chose whom; FFN = W P, P = act(gate) * up, EXPERTS = W P for pairs; then the
+ * shared network, which needs A's norm still; X += all of them.
  */
 static void add_experts(struct builder *b)
 {

@@ -396,8 +396,8 @@ static int add_layer(struct sherd_pack_plan *plan, int layer, struct sherd_error
 	int slot, ret = 0;
 
 	for (slot = SHERD_FIRST_LAYER_SLOT; slot < SHERD_N_SLOTS && ret >= 0; slot++) {
-		enum sherd_slot_need need = sherd_slot_need(
-			&plan->hp, slot, plan->first_layer, plan->end_layer);
+		enum sherd_slot_need need =
+			sherd_slot_need(&plan->hp, slot, plan->first_layer, plan->end_layer);
 		const struct sherd_stack *stack = stack_of(slot);
 
 		if (need == SHERD_SLOT_NEVER)

@@ -79,7 +79,9 @@ static enum sherd_slot_need ffn_need(const struct sherd_hparams *hp, enum sherd_
 	case SHERD_FFN_GATE:
 		return one && a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_NEVER;
 	case SHERD_FFN_UP:
-		return !one ? SHERD_SLOT_NEVER : a->gated ? SHERD_SLOT_OPTIONAL : SHERD_SLOT_REQUIRED;
+		return !one	? SHERD_SLOT_NEVER :
+		       a->gated ? SHERD_SLOT_OPTIONAL :
+				  SHERD_SLOT_REQUIRED;
 	case SHERD_FFN_UP_BIAS:
 		return bias_need(one && !a->gated, a->ffn_bias);
 	case SHERD_FFN_DOWN_BIAS:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Encoders: a text is one batch and gives one vector, whatever its company, by each way of pooling. The
- * rows themselves are compared with torch's in tests/golden.
+ * Encoders: a text is one batch and gives one vector, whatever its company, by each way of pooling.
+ * The rows themselves are compared with torch's in tests/golden.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -30,8 +30,9 @@ static struct sherd_model *open_golden(const char *name, const char *device, int
 {
 	const char *dir = getenv("SHERD_GOLDEN");
 	char *path = sherd_asprintf("%s/%s.gguf", dir ? dir : "tests/golden", name);
-	struct sherd_model_params p = { .device = device, .no_cache = true, .n_sessions = 2,
-					.n_batch = n_batch };
+	struct sherd_model_params p = {
+		.device = device, .no_cache = true, .n_sessions = 2, .n_batch = n_batch
+	};
 	struct sherd_error err = { "" };
 	struct sherd_model *m;
 	int rc = sherd_model_open(&m, path, &p, &err);
@@ -66,8 +67,9 @@ static void rig_close(struct rig *r)
 static void rows_of(struct rig *r, struct sherd_session *s, const float *hidden, int n, int first,
 		    int end, float *out)
 {
-	struct sherd_item item = { .session = s, .tokens = r->tokens, .hidden = hidden, .n = n,
-				   .want = SHERD_WANT_ALL };
+	struct sherd_item item = {
+		.session = s, .tokens = r->tokens, .hidden = hidden, .n = n, .want = SHERD_WANT_ALL
+	};
 	struct sherd_rows rows;
 
 	if (sherd_step(r->m, &item, 1, first, end, &rows, &r->err))
@@ -138,10 +140,12 @@ static void a_texts_rows_depend_on_all_of_it_and_not_on_its_company(void **state
 	rows_of(&r, r.s, NULL, N, 0, 0, alone);
 	assert_int_equal(sherd_session_truncate(r.s, 0, &r.err), 0);
 	assert_int_equal(sherd_session_new(&s, r.m, NULL, &r.err), 0);
-	items[0] = (struct sherd_item){ .session = s, .tokens = r.tokens + N, .n = 21,
-					.want = SHERD_WANT_NONE };
-	items[1] = (struct sherd_item){ .session = r.s, .tokens = r.tokens, .n = N,
-					.want = SHERD_WANT_ALL };
+	items[0] = (struct sherd_item){
+		.session = s, .tokens = r.tokens + N, .n = 21, .want = SHERD_WANT_NONE
+	};
+	items[1] = (struct sherd_item){
+		.session = r.s, .tokens = r.tokens, .n = N, .want = SHERD_WANT_ALL
+	};
 	assert_int_equal(sherd_step(r.m, items, 2, 0, 0, &rows, &r.err), 0);
 	assert_int_equal(rows.n_rows, N);
 	assert_memory_equal(rows.data, alone, sizeof(alone));
@@ -186,13 +190,13 @@ static void opencl_has_the_bits_of_the_reference(void **state)
 		r.m = open_golden(names[i], "reference", 0);
 		hidden = sherd_model_info(r.m)->hidden;
 		assert_int_equal(sherd_session_new(&r.s, r.m, NULL, &r.err), 0);
-		assert_int_equal(
-			sherd_embed(r.s, r.tokens, n, SHERD_POOL_NONE, false, a, &r.err), 0);
+		assert_int_equal(sherd_embed(r.s, r.tokens, n, SHERD_POOL_NONE, false, a, &r.err),
+				 0);
 		rig_close(&r);
 		r.m = open_golden(names[i], "auto", 0);
 		assert_int_equal(sherd_session_new(&r.s, r.m, NULL, &r.err), 0);
-		assert_int_equal(
-			sherd_embed(r.s, r.tokens, n, SHERD_POOL_NONE, false, b, &r.err), 0);
+		assert_int_equal(sherd_embed(r.s, r.tokens, n, SHERD_POOL_NONE, false, b, &r.err),
+				 0);
 		rig_close(&r);
 		assert_memory_equal(a, b, sizeof(float) * (size_t)(n * hidden));
 	}
@@ -237,7 +241,10 @@ static void a_model_that_writes_text_gives_no_vector(void **state)
 	rig_close(&r);
 }
 
-#define ON_REFERENCE(f) { #f " (reference)", f, NULL, NULL, (char *)"reference" }
+#define ON_REFERENCE(f)                                               \
+	{                                                             \
+#f " (reference)", f, NULL, NULL, (char *)"reference" \
+	}
 
 int main(void)
 {

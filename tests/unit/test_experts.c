@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mixtures of experts: whom a row chooses and what it makes of them, against the contract's words and
- * against double arithmetic; and what of the weights is read, by a fence around them.
+ * Mixtures of experts: whom a row chooses and what it makes of them, against the contract's words
+ * and against double arithmetic; and what of the weights is read, by a fence around them.
  */
 #include <math.h>
 #include <setjmp.h>

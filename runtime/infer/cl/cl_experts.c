@@ -14,10 +14,11 @@ void sherd_cl_route(struct sherd_cl *c, struct sherd_cl_rows scores, int n,
 {
 	struct sherd_cl_program *p = sherd_cl_experts_program(c);
 	size_t local[2] = { wide(c) ? 1 : SIMT_LOCAL, 1 }, global[2] = { local[0], n };
-	cl_int k = r->k, renormalize = r->renormalize, n_pairs = n * k, n_runs = sherd_cl_runs(r, n);
-	const struct arg route[] = { ARG(scores.mem),  ARG(scores.stride), ARG(r->n_experts),
-				     ARG(k),	       ARG(renormalize),   ROUTE_ARGS(r),
-				     ARG(c->step),     ARG(c->failed) };
+	cl_int k = r->k, renormalize = r->renormalize, n_pairs = n * k,
+	       n_runs = sherd_cl_runs(r, n);
+	const struct arg route[] = { ARG(scores.mem), ARG(scores.stride), ARG(r->n_experts),
+				     ARG(k),	      ARG(renormalize),	  ROUTE_ARGS(r),
+				     ARG(c->step),    ARG(c->failed) };
 	const struct arg group[] = { ARG(r->n_experts), ARG(n_pairs), ARG(n_runs), ROUTE_ARGS(r),
 				     ARG(c->failed) };
 
@@ -34,9 +35,9 @@ void sherd_cl_spread(struct sherd_cl *c, const struct sherd_cl_act *a, int width
 {
 	struct sherd_cl_act from = all_of(c, a), t = all_of(c, to);
 	cl_int k = r->k;
-	const struct arg args[] = { ARG(from.a), ARG(from.a_stride), ARG(from.q), ARG(from.groups),
-				    ARG(from.halves), ARG(width), ARG(k), ARG(r->order),
-				    ACT_ARGS(t) };
+	const struct arg args[] = { ARG(from.a),      ARG(from.a_stride), ARG(from.q),
+				    ARG(from.groups), ARG(from.halves),	  ARG(width),
+				    ARG(k),	      ARG(r->order),	  ACT_ARGS(t) };
 
 	sherd_cl_note_rows(c, "spread", to->want & SHERD_QUANT_F32 ? 4 : 1.5, n * k, width);
 	launch_row_groups(c, sherd_cl_experts_program(c), SHERD_K_SPREAD, width, n * k,
@@ -60,10 +61,10 @@ void sherd_cl_matmul_experts(struct sherd_cl *c, enum sherd_cl_kernel k,
 					ARG(bias),	ARG(dst.mem),	ARG(dst.stride),
 					ARG(dst_col),	ARG(flags),	ARG(r->runs),
 					ARG(is_alone) };
-	const struct arg float_args[] = { ARG(w->values),  ARG(a->a),	  ARG(bias),
-					  ARG(dst.mem),	   ARG(rows),	  ARG(cols),
-					  ARG(unused),	   ARG(a->a_stride), ARG(dst.stride),
-					  ARG(dst_col),	   ARG(flags),	  ARG(r->runs),
+	const struct arg float_args[] = { ARG(w->values), ARG(a->a),	    ARG(bias),
+					  ARG(dst.mem),	  ARG(rows),	    ARG(cols),
+					  ARG(unused),	  ARG(a->a_stride), ARG(dst.stride),
+					  ARG(dst_col),	  ARG(flags),	    ARG(r->runs),
 					  ARG(is_alone) };
 
 	if (!k) /* by the rows that an expert has, if they have equally many */
@@ -84,10 +85,10 @@ void sherd_cl_combine(struct sherd_cl *c, struct sherd_cl_rows x, int width, int
 {
 	cl_mem from = or_none(c, shared.mem);
 	cl_int stride = shared.mem ? shared.stride : 0;
-	const struct arg args[] = { ARG(x.mem),	    ARG(x.stride),   ARG(width),
-				    ARG(out.mem),   ARG(out.stride), ARG(r->k),
-				    ARG(r->weight), ARG(r->place),   ARG(from),
-				    ARG(stride),    ARG(scores.mem), ARG(scores.stride),
+	const struct arg args[] = { ARG(x.mem),	      ARG(x.stride),   ARG(width),
+				    ARG(out.mem),     ARG(out.stride), ARG(r->k),
+				    ARG(r->weight),   ARG(r->place),   ARG(from),
+				    ARG(stride),      ARG(scores.mem), ARG(scores.stride),
 				    ARG(r->n_experts) };
 
 	sherd_cl_note_rows(c, "combine", 8 + 4.0 * r->k, n, width);

@@ -192,7 +192,8 @@ static size_t make_act(struct cl_exec *x, struct sherd_cl_act *a, int n, size_t 
 }
 
 /* Zeros. Drivers find memory for a buffer when it is written to. */
-static void fill(struct cl_exec *x, cl_mem m, size_t size, const char *what, struct sherd_error *err)
+static void fill(struct cl_exec *x, cl_mem m, size_t size, const char *what,
+		 struct sherd_error *err)
 {
 	const cl_uint zero = 0;
 

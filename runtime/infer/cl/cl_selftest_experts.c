@@ -6,8 +6,8 @@
 /* Rows and their choice, on the host; pairs are numbered row * k + rank. */
 struct choice {
 	int n, n_experts, k;
-	int32_t *expert; /* [n * k] */
-	float *weight; /* [n * k] */
+	int32_t *expert;	/* [n * k] */
+	float *weight;		/* [n * k] */
 	int32_t *order, *place; /* [n * k]: slot to pair, pair to slot */
 	cl_int4 *runs;
 	int n_runs;
@@ -61,7 +61,8 @@ static struct sherd_cl_routes upload_routes(struct sherd_st *t, const struct cho
 					    bool renormalize)
 {
 	size_t pairs = 4 * (size_t)c->n * c->k, runs = 16 * (size_t)c->n_runs;
-	struct sherd_cl_routes r = { .n_experts = c->n_experts, .k = c->k,
+	struct sherd_cl_routes r = { .n_experts = c->n_experts,
+				     .k = c->k,
 				     .renormalize = renormalize };
 
 	r.choice = sherd_st_upload(t, poison ? poisoned(t, pairs) : c->expert, pairs);
@@ -79,8 +80,9 @@ static float *make_scores(struct sherd_st *t, int n, int stride)
 	int i;
 
 	for (i = 0; i < n * stride; i++)
-		x[i] = i < stride ? 0.25f :
-		       sherd_st_below(t, 3) ? (float)sherd_st_below(t, 5) : 20.0f * x[i];
+		x[i] = i < stride	    ? 0.25f :
+		       sherd_st_below(t, 3) ? (float)sherd_st_below(t, 5) :
+					      20.0f * x[i];
 	return x;
 }
 
@@ -152,8 +154,7 @@ static void check_spread(struct sherd_st *t, int n, int n_experts, int k, int wi
 
 	sherd_cl_spread(t->c, &a, width, n, &r, &b);
 	for (slot = 0; slot < n * k; slot++)
-		sherd_st_quantize_row(&to, slot,
-				      from.a + (size_t)(c.order[slot] / k) * width);
+		sherd_st_quantize_row(&to, slot, from.a + (size_t)(c.order[slot] / k) * width);
 	sherd_st_expect_act(t, &b, &to, "spread");
 }
 
@@ -220,8 +221,7 @@ static void check_kernel(struct sherd_st *t, struct sherd_cl_program *p, enum sh
 	sherd_st_matrix(t, &f, &w, &dw);
 	sherd_cl_matmul_experts(t->c, k, &dw, rows, &a, alone, c->n, &r, d, col);
 	for (slot = 0; slot < pairs; slot++) {
-		struct sherd_tensor e =
-			sherd_stack_expert(&w, rows, c->expert[c->order[slot]]);
+		struct sherd_tensor e = sherd_stack_expert(&w, rows, c->expert[c->order[slot]]);
 		struct sherd_ref_act ra = sherd_st_ref_act(&h);
 		size_t at = alone ? 0 : slot;
 
