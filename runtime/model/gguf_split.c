@@ -113,8 +113,8 @@ static int join_all(struct gguf *g, const struct split *s, size_t stem, struct s
 		char *path = part_path(g->path, stem, no, s->count);
 
 		part = NULL;
-		ret = path ? open_part(&part, path, s, no, err)
-			   : sherd_fail_oom(err, stem, g->path);
+		ret = path ? open_part(&part, path, s, no, err) :
+			     sherd_fail_oom(err, stem, g->path);
 		if (!ret)
 			ret = join_part(g, part, &all, &n, err);
 		gguf_close(part);

@@ -135,8 +135,7 @@ const void *gguf_row(const struct gguf_tensor *t, uint64_t row, void *buf)
 	else if (v->transposed)
 		put_column(t, row, buf);
 	else
-		memcpy(buf,
-		       v->part[row / v->part_rows] + stored_at(v, row % v->part_rows) * bytes,
+		memcpy(buf, v->part[row / v->part_rows] + stored_at(v, row % v->part_rows) * bytes,
 		       bytes);
 	return buf;
 }

@@ -46,21 +46,21 @@ struct hf_key {
 #define HF_TABLES 3
 
 struct hf_family {
-	const char *types; /* model_type, separated by spaces */
-	const char *arch;  /* general.architecture */
+	const char *types;			/* model_type, separated by spaces */
+	const char *arch;			/* general.architecture */
 	const struct hf_name *names[HF_TABLES]; /* the first that has it; each ends with a NULL */
 	const struct hf_key *keys[HF_TABLES];
-	const char *acts; /* the activations that the architecture's row means */
-	bool norms_from_one; /* what is added to 1 is stored */
-	bool window;	     /* sliding_window holds as it is */
+	const char *acts;	   /* the activations that the architecture's row means */
+	bool norms_from_one;	   /* what is added to 1 is stored */
+	bool window;		   /* sliding_window holds as it is */
 	const char *only_if_false; /* a key: the row is for files where it is */
-	const char *flag; /* of GGUF, true for all of the row */
+	const char *flag;	   /* of GGUF, true for all of the row */
 };
 
 /* By its model_type; NULL: unknown. */
 const struct hf_family *hf_family_find(const json_t *config);
 bool hf_has_word(const char *words, const char *word); /* separated by spaces */
-const char *hf_family_types(void); /* all, comma separated, for messages */
+const char *hf_family_types(void);		       /* all, comma separated, for messages */
 
 /* ---------------------------------------------------------------------- the folder */
 
@@ -72,12 +72,12 @@ struct hf {
 	struct safetensors *files;
 	size_t n_files;
 	struct gguf_writer *w; /* what the metadata goes to */
-	int64_t n_rows; /* of the embedding */
+	int64_t n_rows;	       /* of the embedding */
 	int n_heads, n_kv_heads, head_dim, n_experts;
 	struct {
 		const char *name;
 		float *data; /* NULL: there is none */
-	} rope[2]; /* tensors [head_dim / 2] that RoPE's scaling needs: divisors */
+	} rope[2];	     /* tensors [head_dim / 2] that RoPE's scaling needs: divisors */
 	int rope_dim;
 };
 

@@ -78,9 +78,10 @@ static int number_of(const struct hf *hf, const struct hf_key *key, double *x)
 	}
 	if (!json_is_number(v) || (key->kind == HF_INT && !(*x >= 0 && *x <= INT32_MAX)) ||
 	    (key->kind == HF_INT && *x != floor(*x)) ||
-	    (key->kind == HF_SHARE && !(*x >= 0 && *x <= 1)) || (key->kind == HF_RSQRT && !(*x > 0)))
-		return sherd_fail(hf->err, -EINVAL, "%s/config.json: %s is no %s", hf->dir,
-				  key->hf, key->kind == HF_INT ? "number of things" : "number");
+	    (key->kind == HF_SHARE && !(*x >= 0 && *x <= 1)) ||
+	    (key->kind == HF_RSQRT && !(*x > 0)))
+		return sherd_fail(hf->err, -EINVAL, "%s/config.json: %s is no %s", hf->dir, key->hf,
+				  key->kind == HF_INT ? "number of things" : "number");
 	return 1;
 }
 
@@ -158,9 +159,10 @@ static int check_act(const struct hf *hf)
 		act = text_of(hf->config, keys[i]);
 	if (!*act || hf_has_word(hf->family->acts, act))
 		return 0;
-	return sherd_fail(hf->err, -ENOTSUP,
-			  "%s/config.json: the activation is \"%.40s\"; sherd has a %s model's as %s",
-			  hf->dir, act, hf->family->arch, hf->family->acts);
+	return sherd_fail(
+		hf->err, -ENOTSUP,
+		"%s/config.json: the activation is \"%.40s\"; sherd has a %s model's as %s",
+		hf->dir, act, hf->family->arch, hf->family->acts);
 }
 
 /* Switches that change the result: what they have to be for it to be what sherd computes. */
@@ -287,8 +289,8 @@ static int put_rope(struct hf *hf)
 	if (strcmp(type, "longrope"))
 		return 0;
 	ret = take_factors(hf, 0, "rope_factors_long.weight", get(scaling, "long_factor"));
-	return ret ? ret
-		   : take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));
+	return ret ? ret :
+		     take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));
 }
 
 /* ------------------------------------------------------------------------------ all */
@@ -329,8 +331,8 @@ static int put_layer_types(struct hf *hf)
 	if (!windowed)
 		return sherd_fail_oom(hf->err, n * sizeof(*windowed), "a list of layers");
 	json_array_foreach(types, i, one)
-		windowed[i] = json_is_string(one) &&
-			      !strcmp(json_string_value(one), "sliding_attention");
+		windowed[i] =
+			json_is_string(one) && !strcmp(json_string_value(one), "sliding_attention");
 	gguf_put_u32_array(hf->w, arch_key(hf, "attention.sliding_window_pattern", buf), windowed,
 			   n);
 	free(windowed);
@@ -365,8 +367,7 @@ static int put_rest(struct hf *hf)
 	char buf[96];
 
 	if (!value_of(hf, "feed_forward_length") && hidden < INT32_MAX / 4)
-		gguf_put_u32(hf->w, arch_key(hf, "feed_forward_length", buf),
-			     4 * (uint32_t)hidden);
+		gguf_put_u32(hf->w, arch_key(hf, "feed_forward_length", buf), 4 * (uint32_t)hidden);
 	if (hf->family->flag)
 		gguf_put_bool(hf->w, arch_key(hf, hf->family->flag, buf), true);
 	if (sherd_arch_find(hf->family->arch, strlen(hf->family->arch))->encoder)

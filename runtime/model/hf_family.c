@@ -136,7 +136,6 @@ static const struct hf_name qwen_moe_names[] = {
 	{ 0 },
 };
 
-/* norms of sums, so that none is called after what it stands before */
 static const struct hf_name bert_names[] = {
 	{ "embeddings.word_embeddings", "token_embd", 0 },
 	{ "embeddings.position_embeddings", "position_embd", 0 },

@@ -220,8 +220,9 @@ static int refuse_type(const struct hf *hf, const struct st_tensor *t)
 
 static unsigned heads_of(const struct hf *hf, unsigned how)
 {
-	return how & HF_ROTATED_Q ? (unsigned)hf->n_heads
-				  : how & HF_ROTATED_K ? (unsigned)hf->n_kv_heads : 0;
+	return how & HF_ROTATED_Q ? (unsigned)hf->n_heads :
+	       how & HF_ROTATED_K ? (unsigned)hf->n_kv_heads :
+				    0;
 }
 
 static bool is_norm(const char *name)
@@ -272,8 +273,8 @@ static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 		      const struct target *to, struct gguf_tensor *out)
 {
 	unsigned how = to->row->how, heads = heads_of(hf, how);
-	uint64_t unused = sherd_arch_find(hf->family->arch, strlen(hf->family->arch))
-				  ->unused_positions;
+	uint64_t unused =
+		sherd_arch_find(hf->family->arch, strlen(hf->family->arch))->unused_positions;
 	size_t skip = 0;
 	struct gguf_view *v;
 
@@ -438,10 +439,11 @@ static int map_file(struct hf *hf, struct gguf *g, struct safetensors *s, struct
 
 	for (i = 0; i < s->n; i++) {
 		if (!find_target(hf->family, s->tensors[i].name, &to))
-			return sherd_fail(hf->err, -EOPNOTSUPP,
-					  "%s: tensor %.64s is no part of a %s model as sherd knows "
-					  "it; leaving it out would give wrong results",
-					  hf->dir, s->tensors[i].name, hf->family->arch);
+			return sherd_fail(
+				hf->err, -EOPNOTSUPP,
+				"%s: tensor %.64s is no part of a %s model as sherd knows "
+				"it; leaving it out would give wrong results",
+				hf->dir, s->tensors[i].name, hf->family->arch);
 		if ((to.row->how & HF_IGNORED) || is_tied(hf, &to))
 			continue;
 		if (to.row->how & HF_EXPERT) {
@@ -492,8 +494,8 @@ int hf_tensors_open(struct hf *hf)
 		ret = open_index(hf);
 	} else if (hf_has(hf, "model.safetensors")) {
 		hf->files = sherd_calloc(1, sizeof(*hf->files));
-		ret = hf->files ? open_file(hf, "model.safetensors")
-				: sherd_fail_oom(hf->err, sizeof(*hf->files), hf->dir);
+		ret = hf->files ? open_file(hf, "model.safetensors") :
+				  sherd_fail_oom(hf->err, sizeof(*hf->files), hf->dir);
 	} else {
 		ret = sherd_fail(hf->err, -ENOENT,
 				 "%s: has neither model.safetensors nor "

@@ -49,8 +49,8 @@ int hf_vocab_set(struct hf_vocab *v, int64_t id, const char *text, size_t len, f
 		v->room = room;
 	}
 	v->n = MAX(v->n, (size_t)id + 1);
-	v->tokens[id] = (struct hf_token){ { text, len }, score, (uint8_t)type,
-					   v->tokens[id].strip };
+	v->tokens[id] =
+		(struct hf_token){ { text, len }, score, (uint8_t)type, v->tokens[id].strip };
 	return 0;
 }
 
@@ -196,8 +196,8 @@ static int put_roles(struct hf_vocab *v)
 	if (v->role[HF_EOS] < 0 && n)
 		v->role[HF_EOS] = (int32_t)ends[0];
 	if (v->role[HF_BOS] < 0 && v->add_bos)
-		v->role[HF_BOS] = (int32_t)json_integer_value(
-			json_object_get(v->hf->root, "bos_token_id"));
+		v->role[HF_BOS] =
+			(int32_t)json_integer_value(json_object_get(v->hf->root, "bos_token_id"));
 	put_role(v, "tokenizer.ggml.bos_token_id", v->role[HF_BOS]);
 	put_role(v, "tokenizer.ggml.eos_token_id", v->role[HF_EOS]);
 	put_role(v, "tokenizer.ggml.unknown_token_id", v->role[HF_UNK]);
@@ -254,8 +254,9 @@ static int put_template(struct hf_vocab *v, const json_t *config)
  */
 static int fit(struct hf_vocab *v)
 {
-	size_t n = v->hf->n_rows > 0 && v->hf->n_rows < HF_MAX_TOKENS ? (size_t)v->hf->n_rows
-								     : v->n, i;
+	size_t n = v->hf->n_rows > 0 && v->hf->n_rows < HF_MAX_TOKENS ? (size_t)v->hf->n_rows :
+									v->n,
+	       i;
 	int ret = 0;
 	char *name;
 

@@ -41,14 +41,14 @@ struct hf_vocab {
 	struct gguf_str *merges;
 	size_t n_merges;
 	struct hf_chunk *chunks; /* memory of texts that are made here */
-	json_t *json[8]; /* documents that texts point into */
+	json_t *json[8];	 /* documents that texts point into */
 	size_t n_json;
 	struct sherd_map map; /* tokenizer.model; fd -1: none */
 
 	const char *model, *pre; /* of tokenizer.ggml.; model NULL: there is no tokenizer */
 	bool has_scores, nfc, ignore_merges;
 	int space_prefix, add_bos, add_eos; /* -1: not said */
-	bool one_space_prefix; /* none where the text has one */
+	bool one_space_prefix;		    /* none where the text has one */
 	bool remove_extra_ws;
 	int lowercase, strip_accents; /* WordPiece; -1: not said */
 	const uint8_t *charsmap;

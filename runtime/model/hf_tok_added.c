@@ -11,8 +11,8 @@
 #define MAX_SPECIAL 4096 /* of those without a role */
 
 static const char *const role_keys[HF_N_ROLES] = {
-	[HF_BOS] = "bos_token", [HF_EOS] = "eos_token", [HF_UNK] = "unk_token",
-	[HF_SEP] = "sep_token", [HF_PAD] = "pad_token", [HF_CLS] = "cls_token",
+	[HF_BOS] = "bos_token",	  [HF_EOS] = "eos_token", [HF_UNK] = "unk_token",
+	[HF_SEP] = "sep_token",	  [HF_PAD] = "pad_token", [HF_CLS] = "cls_token",
 	[HF_MASK] = "mask_token",
 };
 
@@ -92,8 +92,8 @@ static void set_role(struct hf_vocab *v, enum hf_role role, const json_t *token)
 		return;
 	v->role[role] = id;
 	if (v->tokens[id].type == HF_NORMAL || v->tokens[id].type == HF_USER)
-		v->tokens[id].type = role == HF_UNK && strcmp(v->model, "bert") ? HF_UNKNOWN
-										 : HF_CONTROL;
+		v->tokens[id].type =
+			role == HF_UNK && strcmp(v->model, "bert") ? HF_UNKNOWN : HF_CONTROL;
 }
 
 int hf_tok_added(struct hf_vocab *v, const json_t *tokenizer, const json_t *config)
@@ -116,8 +116,8 @@ int hf_tok_added(struct hf_vocab *v, const json_t *tokenizer, const json_t *conf
 		if (i == MAX_SPECIAL)
 			break;
 		const json_t *content = content_of(one);
-		int32_t id = hf_vocab_find(v, json_string_value(content),
-					   json_string_length(content));
+		int32_t id =
+			hf_vocab_find(v, json_string_value(content), json_string_length(content));
 
 		if (id >= 0)
 			v->tokens[id].type = HF_CONTROL;

@@ -49,8 +49,7 @@ static int take_charsmap(struct hf_vocab *v, const json_t *step)
 	out = (uint8_t *)hf_vocab_own(v, len);
 	if (!out)
 		return -ENOMEM;
-	n = len % 4 || len > INT32_MAX ? -1
-				       : EVP_DecodeBlock(out, (const uint8_t *)text, (int)len);
+	n = len % 4 || len > INT32_MAX ? -1 : EVP_DecodeBlock(out, (const uint8_t *)text, (int)len);
 	if (n < (int)pad)
 		return broken(v, "the normalizer's precompiled_charsmap is no base64");
 	v->charsmap = out;
@@ -227,9 +226,10 @@ static int take_unigram(struct hf_vocab *v, const json_t *root, const json_t *mo
 
 		if (!json_is_string(text) || !json_is_number(score))
 			return broken(v, "a piece of its vocabulary is no pair of text and score");
-		ret = ret ? ret : hf_vocab_set(v, (int64_t)i, json_string_value(text),
-					       json_string_length(text),
-					       (float)json_number_value(score), HF_NORMAL);
+		ret = ret ? ret :
+			    hf_vocab_set(v, (int64_t)i, json_string_value(text),
+					 json_string_length(text), (float)json_number_value(score),
+					 HF_NORMAL);
 	}
 	ret = ret ? ret : hf_tok_pre(v, root);
 	if (ret)
@@ -237,8 +237,8 @@ static int take_unigram(struct hf_vocab *v, const json_t *root, const json_t *mo
 	if (strncmp(v->pre, "spm-", 4))
 		return refuse(v, "unigram with the pre-tokenizer", text_of(pre, "type"));
 	if (json_is_integer(json_object_get(model, "unk_id")))
-		v->role[HF_UNK] = (int32_t)MIN(
-			json_integer_value(json_object_get(model, "unk_id")), INT32_MAX);
+		v->role[HF_UNK] = (int32_t)MIN(json_integer_value(json_object_get(model, "unk_id")),
+					       INT32_MAX);
 	v->model = "t5";
 	v->pre = NULL;
 	v->has_scores = true;

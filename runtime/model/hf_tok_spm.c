@@ -16,7 +16,7 @@ struct pb {
 
 struct field {
 	unsigned number, wire;
-	uint64_t value; /* VARINT, FIXED32 */
+	uint64_t value;	 /* VARINT, FIXED32 */
 	struct pb bytes; /* BYTES */
 };
 

@@ -21,7 +21,7 @@ struct st_tensor {
 };
 
 struct safetensors {
-	struct sherd_map map; /* fd -1: none, or somebody has taken it over */
+	struct sherd_map map;	   /* fd -1: none, or somebody has taken it over */
 	struct st_tensor *tensors; /* by name */
 	size_t n;
 };

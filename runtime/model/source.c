@@ -41,8 +41,8 @@ static bool belongs(const char *name, const char *of)
 
 	if (!of)
 		return name[0] != '.';
-	return strlen(name) == strlen(of) && split_stem(name) == stem &&
-	       !strncmp(name, of, stem) && !strcmp(name + stem + 6, of + stem + 6);
+	return strlen(name) == strlen(of) && split_stem(name) == stem && !strncmp(name, of, stem) &&
+	       !strcmp(name + stem + 6, of + stem + 6);
 }
 
 /* Of the files in @dir, in the order of their names, those that belong to @of. */
@@ -60,8 +60,7 @@ static int put_folder(FILE *f, const char *dir, const char *of, struct sherd_err
 
 		if (!path)
 			ret = sherd_fail_oom(err, strlen(dir), "a path");
-		else if (belongs(entries[i]->d_name, of) && !stat(path, &st) &&
-			 S_ISREG(st.st_mode))
+		else if (belongs(entries[i]->d_name, of) && !stat(path, &st) && S_ISREG(st.st_mode))
 			put_file(f, entries[i]->d_name, &st);
 		free(path);
 		free(entries[i]);

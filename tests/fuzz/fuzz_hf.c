@@ -15,10 +15,10 @@
 
 #define CHECK(x) ((x) ? (void)0 : abort())
 
-#define CONFIG                                                                                     \
+#define CONFIG                                                                                  \
 	"{\"model_type\":\"llama\",\"num_hidden_layers\":1,\"hidden_size\":4,\"vocab_size\":3," \
 	"\"intermediate_size\":4,\"num_attention_heads\":1}"
-#define TENSORS                                                                                  \
+#define TENSORS \
 	"{\"model.embed_tokens.weight\":{\"dtype\":\"F16\",\"shape\":[3,4],\"data_offsets\":[0,24]}}"
 
 static const struct {

@@ -52,7 +52,8 @@ static void write_part(const struct gguf *g, const char *name, const struct part
 	size_t i;
 
 	for (i = 0; i < g->n_values && !p->no; i++) {
-		snprintf(key, sizeof(key), "%.*s", (int)g->values[i].key.len, g->values[i].key.data);
+		snprintf(key, sizeof(key), "%.*s", (int)g->values[i].key.len,
+			 g->values[i].key.data);
 		if (strcmp(key, "general.alignment"))
 			gguf_put_value(w, key, &g->values[i]);
 	}
@@ -237,9 +238,9 @@ static void write_tensors(const char *name, const char *header, size_t n)
 
 static void headers_that_lie_are_refused(void **state)
 {
-#define T(shape, type, from, to)                                                               \
-	"{\"model.norm.weight\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":[" #from \
-	"," #to "]}}"
+#define T(shape, type, from, to)                                          \
+	"{\"model.norm.weight\":{\"dtype\":\"" type "\",\"shape\":" shape \
+	",\"data_offsets\":[" #from "," #to "]}}"
 	static const struct {
 		const char *header, *words;
 	} bad[] = {
@@ -248,14 +249,16 @@ static void headers_that_lie_are_refused(void **state)
 		{ T("[4]", "F32", 8, 4), "no range" },
 		{ T("[-4]", "F32", 0, 16), "shape that cannot be" },
 		{ T("[4294967296,4294967296]", "F32", 0, 16), "shape that cannot be" },
-		{ T("[4]", "F64", 0, 16), "of type F64; of safetensors sherd reads F32, F16 and BF16" },
+		{ T("[4]", "F64", 0, 16),
+		  "of type F64; of safetensors sherd reads F32, F16 and BF16" },
 		{ T("[]", "F32", 0, 0), "has 0 bytes" },
 		{ "{\"a\":1}", "has no dtype" },
 		{ "{\"a\":", "no JSON" },
 		{ "[]", "lists no tensors" },
 		{ "{\"a\":{},\"a\":{}}", "no JSON" },
 		{ "{\"a\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]},"
-		  "\"b\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[4,12]}}", "overlap" },
+		  "\"b\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[4,12]}}",
+		  "overlap" },
 		{ "{\"model.what.weight\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]}}",
 		  "model.what.weight is no part of a llama model" },
 	};
@@ -305,11 +308,14 @@ static void configs_that_sherd_cannot_follow_are_refused(void **state)
 		{ "{\"model_type\":\"qwen2\",\"use_sliding_window\":true," CONFIG "}",
 		  "use_sliding_window is true" },
 		{ "{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"gptq\"}," CONFIG
-		  "}", "\"gptq\"" },
-		{ "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\"}," CONFIG "}",
+		  "}",
+		  "\"gptq\"" },
+		{ "{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\"}," CONFIG
+		  "}",
 		  "RoPE scaling cannot be" },
 		{ "{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"longrope\",\"long_factor\":"
-		  "[0,1]}," CONFIG "}", "RoPE scaling cannot be" },
+		  "[0,1]}," CONFIG "}",
+		  "RoPE scaling cannot be" },
 		{ "nonsense", "config.json: is no JSON" },
 	};
 	size_t i;
@@ -338,12 +344,13 @@ static void tokenizers_that_sherd_does_not_know_are_refused(void **state)
 		  "id that cannot be" },
 		{ "tokenizer.json",
 		  "{\"model\":{\"type\":\"BPE\",\"vocab\":{}},\"pre_tokenizer\":{\"type\":\"Split\","
-		  "\"pattern\":{\"Regex\":\"x+\"},\"behavior\":\"Isolated\"}}", "(split:x+)" },
+		  "\"pattern\":{\"Regex\":\"x+\"},\"behavior\":\"Isolated\"}}",
+		  "(split:x+)" },
 		{ "tokenizer.json",
 		  "{\"model\":{\"type\":\"BPE\",\"vocab\":{}},\"normalizer\":{\"type\":\"Lowercase\"}}",
 		  "\"Lowercase\"" },
-		{ "tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[[\"a\"]]}}",
-		  "no pair" },
+		{ "tokenizer.json",
+		  "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[[\"a\"]]}}", "no pair" },
 		{ "tokenizer.json", "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}",
 		  "no pair of text and score" },
 		{ "tokenizer.model", "x", "no SentencePiece model" },
