@@ -19,7 +19,7 @@ struct builder {
 	const struct sherd_shard *shard;
 	const struct sherd_hparams *hp;
 	int cap, layer;
-	int q, kv; /* widths */
+	int q, kv;  /* widths */
 	int last_a; /* the op that wrote A last: it learns what the matmuls want */
 	int last_p; /* and P */
 	struct sherd_error *err;
@@ -124,8 +124,7 @@ static void add_matmul(struct builder *b, enum sherd_slot slot, const float *bia
 		missing(b, slot);
 		return;
 	}
-	if (w->fmt.cols != (uint32_t)width ||
-	    w->fmt.rows > (uint32_t)(b->p->width[dst] - col)) {
+	if (w->fmt.cols != (uint32_t)width || w->fmt.rows > (uint32_t)(b->p->width[dst] - col)) {
 		sherd_slot_name(slot, b->layer, name, sizeof(name));
 		if (!b->rc)
 			b->rc = sherd_fail(b->err, -EINVAL,
@@ -414,8 +413,8 @@ static void add_embed(struct builder *b)
 	if (!projected) {
 		op->positions = learned ? matrix(b, SHERD_POS_EMBD) : NULL;
 		if (b->hp->arch->embd_norm)
-			add_norm_to(b, b->hp->arch->norm, SHERD_EMBD_NORM, SHERD_BUF_X,
-				    SHERD_BUF_X, b->hp->hidden);
+			add_norm_to(b, b->hp->arch->norm, SHERD_EMBD_NORM, SHERD_BUF_X, SHERD_BUF_X,
+				    b->hp->hidden);
 		return;
 	}
 	add_norm(b, SHERD_NORM_NONE, 0, SHERD_BUF_OUT, b->hp->embd);

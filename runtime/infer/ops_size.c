@@ -14,9 +14,9 @@ static void set_expert_widths(const struct sherd_hparams *hp, int width[SHERD_N_
 	width[SHERD_BUF_EXPERTS] = width[SHERD_BUF_SHARED] = 0;
 	if (!hp->n_experts)
 		return;
-	width[SHERD_BUF_A] = MAX(MAX(hp->hidden, width[SHERD_BUF_ATT]), shared ? hp->ffn_shared : 0);
-	width[SHERD_BUF_FFN] =
-		2 * MAX(hp->n_used * hp->ffn_expert, shared ? hp->ffn_shared : 0);
+	width[SHERD_BUF_A] =
+		MAX(MAX(hp->hidden, width[SHERD_BUF_ATT]), shared ? hp->ffn_shared : 0);
+	width[SHERD_BUF_FFN] = 2 * MAX(hp->n_used * hp->ffn_expert, shared ? hp->ffn_shared : 0);
 	width[SHERD_BUF_SCORES] = hp->n_experts + shared;
 	width[SHERD_BUF_P] = MAX(hp->hidden, hp->ffn_expert);
 	width[SHERD_BUF_EXPERTS] = hp->n_used * hp->hidden;

@@ -171,9 +171,10 @@ static int read_experts(struct reader *r, struct sherd_hparams *hp)
 	if (ret < 0)
 		return ret;
 	if (n && e == SHERD_EXPERTS_NEVER)
-		return sherd_fail(r->err, -ENOTSUP,
-				  "%s: %s is %d: a mixture of experts is not supported in a %s model",
-				  r->g->path, r->key, (int)n, r->arch);
+		return sherd_fail(
+			r->err, -ENOTSUP,
+			"%s: %s is %d: a mixture of experts is not supported in a %s model",
+			r->g->path, r->key, (int)n, r->arch);
 	if (!n)
 		return e == SHERD_EXPERTS_ALWAYS ? missing(r, "expert_count") : 0;
 	hp->n_experts = (int)n;
@@ -442,8 +443,8 @@ static int read_pooling(struct reader *r, struct sherd_hparams *hp)
 
 static int read_eps(struct reader *r, struct sherd_hparams *hp)
 {
-	const char *name = hp->arch->norm == SHERD_NORM_RMS ? "attention.layer_norm_rms_epsilon"
-							    : "attention.layer_norm_epsilon";
+	const char *name = hp->arch->norm == SHERD_NORM_RMS ? "attention.layer_norm_rms_epsilon" :
+							      "attention.layer_norm_epsilon";
 	int ret = get_float(r, name, 1e-20f, 1, &hp->norm_eps);
 
 	return ret < 0 ? ret : ret ? 0 : missing(r, name);

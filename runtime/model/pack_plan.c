@@ -15,7 +15,8 @@ static const struct stack {
 	const char *parts[SHERD_PACK_PARTS];
 	const char *fused;
 } stacks[] = {
-	{ SHERD_ATTN_QKV, { "attn_q.weight", "attn_k.weight", "attn_v.weight" },
+	{ SHERD_ATTN_QKV,
+	  { "attn_q.weight", "attn_k.weight", "attn_v.weight" },
 	  "attn_qkv.weight" },
 	{ SHERD_ATTN_QKV_BIAS, { "attn_q.bias", "attn_k.bias", "attn_v.bias" }, "attn_qkv.bias" },
 	{ SHERD_FFN_GATE_UP, { "ffn_gate.weight", "ffn_up.weight" }, "ffn_up.weight" },
@@ -286,8 +287,8 @@ static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 	for (i = 0; i < it.n_parts; i++) {
 		struct sherd_format fmt = { 0 };
 
-		it.part_rows[i] = part_rows(&plan->hp, i, it.n_parts,
-					    it.n_experts ? it.expert_rows : rows);
+		it.part_rows[i] =
+			part_rows(&plan->hp, i, it.n_parts, it.n_experts ? it.expert_rows : rows);
 		ret = find_part(plan, slot, layer, part[i], it.part_rows[i], cols, &it.part[i],
 				err);
 		if (ret || !it.part[i])
@@ -295,7 +296,8 @@ static int add_matrix(struct sherd_pack_plan *plan, enum sherd_slot slot, int la
 		if (sherd_quant_format(it.part[i]->type, slot_bits(plan, slot), &fmt))
 			return sherd_fail(err, -EOPNOTSUPP, "%s: no packed format holds type %s",
 					  it.name, ggml_type_name(it.part[i]->type));
-		if (i && (!sherd_format_alike(&fmt, &it.fmt) || it.part_rows[i - 1] % SHERD_TILE_ROWS))
+		if (i &&
+		    (!sherd_format_alike(&fmt, &it.fmt) || it.part_rows[i - 1] % SHERD_TILE_ROWS))
 			return 0;
 		it.fmt = fmt;
 	}

@@ -29,8 +29,7 @@ static enum sherd_slot_need global_need(const struct sherd_hparams *hp, enum she
 	case SHERD_EMBD_NORM:
 		return needed_if(head && a->embd_norm);
 	case SHERD_EMBD_NORM_BIAS:
-		return bias_need(head && a->embd_norm && a->norm == SHERD_NORM_LAYER,
-				 a->norm_bias);
+		return bias_need(head && a->embd_norm && a->norm == SHERD_NORM_LAYER, a->norm_bias);
 	case SHERD_TOKEN_EMBD:
 		last = last && !a->encoder;
 		/* the last stage reads it where the output projection is tied to it */
@@ -49,8 +48,7 @@ static enum sherd_slot_need global_need(const struct sherd_hparams *hp, enum she
 	case SHERD_OUT_NORM:
 		return needed_if(last && sherd_final_norm(hp) != SHERD_NORM_NONE);
 	case SHERD_OUT_NORM_BIAS:
-		return bias_need(last && sherd_final_norm(hp) == SHERD_NORM_LAYER,
-				 a->norm_bias);
+		return bias_need(last && sherd_final_norm(hp) == SHERD_NORM_LAYER, a->norm_bias);
 	case SHERD_OUTPUT_BIAS:
 		return bias_need(last && !a->encoder, a->head_bias);
 	default: /* SHERD_OUTPUT */

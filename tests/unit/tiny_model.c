@@ -27,10 +27,13 @@ const struct tiny_model tiny_models[] = {
 };
 
 /* Windows end within a page, within a chunk and beyond one. */
-#define FAMILY(name, heads, kv, of_window, what)                                               \
-	{ .arch = (name), .n_layers = 3, .hidden = 64, .n_heads = (heads), .n_kv_heads = (kv), \
-	  .head_dim = 32, .ffn = 96, .n_vocab = 60, .n_ctx = 700, .type = GGML_Q4_0,           \
-	  .embd_type = GGML_Q8_0, .seed = 8, .window = (of_window), .more = (what) }
+#define FAMILY(name, heads, kv, of_window, what)                                             \
+	{                                                                                    \
+		.arch = (name), .n_layers = 3, .hidden = 64, .n_heads = (heads),             \
+		.n_kv_heads = (kv), .head_dim = 32, .ffn = 96, .n_vocab = 60, .n_ctx = 700,  \
+		.type = GGML_Q4_0, .embd_type = GGML_Q8_0, .seed = 8, .window = (of_window), \
+		.more = (what)                                                               \
+	}
 #define MOST_ROTATED "rope.dimension_count=16"
 
 const struct tiny_model tiny_families[] = {
@@ -253,10 +256,10 @@ static void put_matrix(struct maker *m, const char *part, int layer, int rows, i
 
 	name_of(part, layer, name);
 	matrix(m, name,
-	       embd				       ? m->t->embd_type :
-	       !strcmp(part, "position_embd.weight") ||
-			       !strncmp(part, "ffn_gate_inp", 12) ? GGML_F32 :
-						       m->t->type,
+	       embd ? m->t->embd_type :
+	       !strcmp(part, "position_embd.weight") || !strncmp(part, "ffn_gate_inp", 12) ?
+		      GGML_F32 :
+		      m->t->type,
 	       rows, cols);
 }
 

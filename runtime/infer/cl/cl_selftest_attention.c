@@ -101,10 +101,12 @@ static void check_attend(struct sherd_st *t, struct sherd_st_past *a, struct she
 
 		sherd_cl_attend(t->c, q, n, a->n_heads, dt, n_tiles, pm, parts ? n_chunks : 0,
 				a->sight, cache, a->layer, att, NULL);
-		sherd_st_expect(t, att.mem, want, 4 * (size_t)n * width, "attend",
-				"%d rows to position %d, %d of %d heads of %d, parts %d, window %d, "
-				"cap %g", n, a->n_ctx, a->n_heads, a->shape.n_kv_heads, dim, parts,
-				a->sight.window, (double)a->sight.cap);
+		sherd_st_expect(
+			t, att.mem, want, 4 * (size_t)n * width, "attend",
+			"%d rows to position %d, %d of %d heads of %d, parts %d, window %d, "
+			"cap %g",
+			n, a->n_ctx, a->n_heads, a->shape.n_kv_heads, dim, parts, a->sight.window,
+			(double)a->sight.cap);
 		if (!sherd_cl_attend_quantizes(t->c, dim))
 			continue;
 		to = sherd_st_poisoned_act(t, n, width);

@@ -28,7 +28,9 @@ static void check_norm(struct sherd_st *t, enum sherd_norm norm, int n, int widt
 /* Parts of a row, from some column on; what lies beside them stays. */
 static void check_norm_to(struct sherd_st *t, enum sherd_norm norm, int n, int width)
 {
-	struct sherd_cl_norm_to to = { .norm = norm, .col = sherd_st_below(t, 40), .width = width,
+	struct sherd_cl_norm_to to = { .norm = norm,
+				       .col = sherd_st_below(t, 40),
+				       .width = width,
 				       .n_parts = 1 + sherd_st_below(t, 4),
 				       .add = sherd_st_below(t, 2),
 				       .scale = sherd_st_below(t, 2) ? 1 : sherd_st_float(t),
@@ -231,8 +233,9 @@ static void check_refusals(struct sherd_st *t, float extreme, enum sherd_act act
 				      sherd_wire_bytes(SHERD_WIRE_F32, 1, width));
 	uint8_t *wire = sherd_st_alloc(t, n), *sent = sherd_st_alloc(t, size);
 	cl_mem out = sherd_st_upload(t, sent, size);
-	struct sherd_cl_norm_to to = { .width = width, .n_parts = 1, .scale = 1, .eps = 1e-5f,
-				       .weight = wm };
+	struct sherd_cl_norm_to to = {
+		.width = width, .n_parts = 1, .scale = 1, .eps = 1e-5f, .weight = wm
+	};
 	struct sherd_cl_rows d;
 
 	at[sherd_st_below(t, width)] = extreme;

@@ -482,8 +482,7 @@ static void spoil_cache(struct sherd_st *t, struct layer *l)
 	int d = sherd_st_below(t, s->head_dim), head = sherd_st_below(t, s->n_kv_heads);
 	int pos = sherd_first_seen(l->past.n_ctx - 1, l->past.sight.window);
 	int slot = pos % SHERD_PAGE;
-	uint8_t *v = l->past.pool +
-		     l->past.pages[pos / SHERD_PAGE] * sherd_kv_shape_page_bytes(s) +
+	uint8_t *v = l->past.pool + l->past.pages[pos / SHERD_PAGE] * sherd_kv_shape_page_bytes(s) +
 		     sherd_kv_offset(s, l->past.layer, head) + sherd_kv_side_bytes(s);
 
 	d += slot * s->head_dim;

@@ -24,8 +24,7 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 		 * compiling
 		 */
 		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0 &&
-		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, x->hp->n_heads, spec,
-				       sizeof(spec)))
+		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, x->hp->n_heads, spec, sizeof(spec)))
 			rc = sherd_cl_add(&x->c, spec, err);
 	}
 	return rc;
@@ -104,7 +103,7 @@ static void find_addresses(struct cl_exec *x, cl_mem *mem, cl_ulong *at)
 		const struct sherd_cl_op_mem *m = &x->weights.op[i];
 		bool matmul = p->ops[i].kind == SHERD_OP_MATMUL;
 
-		mem[4 * i] = matmul			      ? m->w.values :
+		mem[4 * i] = matmul			     ? m->w.values :
 			     p->ops[i].kind == SHERD_OP_ROPE ? x->weights.rope[p->ops[i].rope] :
 							       m->weight;
 		mem[4 * i + 1] = matmul ? m->w.scales : NULL;
@@ -223,8 +222,7 @@ static void note_step(struct cl_exec *x, int i)
 			sherd_cl_note_rows(c, op->norm ? "norm" : "quantize", 4, 1, op->width);
 		break;
 	case SHERD_OP_NORM_TO:
-		sherd_cl_note_rows(c, "norm_to", op->residual ? 12 : 8, 1,
-				   op->width * op->n_parts);
+		sherd_cl_note_rows(c, "norm_to", op->residual ? 12 : 8, 1, op->width * op->n_parts);
 		break;
 	case SHERD_OP_CAP:
 		sherd_cl_note_rows(c, "cap", 8, 1, op->width);
