@@ -316,6 +316,12 @@ check-module-debug:
 docs:
 	scripts/uapi-doc uapi/linux/sherd.h > Documentation/uapi.rst
 
+# Documentation/ as a site.
+html:
+	@command -v sphinx-build >/dev/null || { echo 'sherd: no sphinx-build here: apt-get install python3-sphinx' >&2; exit 1; }
+	@sphinx-build -W --keep-going -q -b html -d $(O)/html.doctrees Documentation $(O)/html
+	@echo 'wrote $(O)/html/index.html'
+
 demo:
 	@scripts/deps run
 	$(SUB) all
@@ -388,6 +394,7 @@ help:
 	'make golden        remake the golden values (Python, transformers, torch)' \
 	'make cross-check   compile for aarch64' \
 	'make docs          Documentation/uapi.rst, from uapi/linux/sherd.h' \
+	'make html          Documentation/ as a site, in $(O)/html (python3-sphinx)' \
 	'make modules       the kernel module, for KDIR=/lib/modules/RELEASE/build; modules_install' \
 	'make install-udev  the udev rule, and loading at boot; install-dkms: sources for DKMS, too' \
 	'make check-module  boots it under QEMU, for x86-64 and arm64, with the long cases; SUITE=' \
@@ -403,4 +410,4 @@ FORCE:
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d) $(wildcard $(O)/tests/*/*.d)
 .PHONY: FORCE all net-tests tsan-build tests-build fuzzers-build check check-long fuzz-build fuzz \
 	golden bench bench-pipeline cross-check modules modules_install install-udev install-dkms \
-	check-module check-module-debug objects docs demo install uninstall compile_commands clean help
+	check-module check-module-debug objects docs html demo install uninstall compile_commands clean help

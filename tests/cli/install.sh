@@ -29,12 +29,9 @@ cc -E -P runtime/sherd.h | grep -o 'sherd_[a-z0-9_]*(' | tr -d '(' | sort -u >"$
 diff "$tmp/promised" "$tmp/shown" >"$out"
 ok "it shows the functions of sherd.h and nothing else" test ! -s "$out"
 
-# The example of the manual: indented by a tab after the line "code-block:: c".
-awk '/code-block:: c/ { on = 1; next } on && /^[^\t]/ { exit } on { sub(/^\t/, ""); print }' \
-	Documentation/library.rst >"$tmp/hello.c"
 export PKG_CONFIG_PATH=$root/usr/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
 # shellcheck disable=SC2046 # flags are words
-cc -Wall -Wextra -Werror "$tmp/hello.c" -o "$tmp/hello" \
+cc -Wall -Wextra -Werror examples/hello.c -o "$tmp/hello" \
 	$(PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 \
 	pkg-config --cflags --libs sherd) 2>"$err"
 rc=$?
@@ -43,6 +40,7 @@ LD_LIBRARY_PATH=$root/usr/lib "$tmp/hello" "$model" "The scheduler" >"$out" 2>"$
 rc=$?
 ok "and writes a text" test $rc = 0 -a -s "$out"
 "$root/usr/bin/sherd" run -m "$model" -p "The scheduler" --temp 0 -n 50 >"$tmp/text" 2>"$err"
+echo >>"$tmp/text"
 ok "the same text as sherd run" same "$out" "$tmp/text"
 
 cat >"$tmp/cxx.cc" <<'END'
