@@ -139,7 +139,10 @@ $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools
 endef
 $(foreach d,unit region kernels golden net,$(eval $(call test_rule,$(d))))
 
-tests-build: $(O)/tests/region/libfakecl.so $(O)/tests/device/libfakeicd.so
+# Stand-ins that are loaded, by the plain build too.
+STAND_INS := $(O)/tests/region/libfakecl.so $(O)/tests/cli/libbadvariant.so \
+	$(O)/tests/device/libfakeicd.so
+tests-build: $(STAND_INS)
 
 $(O)/tests/cli/json: $(O)/tests/cli/json.o
 	$(call say,LD,$@)
@@ -183,6 +186,12 @@ $(O)/tests/device/libfakeicd.so: tests/device/fake_icd.c $(O)/flags
 	$(call say,LD,$@)
 	$(Q)$(CC) $(SHERD_CFLAGS) -shared -o $@ $< -ldl -lpthread
 
+# Kernels that are wrong in some variants, to be preloaded.
+$(O)/tests/cli/libbadvariant.so: tests/cli/bad_variant.c $(O)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SHERD_CFLAGS) $(CFLAGS) -shared -o $@ $< -ldl
+
 $(O)/tests/fuzz/replay_%: $(O)/tests/fuzz/fuzz_%.o $(O)/tests/fuzz/replay.o $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -204,7 +213,7 @@ CHECK := O=$(O)/check CFLAGS='$(SANITIZE) -Wno-maybe-uninitialized'
 
 check:
 	@scripts/deps check
-	$(SUB) all $(O)/tests/region/libfakecl.so
+	$(SUB) all $(STAND_INS)
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@tests/check $(O)/check $(O)
 
@@ -214,7 +223,7 @@ MODULE_KERNELS = for k in debug kcsan clang; do \
 
 check-long:
 	@scripts/deps long
-	$(SUB) all fuzz-build tsan-build net-tests $(O)/tests/region/libfakecl.so
+	$(SUB) all fuzz-build tsan-build net-tests $(STAND_INS)
 	$(SUB) -k $(CHECK) $(O)/check/sherd tests-build || true # what is missing fails below
 	@$(MODULE_KERNELS)
 	@SHERD_LONG=1 tests/check $(O)/check $(O)
@@ -338,7 +347,7 @@ MAN := $(sort $(wildcard man/*.[14]))
 install: all
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(UAPIDIR) $(DESTDIR)$(systemdunitdir) \
 		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man4 $(DESTDIR)$(datadir)/sherd/kernels-cl \
-		$(DESTDIR)$(datadir)/sherd/bpftrace
+		$(DESTDIR)$(datadir)/sherd/bpftrace $(DESTDIR)$(datadir)/sherd/tune
 	install -m 755 $(O)/sherd $(DESTDIR)$(bindir)/sherd
 	install -m 755 $(O)/$(SO) $(DESTDIR)$(libdir)/$(SO)
 	ln -sf $(SO) $(DESTDIR)$(libdir)/$(SONAME)
@@ -352,6 +361,7 @@ install: all
 	for f in $(notdir $(wildcard scripts/bpftrace/*.bt)); do \
 		sed 's|/usr/local/bin|$(bindir)|' scripts/bpftrace/$$f > $(DESTDIR)$(datadir)/sherd/bpftrace/$$f && \
 		chmod 755 $(DESTDIR)$(datadir)/sherd/bpftrace/$$f || exit 1; done
+	install -m 644 $(sort $(wildcard tune/*.tune)) $(DESTDIR)$(datadir)/sherd/tune
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
 	install -d $(DESTDIR)$(bashdir) $(DESTDIR)$(zshdir) $(DESTDIR)$(fishdir)
 	install -m 644 tools/completion/sherd.bash $(DESTDIR)$(bashdir)/sherd

@@ -5,7 +5,10 @@
  * a stack of experts (common.h).
  *
  * Wide shape: a work-item is a row block (16 rows, a lane each), for T tokens at a time; matmul_tile takes
- * TILE_RB row blocks, with dot4() or a matrix unit. SIMT shape: a work-item is a row.
+ * TILE_RB row blocks, with dot4() or a matrix unit. SIMT shape: a work-item is a row, and where the launch has
+ * a second dimension, every so many of the tokens.
+ *
+ * AHEAD, TILE_RB, TILE_PAIR and TILE_TOKENS may be given, too: `sherd tune` measures what suits a device.
  *
  * All give the same bits: int32 dot products within a group are exact in any order, groups are
  * added by fma in column order within chunks of 256 columns, chunks in column order.
@@ -41,7 +44,9 @@ typedef ushort min_t;
 #else
 #define LOAD_LINE(p)   (*(p))
 #endif
+#ifndef AHEAD
 #define AHEAD	 1024 /* words: 4 KiB */
+#endif
 
 /* What a dot product starts from so that it ends as sum((u - zero) * x). */
 static inline int dot_start(__global const struct act_group *g, __global const struct act_half *h,
@@ -186,15 +191,15 @@ INLINED void row_sums(const int T, VF total[MAX_T], int row, int t0, OPERAND_ARG
 	}
 }
 
-/* The row block or the row of work-item @id for all tokens, T at a time. */
-INLINED void matmul(const int T, int id, OPERAND_ARGS, RESULT_ARGS)
+/* The row block or the row of work-item @id, for every @n_shares-th T tokens from the @share-th on. */
+INLINED void matmul(const int T, int id, int share, int n_shares, OPERAND_ARGS, RESULT_ARGS)
 {
 	const int row = LANES == 16 ? id * 16 : id;
 	VF total[MAX_T];
 
 	if (row >= rows)
 		return;
-	for (int t0 = 0; t0 < n; t0 += T) {
+	for (int t0 = T * share; t0 < n; t0 += T * n_shares) {
 		row_sums(T, total, row, t0, OPERANDS);
 #pragma unroll
 		for (int t = 0; t < T; t++)
@@ -225,11 +230,16 @@ INLINED void matmul(const int T, int id, OPERAND_ARGS, RESULT_ARGS)
 #define TAKE_RUN
 #endif
 
+#if LANES == 16 || defined(EXPERTS)
+#define SHARE 0, 1
+#else
+#define SHARE get_global_id(1), get_global_size(1)
+#endif
 #define MATMUL_KERNEL(T)                                                                          \
 	__kernel void matmul_##T(OPERAND_ARGS, RESULT_ARGS RUN_ARGS)                              \
 	{                                                                                         \
 		TAKE_RUN                                                                          \
-		matmul(T, get_global_id(0), OPERANDS, RESULT);                                    \
+		matmul(T, get_global_id(0), SHARE, OPERANDS, RESULT);                             \
 	}
 
 MATMUL_KERNEL(1)
@@ -260,7 +270,11 @@ INLINED int put_gated(float16 y[4], int token, int g, int rows, int act, QUANT_A
 	return put_group(x, token, g, rows / 2, QUANT_PASS);
 }
 
+#ifndef TILE_RB
 #define TILE_RB	   4 /* row blocks that share a read of the activations */
+#endif
+#define GATED_RB   4 /* the same of matmul_gated: two of the gate's, two of "up"'s */
+#define TILE_ROOM  (TILE_RB > GATED_RB ? TILE_RB : GATED_RB)
 #define TILE_BLOCK 256 /* tokens whose sums are kept on the stack */
 #define TILE_SUMS  (TILE_BLOCK + 16) /* the last tile may go beyond */
 
@@ -329,6 +343,8 @@ struct coming {
 };
 
 #ifdef DOT_TILE
+#undef TILE_TOKENS
+#undef TILE_PAIR
 #define TILE_TOKENS 16
 #define TILE_PAIR   1
 #define TILE_READY  TILE_RB
@@ -402,9 +418,13 @@ INLINED void add_chunk_tiles(float16 (*total)[TILE_SUMS], const struct ready *r,
 	}
 }
 #else
+#ifndef TILE_TOKENS
 #define TILE_TOKENS 6
-#define TILE_READY  TILE_PAIR
+#endif
+#ifndef TILE_PAIR
 #define TILE_PAIR   2 /* row blocks at a time: 12 sums and 12 dot products fill AVX-512's registers */
+#endif
+#define TILE_READY  TILE_PAIR
 #define tile_begin()
 #define tile_end()
 
@@ -585,24 +605,24 @@ INLINED int gate_tiles(float16 (*total)[TILE_SUMS], int g, int b, int tokens, in
 	return bad;
 }
 
-/* TILE_RB row blocks for all tokens. A lone last one is summed twice, as both of a pair. */
+/* TILE_RB row blocks for all tokens; what a last pair lacks is its last one once more. */
 INLINED void matmul_tiles(const int gated, OPERAND_ARGS, RESULT_ARGS, GATED_ARGS)
 {
 	const int id = get_global_id(0), last = (rows + 15) / 16 - 1;
-	const int n_blocks = gated ? TILE_RB : min(last + 1 - id * TILE_RB, TILE_RB);
+	const int n_blocks = gated ? GATED_RB : min(last + 1 - id * TILE_RB, TILE_RB);
 	const int n_pairs = (n_blocks + TILE_PAIR - 1) / TILE_PAIR;
-	float16 total[TILE_RB][TILE_SUMS];
-	int block[TILE_RB], bad = -1;
+	float16 total[TILE_ROOM][TILE_SUMS];
+	int block[TILE_ROOM], bad = -1;
 
 	if (n_blocks <= 0)
 		return;
-	for (int i = 0; i < TILE_RB; i++)
+	for (int i = 0; i < (gated ? GATED_RB : TILE_RB); i++)
 		block[i] = gated ? gated_block(i, id, rows) : min(id * TILE_RB + i, last);
 	tile_begin();
 	for (int b = 0; b < n; b += TILE_BLOCK) {
 		const int tokens = min(n - b, TILE_BLOCK);
 
-		sum_tiles(total, block, n_pairs * TILE_PAIR, gated ? TILE_RB / 2 : TILE_RB, b, tokens,
+		sum_tiles(total, block, n_pairs * TILE_PAIR, gated ? GATED_RB / 2 : TILE_RB, b, tokens,
 			  OPERANDS);
 		if (!gated)
 			store_tiles(total, block, n_blocks, b, tokens, rows, RESULT);

@@ -145,7 +145,7 @@ INLINED void matmul_unit(int id, const struct sherd_walk_step *s, __global float
 			 __global const int *q, __global const struct act_group *groups,
 			 __global const struct act_half *halves)
 {
-	matmul(1, id, (__global const uint *)s->values, (__global const scale_t *)s->scales,
+	matmul(1, id, 0, 1, (__global const uint *)s->values, (__global const scale_t *)s->scales,
 	       (__global const min_t *)s->mins, q, groups, halves, s->rows, (s->cols + 31) / 32, 1,
 	       (__global const float *)s->bias, dst, 0, s->dst_col, s->flags);
 }

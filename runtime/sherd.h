@@ -85,6 +85,11 @@ typedef void (*sherd_note_fn)(void *ctx, const char *sentence);
 struct sherd_model_params {
 	/* NULL or "auto"; "reference"; "cpu", "gpu"; a number or part of a name */
 	const char *device;
+	/*
+	 * What was measured of the device (`sherd tune`): NULL looks where such files are kept,
+	 * "none" takes the defaults, a path takes that file.
+	 */
+	const char *tune;
 	int n_threads; /* for CPU devices; 0: one for each CPU that this process may use */
 	int n_ctx; /* positions of one session; 0: min(trained, 4096, attention's window) */
 	int n_sessions; /* sessions at full context that the KV cache holds; 0: 1 */
@@ -119,6 +124,7 @@ struct sherd_model_info {
 	const char *name; /* general.name, or "" */
 	const char *device; /* the device's name */
 	const char *device_why; /* why it was chosen: one clause */
+	const char *tune; /* the tune file that is used, and what it says; "": none */
 	int n_layers, first_layer, end_layer;
 	int hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab;
 	int n_ctx, n_ctx_train, n_batch, n_threads;

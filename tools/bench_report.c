@@ -158,19 +158,20 @@ static void print_kernels(const struct bench *b, const struct bench_test *t)
 		total += t->kernels[i].seconds;
 	bench_test_name(b, t, name, sizeof(name));
 	printf("\nkernels of %s, %.3f s in one run:\n\n", name, total);
-	printf("| %-16s | %-28s | %6s | %9s | %6s | %8s | %7s | %8s | %-13s |\n", "kernel", "shape",
-	       "calls", "us/call", "time", "MB/call", "GB/s", "GOP/s", "share");
+	printf("| %-16s | %-28s | %6s | %9s | %6s | %8s | %7s | %8s | %-13s | %s |\n", "kernel",
+	       "shape", "calls", "us/call", "time", "MB/call", "GB/s", "GOP/s", "share", "variant");
 	printf("| ---------------- | ---------------------------- | -----: | --------: | -----: | "
-	       "-------: | ------: | -------: | ------------- |\n");
+	       "-------: | ------: | -------: | ------------- | ------- |\n");
 	for (int i = 0; i < t->n_kernels; i++) {
 		const struct sherd_cl_time *k = &t->kernels[i];
 		double s = MAX(k->seconds, 1e-12), calls = MAX(k->calls, 1u);
 
 		kernel_share(b, k, share, sizeof(share));
 		printf("| %-16s | %-28s | %6u | %9.1f | %4.1f %% | %8.3f | %7.2f | %8.1f | %-12s "
-		       "|\n",
+		       "| %s |\n",
 		       k->name, k->shape, k->calls, 1e6 * s / calls, 100 * s / MAX(total, 1e-12),
-		       k->bytes / calls / 1e6, k->bytes / s / 1e9, k->ops / s / 1e9, share);
+		       k->bytes / calls / 1e6, k->bytes / s / 1e9, k->ops / s / 1e9, share,
+		       k->variant[0] ? k->variant : "default");
 	}
 }
 
@@ -179,7 +180,8 @@ void bench_print_table(const struct bench *b)
 	if (b->pipe)
 		bench_plan_print_head(b);
 	else
-		printf("%s (%s)\n\n", b->info->device, b->info->device_why);
+		printf("%s (%s)%s%s\n\n", b->info->device, b->info->device_why,
+		       b->info->tune[0] ? "; kernels: " : "", b->info->tune);
 	printf("| %-26s | %10s | %10s | %-9s | %7s | %14s | %18s | %9s | %13s | %7s | %8s |\n",
 	       "model", "size", "params", "backend", "threads", "test", "t/s", "limit t/s", "share",
 	       "CPU", "J/token");
@@ -355,10 +357,13 @@ static json_t *kernels_json(const struct bench_test *t)
 		const struct sherd_cl_time *k = &t->kernels[i];
 
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:s}", "name", k->name,
-					"shape", k->shape, "calls", (json_int_t)k->calls, "seconds",
-					k->seconds, "stddev_s", deviation(k), "bytes", k->bytes,
-					"ops", k->ops, "ops_are", k->floats ? "float" : "int8"));
+			list,
+			json_pack("{s:s, s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:s}", "name", k->name,
+				  "shape", k->shape, "variant",
+				  k->variant[0] ? k->variant : "default", "calls",
+				  (json_int_t)k->calls, "seconds", k->seconds, "stddev_s",
+				  deviation(k), "bytes", k->bytes, "ops", k->ops, "ops_are",
+				  k->floats ? "float" : "int8"));
 	}
 	return list;
 }

@@ -13,15 +13,15 @@
 #include "device/import.h"
 #include "device/limits.h"
 #include "device/memory.h"
-#include "infer/cl/cl.h"
+#include "infer/cl/cl_time.h"
 #include "profile.h"
 #include "tool.h"
 
 struct device_test {
-	const char *device, *programs, *import, *region, *profile, *shards;
+	const char *device, *programs, *import, *region, *profile, *shards, *time, *sizes;
 	uint64_t seed, bytes;
 	int n_threads;
-	float dilate;
+	float dilate, seconds;
 	bool limits, ring, platforms;
 	const char *vendors;
 };
@@ -125,9 +125,30 @@ static int profile(const struct device_test *t)
 	return rc ? TOOL_FAILED : TOOL_OK;
 }
 
+/* A line of seconds a size, for `sherd tune` and the first use of several devices. */
+static int time_program(const struct device_test *t)
+{
+	struct sherd_time_job j = { .device = t->device, .n_threads = t->n_threads,
+				    .spec = t->time, .seconds = t->seconds };
+	struct sherd_timing timing;
+	struct sherd_error err;
+	char text[4096];
+	int rc = sherd_time_parse_sizes(&j, t->sizes, &err);
+
+	if (!rc)
+		rc = sherd_time_here(&timing, &j, &err);
+	if (rc) {
+		tool_fail(&tool_device_test, &err);
+		return rc == -EBADE ? SHERD_DEVICE_TEST_FAILS : TOOL_FAILED;
+	}
+	if (!sherd_timing_print(&timing, j.n_sizes, text, sizeof(text)))
+		fputs(text, stdout);
+	return TOOL_OK;
+}
+
 static int main_device_test(int argc, char **argv)
 {
-	struct device_test t = { .seed = 1 };
+	struct device_test t = { .seed = 1, .seconds = 1 };
 	const struct opt opts[] = {
 		{ 't', "threads", OPT_INT, &t.n_threads, 1, 1024, "N", "threads of a CPU device" },
 		{ 0, "device", OPT_STR, &t.device, 0, 0, "NAME",
@@ -140,6 +161,13 @@ static int main_device_test(int argc, char **argv)
 		  "of the random inputs (default: 1)" },
 		{ 0, "limits", OPT_FLAG, &t.limits, 0, 0, NULL,
 		  "measure what the device can do, print \"key value\" lines" },
+		{ 0, "time", OPT_STR, &t.time, 0, 0, "SPEC",
+		  "time a program that multiplies; with a variant (int.4.32.0.0:tile=2x4) in turns "
+		  "with the default" },
+		{ 0, "sizes", OPT_STR, &t.sizes, 0, 0, "ROWSxCOLSxN,...",
+		  "matrices and numbers of tokens that are timed" },
+		{ 0, "seconds", OPT_FLOAT, &t.seconds, 0.01, 3600, "S",
+		  "how long that takes, about (default: 1)" },
 		{ 0, "import", OPT_STR, &t.import, 0, 0, "WAY",
 		  "have it import a sample: in-place, khr, arm-dma-buf, arm-host or copy" },
 		{ 0, "region", OPT_STR, &t.region, 0, 0, "NAME",
@@ -167,8 +195,11 @@ static int main_device_test(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (t.profile && !t.shards)
 		return tool_usage(&tool_device_test, "--shards DIR says where the layers are");
+	if (t.time && !t.sizes)
+		return tool_usage(&tool_device_test, "--sizes says what is to be timed");
 	ret = t.platforms ? platforms(&t) :
 	      t.limits	  ? limits(&t) :
+	      t.time	  ? time_program(&t) :
 	      t.import	  ? import(&t) :
 	      t.profile	  ? profile(&t) :
 			    selftest(&t);

@@ -11,7 +11,7 @@
 static const struct tool *const tools[] = {
 	&tool_run, &tool_chat, &tool_bench, &tool_embed, &tool_info, &tool_tokenize, &tool_pack, &tool_eval,
 	&tool_doctor,
-	&tool_devices, &tool_cluster, &tool_plan, &tool_push, &tool_node, &tool_status,
+	&tool_devices, &tool_tune, &tool_cluster, &tool_plan, &tool_push, &tool_node, &tool_status,
 };
 
 static int help(FILE *out)

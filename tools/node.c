@@ -78,6 +78,9 @@ static int parse(struct node *n, int argc, char **argv, bool *done)
 		  "threads of a CPU device (default: the CPUs that the process may use)" },
 		{ 0, "device", OPT_STR, &n->params.device, 0, 0, "NAME",
 		  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },
+		{ 0, "tune", OPT_STR, &n->params.tune, 0, 0, "FILE",
+		  "what sherd tune has measured of the device, or none (default: what sherd finds for "
+		  "it)" },
 		{ 0, "region", OPT_STR, &n->params.region, 0, 0, "NAME",
 		  "what holds the weights in memory: auto, sherd, udmabuf, locked or plain" },
 		{ 0, "step-limit", OPT_INT, &n->step_limit, 0, 86400, "S",

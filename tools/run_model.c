@@ -37,6 +37,7 @@ static void say(const struct run *r)
 	fprintf(stderr, "sherd: weights are %s; the device reads them: %s\n", info->region,
 		info->weights);
 	say_lines(info->refused);
+	fprintf(stderr, "sherd: kernels: %s\n", info->tune[0] ? info->tune : "not tuned");
 	fprintf(stderr, "sherd: %d rows a step, bit profile %s\n", info->n_batch,
 		info->bit_profile);
 }

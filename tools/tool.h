@@ -51,7 +51,7 @@ struct tool {
 };
 
 extern const struct tool tool_run, tool_chat, tool_bench, tool_embed, tool_info, tool_tokenize, tool_pack, tool_eval,
-	tool_doctor, tool_devices, tool_cluster, tool_plan, tool_node, tool_push, tool_status;
+	tool_doctor, tool_devices, tool_tune, tool_cluster, tool_plan, tool_node, tool_push, tool_status;
 /* Not listed in any help: device/ runs it as a child process, so that a driver may crash there. */
 extern const struct tool tool_device_test;
 
@@ -143,6 +143,8 @@ const char *tool_wire_name(enum sherd_wire wire);
 	  "threads of a CPU device (default: the CPUs that the process may use)" },                \
 	{ 0, "device", OPT_STR, &(params).device, 0, 0, "NAME",                                    \
 	  "auto, cpu, gpu, reference (plain C), a number or part of a device's name" },            \
+	{ 0, "tune", OPT_STR, &(params).tune, 0, 0, "FILE",                                        \
+	  "what sherd tune has measured of the device, or none (default: what sherd finds for it)" }, \
 	{ 0, "bits", OPT_INT, &(params).bits, 4, 8, "4|8",                                         \
 	  "requantize F32/F16/BF16 weights; 4 also shrinks IQ4_NL, IQ4_XS, MXFP4, Q2_K, Q3_K, "      \
 	  "Q4_K, at a loss that is printed (other quantized weights stay as they are)" },            \

@@ -63,7 +63,7 @@ struct sherd_exec_params {
 	const struct sherd_program *program;
 	int n_batch, n_pages, n_threads;
 	enum sherd_kv_type kv_type;
-	const char *device;
+	const char *device, *tune;
 	bool untested, hold_kv;
 	struct sherd_region *region; /* that the weights lie in; NULL: none */
 	sherd_progress_fn progress;
@@ -73,7 +73,7 @@ struct sherd_exec_params {
 
 struct sherd_exec {
 	const struct sherd_exec_ops *ops;
-	char device[128], why[256];
+	char device[128], why[256], tune[256];
 	char bit_profile[SHERD_SHA256_HEX];
 	uint64_t kv_bytes, scratch_bytes;
 	const char *weights; /* how it reads them: "in place", ... */

@@ -130,6 +130,7 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.n_threads = p->n_threads,
 					.kv_type = p->kv_type,
 					.device = p->device,
+					.tune = p->tune,
 					.untested = p->untested,
 					.hold_kv = p->hold_kv,
 					.region = m->region,
@@ -256,6 +257,7 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 		return rc;
 	m->info.device = m->exec->device;
 	m->info.device_why = m->exec->why;
+	m->info.tune = m->exec->tune;
 	m->info.kv_bytes = m->exec->kv_bytes;
 	m->info.kv_page = SHERD_PAGE;
 	m->info.kv_pages = (int)n_pages;

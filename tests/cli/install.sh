@@ -12,7 +12,7 @@ rc=$?
 ok "make install succeeds" test $rc = 0
 for f in bin/sherd lib/libsherd.so lib/libsherd.a lib/pkgconfig/sherd.pc include/sherd.h \
 	include/sherd/linux/sherd.h share/man/man1/sherd-run.1 share/man/man4/sherd.4 \
-	share/sherd/kernels-cl/num.h share/sherd/bpftrace/token-latency.bt \
+	share/sherd/kernels-cl/num.h share/sherd/bpftrace/token-latency.bt share/sherd/tune/nvidia.tune \
 	share/bash-completion/completions/sherd share/zsh/site-functions/_sherd \
 	share/fish/vendor_completions.d/sherd.fish; do
 	ok "it installs $f" test -s "$root/usr/$f"

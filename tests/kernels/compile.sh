@@ -56,6 +56,8 @@ variants()
 		printf -- '-DBITS=%s -DGROUP=%s -DSCALE_F32=%s -DMIN=%s\n' 4 32 0 0 8 32 0 0 4 32 0 1 \
 			8 32 0 1 4 32 1 2 8 32 1 2 8 16 1 0 4 16 0 1
 		echo "-DBITS=4 -DGROUP=32 -DSCALE_F32=0 -DMIN=0 -DEXPERTS"
+		# what sherd tune varies
+		echo "-DBITS=4 -DGROUP=32 -DSCALE_F32=0 -DMIN=0 -DAHEAD=256 -DTILE_RB=8 -DTILE_PAIR=1 -DTILE_TOKENS=4"
 		;;
 	attention.cl | rope.cl)
 		# caches of halves, bytes and floats; heads that are no multiple of a vector too

@@ -5,7 +5,9 @@
  */
 #include <sched.h>
 #include "fake_sherd.h"
+#include "infer/cl/cl_exec.h"
 #include "infer/cl/cl_selftest.h"
+#include "infer/infer.h"
 #include "infer/cl/cl_weights.h"
 #include "infer/ref/ref.h"
 #include "tiny_model.h"
@@ -353,6 +355,56 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 	free(path);
 }
 
+/* As if all programs of the model at @path had passed. */
+static void pass_all(const char *path)
+{
+	struct sherd_model_params p = { .n_threads = 1, .no_cache = true, .untested = true,
+					.device = "cpu/wide", .tune = "none" };
+	char key[SHERD_SHA256_HEX];
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_cl *c;
+	int i;
+
+	if (sherd_model_open(&m, path, &p, &err))
+		fail_msg("%s", err.msg);
+	c = &((struct cl_exec *)m->exec)->c;
+	for (i = 0; i < c->n_programs; i++) {
+		assert_int_equal(sherd_cl_verdict_key(c, &c->programs[i], key), 0);
+		assert_int_equal(sherd_device_verdict_put(key, SHERD_CL_PASSED, &err), 0);
+	}
+	sherd_model_close(m);
+}
+
+/* The variant's test fails, the default's has passed. */
+static void a_tuned_kernel_that_fails_gives_way_to_the_default(void **state)
+{
+	char *path = tiny_model_write(&tiny_models[0]), *tune = in_dir("x.tune");
+	struct sherd_model_params p = { .n_threads = 1, .no_cache = true, .note = on_note,
+					.device = "cpu/wide", .tune = tune };
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_cl c;
+
+	(void)state;
+	open_cl(&c, "cpu", "rows"); /* is there a device? */
+	sherd_cl_close(&c);
+	write_file("x.tune", "sherd-tune 1\nshape wide\nkernels any\nuse int.* * * kernel=8\n");
+	fake_sherd(LOG "case \"$*\" in *kernel=8*) echo other bits >&2; exit 3;; esac");
+	pass_all(path);
+	notes[0] = 0;
+	if (sherd_model_open(&m, path, &p, &err))
+		fail_msg("%s", err.msg);
+	assert_non_null(strstr(notes, "a tuned kernel fails here, and the defaults take their "
+				      "place: "));
+	assert_non_null(strstr(notes, "other bits"));
+	assert_string_equal(sherd_model_info(m)->tune, "");
+	sherd_model_close(m);
+	unlink(path);
+	free(path);
+	free(tune);
+}
+
 static void an_untested_device_has_no_profile(void **state)
 {
 	char *path = tiny_model_write(&tiny_models[0]), want[SHERD_SHA256_HEX];
@@ -420,6 +472,7 @@ int main(void)
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
 		cmocka_unit_test_setup(
 			a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
+		cmocka_unit_test_setup(a_tuned_kernel_that_fails_gives_way_to_the_default, forget),
 		cmocka_unit_test_setup(an_untested_device_has_no_profile, forget),
 		cmocka_unit_test_setup(that_programs_give_the_references_bits_is_found_out_once,
 				       forget),

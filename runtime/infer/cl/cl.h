@@ -2,13 +2,15 @@
 /*
  * cl: the OpenCL executor's parts. A *program* is a set of kernels compiled for one purpose, named
  * by a spec ("int.4.32.0.0": 4 bits, groups of 32, half scales, no minima), so that a model
- * compiles what it needs and no more. cl_kernels.c launches kernels, one function a kernel;
+ * compiles what it needs and no more. A spec may end in a variant ("rows:pieces=8"): another
+ * program, tested for itself. cl_kernels.c launches kernels, one function a kernel;
  * cl_exec.c walks the step list with them, and cl_selftest.c compares each with the C reference.
  */
 #ifndef SHERD_CL_H
 #define SHERD_CL_H
 
 #include "device/device.h"
+#include "device/tune.h"
 #include "infer/act.h"
 #include "infer/kv.h"
 #include "walk.h"
@@ -55,28 +57,39 @@ enum sherd_cl_kernel {
 	SHERD_N_KERNELS,
 };
 
+#define SHERD_CL_SPEC (32 + SHERD_VARIANT_TEXT)
+
 struct sherd_cl_program {
-	char spec[32];
+	char spec[SHERD_CL_SPEC];
 	enum sherd_cl_kind kind;
 	/*
 	 * int: bits, group, scale f32?, min, stacks of experts?; attention: KV type, head_dim; walk:
 	 * int's first four and attention's; float: element, 0, 0, 0, stacks of experts?
 	 */
 	int arg[7];
+	struct sherd_variant variant;
 	cl_program program;
 	cl_kernel kernel[SHERD_N_KERNELS]; /* NULL: not in this program, or not on this path */
 };
 
 /*
  * A model's most: 24 integer and 3 float formats, for matrices and for stacks of experts, as many
- * walks as integer formats, rows, attention, experts.
+ * walks as integer formats, rows, attention, experts; and what a tune file adds.
  */
-#define SHERD_CL_MAX_PROGRAMS 84
+#define SHERD_CL_MAX_PROGRAMS 124
+
+/* Which variant a tune file has for a matrix's launches of one class. */
+#define SHERD_CL_MAX_PICKS 96
+struct sherd_cl_pick {
+	struct sherd_format fmt; /* with its rows and columns */
+	enum sherd_tune_class class;
+	struct sherd_variant variant;
+};
 
 /* Seconds and counts of one kernel at one shape, for `sherd bench --kernels`. */
 struct sherd_cl_time {
 	const char *name;
-	char shape[48];
+	char shape[48], variant[SHERD_VARIANT_TEXT]; /* "": the default */
 	double seconds;
 	double squares; /* of the seconds of single calls, added up */
 	double bytes, ops;
@@ -89,11 +102,17 @@ struct sherd_cl_time {
 
 struct sherd_cl {
 	struct sherd_device *dev;
-	char device[160]; /* as sherd_cl_open() was asked */
+	char device[160]; /* as sherd_cl_open() was asked, and with the path that was tuned */
+	char name[128]; /* the same without paths and shapes */
 	bool few_threads; /* fewer were asked for than there are CPUs */
 	bool forced, forced_shape; /* the path of dot4.h was part of it; the shape was */
 	struct sherd_cl_program programs[SHERD_CL_MAX_PROGRAMS];
 	int n_programs;
+	struct sherd_tune tune; /* what was measured of this device; no entries: nothing */
+	struct sherd_cl_pick picks[SHERD_CL_MAX_PICKS]; /* where it is not the default */
+	int n_picks;
+	const char *own_dot; /* with tuned_dot: the path that the device has by itself */
+	bool tuned_dot;
 	cl_mem none; /* stands for an argument that a kernel does not read */
 	int step; /* number of the step in progress, for what fails */
 	cl_mem failed; /* int [2]: the first failed step + 1, its row */
@@ -116,8 +135,21 @@ struct sherd_cl {
  */
 int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err);
 void sherd_cl_close(struct sherd_cl *c);
+/*
+ * Looks up what was measured of the device, before any program is added: sherd_tune_search() has
+ * @which. A path of dot4.h that was chosen by measurement is the device's from then on.
+ */
+int sherd_cl_tune(struct sherd_cl *c, const char *which, sherd_note_fn note, void *ctx,
+		  struct sherd_error *err);
 /* Adds the program to those that c has, unbuilt; -EINVAL for a spec that makes no sense. */
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
+/* The same for what multiplies with matrices of this format and size, in each class, as tuned. */
+int sherd_cl_add_matrix(struct sherd_cl *c, const struct sherd_format *f, struct sherd_error *err);
+/* The same for @spec alone, as tuned for @class; a walk's is what was measured of its matrices. */
+int sherd_cl_add_tuned(struct sherd_cl *c, const char *spec, const char *measured,
+		       enum sherd_tune_class class, struct sherd_error *err);
+/* Takes all programs out again, and forgets the tuning; false: there was none. */
+bool sherd_cl_untune(struct sherd_cl *c);
 /* Takes the walk programs out again; false: there are none. */
 bool sherd_cl_drop_walks(struct sherd_cl *c);
 /* @experts: for stacks of them. */
@@ -126,6 +158,7 @@ void sherd_cl_spec_of(const struct sherd_format *f, bool experts, char *spec, si
 int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
 int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err);
 /* The options that a program is compiled with, and its sources' names. */
+#define SHERD_CL_OPTIONS 256
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources);
 const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
@@ -133,6 +166,9 @@ const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
 struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
 struct sherd_cl_program *sherd_cl_experts_for(struct sherd_cl *c, const struct sherd_format *f);
 struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c);
+/* The one that was tuned for such a matrix and @n rows, or sherd_cl_program_for(). */
+struct sherd_cl_program *sherd_cl_matmul_program(struct sherd_cl *c, const struct sherd_format *f,
+						 int n);
 struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,
 					       const struct sherd_kv_shape *kv);
 struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
@@ -143,8 +179,8 @@ struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
 
 /* @bytes: a column's. Operations are counted by name. */
 void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width);
-void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
-			  int n);
+void sherd_cl_note_matmul(struct sherd_cl *c, const struct sherd_cl_program *p,
+			  enum sherd_cl_kernel k, const struct sherd_format *f, int n);
 /* @rows: an expert's; @n_read: how many of them are; @n: pairs. */
 void sherd_cl_note_experts(struct sherd_cl *c, const struct sherd_format *f, int rows, int n_read,
 			   int n);
@@ -215,8 +251,8 @@ void sherd_cl_cut(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, 
 void sherd_cl_wire(struct sherd_cl *c, struct sherd_cl_rows x, int first, int n, int width,
 		   enum sherd_wire format, cl_mem out, size_t at);
 void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_mem wanted, int n);
-/* @variant: a SHERD_K_MATMUL_..., or 0 to choose by n. */
-void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,
+/* @p: sherd_cl_matmul_program(), as a rule. @k: a SHERD_K_MATMUL_..., or 0 to choose by n. */
+void sherd_cl_matmul(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl_kernel k,
 		     const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
 		     cl_mem bias, bool residual, struct sherd_cl_rows dst, int dst_col);
 /*
@@ -224,10 +260,11 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel variant,
  * instead of a matmul and an activation. sherd_cl_can_gate() tells whether there is a kernel for it
  * that pays.
  */
-bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_format *w, int n);
-void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
-			   const struct sherd_cl_act *a, int n, enum sherd_act act,
-			   const struct sherd_cl_act *to);
+bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_cl_program *p,
+		       const struct sherd_format *w, int n);
+void sherd_cl_matmul_gated(struct sherd_cl *c, struct sherd_cl_program *p,
+			   const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
+			   enum sherd_act act, const struct sherd_cl_act *to);
 /* table: NULL mem where positions are learned. */
 void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_heads, cl_mem table,
 		   int rope_dim, bool halves, float q_scale, const struct sherd_cl_cache *cache,

@@ -203,14 +203,15 @@ static bool run_gated(struct cl_exec *x, int i, const struct sherd_op *op)
 {
 	const struct sherd_op *next = next_op(x, i, SHERD_OP_ACT);
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
+	struct sherd_cl_program *p = sherd_cl_matmul_program(&x->c, &m->w.fmt, x->n);
 	struct sherd_cl_act to, swap = x->act;
 
 	if (!next || !x->hp->arch->gated || op->dst != SHERD_BUF_FFN || m->bias || op->residual ||
-	    (int)m->w.fmt.rows != 2 * next->width || !sherd_cl_can_gate(&x->c, &m->w.fmt, x->n))
+	    (int)m->w.fmt.rows != 2 * next->width || !sherd_cl_can_gate(&x->c, p, &m->w.fmt, x->n))
 		return false;
 	to = sherd_clx_wanted(x->other, next);
 	x->c.step = i + 1;
-	sherd_cl_matmul_gated(&x->c, &m->w, &x->act, x->n, x->hp->arch->act, &to);
+	sherd_cl_matmul_gated(&x->c, p, &m->w, &x->act, x->n, x->hp->arch->act, &to);
 	x->act = x->other;
 	x->other = swap;
 	return true;
@@ -222,8 +223,8 @@ static void run_matmul(struct cl_exec *x, int i, const struct sherd_op *op, stru
 
 	if (op->dst == SHERD_BUF_LOGITS)
 		sherd_clx_grow_logits(x, err);
-	sherd_cl_matmul(&x->c, 0, &m->w, &x->act, x->n, m->bias, op->residual, x->buf[op->dst],
-			op->dst_col);
+	sherd_cl_matmul(&x->c, sherd_cl_matmul_program(&x->c, &m->w.fmt, x->n), 0, &m->w, &x->act,
+			x->n, m->bias, op->residual, x->buf[op->dst], op->dst_col);
 }
 
 struct sherd_cl_cache sherd_clx_cache(const struct cl_exec *x)
@@ -249,6 +250,7 @@ static void run_rope(struct cl_exec *x, const struct sherd_op *op)
 int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err)
 {
 	int units = x->c.dev->info.compute_units, work;
+	int enough = units * sherd_cl_attention_program(&x->c, &x->shape)->variant.parts;
 	size_t size;
 
 	if (x->c.dev->shape == SHERD_SHAPE_WIDE)
@@ -257,7 +259,7 @@ int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err)
 		work = x->n * x->hp->n_heads / 4;
 	size = 4 * (size_t)x->n * x->hp->n_heads * x->n_chunks *
 	       sherd_cl_part_floats(&x->c, x->hp->head_dim);
-	if (x->n_chunks < 2 || work >= 4 * units || size > MAX_PARTS)
+	if (x->n_chunks < 2 || work >= (enough ? enough : 4 * units) || size > MAX_PARTS)
 		return 0;
 	if (size > x->parts_size) {
 		sherd_clx_release(&x->parts);

@@ -43,7 +43,9 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a)
 {
-	size_t local[2] = { wide(c) ? 1 : SIMT_LOCAL, 1 }, global[2] = { local[0], n };
+	struct sherd_cl_program *p = sherd_cl_rows_program(c);
+	size_t local[2] = { wide(c) ? 1 : or_else(p->variant.local[0], SIMT_LOCAL), 1 };
+	size_t global[2] = { local[0], n };
 	struct sherd_cl_act to = all_of(c, a);
 	cl_mem b = or_none(c, bias);
 	cl_int layer = norm == SHERD_NORM_LAYER, has_bias = bias != NULL;
@@ -58,7 +60,7 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 		return;
 	}
 	sherd_cl_note_rows(c, "norm", 4, n, width);
-	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM, 2, global, local, args);
+	LAUNCH(c, p, SHERD_K_NORM, 2, global, local, args);
 }
 
 void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd_cl_rows dst, int n,
@@ -150,10 +152,21 @@ static bool tile_pays(const struct sherd_cl *c, const struct sherd_cl_program *p
 	return n >= (is_8_bit ? 3 : 5);
 }
 
-/* What the program has, and what pays for n rows. */
+/* What the program has, and what pays for n rows; or what was measured to. */
 enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
 					     const struct sherd_cl_program *p, int n)
 {
+	switch (p->variant.kernel) {
+	case 1:
+		return SHERD_K_MATMUL_1;
+	case 4:
+		return SHERD_K_MATMUL_4;
+	case 8:
+		return SHERD_K_MATMUL_8;
+	case SHERD_VARIANT_TILE:
+		if (p->kernel[SHERD_K_MATMUL_TILE])
+			return SHERD_K_MATMUL_TILE;
+	}
 	if (p->kernel[SHERD_K_MATMUL_TILE] && tile_pays(c, p, n))
 		return SHERD_K_MATMUL_TILE;
 	if (n == 1)
@@ -161,12 +174,40 @@ enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
 	return n <= 4 ? SHERD_K_MATMUL_4 : SHERD_K_MATMUL_8;
 }
 
-void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_cl_matrix *w,
-		     const struct sherd_cl_act *a, int n, cl_mem bias, bool residual,
-		     struct sherd_cl_rows dst, int dst_col)
+static int tokens_of(enum sherd_cl_kernel k)
 {
-	struct sherd_cl_program *p = sherd_cl_program_for(c, &w->fmt);
-	size_t blocks = DIV_ROUND_UP(w->fmt.rows, SHERD_TILE_ROWS), global, local;
+	return k == SHERD_K_MATMUL_1 ? 1 : k == SHERD_K_MATMUL_4 ? 4 : 8;
+}
+
+/* The grid of kernel @k; returns its dimensions. */
+static int matmul_grid(const struct sherd_cl *c, const struct sherd_cl_program *p,
+		       enum sherd_cl_kernel k, int rows, int n, size_t global[2], size_t local[2])
+{
+	size_t blocks = DIV_ROUND_UP(rows, SHERD_TILE_ROWS);
+	const struct sherd_variant *v = &p->variant;
+
+	global[1] = local[1] = 1;
+	if (wide(c)) {
+		local[0] = 1;
+		global[0] = DIV_ROUND_UP(
+			blocks, k == SHERD_K_MATMUL_TILE ? or_else(v->blocks, TILE_RB) : 1);
+		return 1;
+	}
+	local[0] = or_else(v->local[0], SIMT_LOCAL);
+	global[0] = ROUND_UP(blocks * SHERD_TILE_ROWS, local[0]);
+	if (!v->local[1])
+		return 1;
+	local[1] = v->local[1];
+	global[1] = ROUND_UP(DIV_ROUND_UP(n, tokens_of(k)), local[1]);
+	return 2;
+}
+
+void sherd_cl_matmul(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_cl_kernel k,
+		     const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
+		     cl_mem bias, bool residual, struct sherd_cl_rows dst, int dst_col)
+{
+	size_t global[2], local[2];
+	int dims;
 	cl_int rows = w->fmt.rows, cols = w->fmt.cols;
 	cl_int flags = (residual ? SHERD_CL_RESIDUAL : 0) | (bias ? SHERD_CL_BIAS : 0);
 	cl_int n_groups = DIV_ROUND_UP(cols, 32);
@@ -181,32 +222,25 @@ void sherd_cl_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sh
 
 	if (!k)
 		k = sherd_cl_matmul_variant(c, p, n);
-	if (wide(c)) {
-		global = DIV_ROUND_UP(blocks, k == SHERD_K_MATMUL_TILE ? TILE_RB : 1);
-		local = 1;
-	} else {
-		local = SIMT_LOCAL;
-		global = ROUND_UP(blocks * SHERD_TILE_ROWS, local);
-	}
-	sherd_cl_note_matmul(c, k, &w->fmt, n);
+	dims = matmul_grid(c, p, k, rows, n, global, local);
+	sherd_cl_note_matmul(c, p, k, &w->fmt, n);
 	if (p->kind == SHERD_CL_INT)
-		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(int_args), int_args);
+		launch(c, p, k, dims, global, local, ARRAY_SIZE(int_args), int_args);
 	else
-		launch(c, p, k, 1, &global, &local, ARRAY_SIZE(float_args), float_args);
+		launch(c, p, k, dims, global, local, ARRAY_SIZE(float_args), float_args);
 }
 
-bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_format *w, int n)
+bool sherd_cl_can_gate(struct sherd_cl *c, const struct sherd_cl_program *p,
+		       const struct sherd_format *w, int n)
 {
-	struct sherd_cl_program *p = sherd_cl_program_for(c, w);
-
-	return p->kernel[SHERD_K_MATMUL_GATED] && w->rows % 64 == 0 && tile_pays(c, p, n);
+	return p->kernel[SHERD_K_MATMUL_GATED] && w->rows % 64 == 0 &&
+	       sherd_cl_matmul_variant(c, p, n) == SHERD_K_MATMUL_TILE;
 }
 
-void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
-			   const struct sherd_cl_act *a, int n, enum sherd_act act,
-			   const struct sherd_cl_act *dst)
+void sherd_cl_matmul_gated(struct sherd_cl *c, struct sherd_cl_program *p,
+			   const struct sherd_cl_matrix *w, const struct sherd_cl_act *a, int n,
+			   enum sherd_act act, const struct sherd_cl_act *dst)
 {
-	struct sherd_cl_program *p = sherd_cl_program_for(c, &w->fmt);
 	struct sherd_cl_act to = all_of(c, dst);
 	size_t global = w->fmt.rows / 64, local = 1;
 	cl_int rows = w->fmt.rows, n_groups = DIV_ROUND_UP(w->fmt.cols, 32), which = act;
@@ -215,7 +249,7 @@ void sherd_cl_matmul_gated(struct sherd_cl *c, const struct sherd_cl_matrix *w,
 				    ARG(a->groups), ARG(halves), ARG(rows), ARG(n_groups), ARG(n),
 				    ARG(which), ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
 
-	sherd_cl_note_matmul(c, SHERD_K_MATMUL_GATED, &w->fmt, n);
+	sherd_cl_note_matmul(c, p, SHERD_K_MATMUL_GATED, &w->fmt, n);
 	launch(c, p, SHERD_K_MATMUL_GATED, 1, &global, &local, ARRAY_SIZE(args), args);
 }
 
@@ -288,9 +322,9 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 	struct cache_args x = cache_args(&cache->shape, layer);
 	cl_int n_kv = cache->shape.n_kv_heads, group = n_heads / n_kv;
 	size_t spread = n_parts ? n_parts : 1;
-	size_t global[3] = { wide(c) ? n_tiles : SIMT_LOCAL, wide(c) ? n_kv : n_heads,
+	size_t local[3] = { wide(c) ? 1 : or_else(program->variant.local[0], SIMT_LOCAL), 1, 1 };
+	size_t global[3] = { wide(c) ? (size_t)n_tiles : local[0], wide(c) ? n_kv : n_heads,
 			     wide(c) ? spread : n * spread };
-	size_t local[3] = { wide(c) ? 1 : SIMT_LOCAL, 1, 1 };
 	size_t merge_global[2] = { n_heads, n }, one[2] = { 1, 1 };
 	cl_mem p = or_none(c, parts);
 	struct sherd_cl_act to = all_of(c, dst);

@@ -8,7 +8,7 @@
 
 #define SIMT_LOCAL 64 /* work-items of a group where kernels share local memory or rows */
 #define ROW_PIECES 16 /* work-items that share a row of groups in the wide shape */
-#define TILE_RB	   4 /* matmul.cl's */
+#define TILE_RB	   4 /* matmul.cl's, unless a variant has it otherwise */
 
 struct arg {
 	size_t size;
@@ -22,6 +22,12 @@ struct arg {
 static inline bool wide(const struct sherd_cl *c)
 {
 	return c->dev->shape == SHERD_SHAPE_WIDE;
+}
+
+/* What a variant has, or the default. */
+static inline size_t or_else(int value, size_t otherwise)
+{
+	return value > 0 ? (size_t)value : otherwise;
 }
 
 static inline cl_mem or_none(const struct sherd_cl *c, cl_mem m)
@@ -80,13 +86,15 @@ static inline void launch_row_groups(struct sherd_cl *c, struct sherd_cl_program
 {
 	static const size_t one[2] = { 1, 1 };
 	size_t groups = DIV_ROUND_UP(width, 32);
-	size_t pieces = n >= 2 * ROW_PIECES ? 1 : ROW_PIECES;
-	size_t global[2] = { wide(c) ? MIN(groups, pieces) : groups, n };
+	size_t pieces = or_else(p->variant.pieces, ROW_PIECES);
+	size_t global[2] = { groups, n };
 
+	if (wide(c))
+		global[0] = (size_t)n >= 2 * pieces ? 1 : MIN(groups, pieces);
 	launch(c, p, k, 2, global, wide(c) ? one : NULL, n_args, args);
 }
 
-/* What the program has, and what pays for n rows. */
+/* What the program has, and what pays for n rows; or what was measured to. */
 enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
 					     const struct sherd_cl_program *p, int n);
 

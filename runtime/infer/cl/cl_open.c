@@ -289,8 +289,8 @@ static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, stru
 static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 			struct sherd_error *err)
 {
-	char spec[32];
-	int i, rc = sherd_cl_add(&x->c, "rows", err);
+	char spec[SHERD_CL_SPEC];
+	int i, rc = sherd_cl_add_tuned(&x->c, "rows", "rows", SHERD_TUNE_DECODE, err);
 
 	sherd_cl_attention_spec(&x->c,
 				&(struct sherd_kv_shape){ .n_kv_heads = x->hp->n_kv_heads,
@@ -298,7 +298,7 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 							  .type = p->kv_type },
 				x->hp->n_heads, spec, sizeof(spec));
 	if (!rc)
-		rc = sherd_cl_add(&x->c, spec, err);
+		rc = sherd_cl_add_tuned(&x->c, spec, spec, SHERD_TUNE_DECODE, err);
 	if (!rc && x->hp->n_experts)
 		rc = sherd_cl_add(&x->c, "experts", err);
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
@@ -306,7 +306,11 @@ static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 
 		if (op->kind != SHERD_OP_MATMUL && op->kind != SHERD_OP_EXPERTS)
 			continue;
-		sherd_cl_spec_of(&op->w->fmt, op->kind == SHERD_OP_EXPERTS, spec, sizeof(spec));
+		if (op->kind == SHERD_OP_MATMUL) {
+			rc = sherd_cl_add_matrix(&x->c, &op->w->fmt, err);
+			continue;
+		}
+		sherd_cl_spec_of(&op->w->fmt, true, spec, sizeof(spec));
 		rc = sherd_cl_add(&x->c, spec, err);
 	}
 	return rc;
@@ -328,24 +332,40 @@ static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
 	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
 }
 
+static int make_programs(struct cl_exec *x, const struct sherd_exec_params *p,
+			 struct sherd_error *err)
+{
+	int rc = add_programs(x, p, err);
+
+	if (!rc)
+		rc = sherd_clx_add_walks(x, p, err);
+	return rc ? rc : prove_and_build(x, p, err);
+}
+
 /*
- * The device with all programs that the model needs, proven and built; without walk.cl, should that
- * fail.
+ * The device with all programs that the model needs, proven and built; untuned, and without
+ * walk.cl, should they fail.
  */
 static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
 		       struct sherd_error *err)
 {
 	struct sherd_error why = { "" };
-	char note[sizeof(why.msg) + 64];
+	char note[sizeof(why.msg) + 96];
 	int rc = sherd_cl_open(&x->c, device, p->n_threads, err);
 
 	if (!rc)
-		rc = add_programs(x, p, err);
+		rc = sherd_cl_tune(&x->c, p->tune, p->note, p->ctx, err);
 	if (rc)
 		return rc;
-	rc = sherd_clx_add_walks(x, p, &why);
-	if (!rc)
-		rc = prove_and_build(x, p, &why);
+	rc = make_programs(x, p, &why);
+	if (rc && sherd_cl_untune(&x->c)) {
+		snprintf(note, sizeof(note),
+			 "a tuned kernel fails here, and the defaults take their place: %s",
+			 why.msg);
+		if (p->note)
+			p->note(p->ctx, note);
+		rc = make_programs(x, p, &why);
+	}
 	if (rc && sherd_cl_drop_walks(&x->c) && !prove_and_build(x, p, err)) {
 		snprintf(note, sizeof(note),
 			 "walk.cl fails here, and each step is a launch, which is slower: %s",
@@ -397,6 +417,7 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 		return rc;
 	snprintf(x->exec.device, sizeof(x->exec.device), "%s", x->c.dev->info.name);
 	snprintf(x->exec.why, sizeof(x->exec.why), "%s", x->c.dev->info.why);
+	sherd_tune_describe(&x->c.tune, x->exec.tune, sizeof(x->exec.tune));
 	rc = sherd_cl_weights_load(&x->weights, &x->c, p->program, p->region, p->untested, err);
 	x->exec.weights = sherd_import_name(x->weights.import.way);
 	x->exec.weights_refused = x->weights.import.refused;

@@ -72,10 +72,38 @@ static void split_device(const char *device, char *name, size_t size, const char
 			*dot = sherd_dot_name(i);
 }
 
+/* c->device: what a child is to open; @dot: the path of dot4.h, unless it is the device's. */
+static void set_name(struct sherd_cl *c, const char *dot)
+{
+	snprintf(c->device, sizeof(c->device), "%s%s%s%s", c->name, dot ? "/" : "", dot ? dot : "",
+		 !c->forced_shape			? "" :
+		 c->dev->shape == SHERD_SHAPE_WIDE ? "/wide" :
+						     "/simt");
+}
+
+int sherd_cl_tune(struct sherd_cl *c, const char *which, sherd_note_fn note, void *ctx,
+		  struct sherd_error *err)
+{
+	const char *dot;
+	int rc = sherd_tune_search(&c->tune, which, c->dev, note, ctx, err);
+
+	if (rc)
+		return rc;
+	dot = c->tune.dot[0] && !c->forced ? sherd_dot_choose(&c->dev->info, c->tune.dot, NULL) :
+					     NULL;
+	if (!dot || !strcmp(dot, c->dev->dot))
+		return 0;
+	c->own_dot = c->dev->dot;
+	c->dev->dot = dot;
+	c->tuned_dot = true;
+	set_name(c, dot);
+	return 0;
+}
+
 int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err)
 {
 	const char *dot, *shape;
-	char name[128];
+	char name[sizeof(c->name)];
 	cl_int rc;
 	int ret;
 
@@ -87,6 +115,7 @@ int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct 
 			"name");
 	snprintf(c->device, sizeof(c->device), "%s", device ? device : "auto");
 	split_device(device, name, sizeof(name), &dot, &shape);
+	strcpy(c->name, name);
 	ret = sherd_device_open(&c->dev, name, n_threads, dot, err);
 	if (ret)
 		return ret;
@@ -133,6 +162,7 @@ void sherd_cl_close(struct sherd_cl *c)
 		clReleaseMemObject(c->failed);
 	if (c->dev)
 		sherd_device_close(c->dev);
+	sherd_tune_free(&c->tune);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -226,7 +256,38 @@ static bool parse_end(const char *end, int *experts)
 	return *experts || !*end;
 }
 
-static bool parse_spec(struct sherd_cl_program *p, const char *spec)
+/*
+ * What may vary in a program of @kind: the rest has no meaning there. Work-items that share a row
+ * in local memory are at least the sixteen lanes.
+ */
+static bool variant_ok(enum sherd_cl_kind kind, const struct sherd_variant *v)
+{
+	struct sherd_variant rest = *v;
+
+	switch (kind) {
+	case SHERD_CL_INT:
+		rest.local[1] = rest.ahead = rest.blocks = rest.tile[0] = rest.tile[1] = 0;
+		/* fallthrough */
+	case SHERD_CL_FLOAT:
+		rest.local[0] = rest.kernel = 0;
+		return sherd_variant_is_default(&rest) &&
+		       (kind == SHERD_CL_INT || v->kernel != SHERD_VARIANT_TILE);
+	case SHERD_CL_ROWS:
+		rest.local[0] = rest.pieces = 0;
+		break;
+	case SHERD_CL_ATTENTION:
+		rest.local[0] = rest.parts = 0;
+		break;
+	case SHERD_CL_WALK:
+		rest.ahead = 0;
+		break;
+	case SHERD_CL_EXPERTS:
+		break;
+	}
+	return sherd_variant_is_default(&rest) && (!v->local[0] || v->local[0] >= 16);
+}
+
+static bool parse_base(struct sherd_cl_program *p, const char *spec)
 {
 	int *a = p->arg, end = 0;
 
@@ -257,6 +318,23 @@ static bool parse_spec(struct sherd_cl_program *p, const char *spec)
 	return false;
 }
 
+static bool has_experts(const struct sherd_cl_program *p)
+{
+	return (p->kind == SHERD_CL_INT || p->kind == SHERD_CL_FLOAT) && p->arg[MATMUL_ARGS - 1];
+}
+
+/* "rows:pieces=8"; stacks of experts are as they are: their launches have no room for more. */
+static bool parse_spec(struct sherd_cl_program *p, const char *spec)
+{
+	const char *colon = strchr(spec, ':');
+	char base[sizeof(p->spec)];
+
+	snprintf(base, sizeof(base), "%.*s", (int)strcspn(spec, ":"), spec);
+	return parse_base(p, base) &&
+	       (!colon || (!has_experts(p) && sherd_variant_parse(&p->variant, colon + 1) &&
+			   variant_ok(p->kind, &p->variant)));
+}
+
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err)
 {
 	struct sherd_cl_program *p = &c->programs[c->n_programs];
@@ -276,6 +354,66 @@ int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err)
 	return 0;
 }
 
+static int add_variant(struct sherd_cl *c, const char *spec, const struct sherd_variant *v,
+		       struct sherd_error *err)
+{
+	char text[SHERD_VARIANT_TEXT], both[SHERD_CL_SPEC + SHERD_VARIANT_TEXT];
+
+	if (sherd_variant_is_default(v))
+		return sherd_cl_add(c, spec, err);
+	sherd_variant_print(v, text);
+	snprintf(both, sizeof(both), "%s:%s", spec, text);
+	return sherd_cl_add(c, both, err);
+}
+
+/* What of @v a program of @kind can have, where a file's line is for several kinds. */
+static struct sherd_variant fitting(enum sherd_cl_kind kind, struct sherd_variant v)
+{
+	if (variant_ok(kind, &v))
+		return v;
+	if (kind == SHERD_CL_WALK)
+		return (struct sherd_variant){ .ahead = v.ahead };
+	return (struct sherd_variant){ 0 };
+}
+
+int sherd_cl_add_tuned(struct sherd_cl *c, const char *spec, const char *measured,
+		       enum sherd_tune_class class, struct sherd_error *err)
+{
+	const struct sherd_tune_use *use = sherd_tune_find(&c->tune, measured, class, 0, 0);
+	struct sherd_cl_program p;
+	struct sherd_variant v = { 0 };
+
+	if (use && parse_base(&p, spec))
+		v = fitting(p.kind, use->variant);
+	return add_variant(c, spec, &v, err);
+}
+
+int sherd_cl_add_matrix(struct sherd_cl *c, const struct sherd_format *f, struct sherd_error *err)
+{
+	char spec[SHERD_CL_SPEC];
+	int class, rc = 0;
+
+	sherd_cl_spec_of(f, false, spec, sizeof(spec));
+	for (class = 0; class < SHERD_TUNE_CLASSES && !rc; class++) {
+		const struct sherd_tune_use *use =
+			sherd_tune_find(&c->tune, spec, class, f->rows, f->cols);
+		struct sherd_cl_pick pick = { .fmt = *f, .class = class };
+
+		if (use)
+			pick.variant = fitting(sherd_elem_is_int(f->elem) ? SHERD_CL_INT :
+									    SHERD_CL_FLOAT,
+					       use->variant);
+		if (!sherd_variant_is_default(&pick.variant)) {
+			if (c->n_picks == SHERD_CL_MAX_PICKS)
+				memset(&pick.variant, 0, sizeof(pick.variant));
+			else
+				c->picks[c->n_picks++] = pick;
+		}
+		rc = add_variant(c, spec, &pick.variant, err);
+	}
+	return rc;
+}
+
 bool sherd_cl_drop_walks(struct sherd_cl *c)
 {
 	int i, n = c->n_programs;
@@ -289,10 +427,46 @@ bool sherd_cl_drop_walks(struct sherd_cl *c)
 	return c->n_programs < n;
 }
 
+bool sherd_cl_untune(struct sherd_cl *c)
+{
+	bool tuned = c->tuned_dot;
+	int i;
+
+	for (i = 0; i < c->n_programs; i++)
+		tuned |= !sherd_variant_is_default(&c->programs[i].variant);
+	if (!tuned)
+		return false;
+	for (i = 0; i < c->n_programs; i++)
+		release_program(&c->programs[i]);
+	c->n_programs = c->n_picks = 0;
+	sherd_tune_free(&c->tune);
+	if (c->tuned_dot) {
+		c->dev->dot = c->own_dot;
+		set_name(c, NULL);
+	}
+	c->tuned_dot = false;
+	return true;
+}
+
+/* What of a variant is compiled in; the rest is the launch's. */
+static void variant_options(const struct sherd_variant *v, char *options, size_t size)
+{
+	size_t len = 0;
+
+	if (v->ahead)
+		len += snprintf(options + len, size - len, " -DAHEAD=%d", v->ahead / 4);
+	if (v->blocks)
+		len += snprintf(options + len, size - len, " -DTILE_RB=%d", v->blocks);
+	if (v->tile[0])
+		snprintf(options + len, size - len, " -DTILE_PAIR=%d -DTILE_TOKENS=%d", v->tile[0],
+			 v->tile[1]);
+}
+
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources)
 {
 	const int *a = p->arg;
+	size_t len;
 
 	*n_sources = 1;
 	options[0] = 0;
@@ -328,6 +502,8 @@ void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t
 		source[0] = "experts.cl";
 		break;
 	}
+	len = strlen(options);
+	variant_options(&p->variant, options + len, size - len);
 }
 
 /*
@@ -349,7 +525,7 @@ static bool has_kernel(cl_program program, const char *name)
 int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err)
 {
 	const char *sources[2];
-	char options[128];
+	char options[SHERD_CL_OPTIONS];
 	int n, k, rc;
 	cl_int code;
 
@@ -419,6 +595,34 @@ struct sherd_cl_program *sherd_cl_experts_for(struct sherd_cl *c, const struct s
 struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c)
 {
 	return find(c, SHERD_CL_EXPERTS, NULL, 0);
+}
+
+static bool same_format(const struct sherd_format *a, const struct sherd_format *b)
+{
+	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
+	       a->min == b->min && a->rows == b->rows && a->cols == b->cols;
+}
+
+struct sherd_cl_program *sherd_cl_matmul_program(struct sherd_cl *c, const struct sherd_format *f,
+						 int n)
+{
+	enum sherd_tune_class class = sherd_tune_class_of(n);
+	struct sherd_variant v = { 0 };
+	struct sherd_cl_program *first;
+	int i;
+
+	if (!c->n_picks)
+		return sherd_cl_program_for(c, f);
+	for (i = 0; i < c->n_picks; i++)
+		if (c->picks[i].class == class && same_format(&c->picks[i].fmt, f))
+			v = c->picks[i].variant;
+	first = sherd_cl_program_for(c, f);
+	for (i = 0; i < c->n_programs; i++)
+		if (c->programs[i].kind == first->kind &&
+		    !memcmp(c->programs[i].arg, first->arg, sizeof(first->arg)) &&
+		    !memcmp(&c->programs[i].variant, &v, sizeof(v)))
+			return &c->programs[i];
+	return first; /* the bits are the same */
 }
 
 struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,

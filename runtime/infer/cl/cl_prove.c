@@ -21,13 +21,15 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX])
 {
 	const char *sources[2];
-	char options[128], *text, *both;
+	char options[SHERD_CL_OPTIONS], *text, *both;
 	/* with more workers a walk's is another test; the other kernels' work-items never meet */
 	int workers = p->kind == SHERD_CL_WALK ? sherd_device_host_cpus() : 1, n;
+	const char *variant = strchr(p->spec, ':'); /* of which the options tell a part */
 
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 	text = sherd_device_source(sources, n, NULL);
-	both = text ? sherd_asprintf("self-test 2 of %d %s\n%s", workers, options, text) : NULL;
+	both = text ? sherd_asprintf("self-test 2 of %d %s%s\n%s", workers, options,
+				     variant ? variant : "", text) : NULL;
 	if (both)
 		sherd_device_key(c->dev, both, key);
 	free(text);

@@ -247,7 +247,7 @@ static void keep_verdict(struct sherd_cl *c, const struct sherd_cl_program *p)
 void sherd_cl_selftest_keep(struct sherd_cl *c, const struct sherd_cl_program *p)
 {
 	const char *sources[2];
-	char options[128];
+	char options[SHERD_CL_OPTIONS];
 	int n;
 
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);

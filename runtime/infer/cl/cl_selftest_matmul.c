@@ -15,7 +15,7 @@ static void check_matmul(struct sherd_st *t, struct sherd_cl_program *p, enum sh
 	struct sherd_cl_rows d = { sherd_st_upload(t, dst, 4 * (size_t)n * stride), stride };
 	cl_mem db = with_bias ? sherd_st_upload(t, bias, 4 * rows) : NULL;
 
-	sherd_cl_matmul(t->c, k, dw, a, n, db, residual, d, col);
+	sherd_cl_matmul(t->c, p, k, dw, a, n, db, residual, d, col);
 	sherd_ref_matmul(w, &ra, n, with_bias ? bias : NULL, residual, dst + col, stride);
 	sherd_st_expect(t, d.mem, dst, 4 * (size_t)n * stride, p->spec, "kernel %d, %d x %d x %d",
 			k - SHERD_K_MATMUL_1, rows, h->width, n);
@@ -48,12 +48,13 @@ static int gated_reference(struct sherd_st *t, struct gated *g)
 	return refused;
 }
 
-static void run_gated(struct sherd_st *t, struct gated *g, struct sherd_cl_act *to)
+static void run_gated(struct sherd_st *t, struct sherd_cl_program *p, struct gated *g,
+		      struct sherd_cl_act *to)
 {
 	struct sherd_cl_act a = sherd_st_upload_act(t, &g->in);
 
 	*to = sherd_st_poisoned_act(t, g->n, g->width);
-	sherd_cl_matmul_gated(t->c, &g->dev, &a, g->n, g->act, to);
+	sherd_cl_matmul_gated(t->c, p, &g->dev, &a, g->n, g->act, to);
 }
 
 /* Gate, up and the activation in one kernel; then a row whose product is too large. */
@@ -69,14 +70,14 @@ static void check_gated(struct sherd_st *t, struct sherd_cl_program *p, int cols
 	sherd_st_matrix(t, &f, &g.w, &g.dev);
 	g.in = sherd_st_random_act(t, n, cols);
 	g.out = sherd_st_new_act(t, n, g.width);
-	run_gated(t, &g, &to);
+	run_gated(t, p, &g, &to);
 	i = gated_reference(t, &g);
 	sherd_st_expect_act(t, &to, &g.out, "matmul_gated");
 	sherd_st_expect_failed(t, i, "matmul_gated", 0);
 	for (i = 0; i < cols; i++)
 		x[i] *= 1e25f;
 	sherd_st_quantize_row(&g.in, row, x);
-	run_gated(t, &g, &to);
+	run_gated(t, p, &g, &to);
 	sherd_st_expect_failed(t, gated_reference(t, &g), "matmul_gated", 1e25f);
 }
 

@@ -7,13 +7,23 @@
 #include <stdlib.h>
 #include "infer/cl/cl_exec.h"
 
+/* A walk multiplies as matmul_1 does, and what was measured of that holds for it. */
+static int add_walk(struct sherd_cl *c, const struct sherd_format *f, const char *spec,
+		    struct sherd_error *err)
+{
+	char measured[SHERD_CL_SPEC];
+
+	sherd_cl_spec_of(f, false, measured, sizeof(measured));
+	return sherd_cl_add_tuned(c, spec, measured, SHERD_TUNE_DECODE, err);
+}
+
 int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 			struct sherd_error *err)
 {
 	const struct sherd_kv_shape kv = { .n_kv_heads = x->hp->n_kv_heads,
 					   .head_dim = x->hp->head_dim,
 					   .type = p->kv_type };
-	char spec[32];
+	char spec[SHERD_CL_SPEC];
 	int i, rc = 0;
 
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
@@ -25,7 +35,7 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 		 */
 		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0 &&
 		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, x->hp->n_heads, spec, sizeof(spec)))
-			rc = sherd_cl_add(&x->c, spec, err);
+			rc = add_walk(&x->c, &op->w->fmt, spec, err);
 	}
 	return rc;
 }
@@ -228,7 +238,8 @@ static void note_step(struct cl_exec *x, int i)
 		sherd_cl_note_rows(c, "cap", 8, 1, op->width);
 		break;
 	case SHERD_OP_MATMUL:
-		sherd_cl_note_matmul(c, SHERD_K_MATMUL_1, &op->w->fmt, 1);
+		sherd_cl_note_matmul(c, sherd_cl_walk_program(c, &op->w->fmt, &x->shape),
+				     SHERD_K_MATMUL_1, &op->w->fmt, 1);
 		break;
 	case SHERD_OP_ROPE:
 		sherd_cl_note_rows(c, "rope", 4, 1, x->buf[SHERD_BUF_QKV].stride);
