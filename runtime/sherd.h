@@ -124,6 +124,8 @@ struct sherd_model_info {
 	const char *name; /* general.name, or "" */
 	const char *device; /* the device's name */
 	const char *device_why; /* why it was chosen: one clause */
+	/* if it was measured to be the fastest of several: what params.device takes for it; or "" */
+	const char *device_chosen;
 	const char *tune; /* the tune file that is used, and what it says; "": none */
 	int n_layers, first_layer, end_layer;
 	int hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab;

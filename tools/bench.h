@@ -105,6 +105,7 @@ struct bench {
 	struct sherd_memory memory;
 	bool has_limits;
 	struct sherd_limits before, after;
+	char device[16], why[256]; /* that was chosen among several, and why; or "" */
 	char dot_path[16];
 	uint64_t empty_pss; /* of an OpenCL process that does nothing */
 };

@@ -88,6 +88,15 @@ static void on_progress(void *ctx, const char *what, uint64_t done, uint64_t tot
 	tool_progress(NULL, what, done, total);
 }
 
+/* Limits are of the device that was measured to be the fastest, which the first ones may not be. */
+static void take_chosen(struct bench *b)
+{
+	snprintf(b->device, sizeof(b->device), "%s", b->info->device_chosen);
+	snprintf(b->why, sizeof(b->why), "%s", b->info->device_why);
+	b->params.device = b->device;
+	b->has_limits = measure_limits(b, &b->before);
+}
+
 /* Opens the model and computes one token; both times count from here. */
 static int open_model(struct bench *b)
 {
@@ -105,6 +114,8 @@ static int open_model(struct bench *b)
 	b->info = sherd_model_info(b->model);
 	if (tool_refuse_encoder(&tool_bench, b->info))
 		return TOOL_FAILED;
+	if (b->info->device_chosen[0])
+		take_chosen(b);
 	if (b->info->first_layer || b->info->end_layer != b->info->n_layers)
 		return tool_failf(&tool_bench,
 				  "%s: holds layers %d to %d of %d; bench runs whole models",

@@ -180,7 +180,8 @@ void bench_print_table(const struct bench *b)
 	if (b->pipe)
 		bench_plan_print_head(b);
 	else
-		printf("%s (%s)%s%s\n\n", b->info->device, b->info->device_why,
+		printf("%s (%s)%s%s\n\n", b->info->device,
+		       b->why[0] ? b->why : b->info->device_why,
 		       b->info->tune[0] ? "; kernels: " : "", b->info->tune);
 	printf("| %-26s | %10s | %10s | %-9s | %7s | %14s | %18s | %9s | %13s | %7s | %8s |\n",
 	       "model", "size", "params", "backend", "threads", "test", "t/s", "limit t/s", "share",

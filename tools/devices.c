@@ -101,6 +101,9 @@ static void print_text(const struct devices *d)
 		printf("\nsherd takes %s: %s\n", d->chosen->info.name, d->chosen->info.why);
 	else
 		printf("\nsherd takes none: %s\n", d->refused.msg);
+	if (d->chosen && (d->n > 1 || !d->chosen->info.is_cpu))
+		puts("unless another multiplies a model's matrices faster, which its first use "
+		     "measures");
 }
 
 static json_t *device_json(const struct devices *d, int i)

@@ -54,6 +54,9 @@ struct sherd_device {
  * -ENODEV, and what to install, where there is none. Free with sherd_device_list_free().
  */
 int sherd_device_list(struct sherd_device_info **list, int *n, struct sherd_error *err);
+/* The same, but that the first such call of a process fixes PoCL's threads: as sherd_device_open(). */
+int sherd_device_list_for(struct sherd_device_info **list, int *n, int n_threads,
+			  struct sherd_error *err);
 void sherd_device_list_free(struct sherd_device_info *list, int n);
 
 /*

@@ -235,8 +235,14 @@ void sherd_devices_free(struct sherd_found *found, int n)
 
 int sherd_device_list(struct sherd_device_info **list, int *n, struct sherd_error *err)
 {
+	return sherd_device_list_for(list, n, 0, err);
+}
+
+int sherd_device_list_for(struct sherd_device_info **list, int *n, int n_threads,
+			  struct sherd_error *err)
+{
 	struct sherd_found *found;
-	int ret = sherd_devices_find(&found, n, 0, err);
+	int ret = sherd_devices_find(&found, n, n_threads, err);
 
 	*list = NULL;
 	if (ret)

@@ -74,6 +74,7 @@ struct sherd_exec_params {
 struct sherd_exec {
 	const struct sherd_exec_ops *ops;
 	char device[128], why[256], tune[256];
+	char chosen[16]; /* the device, as params.device, if it was measured to be the fastest */
 	char bit_profile[SHERD_SHA256_HEX];
 	uint64_t kv_bytes, scratch_bytes;
 	const char *weights; /* how it reads them: "in place", ... */
@@ -102,6 +103,12 @@ struct sherd_exec_ops {
 	int (*use_ring)(struct sherd_exec *e, struct sherd_region *ring, struct sherd_error *err);
 	void (*close)(struct sherd_exec *e);
 };
+
+/* Which device to take where none was asked for: params.device, and why; "": as usual. */
+struct sherd_exec_choice {
+	char device[16], why[256];
+};
+void sherd_exec_choose(const struct sherd_exec_params *p, struct sherd_exec_choice *choice);
 
 int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p,
 			struct sherd_error *err);

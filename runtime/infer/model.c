@@ -138,16 +138,27 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.note = p->note,
 					.ctx = p->ctx };
 	SHERD_TRACE_SCOPE("device", p->device);
+	bool automatic = !p->device || !strcmp(p->device, "auto");
+	struct sherd_exec_choice choice = { "", "" };
 	size_t len;
 	int rc;
 
-	if (p->device && !strcmp(p->device, "reference"))
-		return sherd_exec_ref_open(&m->exec, &ep, err);
-	rc = sherd_exec_cl_open(&m->exec, &ep, &why);
+	if (automatic && !p->untested)
+		sherd_exec_choose(&ep, &choice);
+	if (choice.device[0])
+		ep.device = choice.device;
+	if (ep.device && !strcmp(ep.device, "reference"))
+		rc = sherd_exec_ref_open(&m->exec, &ep, &why);
+	else
+		rc = sherd_exec_cl_open(&m->exec, &ep, &why);
 	if (may_be_slow(p, rc))
 		return open_slowly(m, &ep, &why, err);
 	if (rc && err)
 		*err = why;
+	if (!rc && choice.device[0]) {
+		strcpy(m->exec->why, choice.why);
+		strcpy(m->exec->chosen, choice.device);
+	}
 	if (rc == -ENODEV && err) {
 		len = strlen(err->msg);
 		snprintf(err->msg + len, sizeof(err->msg) - len,
@@ -258,6 +269,7 @@ static int start(struct sherd_model *m, const struct sherd_model_params *p, stru
 	m->info.device = m->exec->device;
 	m->info.device_why = m->exec->why;
 	m->info.tune = m->exec->tune;
+	m->info.device_chosen = m->exec->chosen;
 	m->info.kv_bytes = m->exec->kv_bytes;
 	m->info.kv_page = SHERD_PAGE;
 	m->info.kv_pages = (int)n_pages;

@@ -386,6 +386,29 @@ static void shipped_files_fit_their_families(void **state)
 	}
 }
 
+/* A device that is as fast within noise does not take the place of the one that ranks first. */
+static void the_fastest_device_is_chosen_and_a_tie_changes_nothing(void **state)
+{
+	static const struct {
+		struct sherd_choice_time t[3];
+		int otherwise, best;
+	} cases[] = {
+		{ { { 4, 1, true }, { 2, 1, true }, { 9, 9, true } }, 0, 1 },
+		{ { { 2, 1, true }, { 1.95, 1, true }, { 0, 0, false } }, 0, 0 },
+		{ { { 2, 1, true }, { 1.95, 1, true }, { 0, 0, false } }, 1, 1 },
+		{ { { 0, 0, false }, { 5, 5, true }, { 6, 6, true } }, 0, 1 },
+		{ { { 0, 0, false }, { 0, 0, false }, { 6, 6, true } }, -1, 2 },
+		{ { { 0, 0, false }, { 0, 0, false }, { 0, 0, false } }, 0, -1 },
+		{ { { 3, 3, true }, { 2, 2, true }, { 1, 1, true } }, 0, 2 },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(sherd_choice_best(cases[i].t, 3, cases[i].otherwise),
+				 cases[i].best);
+}
+
 static void a_program_takes_only_what_it_can_vary(void **state)
 {
 	static const char *const good[] = { "int.4.32.0.0:local=2x16+kernel=8", "rows:pieces=4",
@@ -431,6 +454,7 @@ int main(void)
 		cmocka_unit_test(the_nearer_to_the_user_a_file_is_the_sooner_it_counts),
 		cmocka_unit_test(what_does_not_fit_is_passed_over_with_a_word),
 		cmocka_unit_test(shipped_files_fit_their_families),
+		cmocka_unit_test(the_fastest_device_is_chosen_and_a_tie_changes_nothing),
 		cmocka_unit_test(a_program_takes_only_what_it_can_vary),
 	};
 

@@ -55,6 +55,14 @@ int sherd_time_in_child(struct sherd_timing *t, const struct sherd_time_job *j, 
 const char *sherd_time_candidate(enum sherd_shape shape, const char *dot, const char *spec,
 				 enum sherd_tune_class class, int i);
 
+/* Seconds a token takes a device. */
+struct sherd_choice_time {
+	double decode, prompt;
+	bool measured;
+};
+/* The fastest of @n, which is @otherwise unless one is faster beyond noise; -1: none has times. */
+int sherd_choice_best(const struct sherd_choice_time *t, int n, int otherwise);
+
 /* How the two talk: "2048x512x1,..." there, lines of numbers back. */
 int sherd_time_parse_sizes(struct sherd_time_job *j, const char *text, struct sherd_error *err);
 int sherd_timing_print(const struct sherd_timing *t, int n, char *text, size_t size);

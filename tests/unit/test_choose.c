@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * choose: of several devices the one that multiplies fastest is taken, once and for all, and
+ * whoever crashes is out. PoCL plays two devices, a script how fast they are.
+ */
+#include "fake_sherd.h"
+#include "device/device.h"
+#include "infer/infer.h"
+#include "tiny_model.h"
+
+#define LOG	    "echo \"$*\" >>\"$XDG_CACHE_HOME/log\"; "
+#define TIMES(s)    "for i in 1 2 3 4; do echo " s " " s " 0; done;; "
+#define ON(device)  "*\"--device " device "\"*) "
+#define PLAY(cases) LOG "case \"$*\" in " cases "*) exit 3;; esac"
+
+static char notes[4096];
+static struct sherd_model *model;
+
+static void on_note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	strncat(notes, sentence, sizeof(notes) - strlen(notes) - 2);
+	strcat(notes, "\n");
+}
+
+static int set_up(void **state)
+{
+	if (fake_sherd_set_up(state))
+		return -1;
+	setenv("XDG_CACHE_HOME", dir, 1);
+	setenv("POCL_DEVICES", "basic pthread", 1); /* before there is a platform */
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	sherd_model_close(model);
+	free(real_path);
+	return scratch_remove(state);
+}
+
+/* Nothing is known of the devices. */
+static int forget(void **state)
+{
+	char *verdicts = in_dir("sherd/device"), *log = in_dir("log");
+
+	(void)state;
+	nftw(verdicts, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	remove(log);
+	free(verdicts);
+	free(log);
+	return 0;
+}
+
+/* How many children there were since forget(). */
+static int count_children(void)
+{
+	char *path = in_dir("log");
+	FILE *f = fopen(path, "r");
+	int c, n = 0;
+
+	while (f && (c = getc(f)) != EOF)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	free(path);
+	return n;
+}
+
+static void open_model(void)
+{
+	struct sherd_model_params p = { .no_cache = true, .device = "reference" };
+	char *path = tiny_model_write(&tiny_models[0]);
+	struct sherd_device_info *list;
+	struct sherd_error err;
+	int n = 0;
+
+	if (sherd_device_list(&list, &n, &err) || n != 2) {
+		print_message("skipped: there are no two devices to play with\n");
+		skip();
+	}
+	sherd_device_list_free(list, n);
+	if (!model && sherd_model_open(&model, path, &p, &err))
+		fail_msg("%s", err.msg);
+	unlink(path);
+	free(path);
+}
+
+static struct sherd_exec_choice choose(const char *script)
+{
+	struct sherd_exec_params p = { .n_threads = 2, .note = on_note };
+	struct sherd_exec_choice choice;
+
+	open_model();
+	p.program = model->program;
+	notes[0] = 0;
+	fake_sherd(script);
+	sherd_exec_choose(&p, &choice);
+	return choice;
+}
+
+static void the_faster_device_is_taken_and_why_is_said(void **state)
+{
+	const char *script = PLAY(ON("0") TIMES("1e-3") ON("1") TIMES("4e-3"));
+	struct sherd_exec_choice first, again;
+
+	(void)state;
+	first = choose(script);
+	assert_string_equal(first.device, "0");
+	assert_non_null(strstr(first.why, " GB/s against "));
+	assert_non_null(strstr(first.why, " on pthread"));
+	assert_non_null(strstr(first.why, "4.0 times as fast at decode"));
+	assert_non_null(strstr(notes, "2 devices could compute this"));
+	assert_int_equal(count_children(), 2);
+	again = choose(script);
+	assert_string_equal(again.device, "0");
+	assert_string_equal(again.why, first.why);
+	assert_string_equal(notes, "");
+	assert_int_equal(count_children(), 2); /* it was known */
+}
+
+static void a_tie_leaves_the_device_that_ranks_first(void **state)
+{
+	(void)state;
+	assert_string_equal(choose(PLAY(ON("0") TIMES("1.00e-3") ON("1") TIMES("1.02e-3"))).device,
+			    "1");
+}
+
+static void a_device_that_fails_is_out_with_a_line(void **state)
+{
+	struct sherd_exec_choice c =
+		choose(PLAY(ON("0") TIMES("1") ON("1") "kill -SEGV $$;; "
+						       "*\"--device 1/plain\"*) kill -SEGV $$;; "));
+
+	(void)state;
+	assert_string_equal(c.device, "0");
+	assert_non_null(strstr(c.why, "the only one"));
+	assert_non_null(strstr(notes, "is not used: the device's test crashed"));
+	assert_int_equal(count_children(), 3); /* plain code has had its chance */
+}
+
+static void a_path_that_fails_is_measured_as_plain_code(void **state)
+{
+	(void)state;
+	assert_string_equal(choose(PLAY("*\"--device 0/plain\"*) " TIMES("1e-3") ON("1")
+						TIMES("4e-3") ON("0") "exit 3;; "))
+				    .device,
+			    "0");
+}
+
+static void where_none_can_be_measured_all_is_as_usual(void **state)
+{
+	(void)state;
+	assert_string_equal(choose(LOG "exit 3").device, "");
+	assert_string_equal(choose(LOG "echo nonsense").device, "");
+}
+
+static void what_was_ended_from_outside_is_measured_again(void **state)
+{
+	const char *script = PLAY(ON("0") TIMES("1e-3") ON("1") "kill -KILL $$;; ");
+
+	(void)state;
+	assert_string_equal(choose(script).device, "0");
+	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(count_children(), 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(the_faster_device_is_taken_and_why_is_said, forget),
+		cmocka_unit_test_setup(a_tie_leaves_the_device_that_ranks_first, forget),
+		cmocka_unit_test_setup(a_device_that_fails_is_out_with_a_line, forget),
+		cmocka_unit_test_setup(a_path_that_fails_is_measured_as_plain_code, forget),
+		cmocka_unit_test_setup(where_none_can_be_measured_all_is_as_usual, forget),
+		cmocka_unit_test_setup(what_was_ended_from_outside_is_measured_again, forget),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
