@@ -428,7 +428,7 @@ static int main_bench(int argc, char **argv)
 
 const struct tool tool_bench = {
 	.name = "bench",
-	.synopsis = "-m MODEL [--draft MODEL] | --plan PLAN | --compare OLD --new FILE [-p N,...] [-n N,...] [-d N,...] [-r N] [--json]",
+	.synopsis = "-m MODEL | --plan PLAN | --compare OLD [options] [--json]",
 	.summary = "measure speed, against what the machine can do",
 	.about = "Measures prompts (pp) and generation (tg) in tokens/s, mean and deviation, and "
 		 "the "

@@ -24,6 +24,17 @@ for f in "$model" tests/golden/{llama-f32,llama-q4_0,gpt2-f32,gpt2-q8_0}.gguf; d
 	ok "info says what a step of $(basename "$f") takes: $want bytes" \
 		test "$(json 0.memory.scratch)" = "$want"
 done
+# A prompt of the whole context, and one of a batch: what is more is the KV cache, which fills.
+if [[ -x ${SHERD_PLAIN:-} ]]; then
+	for p in 256 6000; do
+		"$SHERD_PLAIN" bench -m "$model" -c 6016 -p $p -n 0 -r 1 --no-limits --json >"$out" 2>"$err" </dev/null
+		eval "peak_$p=$(json 0.memory.peak) kv_$p=$(json 0.memory.kv)"
+	done
+	ok "a prompt of the whole context takes the memory of a short one, and its KV cache" awk "BEGIN {
+		more = $peak_6000 - $peak_256; exit !(more <= $kv_6000 + 2 ^ 20 && more > 0) }"
+else
+	skip "a long prompt takes the memory of a short one, and its KV cache" "no build without sanitizers"
+fi
 sh_run bench -m "$model" -p 0 -n 4 -r 1 --kernels --json --no-limits
 ok "--kernels has each step of a token, also of one that is a single launch" test \
 	"$(json 0.kernels.1.name) $(json 0.kernels.1.calls) $(json 0.kernels.3.name) $(json 0.kernels.3.calls)" \
