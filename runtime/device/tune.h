@@ -88,6 +88,8 @@ const struct sherd_tune_use *sherd_tune_find(const struct sherd_tune *t, const c
  */
 int sherd_tune_search(struct sherd_tune *t, const char *which, const struct sherd_device *dev,
 		      sherd_note_fn note, void *ctx, struct sherd_error *err);
+/* Whether the file that was asked for, if any, can be read: before a device is asked for. */
+int sherd_tune_check(const char *which, struct sherd_error *err);
 /* ~/.config/sherd/tune, malloc'd; NULL: there is none. */
 char *sherd_tune_user_dir(void);
 /* "FILE, 7 lines, of 2026-11-29"; "" for none. */

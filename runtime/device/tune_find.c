@@ -170,6 +170,24 @@ static void in_folders(struct search *s)
 	}
 }
 
+/* The one file that the user names; NULL: none, or "none". */
+static const char *named(const char *which)
+{
+	if (!which || !*which)
+		which = getenv("SHERD_TUNE");
+	return which && *which && strcmp(which, "none") ? which : NULL;
+}
+
+int sherd_tune_check(const char *which, struct sherd_error *err)
+{
+	struct sherd_tune t;
+	int rc = named(which) ? read_file(&t, named(which), err) : 0;
+
+	if (!rc && named(which))
+		sherd_tune_free(&t);
+	return rc;
+}
+
 int sherd_tune_search(struct sherd_tune *t, const char *which, const struct sherd_device *dev,
 		      sherd_note_fn on_note, void *ctx, struct sherd_error *err)
 {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "base/trace.h"
-#include "device/device.h"
+#include "device/tune.h"
 #include "infer/infer.h"
 #include "model/tokenizer.h"
 
@@ -143,6 +143,10 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 	size_t len;
 	int rc;
 
+	/* a wrong file is the caller's mistake, and no reason to compute on something else */
+	rc = sherd_tune_check(p->tune, err);
+	if (rc)
+		return rc;
 	if (automatic && !p->untested)
 		sherd_exec_choose(&ep, &choice);
 	if (choice.device[0])
