@@ -163,6 +163,12 @@ struct sherd_model_info {
 int sherd_model_open(struct sherd_model **model, const char *name,
 		     const struct sherd_model_params *params, struct sherd_error *err);
 void sherd_model_close(struct sherd_model *model);
+/*
+ * Has the device compute a small known vector with the model's kernels, in milliseconds. -EBADE: it
+ * gives other bits than when it was opened, and what it computed since is not to be trusted. Steps
+ * do so themselves from time to time, and fail then; a run that ends may ask for its last ones.
+ */
+int sherd_model_check(struct sherd_model *model, struct sherd_error *err);
 const struct sherd_model_info *sherd_model_info(const struct sherd_model *model);
 /* NULL for a shard that has none (not the head's). */
 const struct sherd_tokenizer *sherd_model_tokenizer(const struct sherd_model *model);

@@ -159,6 +159,16 @@ static bool echo(struct run *r)
 	return !r->stream.failed;
 }
 
+/* The text is out: should its device have gone wrong, who reads it is told. */
+static int check(struct run *r)
+{
+	struct sherd_error err;
+
+	if (r->model && !run_interrupted && sherd_model_check(r->model, &err))
+		return tool_fail(r->tool, &err);
+	return TOOL_OK;
+}
+
 static int compute(struct run *r)
 {
 	const struct sigaction sa = { .sa_handler = on_signal,
@@ -173,6 +183,8 @@ static int compute(struct run *r)
 	r->opened = sherd_now();
 	rc = generate(r);
 	r->ended = sherd_now();
+	if (!rc)
+		rc = check(r);
 	return rc ? rc : run_session_keep(r);
 }
 

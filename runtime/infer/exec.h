@@ -101,6 +101,8 @@ struct sherd_exec_ops {
 	 * if this fails, such memory is as any other.
 	 */
 	int (*use_ring)(struct sherd_exec *e, struct sherd_region *ring, struct sherd_error *err);
+	/* Does the device still give the bits that it gave in its test? -EBADE: no. NULL: always. */
+	int (*check)(struct sherd_exec *e, struct sherd_error *err);
 	void (*close)(struct sherd_exec *e);
 };
 

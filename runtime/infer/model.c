@@ -342,6 +342,11 @@ int sherd_model_use_ring(struct sherd_model *m, struct sherd_region *ring, struc
 	return m->exec->ops->use_ring ? m->exec->ops->use_ring(m->exec, ring, err) : 0;
 }
 
+int sherd_model_check(struct sherd_model *m, struct sherd_error *err)
+{
+	return m->exec->ops->check ? m->exec->ops->check(m->exec, err) : 0;
+}
+
 const struct sherd_model_info *sherd_model_info(const struct sherd_model *m)
 {
 	return &m->info;

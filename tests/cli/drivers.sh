@@ -131,6 +131,56 @@ ok "so does one that has no memory" says "$cpu: .*CL_MEM_OBJECT_ALLOCATION_FAILU
 with both "error:clEnqueueNDRangeKernel=-5" "${run[@]}"
 ok "so does one that runs nothing" says "$cpu: .*CL_OUT_OF_RESOURCES"
 
+# --------------------------------------------------- binaries, which some drivers do not survive
+
+# A "CPU" has the kernels that PoCL's has, which are compiled already.
+card="info:type_cpu"
+known=("${run[@]}" --device 0)
+with alone "$card crash:clCreateProgramWithBinary" "${known[@]}"
+ok "a driver that crashes on its own binaries does so in a child" says "first use"
+again alone "$card crash:clCreateProgramWithBinary" "${known[@]}"
+ok "its kernels are compiled at each start, which is said" says "did not survive its own binaries"
+with alone "$card" "${known[@]}"
+ok "a driver that takes its binaries back has them kept" says "first use"
+again alone "$card in:run crash:clCreateProgramWithBinary" "${known[@]}" 2>"$tmp/shell"
+ok "one that no longer does crashes once" test $rc = 139
+again alone "$card crash:clCreateProgramWithBinary" "${known[@]}"
+ok "then its kernels are tested anew, and its binaries left alone" says "first use"
+for lie in binary:empty binary:garbage error:clCreateProgramWithBinary=-42; do
+	with alone "$card $lie" "${known[@]}"
+	again alone "$card $lie" "${known[@]}"
+	ok "binaries that are worth nothing do not change the text ($lie)" says "Fake GPU"
+done
+
+# ---------------------------------------------------------------------------------- in mid-run
+
+# Where the launches are a walk each; the tests' launches are the child's.
+mid()
+{
+	with alone "$card" "${known[@]}"
+	again alone "$card $1" "${known[@]}"
+}
+mid "lose:walk@4"
+ok "a device that is lost ends the text with a sentence" fails "the step at position [0-9]+ .*CL_DEVICE_NOT_AVAILABLE.*dmesg"
+ok "  ... after a part of the text" test -s "$out"
+again alone "$card error:clFinish=-5@9" "${known[@]}"
+ok "so does one that is reset" fails "CL_OUT_OF_RESOURCES"
+again alone "$card error:clEnqueueNDRangeKernel=-4@40" "${known[@]}"
+ok "so does one that runs out of memory" fails "CL_MEM_OBJECT_ALLOCATION_FAILURE"
+again alone "$card error:clCreateBuffer=-4@12" "${known[@]}"
+ok "so does one that has none for the model" fails "no room for"
+again alone "$card lose:walk@4" bench "$model" --device 0 -n 8 -p 8 -r 1 --no-limits
+ok "bench says so, too" bash -c "test $rc = 1 && tail -n 1 '$err' | grep -qE '^sherd bench: .*CL_DEVICE_NOT_AVAILABLE'"
+for arg in 3 6; do
+	again alone "$card flip:walk@3=$arg" "${known[@]}"
+	ok "wrong numbers from some launch on end in a sentence (argument $arg)" bash -c "test $rc = 1 &&
+		tail -n 1 '$err' | grep -qE '^sherd run: .*gives wrong numbers, which it did not before'"
+done
+again alone "$card hang:walk@4" "${known[@]}" --step-limit 2
+ok "a device that hangs ends the text with a sentence" fails "step at position [0-9]+ has been running for [0-9]+ s.*hang"
+with alone "$card flip:walk=6" "${known[@]}"
+ok "a kernel that is wrong from the start is not taken" says "walk.cl fails here"
+
 # ------------------------------------------------------------------------- the sanitized build
 
 sherd=$sanitized

@@ -460,6 +460,7 @@ int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float 
 		  struct sherd_error *err)
 {
 	struct cl_exec *x = (struct cl_exec *)e;
+	double began = sherd_now();
 	int i, rc;
 
 	x->w = w;
@@ -475,5 +476,5 @@ int sherd_clx_run(struct sherd_exec *e, const struct sherd_work *w, const float 
 		i += run_op(x, i, err);
 	rc = finish(x, rows, err);
 	sherd_clx_profile_end(x);
-	return rc;
+	return rc ? rc : sherd_clx_check_sometimes(x, sherd_now() - began, err);
 }

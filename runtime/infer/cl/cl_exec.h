@@ -53,6 +53,8 @@ struct cl_exec {
 	cl_mem sent; /* rows that go elsewhere; made when first needed */
 	float *mapped; /* the last run's result */
 	cl_mem mapped_mem;
+	/* seconds that the last check took, and of steps since then: see cl_check.c */
+	double check_s, unchecked_s;
 	/* the run in progress */
 	const struct sherd_work *w;
 	int n, n_tiles, n_chunks; /* rows; attention's tiles; chunks that the furthest row sees */
@@ -96,6 +98,12 @@ void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err);
 void sherd_clx_profile_begin(struct cl_exec *x);
 /* After it: who traces is told. */
 void sherd_clx_profile_end(struct cl_exec *x);
+
+/* --- does the device still give the right bits? --- */
+
+int sherd_clx_check(struct sherd_exec *e, struct sherd_error *err);
+/* So seldom that it costs next to nothing; after a step of @step_s seconds. */
+int sherd_clx_check_sometimes(struct cl_exec *x, double step_s, struct sherd_error *err);
 
 /* --- rows that travel --- */
 

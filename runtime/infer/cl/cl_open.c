@@ -320,6 +320,7 @@ const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run,
 					      .read_page = sherd_clx_read_page,
 					      .write_page = sherd_clx_write_page,
 					      .use_ring = sherd_clx_use_ring,
+					      .check = sherd_clx_check,
 					      .close = cl_close };
 
 static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
