@@ -150,6 +150,9 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		{ 0, "no-limits", OPT_FLAG, &r->no_limits, 0, 0, NULL,
 		  "with --trace: don't measure the machine's limits first; kernels' shares of them "
 		  "are left out" },
+		{ 0, "step-limit", OPT_INT, &r->watch.limit_s, 0, 86400, "S",
+		  "fail when a step takes S seconds, and ten times what is due: its device hangs "
+		  "(default: 60; 0: wait)" },
 		{ 'v', "verbose", OPT_FLAG, &r->verbose, 0, 0, NULL, "say more about the model" },
 		{ 0 }
 	};
@@ -222,6 +225,7 @@ static int run_main(int argc, char **argv)
 		.sampler = SHERD_SAMPLER_PARAMS_INIT,
 		.n_predict = -1,
 		.log_fd = -1,
+		.watch = { .tool = "sherd run", .limit_s = WATCH_DEFAULT_S },
 		.stream = { .out = stdout, .stops = &r.stops },
 	};
 	bool done;

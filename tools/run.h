@@ -12,6 +12,7 @@
 #include "ends.h"
 #include "pipeline.h"
 #include "stream.h"
+#include "watch.h"
 
 struct run;
 
@@ -64,6 +65,7 @@ struct run {
 	struct sherd_model *model;
 	struct sherd_session *session;
 	struct ends ends; /* for --ignore-eos */
+	struct watch watch;
 	int n_restored; /* tokens of the prompt that the session, or session_file, had */
 	struct sherd_model *draft_model; /* NULL: n-grams, or no draft */
 	struct sherd_draft *draft; /* NULL: none */
