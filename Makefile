@@ -135,7 +135,7 @@ $(O)/tools.a: $(filter-out $(O)/tools/main.o,$(TOOL_OBJ))
 define test_rule
 $(O)/tests/$(1)/test_%: $(O)/tests/$(1)/test_%.o $(call helpers,$(1)) $(O)/tools.a $(O)/libsherd.a
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LIBS)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(EDIT_LIBS) $$(LIBS)
 endef
 $(foreach d,unit region kernels golden net,$(eval $(call test_rule,$(d))))
 
@@ -166,7 +166,7 @@ PIPELINE := $(O)/tests/pipeline/deny $(O)/tests/pipeline/sessions $(O)/tests/pip
 	$(O)/tests/net/bin/proxy
 $(O)/tests/pipeline/%: $(O)/tests/pipeline/%.o $(O)/tools.a $(O)/libsherd.a
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(EDIT_LIBS) $(LIBS)
 
 # For the plain build to preload.
 $(O)/tests/pipeline/librounding.so: tests/pipeline/rounding.c $(O)/flags
