@@ -150,10 +150,14 @@ static uint32_t hash(const char *s, size_t n)
 const char *tmpl_intern(struct tmpl *t, const char *s, size_t n)
 {
 	struct tmpl_name **slot = &t->template->names[hash(s, n)], *name;
+	size_t hops = 0;
 
-	for (name = *slot; name; name = name->next)
+	for (name = *slot; name; name = name->next, hops++)
 		if (name->n == n && !memcmp(name->s, s, n))
-			return name->s;
+			break;
+	tmpl_work(t, hops * sizeof(name));
+	if (name)
+		return name->s;
 	if (t->arena != &t->template->arena)
 		return NULL;
 	name = tmpl_get(t, 1, sizeof(*name) + n);

@@ -325,7 +325,7 @@ struct tmpl_value tmpl_eval(struct tmpl *t, const struct tmpl_node *n);
 void tmpl_exec(struct tmpl *t, const struct tmpl_node *list);
 void tmpl_assign(struct tmpl *t, const struct tmpl_node *target, struct tmpl_value v);
 /* Both want interned names. */
-const struct tmpl_value *tmpl_lookup(const struct tmpl *t, const char *name);
+const struct tmpl_value *tmpl_lookup(struct tmpl *t, const char *name);
 void tmpl_bind(struct tmpl *t, struct tmpl_scope *s, const char *name, struct tmpl_value v);
 
 /* ------------------------------------------------------------- functions */

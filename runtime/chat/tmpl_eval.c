@@ -6,24 +6,35 @@
 
 /* ----------------------------------------------------------------- names */
 
-const struct tmpl_value *tmpl_lookup(const struct tmpl *t, const char *name)
+/* What of @name is in a scope; going through it is work too. */
+static struct tmpl_var *find_var(struct tmpl *t, const struct tmpl_scope *s, const char *name)
 {
-	for (const struct tmpl_scope *s = t->scope; s; s = s->parent)
-		for (const struct tmpl_var *v = s->vars; v; v = v->next)
-			if (v->name == name)
-				return &v->value;
+	struct tmpl_var *v = s->vars;
+	size_t n = 0;
+
+	for (; v && v->name != name; v = v->next)
+		n++;
+	return tmpl_work(t, n * sizeof(v)) ? v : NULL;
+}
+
+const struct tmpl_value *tmpl_lookup(struct tmpl *t, const char *name)
+{
+	for (const struct tmpl_scope *s = t->scope; s; s = s->parent) {
+		const struct tmpl_var *v = find_var(t, s, name);
+
+		if (v)
+			return &v->value;
+	}
 	return NULL;
 }
 
 void tmpl_bind(struct tmpl *t, struct tmpl_scope *s, const char *name, struct tmpl_value value)
 {
-	struct tmpl_var *v;
+	struct tmpl_var *v = find_var(t, s, name);
 
-	for (v = s->vars; v; v = v->next) {
-		if (v->name == name) {
-			v->value = value;
-			return;
-		}
+	if (v) {
+		v->value = value;
+		return;
 	}
 	v = tmpl_get(t, 1, sizeof(*v));
 	if (!v)

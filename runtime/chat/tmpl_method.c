@@ -135,7 +135,7 @@ static size_t find_back(struct tmpl *t, struct tmpl_value s, struct tmpl_value w
 {
 	if (what.n > end)
 		return SIZE_MAX;
-	for (size_t i = end - what.n + 1; i-- && tmpl_work(t, 0);)
+	for (size_t i = end - what.n + 1; i-- && tmpl_work(t, what.n);)
 		if (!memcmp(s.s + i, what.s, what.n))
 			return i;
 	return SIZE_MAX;
@@ -211,9 +211,10 @@ METHOD(m_rpartition)
 
 /* ----------------------------------------------------------------- looking */
 
-static bool has_end(struct tmpl_value s, struct tmpl_value what, bool at_end)
+static bool has_end(struct tmpl *t, struct tmpl_value s, struct tmpl_value what, bool at_end)
 {
-	return what.n <= s.n && !memcmp(s.s + (at_end ? s.n - what.n : 0), what.s, what.n);
+	return what.n <= s.n && tmpl_work(t, what.n) &&
+	       !memcmp(s.s + (at_end ? s.n - what.n : 0), what.s, what.n);
 }
 
 /* @what: a string, or a tuple of which one is enough */
@@ -221,9 +222,9 @@ static struct tmpl_value any_end(struct tmpl *t, struct tmpl_value s, struct tmp
 				 bool at_end)
 {
 	if (what.kind != TMPL_LIST)
-		return tmpl_bool(want_str(t, &what) && has_end(s, what, at_end));
+		return tmpl_bool(want_str(t, &what) && has_end(t, s, what, at_end));
 	for (uint32_t i = 0; i < what.list->n && want_str(t, &what.list->v[i]); i++)
-		if (has_end(s, what.list->v[i], at_end))
+		if (has_end(t, s, what.list->v[i], at_end))
 			return tmpl_bool(true);
 	return tmpl_bool(false);
 }
@@ -240,14 +241,14 @@ METHOD(m_endswith)
 
 METHOD(m_removeprefix)
 {
-	if (!want_str(t, c->arg[0]) || !has_end(s, *c->arg[0], false))
+	if (!want_str(t, c->arg[0]) || !has_end(t, s, *c->arg[0], false))
 		return s;
 	return tmpl_str(s.s + c->arg[0]->n, s.n - c->arg[0]->n);
 }
 
 METHOD(m_removesuffix)
 {
-	if (!want_str(t, c->arg[0]) || !has_end(s, *c->arg[0], true))
+	if (!want_str(t, c->arg[0]) || !has_end(t, s, *c->arg[0], true))
 		return s;
 	return tmpl_str(s.s, s.n - c->arg[0]->n);
 }
@@ -289,7 +290,7 @@ METHOD(m_count)
 	if (!want_str(t, c->arg[0]))
 		return s;
 	if (!c->arg[0]->n)
-		return tmpl_int((int64_t)tmpl_chars(s) + 1);
+		return tmpl_work(t, s.n) ? tmpl_int((int64_t)tmpl_chars(s) + 1) : s;
 	while ((hit = tmpl_find(t, s, *c->arg[0], at)) != SIZE_MAX) {
 		n++;
 		at = hit + c->arg[0]->n;
@@ -358,7 +359,7 @@ static struct tmpl_value padded(struct tmpl *t, struct tmpl_value s, const struc
 				bool left)
 {
 	struct tmpl_value fill = c->arg[1] ? *c->arg[1] : tmpl_str(" ", 1);
-	int64_t n = tmpl_arg_int(t, c->arg[0], 0) - (int64_t)tmpl_chars(s);
+	int64_t n = MAX(tmpl_arg_int(t, c->arg[0], 0), 0) - (int64_t)tmpl_chars(s);
 	struct tmpl_text out = { 0 };
 
 	if (!want_str(t, &fill))
@@ -380,12 +381,19 @@ METHOD(m_rjust)
 	return padded(t, s, c, true);
 }
 
+/* Zeros stand behind the sign. */
 METHOD(m_zfill)
 {
+	uint32_t sign = s.n && (s.s[0] == '-' || s.s[0] == '+');
+	struct tmpl_value width = tmpl_int(MAX(tmpl_arg_int(t, c->arg[0], 0), 1) - sign);
 	struct tmpl_value zero = tmpl_str("0", 1);
-	struct tmpl_call call = { .arg = { c->arg[0], &zero } };
+	struct tmpl_call call = { .arg = { &width, &zero } };
+	struct tmpl_text out = { 0 };
 
-	return padded(t, s, &call, true);
+	tmpl_add(t, &out, s.s, sign);
+	s = padded(t, tmpl_str(s.s + sign, s.n - sign), &call, true);
+	tmpl_add(t, &out, s.s, s.n);
+	return tmpl_text_value(&out);
 }
 
 const struct tmpl_fn tmpl_str_methods[] = {

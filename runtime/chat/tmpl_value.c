@@ -264,7 +264,8 @@ static bool equal(struct tmpl *t, struct tmpl_value a, struct tmpl_value b)
 
 bool tmpl_equal(struct tmpl *t, struct tmpl_value a, struct tmpl_value b)
 {
-	bool same = tmpl_enter(t, TMPL_RUN_DEPTH) && equal(t, a, b);
+	/* lists may hold each other many times over: each comparison counts */
+	bool same = tmpl_enter(t, TMPL_RUN_DEPTH) && tmpl_work(t, 0) && equal(t, a, b);
 
 	tmpl_leave(t);
 	return same;
@@ -297,7 +298,7 @@ int tmpl_order(struct tmpl *t, struct tmpl_value a, struct tmpl_value b, bool fo
 {
 	int c = 0;
 
-	if (tmpl_enter(t, TMPL_RUN_DEPTH)) {
+	if (tmpl_enter(t, TMPL_RUN_DEPTH) && tmpl_work(t, 0)) {
 		if (tmpl_is_number(a) && tmpl_is_number(b))
 			c = a.kind != TMPL_FLOAT && b.kind != TMPL_FLOAT ?
 				    ((a.kind == TMPL_INT ? a.i : a.b) >
@@ -499,23 +500,38 @@ static bool slice_bounds(struct tmpl *t, int64_t n, const struct tmpl_value *fro
 	return !t->rc;
 }
 
+/* From @i to the next place of a slice; false: there is none. */
+static bool next_place(int64_t *i, const int64_t b[3])
+{
+	return !__builtin_add_overflow(*i, b[2], i) && (b[2] > 0 ? *i < b[1] : *i > b[1]);
+}
+
+static bool is_empty(const int64_t b[3])
+{
+	return b[2] > 0 ? b[0] >= b[1] : b[0] <= b[1];
+}
+
 static struct tmpl_value slice_str(struct tmpl *t, struct tmpl_value s, const int64_t b[3])
 {
 	struct tmpl_value chars;
 	struct tmpl_text out = { 0 };
 	size_t from = 0, to;
+	int64_t i = b[0];
 
 	if (b[2] == 1) {
-		for (int64_t i = 0; i < b[0]; i++)
+		for (int64_t k = 0; k < b[0]; k++)
 			from += tmpl_char(s.s + from);
 		to = from;
-		for (int64_t i = b[0]; i < b[1]; i++)
+		for (; i < b[1]; i++)
 			to += tmpl_char(s.s + to);
 		return tmpl_str(s.s + from, to - from);
 	}
 	chars = tmpl_items(t, s);
-	for (int64_t i = b[0]; !t->rc && (b[2] > 0 ? i < b[1] : i > b[1]); i += b[2])
+	if (t->rc || is_empty(b))
+		return tmpl_str("", 0);
+	do
 		tmpl_add(t, &out, chars.list->v[i].s, chars.list->v[i].n);
+	while (!t->rc && next_place(&i, b));
 	return tmpl_text_value(&out);
 }
 
@@ -523,7 +539,7 @@ struct tmpl_value tmpl_slice(struct tmpl *t, struct tmpl_value v, const struct t
 			     const struct tmpl_value *to, const struct tmpl_value *step)
 {
 	struct tmpl_value out;
-	int64_t b[3], n;
+	int64_t b[3], n, i;
 
 	if (v.kind != TMPL_STR && v.kind != TMPL_LIST)
 		return v.kind == TMPL_UNDEFINED ? fail_undefined(t, v, tmpl_str("item", 4)) :
@@ -534,10 +550,11 @@ struct tmpl_value tmpl_slice(struct tmpl *t, struct tmpl_value v, const struct t
 	if (v.kind == TMPL_STR)
 		return slice_str(t, v, b);
 	out = tmpl_new_list(t, v.list_kind, 0);
-	for (int64_t i = b[0]; !t->rc && (b[2] > 0 ? i < b[1] : i > b[1]);) {
+	i = b[0];
+	if (t->rc || is_empty(b))
+		return out;
+	do
 		tmpl_push(t, out, v.list->v[i]);
-		if (__builtin_add_overflow(i, b[2], &i))
-			break;
-	}
+	while (!t->rc && next_place(&i, b));
 	return out;
 }

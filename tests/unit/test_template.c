@@ -240,6 +240,18 @@ static void a_template_that_wants_too_much_is_ended(void **state)
 		  "nested too deeply" },
 		{ strdup("{% set s = 'ab' * 500000 %}{% for i in range(9999) %}{{ 'c' in s }}{% endfor %}"),
 		  "it has worked for too long" },
+		{ strdup("{% set n = namespace(a=[1], b=[1]) %}{% for i in range(60) %}"
+			 "{% set n.a = [n.a, n.a] %}{% set n.b = [n.b, n.b] %}{% endfor %}"
+			 "{{ n.a == n.b }}"),
+		  "it has worked for too long" },
+		{ strdup("{% set n = namespace(a=[1], b=[1]) %}{% for i in range(60) %}"
+			 "{% set n.a = [n.a, n.a] %}{% set n.b = [n.b, n.b] %}{% endfor %}"
+			 "{{ n.a < n.b }}"),
+		  "it has worked for too long" },
+		{ strdup("{% set l = range(99999) %}{% for i in range(99999) %}{{ l.count(-1) }}{% endfor %}"),
+		  "it has worked for too long" },
+		{ strdup("{% set s = 'a' * 500000 %}{% set e = 'a' * 250000 ~ 'b' %}{{ s.rfind(e) }}"),
+		  "it has worked for too long" },
 		{ strdup("{{ 'abcdefgh' * 99999999 }}"), "are wanted" },
 		{ strdup("{{ [1, 2] * 99999999 }}"), "are wanted" },
 		{ strdup("{% set n = namespace(s='x') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}"
