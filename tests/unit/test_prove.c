@@ -331,7 +331,7 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 	int i;
 
 	(void)state;
-	open_cl(&c, "auto", "rows,attention.0.32,int.4.32.0.0,int.8.32.0.0");
+	open_cl(&c, "auto", "rows,attention.0.32.4,int.4.32.0.0,int.8.32.0.0");
 	for (i = 0; i < c.n_programs; i++) {
 		assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[i], key), 0);
 		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
