@@ -91,7 +91,7 @@ struct sherd_model_params {
 	 */
 	const char *tune;
 	int n_threads; /* for CPU devices; 0: one for each CPU that this process may use */
-	int n_ctx; /* positions of one session; 0: min(trained, 4096, attention's window) */
+	int n_ctx; /* positions of one session; 0: min(trained, 4096) */
 	int n_sessions; /* sessions at full context that the KV cache holds; 0: 1 */
 	int n_batch; /* rows one step may take; 0: 256 */
 	int bits; /* 0: as the file has it; 4 or 8: requantize F32/F16/BF16 weights */
@@ -284,21 +284,25 @@ struct sherd_rows {
 /*
  * Runs the items, at most n_batch rows together, through layers [first, end) (0, 0: all).
  * A range that ends at the last layer gives logits, any other hidden rows. On failure no
- * session has moved.
+ * session has moved. -EINVAL: items that do not fit the model or each other; -E2BIG: more rows than
+ * n_batch; -ENOSPC: a context, or the KV cache, is full; -EDOM: a value became NaN or infinite, the
+ * sentence has layer and position; -ENOTSUP: more of a text whose beginning an encoder has read.
  */
 int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_items,
 	       int first_layer, int end_layer, struct sherd_rows *rows, struct sherd_error *err);
 
 /*
- * sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token.
+ * sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token, the
+ * model's until its next step. On failure the session may stand behind some of the tokens.
  */
 int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
 		  const float **logits, struct sherd_error *err);
 
 /*
  * A text as a vector: tokens through all layers of an encoder in one step (at most min(n_ctx, n_batch)
- * of them: -E2BIG), the rows pooled, and if @normalize scaled to a length of 1. @out [hidden], or with
- * SHERD_POOL_NONE [n][hidden]. The session, which need not be new, has forgotten everything after it,
+ * of them: -E2BIG), the rows pooled, and if @normalize scaled to a length of 1. @out [hidden], but
+ * [n][hidden] if the pooling is SHERD_POOL_NONE: @pooling, or with SHERD_POOL_MODEL that of
+ * sherd_model_info(). The session, which need not be new, has forgotten everything after it,
  * also after a failure. -ENOTSUP: the model is no encoder.
  */
 int sherd_embed(struct sherd_session *session, const int32_t *tokens, int n,

@@ -111,8 +111,8 @@ static int open_model(struct embed *e)
 			"%s: is a %s model, which writes text: vectors come from encoders "
 			"(bert)",
 			e->info->path, e->info->arch);
-	if (!sherd_model_tokenizer(e->model))
-		return tool_failf(&tool_embed, "%s: has no tokenizer", e->info->path);
+	if (tool_want_tokenizer(&tool_embed, e->model))
+		return TOOL_FAILED;
 	if (e->pooling == SHERD_POOL_MODEL)
 		e->pooling = e->info->pooling;
 	if (sherd_session_new(&e->session, e->model, NULL, &err))

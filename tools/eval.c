@@ -156,8 +156,8 @@ static int open_model(struct eval *e)
 					      "needs all of them",
 				  e->info->path, e->info->first_layer, e->info->end_layer - 1,
 				  e->info->n_layers);
-	if (!sherd_model_tokenizer(e->model))
-		return tool_failf(&tool_eval, "%s: has no tokenizer", e->info->path);
+	if (tool_want_tokenizer(&tool_eval, e->model))
+		return TOOL_FAILED;
 	if (sherd_session_new(&e->session, e->model, &session, &err))
 		return tool_fail(&tool_eval, &err);
 	e->ctx = e->params.n_ctx ? e->info->n_ctx : MIN(e->protocol->ctx, e->info->n_ctx);

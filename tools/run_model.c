@@ -55,12 +55,13 @@ static int open_it(struct run *r)
 	if (tool_refuse_encoder(r->tool, info))
 		return TOOL_FAILED;
 	r->tok = sherd_model_tokenizer(r->model);
-	if (info->first_layer || info->end_layer != info->n_layers || !r->tok)
+	if (info->first_layer || info->end_layer != info->n_layers)
 		return tool_failf(r->tool,
-				  "%s: holds layers %d to %d of %d%s, and text needs all "
-				  "of them",
+				  "%s: holds layers %d to %d of %d, and text needs all of them",
 				  info->path, info->first_layer, info->end_layer - 1,
-				  info->n_layers, r->tok ? "" : " and no tokenizer");
+				  info->n_layers);
+	if (tool_want_tokenizer(r->tool, r->model))
+		return TOOL_FAILED;
 	r->n_ctx = info->n_ctx;
 	r->n_ctx_train = info->n_ctx_train;
 	return run_draft_open(r);

@@ -247,6 +247,16 @@ int tool_refuse_encoder(const struct tool *t, const struct sherd_model_info *inf
 			  info->path, info->arch);
 }
 
+int tool_want_tokenizer(const struct tool *t, const struct sherd_model *model)
+{
+	if (sherd_model_tokenizer(model))
+		return TOOL_OK;
+	return tool_failf(t,
+			  "%s: has no tokenizer; a Hugging Face folder's is tokenizer.json, "
+			  "tokenizer.model, vocab.json with merges.txt, or vocab.txt",
+			  sherd_model_info(model)->path);
+}
+
 int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err)
 {
 	const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text, *end = at + len;

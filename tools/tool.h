@@ -102,6 +102,8 @@ void tool_note(void *ctx, const char *sentence);
 
 /* An encoder gives no text and no logits: its sentence, TOOL_FAILED, which names sherd embed. */
 int tool_refuse_encoder(const struct tool *t, const struct sherd_model_info *info);
+/* TOOL_OK: the model has one. Else a sentence that says which files would be it. */
+int tool_want_tokenizer(const struct tool *t, const struct sherd_model *model);
 
 /* 0, or -EILSEQ and the place where @text stops being UTF-8; @name: where it came from. */
 int tool_check_text(const char *name, const char *text, size_t len, struct sherd_error *err);

@@ -43,7 +43,8 @@ struct hf_key {
 	double neutral; /* what a file means that does not have it; NAN: nothing is written */
 };
 
-#define HF_TABLES 3
+#define HF_TABLES  3
+#define HF_POOLING "1_Pooling/config.json" /* what is read of a folder within the folder */
 
 struct hf_family {
 	const char *types;			/* model_type, separated by spaces */

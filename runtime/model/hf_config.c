@@ -54,12 +54,22 @@ static const char *arch_key(const struct hf *hf, const char *name, char buf[96])
 	return buf;
 }
 
-/* transformers 5 keeps everything about RoPE in an object of its own. */
+/* transformers 5 keeps everything about RoPE in an object of its own, or in one a kind of layers. */
+static const json_t *rope_of(const struct hf *hf, const char *layers)
+{
+	const json_t *all = get(hf->config, "rope_parameters"), *one = get(all, layers);
+
+	return one ? one : all;
+}
+
 static const json_t *find_key(const struct hf *hf, const char *key)
 {
 	const json_t *v = get(hf->config, key);
 
-	return v ? v : get(get(hf->config, "rope_parameters"), key);
+	if (!v && !strcmp(key, "rope_local_base_freq"))
+		return get(get(get(hf->config, "rope_parameters"), "sliding_attention"),
+			   "rope_theta");
+	return v ? v : get(rope_of(hf, "full_attention"), key);
 }
 
 /* 1: there, or what its absence means. 0: nothing. */
@@ -271,7 +281,7 @@ static int put_rope(struct hf *hf)
 
 	hf->rope_dim = share > 0 && share <= 1 ? (int)(share * hf->head_dim) : hf->head_dim;
 	if (!scaling)
-		scaling = get(hf->config, "rope_parameters");
+		scaling = rope_of(hf, "full_attention");
 	type = text_of(scaling, "rope_type");
 	if (!*type)
 		type = text_of(scaling, "type");
@@ -339,22 +349,67 @@ static int put_layer_types(struct hf *hf)
 	return 0;
 }
 
-/* sentence-transformers' models say in a folder of their own how a text's rows become one. */
-static int put_pooling(struct hf *hf)
+/* sentence-transformers' models list what a text goes through; Dense, for one, is a layer more. */
+static int check_modules(const struct hf *hf)
+{
+	json_t *modules, *one;
+	size_t i;
+	int ret = hf_json(hf, "modules.json", MAX_CONFIG, false, &modules);
+
+	json_array_foreach(modules, i, one) {
+		const char *type = text_of(one, "type"), *dot = strrchr(type, '.');
+
+		if (!ret && !hf_has_word("Transformer Pooling Normalize", dot ? dot + 1 : type))
+			ret = sherd_fail(
+				hf->err, -ENOTSUP,
+				"%s/modules.json: a text goes through \"%.64s\", which sherd "
+				"does not have; Transformer, Pooling and Normalize are known",
+				hf->dir, type);
+	}
+	json_decref(modules);
+	return ret;
+}
+
+/* And in a folder of its own how a text's rows become one. */
+static int take_pooling(const struct hf *hf, const json_t *pooling, uint32_t *type)
 {
 	static const char *const modes[] = { "pooling_mode_mean_tokens", "pooling_mode_cls_token",
 					     "pooling_mode_lasttoken" };
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	json_object_foreach((json_t *)pooling, key, v) {
+		if (strncmp(key, "pooling_mode_", 13) || !json_is_true(v))
+			continue;
+		for (i = 0; i < ARRAY_SIZE(modes) && strcmp(key, modes[i]);)
+			i++;
+		if (i == ARRAY_SIZE(modes) || *type)
+			return sherd_fail(
+				hf->err, -ENOTSUP,
+				"%s/1_Pooling/config.json: %.64s is true; sherd pools by one "
+				"of mean, cls and last token",
+				hf->dir, key);
+		*type = (uint32_t)i + 1;
+	}
+	return 0;
+}
+
+static int put_pooling(struct hf *hf)
+{
+	uint32_t type = 0;
 	json_t *pooling;
 	char buf[96];
-	size_t i;
-	int ret = hf_json(hf, "1_Pooling/config.json", MAX_CONFIG, false, &pooling);
+	int ret = check_modules(hf);
 
-	for (i = 0; i < ARRAY_SIZE(modes); i++)
-		if (json_is_true(json_object_get(pooling, modes[i])))
-			break;
-	if (i < ARRAY_SIZE(modes))
-		gguf_put_u32(hf->w, arch_key(hf, "pooling_type", buf), (uint32_t)i + 1);
+	if (!ret)
+		ret = hf_json(hf, HF_POOLING, MAX_CONFIG, false, &pooling);
+	if (ret)
+		return ret;
+	ret = take_pooling(hf, pooling, &type);
 	json_decref(pooling);
+	if (type)
+		gguf_put_u32(hf->w, arch_key(hf, "pooling_type", buf), type);
 	gguf_put_bool(hf->w, arch_key(hf, "attention.causal", buf), false);
 	return ret;
 }

@@ -162,7 +162,7 @@ static void put_role(struct hf_vocab *v, const char *key, int32_t id)
 	gguf_put_u32(v->hf->w, key, id >= 0 && (size_t)id < v->n ? (uint32_t)id : UINT32_MAX);
 }
 
-static void add_id(struct hf_vocab *v, uint32_t ids[64], size_t *n, const json_t *id)
+static void add_id(struct hf_vocab *v, uint32_t *ids, size_t *n, const json_t *id)
 {
 	json_int_t x = json_is_integer(id) ? json_integer_value(id) : -1;
 
@@ -185,8 +185,8 @@ static void add_ids(struct hf_vocab *v, uint32_t ids[64], size_t *n, const json_
 static int put_roles(struct hf_vocab *v)
 {
 	json_t *generation;
-	uint32_t ends[64];
-	size_t n = 0;
+	uint32_t ends[64], bos;
+	size_t n = 0, n_bos = 0;
 	int ret = hf_vocab_json(v, "generation_config.json", &generation);
 
 	if (ret)
@@ -195,9 +195,10 @@ static int put_roles(struct hf_vocab *v)
 	add_ids(v, ends, &n, json_object_get(v->hf->root, "eos_token_id"));
 	if (v->role[HF_EOS] < 0 && n)
 		v->role[HF_EOS] = (int32_t)ends[0];
-	if (v->role[HF_BOS] < 0 && v->add_bos)
-		v->role[HF_BOS] =
-			(int32_t)json_integer_value(json_object_get(v->hf->root, "bos_token_id"));
+	if (v->role[HF_BOS] < 0 && v->add_bos) {
+		add_id(v, &bos, &n_bos, json_object_get(v->hf->root, "bos_token_id"));
+		v->role[HF_BOS] = n_bos ? (int32_t)bos : -1;
+	}
 	put_role(v, "tokenizer.ggml.bos_token_id", v->role[HF_BOS]);
 	put_role(v, "tokenizer.ggml.eos_token_id", v->role[HF_EOS]);
 	put_role(v, "tokenizer.ggml.unknown_token_id", v->role[HF_UNK]);

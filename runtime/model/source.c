@@ -69,6 +69,20 @@ static int put_folder(FILE *f, const char *dir, const char *of, struct sherd_err
 	return ret;
 }
 
+/* Of a folder within a Hugging Face folder, one file is read. */
+static int put_pooling(FILE *f, const char *dir, struct sherd_error *err)
+{
+	char *path = sherd_asprintf("%s/" HF_POOLING, dir);
+	struct stat st;
+
+	if (!path)
+		return sherd_fail_oom(err, strlen(dir), "a path");
+	if (!stat(path, &st))
+		put_file(f, HF_POOLING, &st);
+	free(path);
+	return 0;
+}
+
 static int put_identity(FILE *f, const char *path, struct sherd_error *err)
 {
 	char *slash = strrchr(path, '/'), *dir;
@@ -79,7 +93,8 @@ static int put_identity(FILE *f, const char *path, struct sherd_error *err)
 		return sherd_fail(err, -errno, "%s: can't be opened: %s", path, strerror(errno));
 	if (S_ISDIR(st.st_mode)) {
 		fprintf(f, "%s\n", path);
-		return put_folder(f, path, NULL, err);
+		ret = put_folder(f, path, NULL, err);
+		return ret ? ret : put_pooling(f, path, err);
 	}
 	put_file(f, path, &st);
 	if (!slash || !split_stem(slash + 1))

@@ -434,7 +434,10 @@ int sherd_tokenizer_from_gguf(struct sherd_tokenizer **tok, const struct gguf *g
 	if (ret < 0)
 		return sherd_fail_prefix(err, ret, "%s", g->path);
 	if (!ret || gguf_str_eq(name, "none") || gguf_str_eq(name, "no_vocab"))
-		return sherd_fail(err, -ENOENT, "%s: there is no tokenizer in this file", g->path);
+		return sherd_fail(err, -ENOENT,
+				  "%s: has no tokenizer; a Hugging Face folder's is tokenizer.json, "
+				  "tokenizer.model, vocab.json with merges.txt, or vocab.txt",
+				  g->path);
 	m = find_model(name);
 	if (!m)
 		return sherd_fail(

@@ -40,6 +40,17 @@ ok "a repository in the hub's cache is found by its name" \
 sh_run tokenize -m tests/golden/tok/llama3 -p "hello there"
 ok "a folder's tokenizer is used" test "$rc" = 0 -a -s "$out"
 
+# A folder with its tokenizer runs, as any model does.
+sh_run run -m "$folder" -p hello -n 4
+ok "a folder without a tokenizer says which files would be it" \
+	bash -c "test $rc = 1 && grep -q 'has no tokenizer.*tokenizer.json' '$err'"
+cp -r "$folder" "$tmp/whole"
+cp tests/golden/tok/llama-json/{tokenizer,tokenizer_config,special_tokens_map}.json "$tmp/whole/"
+sh_run run -m "$tmp/whole" -p hello -n 4 --temp 0 --ignore-eos
+ok "a folder's model writes text" bash -c "test $rc = 0 && grep -q 'generated 4 tokens' '$err'"
+sh_run eval perplexity -m "$tmp/whole" -f README.md --ctx 32 --chunks 2 --json
+ok "and has a perplexity" test "$rc" = 0 -a -n "$(json perplexity)"
+
 # Our own model, of which there is a folder and a GGUF file: text for text, number for number.
 kdoc=${SHERD_SHARED:-../shared}/data/models/kdoc-5m
 if [[ -e $kdoc/model.safetensors ]]; then

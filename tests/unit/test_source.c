@@ -206,6 +206,10 @@ static void a_model_is_another_one_when_any_of_its_files_changes(void **state)
 	b = sherd_source_identity(folder, &err);
 	assert_string_not_equal(a, b);
 	free(a);
+	write_file("idf/1_Pooling/config.json", "{}");
+	a = sherd_source_identity(folder, &err);
+	assert_string_not_equal(a, b);
+	free(a);
 	free(b);
 	free(folder);
 	free(third);
@@ -330,6 +334,62 @@ static void configs_that_sherd_cannot_follow_are_refused(void **state)
 	refused("none", "has neither model.safetensors nor");
 }
 
+/* transformers 4 and 5 write the same numbers, each in its own place. */
+static void rope_is_found_where_either_transformers_has_it(void **state)
+{
+#define GEMMA \
+	"{\"model_type\":\"gemma3_text\",\"sliding_window\":8,\"num_key_value_heads\":1," CONFIG
+	static const char *const configs[] = {
+		GEMMA ",\"rope_theta\":5000,\"rope_local_base_freq\":300,\"rope_scaling\":"
+		      "{\"rope_type\":\"linear\",\"factor\":8}}",
+		GEMMA
+		",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":8,"
+		"\"rope_theta\":5000},\"sliding_attention\":{\"rope_type\":\"default\","
+		"\"rope_theta\":300}}}",
+	};
+	char *path = in_dir("rope");
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(configs); i++) {
+		struct sherd_hparams hp;
+		struct gguf *g;
+
+		write_file("rope/config.json", configs[i]);
+		write_tensors("rope/model.safetensors",
+			      "{\"model.embed_tokens.weight\":{\"dtype\":\"F16\",\"shape\":[2,4],"
+			      "\"data_offsets\":[0,16]}}",
+			      16);
+		g = opened(path);
+		if (sherd_hparams_read(&hp, g, &err))
+			fail_msg("%s", err.msg);
+		assert_true(hp.rope_theta == 5000 && hp.rope_window_theta == 300);
+		assert_true(hp.rope_scaling == SHERD_ROPE_LINEAR && hp.rope_factor == 8);
+		gguf_close(g);
+	}
+	free(path);
+}
+
+static void encoders_that_pool_in_another_way_are_refused(void **state)
+{
+	char *modules = in_dir("enc/modules.json");
+
+	(void)state;
+	write_file("enc/config.json", "{\"model_type\":\"bert\"," CONFIG "}");
+	write_tensors("enc/model.safetensors", "{}", 0);
+	write_file("enc/1_Pooling/config.json", "{\"pooling_mode_max_tokens\":true}");
+	refused("enc", "pooling_mode_max_tokens is true");
+	write_file("enc/1_Pooling/config.json",
+		   "{\"pooling_mode_cls_token\":true,\"pooling_mode_mean_tokens\":true}");
+	refused("enc", "pooling_mode_mean_tokens is true");
+	write_file("enc/1_Pooling/config.json", "{\"pooling_mode_cls_token\":true}");
+	write_file("enc/modules.json", "[{\"type\":\"sentence_transformers.models.Pooling\"},"
+				       "{\"type\":\"sentence_transformers.models.Dense\"}]");
+	refused("enc", "models.Dense");
+	unlink(modules);
+	free(modules);
+}
+
 static void tokenizers_that_sherd_does_not_know_are_refused(void **state)
 {
 	static const struct {
@@ -390,6 +450,8 @@ int main(void)
 		cmocka_unit_test(headers_that_lie_are_refused),
 		cmocka_unit_test(indexes_that_lie_are_refused),
 		cmocka_unit_test(configs_that_sherd_cannot_follow_are_refused),
+		cmocka_unit_test(rope_is_found_where_either_transformers_has_it),
+		cmocka_unit_test(encoders_that_pool_in_another_way_are_refused),
 		cmocka_unit_test(tokenizers_that_sherd_does_not_know_are_refused),
 	};
 
