@@ -325,6 +325,7 @@ static int scratch_new(struct scratch *s, const struct sherd_pack_plan *plan,
 		       struct sherd_error *err)
 {
 	size_t nv = 1, ns = 1, nm = 1, cols = 1, row = 1, i;
+	int k;
 
 	for (i = 0; i < plan->n_items; i++) {
 		const struct sherd_format *f = &plan->items[i].fmt;
@@ -338,7 +339,9 @@ static int scratch_new(struct scratch *s, const struct sherd_pack_plan *plan,
 		ns = MAX(ns, sc);
 		nm = MAX(nm, m);
 		cols = MAX(cols, ROUND_UP((size_t)f->cols, SHERD_TILE_COLS));
-		row = MAX(row, gguf_row_bytes(plan->items[i].part[0]));
+		/* parts of several types may be rounded to one format */
+		for (k = 0; k < plan->items[i].n_parts; k++)
+			row = MAX(row, gguf_row_bytes(plan->items[i].part[k]));
 	}
 	s->values = sherd_alloc_aligned(64, nv, 1);
 	s->scales = sherd_alloc_aligned(64, ns, 1);

@@ -4,6 +4,7 @@
  * that a reader has to notice. What whole folders compute is tests/golden/test_hf.c's.
  */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include "model/pack.h"
 #include "model/source.h"
 #include "scratch.h"
@@ -227,7 +228,7 @@ static void a_model_is_another_one_when_any_of_its_files_changes(void **state)
 static void write_tensors(const char *name, const char *header, size_t n)
 {
 	uint64_t size = strlen(header);
-	char *path = in_dir(name), zeros[256] = "";
+	char *path = in_dir(name), *zeros = calloc(n + 1, 1);
 	FILE *f;
 
 	write_file(name, ""); /* makes the folder */
@@ -237,7 +238,68 @@ static void write_tensors(const char *name, const char *header, size_t n)
 	fwrite(header, 1, size, f);
 	fwrite(zeros, 1, n, f);
 	assert_int_equal(fclose(f), 0);
+	free(zeros);
 	free(path);
+}
+
+/* A llama folder of one layer, all 32 wide and zero, in F16 but for k. */
+static void write_llama32(const char *folder, const char *k_type, unsigned k_size)
+{
+	static const char *const names[] = {
+		"embed_tokens",
+		"norm",
+		"layers.0.input_layernorm",
+		"layers.0.self_attn.q_proj",
+		"layers.0.self_attn.k_proj",
+		"layers.0.self_attn.v_proj",
+		"layers.0.self_attn.o_proj",
+		"layers.0.post_attention_layernorm",
+		"layers.0.mlp.gate_proj",
+		"layers.0.mlp.up_proj",
+		"layers.0.mlp.down_proj",
+	};
+	char header[4096] = "{", *name = sherd_asprintf("%s/model.safetensors", folder);
+	char *config = sherd_asprintf("%s/config.json", folder);
+	unsigned at = 0, end, n = 1;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++, at = end) {
+		bool vector = strstr(names[i], "norm"), k = strstr(names[i], "k_proj");
+
+		end = at + (vector ? 32 : 32 * 32) * (k ? k_size : 2);
+		n += (unsigned)snprintf(
+			header + n, sizeof(header) - n,
+			"%s\"model.%s.weight\":{\"dtype\":\"%s\",\"shape\":[32%s],\"data_offsets\":"
+			"[%u,%u]}",
+			i ? "," : "", names[i], k ? k_type : "F16", vector ? "" : ",32", at, end);
+	}
+	strcpy(header + n, "}");
+	write_tensors(name, header, at);
+	write_file(config, "{\"model_type\":\"llama\",\"num_hidden_layers\":1,\"hidden_size\":32,"
+			   "\"intermediate_size\":32,\"vocab_size\":32,\"num_attention_heads\":1}");
+	free(config);
+	free(name);
+}
+
+static void parts_of_several_types_are_rounded_to_one_matrix(void **state)
+{
+	const struct sherd_pack_params p = { .bits = 8 };
+	char *folder = in_dir("mixed");
+	struct sherd_shard *s;
+	struct gguf *g;
+	int fd = memfd_create("shard", 0);
+
+	(void)state;
+	write_llama32("mixed", "F32", 4);
+	g = opened(folder);
+	if (sherd_pack(g, fd, "shard", &p, NULL, &err) ||
+	    sherd_shard_open_fd(&s, fd, "shard", &err))
+		fail_msg("%s", err.msg);
+	assert_non_null(sherd_shard_matrix(s, SHERD_ATTN_QKV, 0));
+	sherd_shard_close(s);
+	gguf_close(g);
+	close(fd);
+	free(folder);
 }
 
 static void headers_that_lie_are_refused(void **state)
@@ -447,6 +509,7 @@ int main(void)
 		cmocka_unit_test(missing_and_foreign_parts_are_refused),
 		cmocka_unit_test(a_tensor_in_two_parts_is_refused),
 		cmocka_unit_test(a_model_is_another_one_when_any_of_its_files_changes),
+		cmocka_unit_test(parts_of_several_types_are_rounded_to_one_matrix),
 		cmocka_unit_test(headers_that_lie_are_refused),
 		cmocka_unit_test(indexes_that_lie_are_refused),
 		cmocka_unit_test(configs_that_sherd_cannot_follow_are_refused),
