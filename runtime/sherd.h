@@ -293,7 +293,7 @@ int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_
 
 /*
  * sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token, the
- * model's until its next step. On failure the session may stand behind some of the tokens.
+ * model's until its next step. On failure the session has not moved.
  */
 int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
 		  const float **logits, struct sherd_error *err);
