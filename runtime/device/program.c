@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "base/trace.h"
 #include "device/kernels.h"
@@ -171,6 +172,15 @@ static void free_mark(struct mark *m)
 	*m = (struct mark){ .fd = -1 };
 }
 
+/* Who held it before may have dropped it while this process waited: then it marks nothing. */
+static bool is_dropped(const struct mark *m)
+{
+	struct stat held, there;
+
+	return fstat(m->fd, &held) || stat(m->path, &there) || held.st_dev != there.st_dev ||
+	       held.st_ino != there.st_ino;
+}
+
 /*
  * Takes hold of the device's mark, and returns what it says: 0 if it is new; -1: there is no mark
  * (where @flags have no O_CREAT), or, with LOCK_NB, a living process has it.
@@ -181,10 +191,15 @@ static int hold_mark(struct mark *m, const struct sherd_device *dev, int flags, 
 
 	sherd_device_key(dev, "binaries", key);
 	m->path = sherd_device_cache_path(key, ".try");
-	m->fd = m->path ? open(m->path, O_RDWR | O_CLOEXEC | flags, 0600) : -1;
-	if (m->fd < 0 || flock(m->fd, LOCK_EX | lock)) {
-		free_mark(m);
-		return -1;
+	for (;;) {
+		m->fd = m->path ? open(m->path, O_RDWR | O_CLOEXEC | flags, 0600) : -1;
+		if (m->fd < 0 || flock(m->fd, LOCK_EX | lock)) {
+			free_mark(m);
+			return -1;
+		}
+		if (!is_dropped(m))
+			break;
+		close(m->fd);
 	}
 	if (read(m->fd, &digit, 1) != 1)
 		digit = '0';

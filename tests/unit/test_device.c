@@ -7,6 +7,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <sys/file.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include "device/limits.h"
@@ -389,6 +391,53 @@ static void a_damaged_binary_is_built_again(void **state)
 	sherd_device_close(dev);
 }
 
+/* Another process that keeps a binary of the same device, and is done in a moment. */
+struct other {
+	char *mark;
+	int fd;
+};
+
+static void *be_done(void *arg)
+{
+	struct other *o = arg;
+
+	usleep(200000);
+	unlink(o->mark);
+	close(o->fd);
+	return NULL;
+}
+
+static void a_binary_is_kept_though_another_was_kept_at_the_same_time(void **state)
+{
+	struct sherd_device *dev = open_device("plain");
+	char key[SHERD_SHA256_HEX], *path;
+	cl_program program;
+	pthread_t thread;
+	struct other o;
+
+	(void)state;
+	if (!dev)
+		skip();
+	clear_binaries();
+	assert_int_equal(sherd_device_build(dev, NULL, limits_cl, 1, &program, NULL), 0);
+	sherd_device_key(dev, "binaries", key);
+	o.mark = sherd_device_cache_path(key, ".try");
+	o.fd = open(o.mark, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(o.fd >= 0);
+	assert_int_equal(flock(o.fd, LOCK_EX), 0);
+	assert_int_equal(write(o.fd, "2", 1), 1);
+	assert_int_equal(pthread_create(&thread, NULL, be_done, &o), 0);
+	assert_int_equal(sherd_device_keep(dev, NULL, limits_cl, 1, program, NULL), 0);
+	pthread_join(thread, NULL);
+	path = only_binary();
+	assert_non_null(path);
+	assert_int_equal(access(o.mark, F_OK), -1); /* ours is dropped, too */
+	clReleaseProgram(program);
+	free(path);
+	free(o.mark);
+	sherd_device_close(dev);
+}
+
 static void a_key_depends_on_the_dot_path_and_the_text(void **state)
 {
 	struct sherd_device a = { .dot = "plain" }, b = { .dot = "khr" };
@@ -581,6 +630,7 @@ int main(void)
 		cmocka_unit_test(an_unknown_source_is_refused_by_name),
 		cmocka_unit_test(a_compiler_error_becomes_one_sentence_with_file_and_line),
 		cmocka_unit_test(a_damaged_binary_is_built_again),
+		cmocka_unit_test(a_binary_is_kept_though_another_was_kept_at_the_same_time),
 		cmocka_unit_test(a_key_depends_on_the_dot_path_and_the_text),
 		cmocka_unit_test(a_verdict_is_kept_under_its_key),
 		cmocka_unit_test(a_device_is_found_by_number_name_and_kind),
