@@ -64,6 +64,7 @@ struct sherd_exec_params {
 	int n_batch, n_pages, n_threads;
 	enum sherd_kv_type kv_type;
 	const char *device, *tune;
+	bool automatic; /* nobody asked for the device: should it fail, the CPU may take its place */
 	bool untested, hold_kv;
 	struct sherd_region *region; /* that the weights lie in; NULL: none */
 	sherd_progress_fn progress;
@@ -74,6 +75,7 @@ struct sherd_exec_params {
 struct sherd_exec {
 	const struct sherd_exec_ops *ops;
 	char device[128], why[256], tune[256];
+	bool replaces; /* another device, which failed */
 	char chosen[16]; /* the device, as params.device, if it was measured to be the fastest */
 	char bit_profile[SHERD_SHA256_HEX];
 	uint64_t kv_bytes, scratch_bytes;
@@ -111,6 +113,8 @@ struct sherd_exec_choice {
 	char device[16], why[256];
 };
 void sherd_exec_choose(const struct sherd_exec_params *p, struct sherd_exec_choice *choice);
+/* Drivers that are left out, a sentence each. */
+void sherd_exec_note_skipped(const struct sherd_exec_params *p);
 
 int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p,
 			struct sherd_error *err);

@@ -96,11 +96,9 @@ static void choose_ctx(struct sherd_model *m, const struct sherd_model_params *p
  * Where no OpenCL device works, plain C computes, and says so: slow, but a text. Where there is none
  * at all, or none was asked for by name, or memory lacks, something else helps.
  */
-static bool may_be_slow(const struct sherd_model_params *p, int rc)
+static bool may_be_slow(const struct sherd_exec_params *p, int rc)
 {
-	bool automatic = !p->device || !strcmp(p->device, "auto");
-
-	return rc && automatic && rc != -ENOMEM && (rc != -ENODEV || sherd_icd_skipped());
+	return rc && p->automatic && rc != -ENOMEM && (rc != -ENODEV || sherd_icd_skipped());
 }
 
 static int open_slowly(struct sherd_model *m, const struct sherd_exec_params *ep,
@@ -131,6 +129,7 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.kv_type = p->kv_type,
 					.device = p->device,
 					.tune = p->tune,
+					.automatic = !p->device || !strcmp(p->device, "auto"),
 					.untested = p->untested,
 					.hold_kv = p->hold_kv,
 					.region = m->region,
@@ -138,7 +137,6 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.note = p->note,
 					.ctx = p->ctx };
 	SHERD_TRACE_SCOPE("device", p->device);
-	bool automatic = !p->device || !strcmp(p->device, "auto");
 	struct sherd_exec_choice choice = { "", "" };
 	size_t len;
 	int rc;
@@ -147,19 +145,22 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 	rc = sherd_tune_check(p->tune, err);
 	if (rc)
 		return rc;
-	if (automatic && !p->untested)
+	if (ep.automatic && !p->untested)
 		sherd_exec_choose(&ep, &choice);
 	if (choice.device[0])
 		ep.device = choice.device;
-	if (ep.device && !strcmp(ep.device, "reference"))
+	if (ep.device && !strcmp(ep.device, "reference")) {
+		if (ep.automatic)
+			sherd_exec_note_skipped(&ep);
 		rc = sherd_exec_ref_open(&m->exec, &ep, &why);
-	else
+	} else {
 		rc = sherd_exec_cl_open(&m->exec, &ep, &why);
-	if (may_be_slow(p, rc))
+	}
+	if (may_be_slow(&ep, rc))
 		return open_slowly(m, &ep, &why, err);
 	if (rc && err)
 		*err = why;
-	if (!rc && choice.device[0]) {
+	if (!rc && choice.device[0] && !m->exec->replaces) {
 		strcpy(m->exec->why, choice.why);
 		strcpy(m->exec->chosen, choice.device);
 	}

@@ -77,6 +77,10 @@ with both "crash:clGetPlatformIDs" "${run[@]}"
 ok "a driver that crashes when it is loaded is left out, and another computes" says "$left crashed \(Segm"
 again both "crash:clGetPlatformIDs" "${run[@]}"
 ok "the next start knows" says "$left crashed .*at an earlier start; sherd doctor tries again"
+again both "crash:clGetPlatformIDs" devices
+ok "devices says so" grep -qE "$left crashed \(Segm" "$out"
+again both "crash:clGetPlatformIDs" devices --json
+ok "and has it in JSON" test -n "$(json left_out.0)"
 again both "crash:clGetPlatformIDs" doctor
 ok "doctor says so" grep -qE "^  !!   driver +.*$left crashed \(Segm" "$out"
 again both "" doctor
@@ -131,6 +135,12 @@ with both "error:clCreateBuffer=-4@8" "${run[@]}"
 ok "so does one that has no memory" says "$cpu: .*CL_MEM_OBJECT_ALLOCATION_FAILURE"
 with both "error:clEnqueueNDRangeKernel=-5" "${run[@]}"
 ok "so does one that runs nothing" says "$cpu: .*CL_OUT_OF_RESOURCES"
+with both "" "${run[@]}"
+choice=$(grep -l "times as fast" "$tmp"/cache/sherd/device/*.txt)
+sed -i "1s/.*/$((1 - $(head -n 1 "$choice")))/" "$choice" # as if it had been the fastest
+again both "error:clEnqueueNDRangeKernel=-5" "${run[@]}"
+ok "so does one that was the fastest, and fails now" \
+	says "Fake GPU fails here, and the CPU takes its place: .*CL_OUT_OF_RESOURCES"
 
 # --------------------------------------------------- binaries, which some drivers do not survive
 

@@ -477,6 +477,11 @@ static void note_lines(const struct sherd_exec_params *p, const char *text)
 	}
 }
 
+void sherd_exec_note_skipped(const struct sherd_exec_params *p)
+{
+	note_lines(p, sherd_icd_skipped());
+}
+
 static bool is_there_a_cpu(void)
 {
 	struct sherd_device_info *list;
@@ -495,19 +500,22 @@ static bool is_there_a_cpu(void)
 int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
 		       struct sherd_error *err)
 {
-	bool automatic = !p->device || !strcmp(p->device, "auto");
 	struct sherd_exec_params cpu = *p;
 	struct sherd_error why = { "" };
 	char failed[128] = "", note[sizeof(why.msg) + 192];
 	int rc = open_one(e, p, failed, &why);
 
-	note_lines(p, sherd_icd_skipped());
-	if (rc && rc != -ENODEV && automatic && failed[0] && is_there_a_cpu()) {
+	sherd_exec_note_skipped(p);
+	if (rc && rc != -ENODEV && p->automatic && failed[0] && is_there_a_cpu()) {
 		snprintf(note, sizeof(note), "%s fails here, and the CPU takes its place: %s",
 			 failed, why.msg);
 		note_lines(p, note);
 		cpu.device = "cpu";
 		rc = open_one(e, &cpu, failed, &why);
+		if (!rc) {
+			snprintf((*e)->why, sizeof((*e)->why), "in the place of %s", failed);
+			(*e)->replaces = true;
+		}
 	}
 	if (rc && err)
 		*err = why;
