@@ -48,10 +48,34 @@ static const char *dot_of(const struct sherd_device_info *i)
 	return dot ? dot : "none";
 }
 
+/* Of several that are alike the first is taken. */
 static bool is_chosen(const struct devices *d, int i)
 {
-	return d->chosen && !strcmp(d->chosen->info.name, d->list[i].name) &&
-	       !strcmp(d->chosen->info.platform, d->list[i].platform);
+	const struct sherd_device_info *c = d->chosen ? &d->chosen->info : NULL;
+	int first;
+
+	for (first = 0; c && first < i; first++)
+		if (!strcmp(c->name, d->list[first].name) &&
+		    !strcmp(c->platform, d->list[first].platform))
+			return false;
+	return c && !strcmp(c->name, d->list[i].name) && !strcmp(c->platform, d->list[i].platform);
+}
+
+/* Each line is a sentence about a driver that is not loaded. */
+static void each_left_out(void (*visit)(void *ctx, const char *line), void *ctx)
+{
+	const char *text = sherd_icd_skipped();
+	char line[1024], *harmless;
+
+	while (text && *text) {
+		size_t n = strcspn(text, "\n");
+
+		snprintf(line, sizeof(line), "%.*s", (int)n, text);
+		harmless = tool_harmless(line);
+		visit(ctx, harmless ? harmless : "?");
+		free(harmless);
+		text += n + (text[n] == '\n');
+	}
 }
 
 static void print_line(const char *label, const char *text)
@@ -93,10 +117,17 @@ static void print_device(const struct devices *d, int i)
 		print_line("not usable", info->why);
 }
 
+static void print_left_out(void *ctx, const char *line)
+{
+	(void)ctx;
+	printf("\n%s\n", line);
+}
+
 static void print_text(const struct devices *d)
 {
 	for (int i = 0; i < d->n; i++)
 		print_device(d, i);
+	each_left_out(print_left_out, NULL);
 	if (d->chosen)
 		printf("\nsherd takes %s: %s\n", d->chosen->info.name, d->chosen->info.why);
 	else
@@ -136,14 +167,21 @@ static json_t *device_json(const struct devices *d, int i)
 	return o;
 }
 
+static void add_left_out(void *ctx, const char *line)
+{
+	json_array_append_new(ctx, json_string(line));
+}
+
 static int print_json(const struct devices *d)
 {
-	json_t *all = json_object(), *list = json_array();
+	json_t *all = json_object(), *list = json_array(), *left_out = json_array();
 	char *text;
 
 	for (int i = 0; i < d->n; i++)
 		json_array_append_new(list, device_json(d, i));
 	json_object_set_new(all, "devices", list);
+	each_left_out(add_left_out, left_out);
+	json_object_set_new(all, "left_out", left_out);
 	json_object_set_new(all, "why",
 			    json_string(d->chosen ? d->chosen->info.why : d->refused.msg));
 	text = json_dumps(all, JSON_INDENT(2));
