@@ -147,6 +147,18 @@ static int keep_old(const struct tune *t, struct sherd_tune *file, const char *p
 	return rc;
 }
 
+/* What would fail at the end fails at the beginning. */
+static int check_path(const char *path)
+{
+	struct sherd_outfile out;
+	struct sherd_error err;
+
+	if (sherd_outfile_open(&out, path, &err))
+		return tool_fail(&tool_tune, &err);
+	sherd_outfile_abort(&out);
+	return TOOL_OK;
+}
+
 static int write_file(const struct tune *t, const char *path)
 {
 	struct sherd_tune file = { 0 };
@@ -179,9 +191,11 @@ static int tune(struct tune *t)
 		return tool_fail(&tool_tune, &err);
 	if (!t->out)
 		t->out = path = default_path(t);
-	rc = t->out ? tune_measure(t) :
+	rc = t->out ? check_path(t->out) :
 		      tool_failf(&tool_tune,
 				 "there is no home folder to write to: -o FILE says where");
+	if (!rc)
+		rc = tune_measure(t);
 	if (!rc) {
 		tune_print_table(t);
 		rc = write_file(t, t->out);

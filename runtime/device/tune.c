@@ -47,15 +47,15 @@ int sherd_tune_add(struct sherd_tune *t, const struct sherd_tune_use *use, struc
 
 /* ------------------------------------------------------------------ devices */
 
-/* As a pattern that fits itself alone. */
+/* As a pattern that fits itself alone, and that a line keeps: no comment, no blank at its end. */
 static void quote(char *to, size_t size, const char *name)
 {
 	size_t len = 0;
 
 	for (; *name && len + 3 < size; name++) {
-		if (strchr("*?[]\\", *name))
+		if (strchr("*?[]\\#", *name))
 			to[len++] = '\\';
-		to[len++] = *name;
+		to[len++] = *name == ' ' && !name[1] ? '?' : *name;
 	}
 	to[len] = 0;
 }

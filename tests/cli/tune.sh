@@ -9,6 +9,8 @@ refuses "of a model or of a list" 2 "not both" tune -m "$model" --shapes float.2
 refuses "a shape that is none is a wrong line" 2 "is no PROGRAM" tune --shapes int.4.32.0.0:64
 refuses "and so is a program that multiplies nothing" 2 "is no PROGRAM" tune --shapes rows:64x64
 refuses "a variant that is none, too" 2 "'warp=9' is none" tune --shapes float.2:4x4 --variants local=16,warp=9
+refuses "a place where no file can be is refused before anything is measured" 1 "no/where.tune: cannot create" \
+	tune --shapes float.2:4x4 -o "$tmp/no/where.tune"
 refuses "the reference has no variants" 2 "no variants" tune -m "$model" --device reference
 refuses "a tune file that is none fails, where it was asked for" 1 "line 1" \
 	run -m "$model" --tune "$model.none" -p x -n 1 --tune README.md

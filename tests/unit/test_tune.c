@@ -58,7 +58,7 @@ static void what_is_printed_reads_back_the_same(void **state)
 	char *text, *again;
 
 	(void)state;
-	strcpy(odd.info.name, "a [name] with * and ? and \\");
+	strcpy(odd.info.name, "a [name] with * and ? and # and \\ ");
 	assert_true(sherd_variant_parse(&u.variant, "local=2x16+kernel=8"));
 	sherd_tune_for(&a, &odd);
 	a.read = 1e10;
