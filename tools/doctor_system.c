@@ -24,8 +24,12 @@ static bool cpuinfo(const char *key, char *value, size_t size)
 
 		found = colon && !strncmp(line, key, n) &&
 			strspn(line + n, " \t") == (size_t)(colon - line) - n;
+		if (!found)
+			continue;
+		colon += 1 + strspn(colon + 1, " \t");
+		found = *colon && *colon != '\n';
 		if (found)
-			snprintf(value, size, "%.*s", (int)strcspn(colon + 1, "\n") - 1, colon + 2);
+			snprintf(value, size, "%.*s", (int)strcspn(colon, "\n"), colon);
 	}
 	if (f)
 		fclose(f);
@@ -167,7 +171,8 @@ static void look_at_icds(struct doctor *d)
 /* Whether it works is tried elsewhere; why it may not is in these files. */
 static void look_at_io_uring(struct doctor *d)
 {
-	long long off = 0, seccomp = 0;
+	uint64_t seccomp = 0;
+	long long off = 0;
 	char line[64];
 	int major, minor;
 
@@ -181,9 +186,7 @@ static void look_at_io_uring(struct doctor *d)
 					 off == 1 ? "only a group, or root, may use io_uring" :
 						    "nobody may use io_uring"),
 			      "sudo sysctl kernel.io_uring_disabled=0");
-	seccomp = sherd_proc_value("/proc/self/status", "Seccomp", (uint64_t *)&seccomp) ? seccomp :
-											   0;
-	if (seccomp == 2)
+	if (sherd_proc_value("/proc/self/status", "Seccomp", &seccomp) && seccomp == 2)
 		doctor_add(d, "network", FINDING_FACT, "seccomp",
 			   "a filter is in force; Docker's and containerd's refuse io_uring "
 			   "(docker run --security-opt seccomp=profile.json; "

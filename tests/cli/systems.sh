@@ -92,6 +92,9 @@ printf 'DRIVER=\033[2Jevil\377\n' >"$tmp/docker/sys/class/drm/renderD128/device/
 head -c 100000 /dev/urandom >"$tmp/docker/proc/cpuinfo"
 head -c 5000 /dev/urandom >"$tmp/docker/etc/OpenCL/vendors/intel.icd"
 echo "999999999999999999999 x" >"$tmp/docker/dev.txt"
+printf 'Hardware\t:\nCPU part\t:' >"$tmp/panthor/proc/cpuinfo" # and no line's end
+sh_run doctor --system "$tmp/panthor"
+says "a CPU of which nothing is said is one all the same" '^ +CPU +a CPU, without int8 dot products'
 sh_run doctor --system "$tmp/docker" --json
 ok "what is in a recorded file commands no terminal, and is JSON all the same" \
 	bash -c "test $rc = 0 && ! grep -q \$'\\033' '$out' && test -n '$(json machine.0.name)'"
