@@ -272,7 +272,7 @@ static void say_times(char *text, size_t size, double a, double b, const char *w
 /* "41 GB/s against 9 on Mali-G52: 4.5 times as fast at decode, 2.0 times as fast at prompts" */
 static void explain(const struct choice *x, int best, int other, char *why, size_t size)
 {
-	const struct candidate *a = &x->c[best], *b = &x->c[other];
+	const struct candidate *a = &x->c[best], *b;
 	char decode[64], prompt[64];
 	double bytes = 0;
 	int k;
@@ -281,6 +281,7 @@ static void explain(const struct choice *x, int best, int other, char *why, size
 		snprintf(why, size, "the only one of %d devices that computes right", x->n);
 		return;
 	}
+	b = &x->c[other];
 	for (k = 0; k < x->n_matrices; k++)
 		bytes += x->count[k] * sherd_time_bytes(x->spec, &x->job.size[2 * k]);
 	say_times(decode, sizeof(decode), a->decode, b->decode, "decode");
