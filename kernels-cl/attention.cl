@@ -65,6 +65,9 @@ INLINED void put_head(const float *o, float r, int row, int h, int n_heads, __gl
 
 #if LANES == 16
 #define NQ 8 /* queries that share a read of K and V: at most */
+#ifndef TOKEN_QUERIES
+#define TOKEN_QUERIES NQ
+#endif
 
 /* Queries of one KV head and session: rows x query heads of the group. */
 struct queries {

@@ -14,6 +14,7 @@
 #include "infer/cl/cl.h"
 #include "pipeline.h"
 #include "tool.h"
+#include "watch.h"
 #include "trace_file.h"
 
 struct json_t;
@@ -89,6 +90,7 @@ struct bench {
 
 	struct sherd_model *model;
 	struct sherd_session *session;
+	struct watch watch;
 	const struct sherd_model_info *info;
 	int32_t *tokens; /* [n_tokens]: random, the same in every run */
 	int n_tokens;

@@ -114,6 +114,8 @@ static int open_model(struct bench *b)
 	b->info = sherd_model_info(b->model);
 	if (tool_refuse_encoder(&tool_bench, b->info))
 		return TOOL_FAILED;
+	b->watch = (struct watch){ .tool = "sherd bench", .limit_s = WATCH_DEFAULT_S };
+	watch_device(&b->watch, b->info->device);
 	if (b->info->device_chosen[0])
 		take_chosen(b);
 	if (b->info->first_layer || b->info->end_layer != b->info->n_layers)
@@ -155,6 +157,17 @@ static int open_twice(struct bench *b)
 	return open_model(b);
 }
 
+static int feed(struct bench *b, const int32_t *tokens, int n, const float **logits,
+		struct sherd_error *err)
+{
+	int rc;
+
+	watch_begin(&b->watch, n, sherd_session_pos(b->session));
+	rc = sherd_prefill(b->session, tokens, n, logits, err);
+	watch_end(&b->watch);
+	return rc;
+}
+
 /* Before any position stand the same tokens, whatever the test. */
 static int ready(struct bench *b, const struct bench_test *t, struct sherd_error *err)
 {
@@ -163,7 +176,7 @@ static int ready(struct bench *b, const struct bench_test *t, struct sherd_error
 
 	if (pos >= t->n_depth)
 		return sherd_session_truncate(b->session, t->n_depth, err);
-	return sherd_prefill(b->session, b->tokens + pos, t->n_depth - pos, &logits, err);
+	return feed(b, b->tokens + pos, t->n_depth - pos, &logits, err);
 }
 
 static int run(struct bench *b, const struct bench_test *t, int n_gen,
@@ -174,9 +187,9 @@ static int run(struct bench *b, const struct bench_test *t, int n_gen,
 	int ret = 0;
 
 	if (t->n_prompt)
-		ret = sherd_prefill(b->session, tokens, t->n_prompt, &logits, err);
+		ret = feed(b, tokens, t->n_prompt, &logits, err);
 	for (int i = 0; i < n_gen && !ret; i++)
-		ret = sherd_prefill(b->session, tokens + i, 1, &logits, err);
+		ret = feed(b, tokens + i, 1, &logits, err);
 	return ret;
 }
 

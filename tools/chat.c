@@ -133,6 +133,7 @@ static int chat_main(int argc, char **argv)
 			.log_fd = -1,
 			.is_answer = true,
 			.source = &run_source_model,
+			.watch = { .tool = "sherd chat", .limit_s = WATCH_DEFAULT_S },
 			.stream = { .out = stdout, .stops = &c.run.stops, .keep = true },
 		},
 	};

@@ -20,6 +20,7 @@
 #include <jansson.h>
 #include "base/base.h"
 #include "tool.h"
+#include "watch.h"
 
 struct window {
 	int first; /* token of the text */
@@ -60,6 +61,7 @@ struct eval {
 	struct sherd_model *model;
 	const struct sherd_model_info *info;
 	struct sherd_session *session;
+	struct watch watch;
 	int32_t *ids, *window; /* the text's; one window's */
 	int n_ids, n_windows;
 	int32_t bos; /* -1: the model adds none */
@@ -149,6 +151,8 @@ static int open_model(struct eval *e)
 	if (sherd_model_open(&e->model, e->model_name, &e->params, &err))
 		return tool_fail(&tool_eval, &err);
 	e->info = sherd_model_info(e->model);
+	e->watch = (struct watch){ .tool = "sherd eval", .limit_s = WATCH_DEFAULT_S };
+	watch_device(&e->watch, e->info->device);
 	if (tool_refuse_encoder(&tool_eval, e->info))
 		return TOOL_FAILED;
 	if (e->info->first_layer || e->info->end_layer != e->info->n_layers)
@@ -263,8 +267,10 @@ static int score_window(struct eval *e, const struct window *w)
 		item.tokens = e->window + pos;
 		item.n = MIN(end - pos, e->info->n_batch);
 		item.want = pos < w->scored - 1 ? SHERD_WANT_NONE : SHERD_WANT_ALL;
+		watch_begin(&e->watch, item.n, pos);
 		if (sherd_step(e->model, &item, 1, 0, 0, &rows, &err))
 			return tool_fail(&tool_eval, &err);
+		watch_end(&e->watch);
 		if (score_rows(e, &rows, e->window + pos + 1))
 			return TOOL_FAILED;
 	}

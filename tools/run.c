@@ -225,7 +225,7 @@ static int run_main(int argc, char **argv)
 		.sampler = SHERD_SAMPLER_PARAMS_INIT,
 		.n_predict = -1,
 		.log_fd = -1,
-		.watch = { .tool = "sherd run", .limit_s = WATCH_DEFAULT_S },
+		.watch = { .tool = "sherd run", .limit_s = WATCH_DEFAULT_S, .option = true },
 		.stream = { .out = stdout, .stops = &r.stops },
 	};
 	bool done;

@@ -5,32 +5,61 @@
  * least; the first may take ten seconds a row, as a slow board that compiles does not.
  */
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/base.h"
 #include "watch.h"
 
-#define PATIENCE  10
-#define GUESS_S	  1.0
-#define MORE_LOOKS 2 /* a second each: after Ctrl-Z the alarm comes first, and then the step goes on */
+#define PATIENCE 10
+#define GUESS_S	 1.0
+#define MORE_LOOKS \
+	2 /* a second each: after Ctrl-Z the alarm comes first, and then the step goes on */
 
-static char sentence[256];
-static volatile sig_atomic_t looks;
+static const struct watch *watched; /* what the handler knows of the step */
+static volatile sig_atomic_t looks, position, limit;
+
+static void say(const char *text)
+{
+	ssize_t n = write(STDERR_FILENO, text, strlen(text));
+
+	(void)n;
+}
+
+/* Nothing that formats numbers may be called where a signal came. */
+static void say_number(unsigned v)
+{
+	char text[12], *at = text + sizeof(text) - 1;
+
+	*at = '\0';
+	do {
+		*--at = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	say(at);
+}
 
 static void on_alarm(int sig)
 {
-	ssize_t n;
-
 	(void)sig;
 	if (looks++ < MORE_LOOKS) {
 		alarm(1);
 		return;
 	}
-	n = write(STDERR_FILENO, sentence, strlen(sentence));
-	(void)n;
+	say(watched->tool);
+	say(": the step at position ");
+	say_number((unsigned)position);
+	say(" has been running for ");
+	say_number((unsigned)limit);
+	say(" s: the device seems to hang; dmesg may say why, --device cpu does without it");
+	say(watched->option ? ", and --step-limit waits longer\n" : "\n");
 	sherd_leftovers_remove();
 	_exit(1);
+}
+
+void watch_device(struct watch *w, const char *device)
+{
+	if (!strncmp(device, "reference", strlen("reference")))
+		w->limit_s = 0;
 }
 
 void watch_begin(struct watch *w, int rows, int pos)
@@ -41,14 +70,14 @@ void watch_begin(struct watch *w, int rows, int pos)
 
 	if (!w->limit_s)
 		return;
-	snprintf(sentence, sizeof(sentence),
-		 "%s: the step at position %d has been running for %u s: the device seems to hang; "
-		 "dmesg may say why, --device cpu does without it, and --step-limit waits longer\n",
-		 w->tool, pos, seconds);
 	w->began = sherd_now();
 	w->rows = rows;
 	looks = 0;
-	signal(SIGALRM, on_alarm);
+	position = pos;
+	limit = (int)seconds;
+	if (!watched)
+		signal(SIGALRM, on_alarm);
+	watched = w;
 	alarm(MAX(seconds, 1 + MORE_LOOKS) - MORE_LOOKS);
 }
 

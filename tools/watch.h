@@ -6,16 +6,21 @@
 #ifndef SHERD_TOOL_WATCH_H
 #define SHERD_TOOL_WATCH_H
 
+#include <stdbool.h>
+
 #define WATCH_DEFAULT_S 60
 
 struct watch {
 	const char *tool; /* "sherd run" */
-	int limit_s; /* the least that a step may take; 0: for ever */
-	double slowest; /* seconds a row, so far */
+	int limit_s;	  /* the least that a step may take; 0: for ever */
+	bool option;	  /* the tool has --step-limit */
+	double slowest;	  /* seconds a row, so far */
 	double began;
 	int rows;
 };
 
+/* What computes: plain C is slow, and never hangs. */
+void watch_device(struct watch *w, const char *device);
 /* A step of @rows rows, the first of them at @pos, begins; ends. */
 void watch_begin(struct watch *w, int rows, int pos);
 void watch_end(struct watch *w);

@@ -189,6 +189,15 @@ for arg in 3 6; do
 done
 again alone "$card hang:walk@4" "${known[@]}" --step-limit 2
 ok "a device that hangs ends the text with a sentence" fails "step at position [0-9]+ has been running for [0-9]+ s.*hang"
+if [[ -n ${SHERD_LONG:-} ]]; then
+	again alone "$card hang:walk@4" bench "$model" --device 0 -n 8 -p 8 -r 1 --no-limits
+	ok "a hang ends bench, too" bash -c "test $rc = 1 && tail -n 1 '$err' | grep -qE '^sherd bench: the step at position'"
+	for lie in cl_khr_integer_dot_product cl_arm_integer_dot_product_accumulate_int8; do
+		with both "says:$lie" "${run[@]}" --device "Fake GPU"
+		ok "an extension that is not there costs a sentence, and plain code takes its place ($lie)" \
+			says "plain code takes its place"
+	done
+fi
 with alone "$card flip:walk=6" "${known[@]}"
 ok "a kernel that is wrong from the start is not taken" says "walk.cl fails here"
 

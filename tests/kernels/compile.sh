@@ -62,6 +62,7 @@ variants()
 	attention.cl | rope.cl)
 		# caches of halves, bytes and floats; heads that are no multiple of a vector too
 		printf -- '-DKV=%s -DHEAD_DIM=%s\n' 0 64 1 80 2 12
+		printf -- '-DKV=%s -DHEAD_DIM=%s -DTOKEN_QUERIES=%s\n' 0 64 4 1 80 1
 		;;
 	matmul_float.cl)
 		printf -- '-DELEM=%s\n' 2 3 4

@@ -87,7 +87,8 @@ static int examine_limited(void)
 		return 1;
 	report = examine(NULL);
 	row = find(report, "limits", NULL, "RLIMIT_MEMLOCK");
-	if (!row || works(row) || !says(row, "8.0 MiB") || !says(row, "LimitMEMLOCK="))
+	if (!row || works(row) || !says(row, "8.0 MiB") ||
+	    !strstr(get(row, "remedy"), "LimitMEMLOCK="))
 		return 2;
 	/* what the sample shows is no promise for a model, and with one it is none */
 	if (!works(find(report, "weights", NULL, "locked")))
