@@ -33,7 +33,8 @@ static json_t *examine(const char *model)
 	dup2(out, 1);
 	close(out);
 	close(fd);
-	report = rc ? NULL : json_load_file(path, 0, NULL);
+	/* where no OpenCL device computes, that is a report too, and exit code 1 */
+	report = rc > TOOL_FAILED ? NULL : json_load_file(path, 0, NULL);
 	free(path);
 	return report;
 }
