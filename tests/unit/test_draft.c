@@ -27,12 +27,16 @@ static struct sherd_model *open_model(const char *path, struct sherd_model_param
 {
 	struct sherd_model *m;
 	struct sherd_error err;
+	int rc;
 
 	p.no_cache = true;
-	if (sherd_model_open(&m, path, &p, &err)) {
+	rc = sherd_model_open(&m, path, &p, &err);
+	if (rc == -ENODEV || rc == -ENOSYS) {
 		printf("skipped: %s: %s\n", path, err.msg);
 		return NULL;
 	}
+	if (rc)
+		fail_msg("%s: %s", path, err.msg);
 	return m;
 }
 
