@@ -291,6 +291,9 @@ static int put_rope(struct hf *hf)
 		return bad_rope(hf);
 	if (!strcmp(type, "llama3"))
 		return make_llama3(hf, scaling);
+	/* what Phi-3's first files called it */
+	if (!strcmp(hf->family->arch, "phi3") && hf_has_word("su yarn", type))
+		type = "longrope";
 	/* whatever it is: who reads the hyper-parameters knows what can be done */
 	gguf_put_str(hf->w, arch_key(hf, "rope.scaling.type", buf), type);
 	if (json_is_number(get(scaling, "factor")))
@@ -298,6 +301,9 @@ static int put_rope(struct hf *hf)
 			     (float)json_number_value(get(scaling, "factor")));
 	if (strcmp(type, "longrope"))
 		return 0;
+	if (json_is_number(get(scaling, "attention_factor")))
+		gguf_put_f32(hf->w, arch_key(hf, "rope.scaling.attn_factor", buf),
+			     (float)json_number_value(get(scaling, "attention_factor")));
 	ret = take_factors(hf, 0, "rope_factors_long.weight", get(scaling, "long_factor"));
 	return ret ? ret :
 		     take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));

@@ -396,6 +396,25 @@ static void configs_that_sherd_cannot_follow_are_refused(void **state)
 	refused("none", "has neither model.safetensors nor");
 }
 
+static struct sherd_hparams hparams_of(const char *config)
+{
+	char *path = in_dir("numbers");
+	struct sherd_hparams hp;
+	struct gguf *g;
+
+	write_file("numbers/config.json", config);
+	write_tensors("numbers/model.safetensors",
+		      "{\"model.embed_tokens.weight\":{\"dtype\":\"F16\",\"shape\":[2,4],"
+		      "\"data_offsets\":[0,16]}}",
+		      16);
+	g = opened(path);
+	if (sherd_hparams_read(&hp, g, &err))
+		fail_msg("%s", err.msg);
+	gguf_close(g);
+	free(path);
+	return hp;
+}
+
 /* transformers 4 and 5 write the same numbers, each in its own place. */
 static void rope_is_found_where_either_transformers_has_it(void **state)
 {
@@ -409,27 +428,27 @@ static void rope_is_found_where_either_transformers_has_it(void **state)
 		"\"rope_theta\":5000},\"sliding_attention\":{\"rope_type\":\"default\","
 		"\"rope_theta\":300}}}",
 	};
-	char *path = in_dir("rope");
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(configs); i++) {
-		struct sherd_hparams hp;
-		struct gguf *g;
+		struct sherd_hparams hp = hparams_of(configs[i]);
 
-		write_file("rope/config.json", configs[i]);
-		write_tensors("rope/model.safetensors",
-			      "{\"model.embed_tokens.weight\":{\"dtype\":\"F16\",\"shape\":[2,4],"
-			      "\"data_offsets\":[0,16]}}",
-			      16);
-		g = opened(path);
-		if (sherd_hparams_read(&hp, g, &err))
-			fail_msg("%s", err.msg);
 		assert_true(hp.rope_theta == 5000 && hp.rope_window_theta == 300);
 		assert_true(hp.rope_scaling == SHERD_ROPE_LINEAR && hp.rope_factor == 8);
-		gguf_close(g);
 	}
-	free(path);
+}
+
+static void longrope_is_known_by_its_first_name_and_may_bring_its_factor(void **state)
+{
+	struct sherd_hparams hp = hparams_of(
+		"{\"model_type\":\"phi3\",\"original_max_position_embeddings\":1024,\"rope_scaling\":"
+		"{\"type\":\"su\",\"attention_factor\":1.25,\"long_factor\":[1,2],\"short_factor\":"
+		"[1,1]}," CONFIG "}");
+
+	(void)state;
+	assert_true(hp.rope_scaling == SHERD_ROPE_LONG && hp.rope_ctx == 1024);
+	assert_true(hp.rope_attn_factor == 1.25f);
 }
 
 static void encoders_that_pool_in_another_way_are_refused(void **state)
@@ -514,6 +533,7 @@ int main(void)
 		cmocka_unit_test(indexes_that_lie_are_refused),
 		cmocka_unit_test(configs_that_sherd_cannot_follow_are_refused),
 		cmocka_unit_test(rope_is_found_where_either_transformers_has_it),
+		cmocka_unit_test(longrope_is_known_by_its_first_name_and_may_bring_its_factor),
 		cmocka_unit_test(encoders_that_pool_in_another_way_are_refused),
 		cmocka_unit_test(tokenizers_that_sherd_does_not_know_are_refused),
 	};
