@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "gold.h"
+#include "random.h"
 
 /* Every .gold file that is there, by name: those of float models have a section "bits8". */
 static glob_t files;
+static uint64_t seed;
 
 /*
  * How far sherd may be from torch, as a share of the distance between torch's two sections. Most
@@ -126,20 +128,33 @@ static bool check_int(const char *name, const char *device, int bits, const char
 	return to_int <= OF_INT8 * cost && to_float <= OF_FLOAT * cost;
 }
 
+/*
+ * On OpenCL each model compiles kernels of its own, for seconds: a third of them a run, another one
+ * each time, and all where time is no matter. The reference always has all.
+ */
+static bool is_in_turn(size_t i, const char *device)
+{
+	return getenv("SHERD_LONG") || !strcmp(device, "reference") || i % 3 == seed % 3;
+}
+
 static void check_files(const char *device, bool floats)
 {
-	int bad = 0, n = 0;
+	int bad = 0, n = 0, left_out = 0;
 	char name[64];
 
 	for (size_t i = 0; i < files.gl_pathc; i++) {
 		gold_name(i, name);
 		if (is_float(name) != floats)
 			continue;
+		if (!is_in_turn(i, device)) {
+			left_out++;
+			continue;
+		}
 		bad += floats ? !check_float(name, device) : !check_int(name, device, 0, "int8");
 		n++;
 	}
 	assert_int_equal(bad, 0);
-	assert_true(n > 4);
+	assert_true(n > 0 && n + left_out > 4);
 }
 
 static void check_requantized_files(const char *device)
@@ -202,5 +217,6 @@ int main(void)
 			quantized_models_are_as_far_from_torch_as_int8_activations_on_opencl),
 	};
 
+	seed = tiny_seed();
 	return cmocka_run_group_tests(tests, find_files, forget_files);
 }
