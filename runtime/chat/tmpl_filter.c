@@ -125,13 +125,14 @@ FILTER(f_format)
 FILTER(f_center)
 {
 	struct tmpl_value s = tmpl_to_str(t, self);
-	int64_t width = tmpl_arg_int(t, c->arg[0], 80), fill = width - (int64_t)tmpl_chars(s);
+	int64_t width = MAX(tmpl_arg_int(t, c->arg[0], 80), 0);
+	int64_t fill = width - (int64_t)tmpl_chars(s);
 	/* Python's: what is odd goes left where the width is, too */
 	int64_t left = fill / 2 + (fill & width & 1);
 	struct tmpl_value space = tmpl_str(" ", 1), pad;
 	struct tmpl_text out = { 0 };
 
-	if (fill <= 0)
+	if (!tmpl_work(t, s.n) || fill <= 0)
 		return s;
 	pad = tmpl_repeat(t, space, left);
 	tmpl_add(t, &out, pad.s, pad.n);
@@ -152,6 +153,8 @@ FILTER(f_wordcount)
 	int64_t n = 0;
 
 	(void)c;
+	if (!tmpl_work(t, s.n))
+		return s;
 	for (uint32_t i = 0; i < s.n; i++)
 		n += is_word(s.s[i]) && (!i || !is_word(s.s[i - 1]));
 	return tmpl_int(n);
@@ -265,7 +268,7 @@ FILTER(f_tojson)
 {
 	static const int separators = 2, sort_keys = 3;
 	int64_t indent = tmpl_arg_int(t, c->arg[1], -1);
-	struct tmpl_json j = { .indent = (int)MIN(indent, 100),
+	struct tmpl_json j = { .indent = (int)MAX(MIN(indent, 100), -1),
 			       .sort = tmpl_arg_bool(c->arg[sort_keys], false),
 			       .ascii = tmpl_arg_bool(c->arg[0], false),
 			       .item_sep = tmpl_str(", ", indent < 0 ? 2 : 1),

@@ -252,6 +252,11 @@ static void a_template_that_wants_too_much_is_ended(void **state)
 		  "it has worked for too long" },
 		{ strdup("{% set s = 'a' * 500000 %}{% set e = 'a' * 250000 ~ 'b' %}{{ s.rfind(e) }}"),
 		  "it has worked for too long" },
+		{ strdup("{% set s = 'a' * 500000 %}{% for i in range(99999) %}{{ s | wordcount }}{% endfor %}"),
+		  "it has worked for too long" },
+		{ strdup("{% set s = 'a' * 500000 %}{% for i in range(99999) %}{% set x = s | center(0) %}"
+			 "{% endfor %}"),
+		  "it has worked for too long" },
 		{ strdup("{{ 'abcdefgh' * 99999999 }}"), "are wanted" },
 		{ strdup("{{ [1, 2] * 99999999 }}"), "are wanted" },
 		{ strdup("{% set n = namespace(s='x') %}{% for i in range(99) %}{% set n.s = n.s ~ n.s %}"
