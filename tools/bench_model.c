@@ -115,7 +115,7 @@ static int open_model(struct bench *b)
 	if (tool_refuse_encoder(&tool_bench, b->info))
 		return TOOL_FAILED;
 	b->watch = (struct watch){ .tool = "sherd bench", .limit_s = WATCH_DEFAULT_S };
-	watch_device(&b->watch, b->info->device);
+	watch_model(&b->watch, b->info);
 	if (b->info->device_chosen[0])
 		take_chosen(b);
 	if (b->info->first_layer || b->info->end_layer != b->info->n_layers)

@@ -152,7 +152,7 @@ static int open_model(struct eval *e)
 		return tool_fail(&tool_eval, &err);
 	e->info = sherd_model_info(e->model);
 	e->watch = (struct watch){ .tool = "sherd eval", .limit_s = WATCH_DEFAULT_S };
-	watch_device(&e->watch, e->info->device);
+	watch_model(&e->watch, e->info);
 	if (tool_refuse_encoder(&tool_eval, e->info))
 		return TOOL_FAILED;
 	if (e->info->first_layer || e->info->end_layer != e->info->n_layers)

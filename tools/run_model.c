@@ -76,7 +76,7 @@ static int start(struct run *r)
 	p.cuts = r->cuts.v;
 	p.n_cuts = r->cuts.n;
 	p.wire = r->wire_type;
-	watch_device(&r->watch, sherd_model_info(r->model)->device);
+	watch_model(&r->watch, sherd_model_info(r->model));
 	if (sherd_session_new(&r->session, r->model, &p, &err))
 		return tool_fail(r->tool, &err);
 	if (r->ignore_eos && ends_init(&r->ends, r->model, &err))
@@ -128,9 +128,12 @@ static int next(struct run *r, const int32_t *ids, int n, int32_t *token)
 	struct sherd_error err;
 	int rc;
 
-	if (r->draft && n == 1 && token)
-		return sherd_draft_next(r->draft, *ids, token, &err) ? tool_fail(&tool_run, &err) :
-								       TOOL_OK;
+	if (r->draft && n == 1 && token) {
+		watch_begin(&r->watch, 1, sherd_session_pos(r->session));
+		rc = sherd_draft_next(r->draft, *ids, token, &err);
+		watch_end(&r->watch);
+		return rc ? tool_fail(&tool_run, &err) : TOOL_OK;
+	}
 	if (r->draft)
 		sherd_draft_settle(r->draft);
 	rc = feed(r, ids, n, &logits);

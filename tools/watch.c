@@ -2,7 +2,7 @@
 /*
  * watch: see watch.h. An alarm, since it needs no thread and no look at the clock while all is well.
  * A step may take ten times as long, a row, as the slowest before it did, and what the limit says at
- * least; the first may take ten seconds a row, as a slow board that compiles does not.
+ * least; the first may take ten seconds a row, and what it takes to read the weights.
  */
 #include <signal.h>
 #include <string.h>
@@ -10,8 +10,9 @@
 #include "base/base.h"
 #include "watch.h"
 
-#define PATIENCE 10
-#define GUESS_S	 1.0
+#define PATIENCE  10
+#define GUESS_S	  1.0
+#define SLOW_CARD 4e6 /* bytes a second */
 #define MORE_LOOKS \
 	2 /* a second each: after Ctrl-Z the alarm comes first, and then the step goes on */
 
@@ -56,16 +57,18 @@ static void on_alarm(int sig)
 	_exit(1);
 }
 
-void watch_device(struct watch *w, const char *device)
+void watch_model(struct watch *w, const struct sherd_model_info *info)
 {
-	if (!strncmp(device, "reference", strlen("reference")))
+	if (!strncmp(info->device, "reference", strlen("reference")))
 		w->limit_s = 0;
+	w->load_s = (double)info->weight_bytes / SLOW_CARD;
 }
 
 void watch_begin(struct watch *w, int rows, int pos)
 {
 	double row = w->slowest > 0 ? w->slowest : GUESS_S;
-	double due = MAX(PATIENCE * row * rows, (double)w->limit_s);
+	double least = w->slowest > 0 ? w->limit_s : w->limit_s + w->load_s;
+	double due = MAX(PATIENCE * row * rows, least);
 	unsigned seconds = (unsigned)MIN(due, 1e6);
 
 	if (!w->limit_s)
