@@ -14,8 +14,10 @@ static void name_driver(int fd, struct sherd_prime *p)
 {
 	drmVersionPtr v = drmGetVersion(fd);
 
-	snprintf(p->driver, sizeof(p->driver), "%.*s", v ? v->name_len : 7,
-		 v ? v->name : "unknown");
+	if (!v)
+		return;
+	snprintf(p->driver, sizeof(p->driver), "%.*s %d.%d.%d", v->name_len, v->name,
+		 v->version_major, v->version_minor, v->version_patchlevel);
 	drmFreeVersion(v);
 }
 

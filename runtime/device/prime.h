@@ -7,7 +7,7 @@
 
 struct sherd_prime {
 	char node[32]; /* "/dev/dri/renderD128" */
-	char driver[64]; /* "panfrost" */
+	char driver[64]; /* "panfrost 1.2.0" */
 	bool imports;
 	struct sherd_error why; /* if it does not */
 };
