@@ -3,6 +3,7 @@
  * choose: of several devices the one that multiplies fastest is taken, once and for all, and
  * whoever crashes is out. PoCL plays two devices, a script how fast they are.
  */
+#include <sys/time.h>
 #include "fake_sherd.h"
 #include "device/device.h"
 #include "infer/infer.h"
@@ -155,14 +156,44 @@ static void where_none_can_be_measured_all_is_as_usual(void **state)
 	assert_string_equal(choose(LOG "echo nonsense").device, "");
 }
 
-static void what_was_ended_from_outside_is_measured_again(void **state)
+/* Everything that is known was found out two hours ago. */
+static int make_old(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	const time_t then = st->st_mtime - 7200;
+	const struct timeval times[2] = { { .tv_sec = then }, { .tv_sec = then } };
+
+	(void)type;
+	(void)ftw;
+	return utimes(path, times);
+}
+
+static void what_may_pass_is_measured_again_after_an_hour(void **state)
 {
 	const char *script = PLAY(ON("0") TIMES("1e-3") ON("1") "kill -KILL $$;; ");
+	char *verdicts = in_dir("sherd/device");
 
 	(void)state;
 	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(count_children(), 2);
+	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(count_children(), 2); /* each start would take seconds */
+	assert_int_equal(nftw(verdicts, make_old, 8, FTW_PHYS), 0);
 	assert_string_equal(choose(script).device, "0");
 	assert_int_equal(count_children(), 4);
+	free(verdicts);
+}
+
+static void what_a_device_is_by_itself_does_not_age(void **state)
+{
+	const char *script = PLAY(ON("0") TIMES("1e-3") ON("1") TIMES("4e-3"));
+	char *verdicts = in_dir("sherd/device");
+
+	(void)state;
+	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(nftw(verdicts, make_old, 8, FTW_PHYS), 0);
+	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(count_children(), 2);
+	free(verdicts);
 }
 
 int main(void)
@@ -173,7 +204,8 @@ int main(void)
 		cmocka_unit_test_setup(a_device_that_fails_is_out_with_a_line, forget),
 		cmocka_unit_test_setup(a_path_that_fails_is_measured_as_plain_code, forget),
 		cmocka_unit_test_setup(where_none_can_be_measured_all_is_as_usual, forget),
-		cmocka_unit_test_setup(what_was_ended_from_outside_is_measured_again, forget),
+		cmocka_unit_test_setup(what_may_pass_is_measured_again_after_an_hour, forget),
+		cmocka_unit_test_setup(what_a_device_is_by_itself_does_not_age, forget),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -7,6 +7,8 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
 #include "infer/cl/cl_time.h"
 #include "infer/exec.h"
 
@@ -16,6 +18,8 @@
 #define MAX_MATRICES 2
 #define PROMPT	     128 /* tokens */
 #define BEATS	     1.05
+#define FOR_NOW	     "for now\n" /* a device failed in a way that may pass: for so long */
+#define FOR_NOW_S    3600
 
 /* A device, and how long a token takes it. */
 struct candidate {
@@ -305,17 +309,31 @@ static int by_rank(const struct choice *x)
 	return found;
 }
 
+/* Is what is kept under @key so old that it counts no longer, if it was for now? */
+static bool is_old(const char *key)
+{
+	char *path = sherd_device_verdict_path(key);
+	struct stat st;
+	bool old = !path || stat(path, &st) || st.st_mtime < time(NULL) - FOR_NOW_S ||
+		   st.st_mtime > time(NULL) + FOR_NOW_S;
+
+	free(path);
+	return old;
+}
+
 static bool recall(const char *key, const struct choice *x, struct sherd_exec_choice *out)
 {
-	char *text = sherd_device_verdict_get(key), *why = text ? strchr(text, '\n') : NULL;
-	bool known = false;
+	char *text = sherd_device_verdict_get(key), *why = text ? strchr(text, '\n') : NULL, *end;
+	bool known = false, old = false;
 	int i;
 
 	if (why) {
 		*why++ = 0;
-		why[strcspn(why, "\n")] = 0;
+		end = why + strcspn(why, "\n");
+		old = *end && !strcmp(end + 1, FOR_NOW) && is_old(key);
+		*end = 0;
 	}
-	for (i = 0; why && *why && i < x->n; i++)
+	for (i = 0; why && *why && !old && i < x->n; i++)
 		known |= !strcmp(text, x->c[i].device);
 	if (known) {
 		snprintf(out->device, sizeof(out->device), "%s", text);
@@ -342,7 +360,7 @@ static void decide(struct choice *x, const char *key, struct sherd_exec_choice *
 		return;
 	strcpy(out->device, x->c[best].device);
 	explain(x, best, second(x, best), out->why, sizeof(out->why));
-	text = x->final ? sherd_asprintf("%s\n%s\n", out->device, out->why) : NULL;
+	text = sherd_asprintf("%s\n%s\n%s", out->device, out->why, x->final ? "" : FOR_NOW);
 	if (text)
 		sherd_device_verdict_put(key, text, NULL);
 	free(text);
