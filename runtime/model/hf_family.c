@@ -384,15 +384,18 @@ const char *hf_family_types(void)
 {
 	static _Thread_local char types[512];
 	size_t i, n = 0;
-	char *c;
+	const char *word;
 
 	types[0] = '\0';
-	for (i = 0; i < ARRAY_SIZE(families) && n < sizeof(types); i++)
-		if (!families[i].only_if_false) /* another row has its name too */
-			n += (size_t)snprintf(types + n, sizeof(types) - n, "%s%s", n ? " " : "",
-				      families[i].types);
-	for (c = types; *c; c++) /* the separator becomes a comma in place: no word has one */
-		if (*c == ' ')
-			*c = ',';
+	for (i = 0; i < ARRAY_SIZE(families); i++) {
+		word = families[i].only_if_false ? "" : families[i].types; /* another row has it */
+		while (*word && n < sizeof(types)) {
+			size_t len = strcspn(word, " ");
+
+			n += (size_t)snprintf(types + n, sizeof(types) - n, "%s%.*s", n ? ", " : "",
+					      (int)len, word);
+			word += len + (word[len] == ' ');
+		}
+	}
 	return types;
 }

@@ -21,7 +21,7 @@ refuses "a folder's own files are not overwritten" 1 "is the source itself" \
 rm "$tmp/m/model-00003-of-00004.safetensors"
 refuses "a missing file of several is named" 1 "model-00003-of-00004.safetensors" info "$tmp/m"
 sed -i 's/"llama"/"mamba2"/' "$tmp/m/config.json"
-refuses "an unknown family is refused with those that are known" 1 "mamba2.*llama,mistral" info "$tmp/m"
+refuses "an unknown family is refused with those that are known" 1 "mamba2.*llama, mistral" info "$tmp/m"
 mkdir "$tmp/empty"
 refuses "a folder without a model says what it lacks" 1 "no .gguf file, and no config.json" info "$tmp/empty"
 

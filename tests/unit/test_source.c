@@ -365,7 +365,7 @@ static void configs_that_sherd_cannot_follow_are_refused(void **state)
 	static const struct {
 		const char *config, *words;
 	} bad[] = {
-		{ "{}", "type \"\" is not supported; these are: llama,mistral" },
+		{ "{}", "type \"\" is not supported; these are: llama, mistral" },
 		{ "{\"model_type\":\"mamba\"}", "type \"mamba\" is not supported" },
 		{ "{\"model_type\":\"llama\"}", "lacks num_hidden_layers" },
 		{ "{\"model_type\":\"llama\",\"hidden_act\":\"gelu\"," CONFIG "}", "\"gelu\"" },
