@@ -22,7 +22,7 @@ for name in $'c\e[31mRED"x' a/b head .; do
 	refuses "a node cannot be called ${name@Q}" 2 "can't be a node's name" node --tls "$tmp/none" --shards "$tmp/none" --name "$name"
 done
 
-for c in run chat bench info tokenize pack eval plan doctor; do
+for c in run chat bench embed info tokenize pack eval plan doctor; do
 	sh_run $c --help
 	ok "$c --help gives usage and examples, and succeeds" \
 		bash -c "test $rc = 0 && grep -q '^Usage: sherd $c' '$out' && grep -q '^  sherd $c' '$out'"
@@ -32,8 +32,10 @@ for c in run chat bench info tokenize pack eval plan doctor; do
 	ok "help $c is the same" same "$out" "$tmp/help"
 	refuses "$c refuses an unknown option" 2 "no option '--frobnicate'" $c --frobnicate
 	[[ $c == doctor ]] || refuses "$c wants a model" 2 "." $c
+done
+for c in $("$sherd" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p' | grep -vx sherd); do
 	man=man/sherd-$c.1
-	missing=$(grep -oE '^ {2,6}(-., )?--[a-z-]+' "$tmp/help" | grep -oE -- '--[a-z-]+' |
+	missing=$("$sherd" "$c" --help | grep -oE '^ {2,6}(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+' |
 		sed 's/^--//' | grep -vx help | while read -r o; do
 		grep -qE "(Fl|,) -$o( |\$)" "$man" || echo "$o"
 	done)
