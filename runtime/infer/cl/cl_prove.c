@@ -28,7 +28,7 @@ int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 
 	sherd_cl_build_args(p, options, sizeof(options), sources, &n);
 	text = sherd_device_source(sources, n, NULL);
-	both = text ? sherd_asprintf("self-test 2 of %d %s%s\n%s", workers, options,
+	both = text ? sherd_asprintf("self-test 3 of %d %s%s\n%s", workers, options,
 				     variant ? variant : "", text) : NULL;
 	if (both)
 		sherd_device_key(c->dev, both, key);

@@ -85,8 +85,9 @@ struct sherd_st_past {
 	int32_t *pages;
 };
 #define SHERD_ST_Q_SCALE 0.125f
+/* @queries: of a single token, where the program has a tile of that size. */
 void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int head_dim,
-			int round);
+			int queries, int round);
 /* Rotates and stores position @pos, as the reference executor does; -EDOM: too large. */
 int sherd_st_past_add(struct sherd_st_past *a, int pos);
 /* out [n_heads][head_dim]: attention of position @pos, which sees up to @last. */

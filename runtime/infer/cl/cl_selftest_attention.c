@@ -22,11 +22,14 @@ int sherd_st_past_add(struct sherd_st_past *a, int pos)
 }
 
 void sherd_st_make_past(struct sherd_st *t, struct sherd_st_past *a, int kv_type, int dim,
-			int round)
+			int queries, int round)
 {
 	int n_pages, i, group = 1 + sherd_st_below(t, 4);
 
 	a->shape = (struct sherd_kv_shape){ 2, 1 + sherd_st_below(t, 3), dim, kv_type };
+	/* a tile of a single token's size, with a short past and a long one */
+	if (queries < SHERD_CL_TILE_QUERIES && (round == 0 || round == SHERD_ST_ROUNDS - 2))
+		group = queries;
 	if (round == 1) /* more than a tile has room for, so that a row has several */
 		group = SHERD_CL_TILE_QUERIES + 1 + sherd_st_below(t, SHERD_CL_TILE_QUERIES);
 	if (round == SHERD_ST_ROUNDS - 1) {
@@ -126,7 +129,7 @@ void sherd_st_attention(struct sherd_st *t, struct sherd_cl_program *p, int roun
 	cl_mem rope = NULL;
 	int i;
 
-	sherd_st_make_past(t, &a, p->arg[0], p->arg[1], round);
+	sherd_st_make_past(t, &a, p->arg[0], p->arg[1], p->arg[2], round);
 	pos = sherd_st_alloc(t, 4 * a.n_ctx);
 	item = sherd_st_alloc(t, 4 * a.n_ctx);
 	for (i = 0; i < a.n_ctx; i++)

@@ -160,7 +160,7 @@ static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_c
 		  (p->arg[1] == 16 || sherd_st_below(t, 2) ? SHERD_QUANT_HALVES : 0);
 	l->with_bias = sherd_st_below(t, 2);
 	l->norm_kind = sherd_st_below(t, 2) ? SHERD_NORM_RMS : SHERD_NORM_LAYER;
-	sherd_st_make_past(t, &l->past, p->arg[4], p->arg[5], round);
+	sherd_st_make_past(t, &l->past, p->arg[4], p->arg[5], p->arg[6], round);
 	l->q = l->past.n_heads * l->past.shape.head_dim;
 	make_weights(t, l, p);
 	for (i = 0; i < l->past.n_ctx - 1; i++)
