@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -141,6 +142,9 @@ int main(int argc, char **argv)
 		return 2;
 	pid = forkpty(&fd, NULL, NULL, &size);
 	if (!pid) {
+		/* who runs the tests in the background has them ignored */
+		signal(SIGINT, SIG_DFL);
+		signal(SIGQUIT, SIG_DFL);
 		execvp(argv[1], argv + 1);
 		_exit(127);
 	}
