@@ -62,7 +62,7 @@ static void fill_head(struct head *h, const struct sherd_session *s, uint32_t n)
 	h->page = SHERD_PAGE;
 	h->first_layer = (uint32_t)m->info.first_layer;
 	h->end_layer = (uint32_t)m->info.end_layer;
-	h->wire = s->wire;
+	h->wire = s->cuts ? s->wire : 0; /* without cuts nothing goes over it */
 	h->n_cut_words = cut_words(s);
 	h->bits = (uint32_t)m->shard->bits;
 	h->rope_crc = rope_crc(m, (int)n);

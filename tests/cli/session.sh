@@ -35,6 +35,7 @@ same_with "so has a prompt that shares its first token alone" 1 -p "Memory is" -
 rm "$kept"
 same_with "so has an int8 cache, first" none -p "$prompt" -n 20 --temp 0 --kv int8
 same_with "and again" some -p "$prompt" -n 20 --temp 0 --kv int8
+same_with "so has a wire that nothing goes over" some -p "$prompt" -n 20 --temp 0 --kv int8 --wire f16
 rm "$kept"
 same_with "so have cuts, first" none -p "$prompt" -n 20 --temp 0 --cuts 2,4
 same_with "and again" some -p "$prompt" -n 20 --temp 0 --cuts 2,4
