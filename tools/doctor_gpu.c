@@ -139,6 +139,15 @@ static bool driver_of(const char *path, char *driver, size_t size)
 	return found;
 }
 
+/* NVIDIA's drivers show up in several places. */
+static bool is_known(const struct doctor *d, const char *driver)
+{
+	for (int i = 0; i < d->n_rows; i++)
+		if (!strcmp(d->rows[i].section, "gpu") && !strcmp(d->rows[i].name, driver))
+			return true;
+	return false;
+}
+
 static void look_at_render_node(void *ctx, const char *path)
 {
 	struct doctor *d = ctx;
@@ -149,6 +158,10 @@ static void look_at_render_node(void *ctx, const char *path)
 		return;
 	if (!strcmp(driver, "host1x-drm") || strstr(driver, "gk20a") || strstr(driver, "tegra"))
 		snprintf(driver, sizeof(driver), "tegra");
+	if (is_known(d, driver)) {
+		look_at_access(d, node);
+		return;
+	}
 	look_at_driver(d, driver, node, "");
 	look_at_access(d, node);
 }

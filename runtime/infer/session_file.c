@@ -112,6 +112,11 @@ static int check_saving(const struct sherd_session *s, int n, const char *path,
 		return sherd_fail(err, -EINVAL,
 				  "%s: layers that are at different positions cannot be saved",
 				  path);
+	if (!strcmp(s->model->info.bit_profile, SHERD_UNTESTED))
+		return sherd_fail(err, -EINVAL,
+				  "%s: a session of a device that was not tested cannot be saved: "
+				  "nobody could know its bits",
+				  path);
 	for (int i = 0; i < n; i++)
 		if (s->tokens[i] < 0)
 			return sherd_fail(err, -EINVAL,

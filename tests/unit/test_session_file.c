@@ -305,6 +305,20 @@ static void nothing_of_other_sessions_is_in_the_file(void **state)
 	free(second);
 }
 
+static void a_session_of_untested_bits_is_not_saved(void **state)
+{
+	struct rig *r = *state;
+	const char *was = r->m->info.bit_profile;
+	struct sherd_error err = { "" };
+
+	r->m->info.bit_profile = SHERD_UNTESTED;
+	unlink(path);
+	assert_int_equal(sherd_session_save(r->s, path, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "not tested"));
+	assert_int_equal(access(path, F_OK), -1);
+	r->m->info.bit_profile = was;
+}
+
 static void nobody_else_reads_the_file(void **state)
 {
 	struct stat st;
@@ -343,6 +357,7 @@ int main(void)
 		WITH_RIG(what_is_no_session_is_refused),
 		WITH_RIG(nothing_of_other_sessions_is_in_the_file),
 		WITH_RIG(nobody_else_reads_the_file),
+		WITH_RIG(a_session_of_untested_bits_is_not_saved),
 	};
 	rng = tiny_seed();
 	return cmocka_run_group_tests(tests, make, remove_all);

@@ -36,7 +36,8 @@ int sherd_clx_check(struct sherd_exec *e, struct sherd_error *err)
 				  "%s gives wrong numbers, which it did not before, and what it has "
 				  "computed since is not to be trusted; is it too hot? (%s)",
 				  x->c.dev->info.name, why.msg);
-	return rc ? sherd_fail(err, rc, "%s", why.msg) : 0;
+	/* without memory for it nothing was found out; the next look may have some */
+	return rc && rc != -ENOMEM ? sherd_fail(err, rc, "%s", why.msg) : 0;
 }
 
 int sherd_clx_check_sometimes(struct cl_exec *x, double step_s, struct sherd_error *err)

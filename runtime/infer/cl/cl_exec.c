@@ -247,7 +247,7 @@ static void run_rope(struct cl_exec *x, const struct sherd_op *op)
  * Few rows and a long past: chunks are computed side by side and merged after; else there are
  * enough queries to keep the device busy, and each walks its chunks. The bits are the same.
  */
-int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err)
+int sherd_clx_parts(struct cl_exec *x)
 {
 	int units = x->c.dev->info.compute_units, work;
 	int enough = units * sherd_cl_attention_program(&x->c, &x->shape)->variant.parts;
@@ -261,21 +261,28 @@ int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err)
 	       sherd_cl_part_floats(&x->c, x->hp->head_dim);
 	if (x->n_chunks < 2 || work >= (enough ? enough : 4 * units) || size > MAX_PARTS)
 		return 0;
+	if (x->c.rc)
+		return 0;
 	if (size > x->parts_size) {
 		sherd_clx_release(&x->parts);
 		x->parts_size = 0;
-		x->parts = sherd_clx_buffer(x, size, "attention's parts", err);
-		x->parts_size = x->c.rc ? 0 : size;
+		x->parts = sherd_clx_buffer(x, size, "attention's parts", NULL);
+		x->parts_size = x->parts ? size : 0;
 	}
-	return x->n_chunks;
+	if (x->parts)
+		return x->n_chunks;
+	/* no room is no reason to fail: each query walks its chunks */
+	x->c.rc = CL_SUCCESS;
+	x->no_room = false;
+	return 0;
 }
 
 /* Attention, and the quantizer after it where the kernel can do both; true if it did. */
-static bool run_attend(struct cl_exec *x, int i, const struct sherd_op *op, struct sherd_error *err)
+static bool run_attend(struct cl_exec *x, int i, const struct sherd_op *op)
 {
 	const struct sherd_op *next = next_op(x, i, SHERD_OP_NORM);
 	struct sherd_cl_cache cache = sherd_clx_cache(x);
-	int n_parts = sherd_clx_parts(x, err);
+	int n_parts = sherd_clx_parts(x);
 	struct sherd_cl_sight sight = { op->window, op->cap };
 	struct sherd_cl_act to;
 	bool both = next && next->norm == SHERD_NORM_NONE && next->src == SHERD_BUF_ATT &&
@@ -333,7 +340,7 @@ static int run_op(struct cl_exec *x, int i, struct sherd_error *err)
 		run_rope(x, op);
 		break;
 	case SHERD_OP_ATTEND:
-		return 1 + run_attend(x, i, op, err);
+		return 1 + run_attend(x, i, op);
 	case SHERD_OP_ACT:
 		run_act(x, op);
 		break;

@@ -87,7 +87,7 @@ struct sherd_cl_act sherd_clx_wanted(struct sherd_cl_act a, const struct sherd_o
 /* For the profile: positions that attention reads once, and that all rows see. */
 void sherd_clx_count_positions(struct cl_exec *x, int window);
 /* How many chunks attention spreads over work-items, 0 if each walks its own; grows x->parts. */
-int sherd_clx_parts(struct cl_exec *x, struct sherd_error *err);
+int sherd_clx_parts(struct cl_exec *x);
 
 /* Logits are as wide as the vocabulary: room only for as many rows as somebody wanted. */
 void sherd_clx_grow_logits(struct cl_exec *x, struct sherd_error *err);

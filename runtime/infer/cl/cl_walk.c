@@ -307,7 +307,7 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 		if (x->program->ops[k].dst == SHERD_BUF_LOGITS)
 			sherd_clx_grow_logits(x, err);
 	}
-	n_parts = sherd_clx_parts(x, err); /* may make x->parts anew */
+	n_parts = sherd_clx_parts(x); /* may make x->parts anew */
 	run = (struct sherd_cl_walk){
 		.run = run_of(x, i, end, n_parts),
 		.program = program,
