@@ -468,7 +468,9 @@ static void what_the_sender_has_cut_the_stage_does_not_cut(void **state)
 							  .n_items = 1 }), 0);
 	assert_int_equal(it.rc, 0);
 	small_rows_alone(&session.params, rows, false, want);
-	assert_memory_not_equal(out, want, size);
+	/* where biases are, such rows drown in them */
+	if (!strcmp(tiny.arch, "llama"))
+		assert_memory_not_equal(out, want, size);
 	small_rows_alone(&session.params, rows, true, want);
 	assert_memory_equal(out, want, size);
 	put_stage(s);
