@@ -121,6 +121,8 @@ enum prompt_got editor_line(struct editor *e, const char *prompt, char **line)
 	e->prompt = prompt;
 	e->got = PROMPT_END;
 	fputs("\033[?2004h", stderr); /* paste in brackets, please */
+	/* before the prompt and not after it, so that who sees it can type */
+	el_set(e->el, EL_PREP_TERM, 1);
 	text = el_gets(e->el, &n);
 	fputs("\033[?2004l", stderr);
 	if (!text || n < 1) {
