@@ -30,10 +30,11 @@ static struct sherd_time_job job_of(const struct tune *t, const struct tune_prog
 
 static void with_variant(char *to, const struct tune_program *p, const char *variant)
 {
-	if (strcmp(variant, "default"))
-		snprintf(to, SHERD_CL_SPEC, "%s:%s", p->spec, variant);
-	else
-		snprintf(to, SHERD_CL_SPEC, "%s", p->spec);
+	bool varied = strcmp(variant, "default");
+
+	/* as long as a variant's text may be, for compilers that count */
+	snprintf(to, SHERD_CL_SPEC, "%s%s%.*s", p->spec, varied ? ":" : "",
+		 varied ? SHERD_VARIANT_TEXT - 1 : 0, variant);
 }
 
 /* False, after one line, where the child has failed: then nothing is known of the variant. */
