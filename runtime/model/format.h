@@ -60,6 +60,12 @@ static inline unsigned sherd_elem_bits(enum sherd_elem e)
 	return e <= SHERD_ELEM_F32 ? bits[e] : 0;
 }
 
+static inline bool sherd_format_same(const struct sherd_format *a, const struct sherd_format *b)
+{
+	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
+	       a->min == b->min && a->rows == b->rows && a->cols == b->cols;
+}
+
 /* Checks a record that came from a file: known elements, group, rows and cols in [1, 2^24]. */
 int sherd_format_check(const struct sherd_format *f, const char *name, struct sherd_error *err);
 /* Bytes of the planes, padding included; scales and mins are 0 where there are none. */

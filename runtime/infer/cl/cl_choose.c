@@ -72,12 +72,6 @@ static double bytes_of(const struct sherd_format *f)
 	return (double)v + (double)s + (double)m;
 }
 
-static bool same(const struct sherd_format *a, const struct sherd_format *b)
-{
-	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
-	       a->min == b->min && a->rows == b->rows && a->cols == b->cols;
-}
-
 static int by_bytes(const void *a, const void *b)
 {
 	double x = ((const struct heap *)a)->bytes, y = ((const struct heap *)b)->bytes;
@@ -97,7 +91,7 @@ static void find_matrices(struct choice *x)
 
 		if (op->kind != SHERD_OP_MATMUL || op->layer < 0)
 			continue;
-		for (k = 0; k < n && !same(heaps[k].fmt, &op->w->fmt); k++)
+		for (k = 0; k < n && !sherd_format_same(heaps[k].fmt, &op->w->fmt); k++)
 			;
 		if (k == (int)ARRAY_SIZE(heaps))
 			continue;

@@ -597,12 +597,6 @@ struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c)
 	return find(c, SHERD_CL_EXPERTS, NULL, 0);
 }
 
-static bool same_format(const struct sherd_format *a, const struct sherd_format *b)
-{
-	return a->elem == b->elem && a->group == b->group && a->scale == b->scale &&
-	       a->min == b->min && a->rows == b->rows && a->cols == b->cols;
-}
-
 struct sherd_cl_program *sherd_cl_matmul_program(struct sherd_cl *c, const struct sherd_format *f,
 						 int n)
 {
@@ -614,7 +608,7 @@ struct sherd_cl_program *sherd_cl_matmul_program(struct sherd_cl *c, const struc
 	if (!c->n_picks)
 		return sherd_cl_program_for(c, f);
 	for (i = 0; i < c->n_picks; i++)
-		if (c->picks[i].class == class && same_format(&c->picks[i].fmt, f))
+		if (c->picks[i].class == class && sherd_format_same(&c->picks[i].fmt, f))
 			v = c->picks[i].variant;
 	first = sherd_cl_program_for(c, f);
 	for (i = 0; i < c->n_programs; i++)
