@@ -31,4 +31,30 @@ static inline void fake_sherd(const char *script)
 	free(text);
 }
 
+/* How often the script ran since fake_sherd_forget(), where it adds a line each time to $XDG_CACHE_HOME/log. */
+static inline int fake_sherd_runs(void)
+{
+	char *path = in_dir("log");
+	FILE *f = fopen(path, "r");
+	int c, n = 0;
+
+	while (f && (c = getc(f)) != EOF)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	free(path);
+	return n;
+}
+
+/* Nothing is known of any device. */
+static inline void fake_sherd_forget(void)
+{
+	char *verdicts = in_dir("sherd/device"), *log = in_dir("log");
+
+	nftw(verdicts, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	remove(log);
+	free(verdicts);
+	free(log);
+}
+
 #endif

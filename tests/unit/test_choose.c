@@ -40,32 +40,11 @@ static int tear_down(void **state)
 	return scratch_remove(state);
 }
 
-/* Nothing is known of the devices. */
 static int forget(void **state)
 {
-	char *verdicts = in_dir("sherd/device"), *log = in_dir("log");
-
 	(void)state;
-	nftw(verdicts, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-	remove(log);
-	free(verdicts);
-	free(log);
+	fake_sherd_forget();
 	return 0;
-}
-
-/* How many children there were since forget(). */
-static int count_children(void)
-{
-	char *path = in_dir("log");
-	FILE *f = fopen(path, "r");
-	int c, n = 0;
-
-	while (f && (c = getc(f)) != EOF)
-		n += c == '\n';
-	if (f)
-		fclose(f);
-	free(path);
-	return n;
 }
 
 static void open_model(void)
@@ -112,12 +91,12 @@ static void the_faster_device_is_taken_and_why_is_said(void **state)
 	assert_non_null(strstr(first.why, " on pthread"));
 	assert_non_null(strstr(first.why, "4.0 times as fast at decode"));
 	assert_non_null(strstr(notes, "2 devices could compute this"));
-	assert_int_equal(count_children(), 2);
+	assert_int_equal(fake_sherd_runs(), 2);
 	again = choose(script);
 	assert_string_equal(again.device, "0");
 	assert_string_equal(again.why, first.why);
 	assert_string_equal(notes, "");
-	assert_int_equal(count_children(), 2); /* it was known */
+	assert_int_equal(fake_sherd_runs(), 2); /* it was known */
 }
 
 static void a_tie_leaves_the_device_that_ranks_first(void **state)
@@ -137,7 +116,7 @@ static void a_device_that_fails_is_out_with_a_line(void **state)
 	assert_string_equal(c.device, "0");
 	assert_non_null(strstr(c.why, "the only one"));
 	assert_non_null(strstr(notes, "is not used: the device's test crashed"));
-	assert_int_equal(count_children(), 3); /* plain code has had its chance */
+	assert_int_equal(fake_sherd_runs(), 3); /* plain code has had its chance */
 }
 
 static void a_path_that_fails_is_measured_as_plain_code(void **state)
@@ -174,12 +153,12 @@ static void what_may_pass_is_measured_again_after_an_hour(void **state)
 
 	(void)state;
 	assert_string_equal(choose(script).device, "0");
-	assert_int_equal(count_children(), 2);
+	assert_int_equal(fake_sherd_runs(), 2);
 	assert_string_equal(choose(script).device, "0");
-	assert_int_equal(count_children(), 2); /* each start would take seconds */
+	assert_int_equal(fake_sherd_runs(), 2); /* each start would take seconds */
 	assert_int_equal(nftw(verdicts, make_old, 8, FTW_PHYS), 0);
 	assert_string_equal(choose(script).device, "0");
-	assert_int_equal(count_children(), 4);
+	assert_int_equal(fake_sherd_runs(), 4);
 	free(verdicts);
 }
 
@@ -192,7 +171,7 @@ static void what_a_device_is_by_itself_does_not_age(void **state)
 	assert_string_equal(choose(script).device, "0");
 	assert_int_equal(nftw(verdicts, make_old, 8, FTW_PHYS), 0);
 	assert_string_equal(choose(script).device, "0");
-	assert_int_equal(count_children(), 2);
+	assert_int_equal(fake_sherd_runs(), 2);
 	free(verdicts);
 }
 

@@ -43,32 +43,11 @@ static int set_up(void **state)
 	return sched_setaffinity(0, sizeof(one), &one);
 }
 
-/* How often a device was tested since forget(). */
-static int count_tests(void)
-{
-	char *path = in_dir("log");
-	FILE *f = fopen(path, "r");
-	int c, n = 0;
-
-	while (f && (c = getc(f)) != EOF)
-		n += c == '\n';
-	if (f)
-		fclose(f);
-	free(path);
-	return n;
-}
-
-/* Nothing is known of the device. */
 static int forget(void **state)
 {
-	char *verdicts = in_dir("sherd/device"), *log = in_dir("log");
-
 	(void)state;
-	nftw(verdicts, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-	remove(log);
+	fake_sherd_forget();
 	notes[0] = 0;
-	free(verdicts);
-	free(log);
 	return 0;
 }
 
@@ -106,10 +85,10 @@ static void what_failed_fails_at_once_from_then_on(void **state)
 		forget(state);
 		fake_sherd(scripts[i]);
 		assert_int_equal(prove("auto", "rows", &first), -EBADE);
-		assert_int_equal(count_tests(), 1);
+		assert_int_equal(fake_sherd_runs(), 1);
 		notes[0] = 0;
 		assert_int_equal(prove("auto", "rows", &err), -EBADE);
-		assert_int_equal(count_tests(), 1);
+		assert_int_equal(fake_sherd_runs(), 1);
 		assert_string_equal(notes, ""); /* no "first use" */
 		assert_int_equal(strncmp(err.msg, first.msg, strlen(first.msg)), 0);
 		assert_non_null(strstr(err.msg, "earlier start; to try again: sherd device-test "
@@ -125,9 +104,9 @@ static void another_key_is_tried_again(void **state)
 	fake_sherd(LOG "exit 3");
 	assert_int_equal(prove("auto/wide", "rows", &err), -EBADE);
 	assert_int_equal(prove("auto/simt", "rows", &err), -EBADE); /* other options */
-	assert_int_equal(count_tests(), 2);
+	assert_int_equal(fake_sherd_runs(), 2);
 	assert_int_equal(prove("auto/wide", "attention.0.8", &err), -EBADE); /* another source */
-	assert_int_equal(count_tests(), 3);
+	assert_int_equal(fake_sherd_runs(), 3);
 }
 
 static void a_test_that_could_not_be_done_is_done_again(void **state)
@@ -141,7 +120,7 @@ static void a_test_that_could_not_be_done_is_done_again(void **state)
 		fake_sherd(scripts[i]);
 		assert_int_equal(prove("auto", "rows", &err), -EIO);
 		assert_int_equal(prove("auto", "rows", &err), -EIO);
-		assert_int_equal(count_tests(), 2);
+		assert_int_equal(fake_sherd_runs(), 2);
 	}
 }
 
@@ -166,11 +145,11 @@ static void the_program_that_failed_is_the_one_that_is_remembered(void **state)
 	assert_int_equal(prove("auto", "rows,attention.0.8,int.8.32.0.0", &err), -EBADE);
 	fake_sherd(LOG "exit 0");
 	assert_int_equal(prove("auto", "rows", &err), 0);
-	assert_int_equal(count_tests(), 1);
+	assert_int_equal(fake_sherd_runs(), 1);
 	assert_int_equal(prove("auto", "int.8.32.0.0", &err), 0);
-	assert_int_equal(count_tests(), 2);
+	assert_int_equal(fake_sherd_runs(), 2);
 	assert_int_equal(prove("auto", "attention.0.8", &err), -EBADE);
-	assert_int_equal(count_tests(), 2);
+	assert_int_equal(fake_sherd_runs(), 2);
 }
 
 static void a_broken_verdict_is_none(void **state)
@@ -190,11 +169,11 @@ static void a_broken_verdict_is_none(void **state)
 	for (i = 0; i < ARRAY_SIZE(broken); i++) {
 		sherd_device_verdict_put(key, broken[i], NULL);
 		assert_int_equal(prove("auto", "rows", &err), 0);
-		assert_int_equal(count_tests(), (int)i + 1);
+		assert_int_equal(fake_sherd_runs(), (int)i + 1);
 	}
 	sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL); /* as sherd device-test leaves it */
 	assert_int_equal(prove("auto", "rows", &err), 0);
-	assert_int_equal(count_tests(), (int)i);
+	assert_int_equal(fake_sherd_runs(), (int)i);
 }
 
 /* The process may run on @n CPUs from now on. */
@@ -311,13 +290,13 @@ static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(vo
 	path = tiny_model_write(&tiny_models[0]);
 	sherd_model_close(open_tiny(path, false));
 	assert_non_null(strstr(notes, "plain code takes its place"));
-	n = count_tests();
+	n = fake_sherd_runs();
 	fake_sherd(LOG "case $3 in */plain) exit 0 ;; esac; echo again >&2; exit 3");
 	sherd_model_close(open_tiny(path, false));
 	assert_non_null(strstr(notes, "plain code takes its place"));
 	assert_non_null(strstr(notes, "at an earlier start"));
 	assert_null(strstr(notes, "again\n"));
-	assert_int_equal(count_tests(), n + 1); /* the plain one's: the script keeps no verdict */
+	assert_int_equal(fake_sherd_runs(), n + 1); /* the plain one's: the script keeps no verdict */
 	unlink(path);
 	free(path);
 }
@@ -350,7 +329,7 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 		assert_null(strstr(notes, "plain code"));
 	}
 	assert_non_null(strstr(notes, "at an earlier start"));
-	assert_int_equal(count_tests(), 1);
+	assert_int_equal(fake_sherd_runs(), 1);
 	unlink(path);
 	free(path);
 }
