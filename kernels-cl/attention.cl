@@ -74,6 +74,7 @@ struct queries {
 	__global const float *q[NQ];
 	int first[NQ], last[NQ]; /* the positions that each sees */
 	int begin, end; /* in the chunk that is looked at: what any of them sees */
+	int next_page, last_page, next_head; /* what is looked at after this chunk, as a rule */
 };
 
 /*
@@ -82,6 +83,16 @@ struct queries {
  * how long an fma takes: the fewer queries, the more vectors of positions (or of dimensions).
  */
 #define VECS(nq) ((nq) > 2 ? 2 : 4)
+
+/*
+ * Asks for @n elements that are read soon. A head's K or V of a page is 8 KiB: too short for the hardware to
+ * see what is next, so scores() ask for the V of the same page, values() for a K of the next chunk.
+ */
+INLINED void prefetch_kv(__global const kv_t *at, int n)
+{
+	for (int i = 0; i < n * (int)sizeof(kv_t); i += 64)
+		prefetch_next((__global const uchar *)at + i);
+}
 
 /*
  * e [nq][256]: scores of chunk @chunk, some vectors of positions at a time, so that a query's element that
@@ -95,6 +106,8 @@ INLINED void scores(const int nq, float16 e[NQ][CHUNK / 16], const struct querie
 	for (int j = in->begin / (16 * nv) * (16 * nv); j < in->end; j += 16 * nv) {
 		__global kv_t *k = k_of(c, chunk * (CHUNK / PAGE) + j / PAGE, head);
 		__global const kv_t *at = k + j % PAGE;
+		__global const kv_t *ahead =
+			v_of(c, chunk * (CHUNK / PAGE) + j / PAGE, head) + j % PAGE * HEAD_DIM;
 		float16 s[NQ][4];
 
 #pragma unroll
@@ -108,6 +121,7 @@ INLINED void scores(const int nq, float16 e[NQ][CHUNK / 16], const struct querie
 #pragma unroll
 			for (int i = 0; i < nv; i++)
 				kd[i] = LOAD_KV(at + d * PAGE + 16 * i);
+			prefetch_kv(ahead + d * 16 * nv, 16 * nv);
 #pragma unroll
 			for (int q = 0; q < nq; q++)
 #pragma unroll
@@ -179,6 +193,8 @@ INLINED void some_values(const int nq, const int nd, int d, float16 o[NQ][DIM_VE
 	for (int j0 = in->begin / PAGE * PAGE; j0 < in->end; j0 += PAGE) {
 		__global kv_t *v = v_of(c, chunk * (CHUNK / PAGE) + j0 / PAGE, head);
 		const int begin = max(0, in->begin - j0), end = min(PAGE, in->end - j0);
+		const int next = min(in->next_page + j0 / PAGE, in->last_page);
+		__global const kv_t *ahead = k_of(c, next, in->next_head) + d * PAGE * 16;
 
 		for (int j = begin; j < end; j++) {
 			float16 vd[4];
@@ -187,6 +203,7 @@ INLINED void some_values(const int nq, const int nd, int d, float16 o[NQ][DIM_VE
 #pragma unroll
 			for (int i = 0; i < nd; i++)
 				vd[i] = LOAD_KV(v + j * HEAD_DIM + 16 * (d + i));
+			prefetch_kv(ahead + j * 16 * nd, 16 * nd);
 #pragma unroll
 			for (int q = 0; q < nq; q++) {
 				float w = ((float *)e[q])[j0 + j];
@@ -295,8 +312,12 @@ INLINED void attend_up_to(const int nq, int4 tile, int kv_head, int first_chunk,
 	const int2 seen = find_queries(nq, &in, tile, kv_head, group, qkv, stride, pos, window);
 	const int begin_chunk = n_parts ? first_chunk : seen.x / CHUNK;
 	const int end_chunk = n_parts ? first_chunk + 1 : seen.y / CHUNK + 1;
+	const int last_head = !n_parts || kv_head + 1 == n_heads / group;
 
+	in.last_page = seen.y / PAGE;
+	in.next_head = n_parts ? last_head ? 0 : kv_head + 1 : kv_head;
 	for (int chunk = begin_chunk; chunk < end_chunk; chunk++) {
+		in.next_page = (chunk + last_head) * (CHUNK / PAGE);
 		in.begin = max(0, seen.x - chunk * CHUNK);
 		in.end = min(CHUNK, seen.y + 1 - chunk * CHUNK);
 		if (in.begin >= in.end)
