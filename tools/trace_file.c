@@ -1,161 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trace_file: events as JSON, one a line. Host phases lie on the thread that they were on, kernels on
- * a track of their own, counters on theirs: tokens/s of each step, memory, the KV cache, and power
- * where the machine has a sensor.
+ * trace_file: what the library tells (base/trace.h), as events of the Trace Event Format. Host phases lie
+ * on the thread that they were on, kernels on a track of their own, counters on theirs: the speed of each
+ * step, memory, the KV cache, and power where the machine has a sensor.
+ *
+ * Viewers want spans of one track one after the other, or one inside the other. Where two begin
+ * together, the outer one is to come first in the file; and where they end together, a viewer that
+ * cuts off fractions of nanoseconds takes the inner one for the longer.
  */
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#include <utf8proc.h>
 #include "device/energy.h"
 #include "tool.h"
-#include "trace_file.h"
+#include "trace_out.h"
 
-#define HELD	     (64 << 10)
-#define TAIL	     (4 << 10)
-#define EVENT	     2048
-#define N_NOTES	     16
 #define N_THREADS    64
 #define KERNEL_TRACK 1 /* no thread of ours has the number of init */
-#define FLUSH_S	     0.25 /* a process that is killed has written all but the last; LIVE: on demand */
 #define MEMORY_S     0.01
 #define POWER_S	     0.1
+#define PAUSE_S	     0.01 /* without a step: the speed is 0 then */
+#define CLOCK_S	     0.001 /* what the device's clock can be off by */
 
 struct trace_file {
 	struct sherd_trace_sink sink;
-	struct sherd_outfile out; /* TRACE_AT_END */
-	char *path;
-	int fd;
-	pthread_mutex_t lock; /* what follows */
-	char held[HELD + TAIL];
-	size_t n_held;
-	off_t at; /* where they go */
-	bool any; /* events */
-	int failed; /* errno of the first write that failed */
-	double flushed;
-	const char *keys[N_NOTES];
-	char *values[N_NOTES];
-	int n_notes;
+	struct trace_out *out;
+	/* between trace_out_enter() and _leave() */
 	int threads[N_THREADS]; /* that have been named */
 	int n_threads;
 	double read, dot, fma; /* the roof */
 	struct sherd_energy *energy;
-	double memory_at, power_at, joules;
+	double step_end, memory_at, power_at, joules;
+	double launch, launch_end; /* the last one */
 };
 
-/* For the handler of signals: fixed places, which the file's end does not take away. */
-static struct {
-	atomic_bool open, busy;
-	char from[PATH_MAX], to[PATH_MAX];
-} rescue;
+struct span {
+	const char *category, *name;
+	int track; /* 0: the thread's */
+	double begin, end;
+	bool inner; /* may begin and end with what it lies in */
+};
 
-/* ------------------------------------------------------------------- text */
-
-/* @text between quotes, as much as fits; bytes that are no UTF-8 are replaced. Returns @at's next. */
-static size_t quote(char *to, size_t at, size_t size, const char *text)
-{
-	const uint8_t *p = (const uint8_t *)text;
-	utf8proc_int32_t code;
-	char one[8];
-
-	to[at++] = '"';
-	while (*p && at + sizeof(one) + 2 < size) {
-		utf8proc_ssize_t n = utf8proc_iterate(p, -1, &code);
-
-		if (n <= 0)
-			at += sprintf(to + at, "\\ufffd");
-		else if (code < 32 || code == '"' || code == '\\' || code == 127)
-			at += sprintf(to + at, "\\u%04x", (unsigned)code);
-		else
-			memcpy(to + at, p, n), at += n;
-		p += n > 0 ? n : 1;
-	}
-	to[at++] = '"';
-	to[at] = 0;
-	return at;
-}
-
-/* What comes after the last event. */
-static size_t tail(const struct trace_file *t, char *to)
-{
-	size_t at = sprintf(to, "\n],\n\"displayTimeUnit\": \"ns\",\n\"otherData\": {");
-
-	for (int i = 0; i < t->n_notes; i++) {
-		at += sprintf(to + at, "%s\n", i ? "," : "");
-		at = quote(to, at, TAIL - 512, t->keys[i]);
-		at += sprintf(to + at, ": ");
-		at = quote(to, at, TAIL - 512, t->values[i]);
-	}
-	return at + sprintf(to + at, "\n}}\n");
-}
-
-/* ---------------------------------------------------------------- writing */
-
-/* No handler of a signal finds us in the middle: in this thread there is none, others wait. */
-static void enter(struct trace_file *t, sigset_t *old)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, old);
-	pthread_mutex_lock(&t->lock);
-	rescue.busy = true;
-}
-
-static void leave(struct trace_file *t, const sigset_t *old)
-{
-	rescue.busy = false;
-	pthread_mutex_unlock(&t->lock);
-	pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
-static void flush(struct trace_file *t)
-{
-	size_t n = t->n_held + tail(t, t->held + t->n_held), done = 0;
-	ssize_t got;
-
-	for (; done < n && !t->failed; done += got) {
-		got = pwrite(t->fd, t->held + done, n - done, t->at + (off_t)done);
-		if (got < 0 && errno == EINTR)
-			got = 0;
-		else if (got <= 0)
-			t->failed = got ? errno : EIO;
-		got = MAX(got, 0);
-	}
-	t->at += (off_t)t->n_held;
-	t->n_held = 0;
-	t->flushed = sherd_now();
-}
-
-static void put(struct trace_file *t, const char *event)
-{
-	size_t n = strlen(event);
-
-	if (t->n_held + n + 2 > HELD || (t->out.path && sherd_now() - t->flushed > FLUSH_S))
-		flush(t);
-	t->n_held += sprintf(t->held + t->n_held, "%s%s", t->any ? ",\n" : "", event);
-	t->any = true;
-}
+/* ----------------------------------------------------------------- events */
 
 static void put_metadata(struct trace_file *t, const char *what, int track, const char *name)
 {
-	char event[EVENT];
+	char event[TRACE_EVENT];
 	size_t at = snprintf(event, sizeof(event),
 			     "{\"ph\": \"M\", \"name\": \"%s\", \"pid\": %d, \"tid\": %d, "
 			     "\"args\": {\"name\": ", what, (int)getpid(), track);
 
-	at = quote(event, at, sizeof(event) - 8, name);
+	at = trace_out_quote(event, at, sizeof(event) - 8, name);
 	strcpy(event + at, "}}");
-	put(t, event);
+	trace_out_put(t->out, event);
 }
 
 /* The first time that a track is seen it is given its name. */
@@ -176,35 +76,47 @@ static int name_track(struct trace_file *t, int track)
 }
 
 /* Borders are rounded, and lengths are what is between: what is inside stays inside. */
-static void put_event(struct trace_file *t, const char *category, const char *name, int track,
-		      double begin, double end, const char *args)
+static void put_span(struct trace_file *t, const struct span *s, const char *args)
 {
-	int64_t from = llround(begin * 1e9), to = llround(MAX(begin, end) * 1e9);
-	int id = name_track(t, track);
-	char event[EVENT];
+	int64_t from = llround(s->begin * 1e9), to = llround(s->end * 1e9);
+	int64_t length = MAX(to - from - s->inner, 0);
+	int id = name_track(t, s->track);
+	char event[TRACE_EVENT];
 	size_t at = snprintf(event, sizeof(event),
 			     "{\"ph\": \"X\", \"cat\": \"%s\", \"pid\": %d, \"tid\": %d, "
 			     "\"ts\": %" PRId64 ".%03d, \"dur\": %" PRId64 ".%03d, \"name\": ",
-			     category, (int)getpid(), id, from / 1000, (int)(from % 1000),
-			     (to - from) / 1000, (int)((to - from) % 1000));
+			     s->category, (int)getpid(), id, from / 1000, (int)(from % 1000),
+			     length / 1000, (int)(length % 1000));
 
-	at = quote(event, at, at + 256, name);
+	at = trace_out_quote(event, at, at + 256, s->name);
 	snprintf(event + at, sizeof(event) - at, ", \"args\": {%s}}", args);
-	put(t, event);
+	trace_out_put(t->out, event);
 }
 
-static void put_counter(struct trace_file *t, const char *name, double when, double value)
+/* Viewers call its track by both: "memory resident bytes". */
+static void put_counter(struct trace_file *t, const char *name, const char *unit, double when,
+			double value)
 {
 	char event[256];
 
 	snprintf(event, sizeof(event),
 		 "{\"ph\": \"C\", \"pid\": %d, \"ts\": %.3f, \"name\": \"%s\", "
 		 "\"args\": {\"%s\": %.17g}}",
-		 (int)getpid(), when * 1e6, name, name, isfinite(value) ? value : 0);
-	put(t, event);
+		 (int)getpid(), when * 1e6, name, unit, isfinite(value) ? value : 0);
+	trace_out_put(t->out, event);
 }
 
 /* --------------------------------------------------------------- counters */
+
+/* A value is drawn from its time to the next one's: a step's speed lies over the step. */
+static void put_speed(struct trace_file *t, const struct sherd_trace_step *step)
+{
+	if (t->step_end > 0 && step->begin - t->step_end > PAUSE_S)
+		put_counter(t, "speed", "tokens/s", t->step_end, 0);
+	put_counter(t, "speed", "tokens/s", step->begin,
+		    step->rows / MAX(step->end - step->begin, 1e-9));
+	t->step_end = step->end;
+}
 
 static double resident(void)
 {
@@ -224,17 +136,19 @@ static void sample(struct trace_file *t)
 
 	if (now - t->memory_at > MEMORY_S) {
 		t->memory_at = now;
-		put_counter(t, "resident bytes", now, resident());
+		put_counter(t, "memory", "resident bytes", now, resident());
 	}
 	if (t->energy && now - t->power_at > POWER_S) {
 		joules = sherd_energy_so_far(t->energy);
-		put_counter(t, "watts", now, (joules - t->joules) / (now - t->power_at));
+		/* drawn over the time that it is the mean of */
+		put_counter(t, "power", "watts", t->power_at,
+			    (joules - t->joules) / (now - t->power_at));
 		t->power_at = now;
 		t->joules = joules;
 	}
 }
 
-/* ----------------------------------------------------------------- events */
+/* --------------------------------------------------------- what is told of */
 
 static void on_phase(struct sherd_trace_sink *s, const char *name, const char *detail,
 		     double begin, double end)
@@ -245,6 +159,8 @@ static void on_phase(struct sherd_trace_sink *s, const char *name, const char *d
 static void on_step(struct sherd_trace_sink *s, const struct sherd_trace_step *step)
 {
 	struct trace_file *t = (struct trace_file *)s;
+	const struct span span = { "step", step->rows > step->items ? "prompt chunk" : "token", 0,
+				   step->begin, step->end, false };
 	char args[256];
 	sigset_t old;
 
@@ -253,13 +169,33 @@ static void on_step(struct sherd_trace_sink *s, const struct sherd_trace_step *s
 		 "\"first_layer\": %d, \"end_layer\": %d, \"failed\": %s",
 		 step->n, step->rows, step->items, step->position, step->first_layer,
 		 step->end_layer, step->failed ? "true" : "false");
-	enter(t, &old);
-	put_event(t, "step", step->rows > step->items ? "prompt chunk" : "token", 0, step->begin,
-		  step->end, args);
-	put_counter(t, "tokens/s", step->end, step->rows / MAX(step->end - step->begin, 1e-9));
-	put_counter(t, "KV bytes", step->end, (double)step->kv_bytes);
+	trace_out_enter(t->out, &old);
+	put_span(t, &span, args);
+	put_speed(t, step);
+	put_counter(t, "KV cache", "bytes", step->end, (double)step->kv_bytes);
 	sample(t);
-	leave(t, &old);
+	trace_out_leave(t->out, &old);
+}
+
+/*
+ * The device's clock is set by the host's in each step, some microseconds off: launches stay in a row all
+ * the same.
+ */
+static void put_kernel(struct trace_file *t, const struct sherd_trace_kernel *k, const char *args)
+{
+	struct span s = { k->inner ? "kernel part" : "kernel", k->name, KERNEL_TRACK, k->begin,
+			  k->end, k->inner };
+
+	if (k->inner) {
+		s.begin = MIN(MAX(s.begin, t->launch), t->launch_end);
+		s.end = MIN(MAX(s.begin, s.end), t->launch_end);
+	} else {
+		if (t->launch_end - s.begin < CLOCK_S)
+			s.begin = MAX(s.begin, t->launch_end);
+		t->launch = s.begin;
+		t->launch_end = s.end = MAX(s.begin, s.end);
+	}
+	put_span(t, &s, args);
 }
 
 static void on_kernel(struct sherd_trace_sink *s, const struct sherd_trace_kernel *k)
@@ -281,34 +217,35 @@ static void on_kernel(struct sherd_trace_sink *s, const struct sherd_trace_kerne
 			 ", \"share_of_roof\": %.3f, \"roof\": \"%s\"", best / seconds,
 			 k->bytes / t->read > k->ops / peak ? "read" : k->floats ? "float" : "int8");
 	}
-	enter(t, &old);
-	put_event(t, k->inner ? "kernel part" : "kernel", k->name, KERNEL_TRACK, k->begin, k->end,
-		  args);
-	leave(t, &old);
+	trace_out_enter(t->out, &old);
+	put_kernel(t, k, args);
+	trace_out_leave(t->out, &old);
 }
 
 void trace_file_phase(struct trace_file *t, const char *name, const char *detail, double begin,
 		      double end)
 {
+	const struct span span = { "phase", name, 0, begin, end, false };
 	char args[640] = "";
 	sigset_t old;
 
 	if (detail)
-		quote(args, (size_t)sprintf(args, "\"what\": "), sizeof(args), detail);
-	enter(t, &old);
-	put_event(t, "phase", name, 0, begin, end, args);
+		trace_out_quote(args, (size_t)sprintf(args, "\"what\": "), sizeof(args), detail);
+	trace_out_enter(t->out, &old);
+	put_span(t, &span, args);
 	sample(t);
-	leave(t, &old);
+	trace_out_leave(t->out, &old);
 }
 
 void trace_file_event(struct trace_file *t, const char *category, const char *name, int track,
 		      double begin, double end, const char *args)
 {
+	const struct span span = { category, name, track, begin, end, false };
 	sigset_t old;
 
-	enter(t, &old);
-	put_event(t, category, name, track, begin, end, args);
-	leave(t, &old);
+	trace_out_enter(t->out, &old);
+	put_span(t, &span, args);
+	trace_out_leave(t->out, &old);
 }
 
 /* ------------------------------------------------------------ from end to end */
@@ -317,21 +254,10 @@ void trace_file_note(struct trace_file *t, const char *key, const char *value)
 {
 	char *copy = strdup(value ? value : "");
 	sigset_t old;
-	int i;
 
-	enter(t, &old);
-	for (i = 0; i < t->n_notes && strcmp(t->keys[i], key); i++)
-		;
-	if (copy && i < N_NOTES) {
-		if (i < t->n_notes)
-			free(t->values[i]);
-		else
-			t->keys[t->n_notes++] = key;
-		t->values[i] = copy;
-		copy = NULL;
-	}
-	leave(t, &old);
-	free(copy);
+	trace_out_enter(t->out, &old);
+	trace_out_note(t->out, key, copy);
+	trace_out_leave(t->out, &old);
 }
 
 void trace_file_roof(struct trace_file *t, double read, double dot, double fma)
@@ -358,57 +284,43 @@ void trace_file_flush(struct trace_file *t)
 {
 	sigset_t old;
 
-	enter(t, &old);
-	flush(t);
-	leave(t, &old);
+	trace_out_enter(t->out, &old);
+	trace_out_flush(t->out);
+	trace_out_leave(t->out, &old);
 }
 
-static int open_fd(struct trace_file *t, const char *path, enum trace_file_mode mode,
-		   struct sherd_error *err)
-{
-	int rc;
-
-	if (mode == TRACE_AT_END) {
-		rc = sherd_outfile_open(&t->out, path, err);
-		if (rc)
-			return rc;
-		t->fd = t->out.fd;
-		snprintf(rescue.from, sizeof(rescue.from), "%s", t->out.tmp_path);
-		snprintf(rescue.to, sizeof(rescue.to), "%s", t->out.path);
-		rescue.open = true;
-		return 0;
-	}
-	t->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	return t->fd < 0 ? sherd_fail(err, -errno, "%s: cannot be written: %s", path,
-				      strerror(errno)) : 0;
-}
-
-static int failed(const struct trace_file *t, struct sherd_error *err)
-{
-	return sherd_fail(err, -t->failed, "%s: the trace cannot be written: %s", t->path,
-			  strerror(t->failed));
-}
-
+/* What is known before anything happens. */
 static void begin(struct trace_file *t, const char *tool)
 {
 	time_t now = time(NULL);
-	char name[64];
+	char text[64];
 	sigset_t old;
 
-	t->n_held = sprintf(t->held, "{\"traceEvents\": [\n");
-	snprintf(name, sizeof(name), "sherd %s", tool);
+	snprintf(text, sizeof(text), "sherd %s", tool);
+	trace_out_enter(t->out, &old);
+	put_metadata(t, "process_name", (int)getpid(), text);
+	trace_out_leave(t->out, &old);
 	trace_file_note(t, "sherd", sherd_version());
-	enter(t, &old);
-	put_metadata(t, "process_name", (int)getpid(), name);
-	flush(t);
-	leave(t, &old);
-	strftime(name, sizeof(name), "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-	trace_file_note(t, "date", name);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
+	trace_file_note(t, "date", text);
 	trace_file_note(t, "clock", "ts is CLOCK_MONOTONIC in microseconds; kernels have OpenCL event "
 			"times, moved by how far the host's clock was from an event's QUEUED time in "
 			"the same step");
 	trace_file_note(t, "walk", "one launch that goes through a token's steps; those lie inside it, "
 			"by the clock that its work-items read, in proportion");
+	trace_file_flush(t);
+}
+
+static void begin_power(struct trace_file *t)
+{
+	t->energy = sherd_energy_open("/sys");
+	if (t->energy && sherd_energy_start(t->energy)) {
+		sherd_energy_close(t->energy);
+		t->energy = NULL;
+	}
+	if (t->energy)
+		trace_file_note(t, "power", sherd_energy_name(t->energy));
+	t->power_at = sherd_now();
 }
 
 int trace_file_open(struct trace_file **out, const char *path, const char *tool,
@@ -421,56 +333,22 @@ int trace_file_open(struct trace_file **out, const char *path, const char *tool,
 	if (!t)
 		return sherd_fail_oom(err, sizeof(*t), "a trace");
 	t->sink = (struct sherd_trace_sink){ on_phase, on_step, on_kernel, false };
-	t->out.fd = t->fd = -1;
-	t->path = strdup(path);
-	pthread_mutex_init(&t->lock, NULL);
-	rc = rescue.open ? sherd_fail(err, -EBUSY, "%s: there is another trace", path) :
-	     t->path	 ? open_fd(t, path, mode, err) :
-			   sherd_fail_oom(err, strlen(path), "a trace");
-	if (!rc) {
-		begin(t, tool);
-		rc = t->failed ? failed(t, err) : 0;
-	}
+	rc = trace_out_open(&t->out, path, mode, err);
 	if (rc) {
-		trace_file_close(t, NULL);
+		free(t);
 		return rc;
 	}
+	begin(t, tool);
 	/* a thread that wakes up 20 times a second is too much for a node that waits for days */
-	t->energy = mode == TRACE_AT_END ? sherd_energy_open("/sys") : NULL;
-	if (t->energy && sherd_energy_start(t->energy)) {
-		sherd_energy_close(t->energy);
-		t->energy = NULL;
-	}
-	if (t->energy)
-		trace_file_note(t, "power", sherd_energy_name(t->energy));
-	t->power_at = sherd_now();
+	if (mode == TRACE_AT_END)
+		begin_power(t);
 	*out = t;
 	return 0;
 }
 
-/* The name is given, or taken back; what a signal would do is no longer to be done. */
-static int end_file(struct trace_file *t, struct sherd_error *err)
-{
-	int rc;
-
-	if (!t->out.path) {
-		if (t->fd >= 0)
-			close(t->fd);
-		return t->failed ? failed(t, err) : 0;
-	}
-	if (t->failed) {
-		rc = failed(t, err);
-		rescue.open = false;
-		sherd_outfile_abort(&t->out);
-		return rc;
-	}
-	rc = sherd_outfile_commit(&t->out, err);
-	rescue.open = false;
-	return rc;
-}
-
 int trace_file_close(struct trace_file *t, struct sherd_error *err)
 {
+	sigset_t old;
 	int rc;
 
 	if (!t)
@@ -481,24 +359,11 @@ int trace_file_close(struct trace_file *t, struct sherd_error *err)
 		sherd_energy_stop(t->energy);
 		sherd_energy_close(t->energy);
 	}
-	if (t->fd >= 0)
-		trace_file_flush(t);
-	rc = end_file(t, err);
-	for (int i = 0; i < t->n_notes; i++)
-		free(t->values[i]);
-	pthread_mutex_destroy(&t->lock);
-	free(t->path);
+	trace_out_enter(t->out, &old);
+	if (t->step_end > 0)
+		put_counter(t, "speed", "tokens/s", t->step_end, 0);
+	trace_out_leave(t->out, &old);
+	rc = trace_out_close(t->out, err);
 	free(t);
 	return rc;
-}
-
-void trace_file_rescue(void)
-{
-	const struct timespec moment = { .tv_nsec = 1000000 };
-
-	if (!rescue.open)
-		return;
-	for (int i = 0; i < 100 && rescue.busy; i++)
-		nanosleep(&moment, NULL);
-	rename(rescue.from, rescue.to);
 }

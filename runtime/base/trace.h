@@ -7,8 +7,9 @@
  *
  * There is one sink a process, as there is one clock: who sets it does so before there are threads
  * that compute. Its functions are called by the thread that did the work, when it is done, and
- * before what it is a part of is done: what began later and ended earlier comes first. Names live
- * for ever; everything else lives for the call. Times are sherd_now()'s, in seconds.
+ * before what it is a part of is done: what began later and ended earlier comes first, but for parts of
+ * a launch, which come after it. Names live for ever; everything else lives for the call. Times are
+ * sherd_now()'s, in seconds.
  */
 #ifndef SHERD_TRACE_H
 #define SHERD_TRACE_H
@@ -36,7 +37,7 @@ struct sherd_trace_kernel {
 	int rows;
 	double bytes, ops; /* that must be read, and computed */
 	bool floats; /* ops are floating point ones, else int8 */
-	bool inner; /* a part of the launch that is told of next */
+	bool inner; /* a part of the launch that was told of before */
 };
 
 struct sherd_trace_sink {

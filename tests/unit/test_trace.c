@@ -137,7 +137,10 @@ static double end_of(const json_t *e)
 	return number(e, "ts") + number(e, "dur");
 }
 
-/* Two spans of one thread lie one after the other, or one in the other. */
+/*
+ * Two spans of one thread, in the file's order, lie one after the other, or one in the other: the outer one
+ * comes first if they begin together, and ends last.
+ */
 static void check_pair(const json_t *a, const json_t *b)
 {
 	const double eps = 2e-3; /* microseconds: doubles of this size hold no less */
@@ -148,6 +151,8 @@ static void check_pair(const json_t *a, const json_t *b)
 	if (!apart && !a_in_b && !b_in_a)
 		fail_msg("%s (%.3f to %.3f) and %s (%.3f to %.3f) overlap", text(a, "name"),
 			 number(a, "ts"), end_of(a), text(b, "name"), number(b, "ts"), end_of(b));
+	if (number(a, "ts") == number(b, "ts"))
+		assert_true(!number(a, "dur") || number(a, "dur") > number(b, "dur"));
 }
 
 static void check_nesting(const json_t *events)
@@ -206,7 +211,7 @@ static int count_phases(const json_t *events, const char *name)
 	return n;
 }
 
-static int count_values(const json_t *events, const char *counter)
+static int count_values(const json_t *events, const char *counter, const char *unit)
 {
 	const json_t *e;
 	size_t i;
@@ -214,7 +219,7 @@ static int count_values(const json_t *events, const char *counter)
 
 	json_array_foreach(events, i, e)
 		n += !strcmp(text(e, "ph"), "C") && !strcmp(text(e, "name"), counter) &&
-		     arg(e, counter) > 0;
+		     arg(e, unit) > 0;
 	return n;
 }
 
@@ -276,9 +281,9 @@ static void a_run_is_in_its_trace(const char *device)
 	assert_int_equal(count_phases(events, "resolve"), 1);
 	assert_int_equal(count_phases(events, "pack"), 1);
 	assert_int_equal(count_phases(events, "sample"), N_TOKENS);
-	assert_int_equal(count_values(events, "tokens/s"), 1 + N_TOKENS);
-	assert_int_equal(count_values(events, "KV bytes"), 1 + N_TOKENS);
-	assert_true(count_values(events, "resident bytes") > 0);
+	assert_int_equal(count_values(events, "speed", "tokens/s"), 1 + N_TOKENS);
+	assert_int_equal(count_values(events, "KV cache", "bytes"), 1 + N_TOKENS);
+	assert_true(count_values(events, "memory", "resident bytes") > 0);
 	assert_true(json_is_string(json_object_get(json_object_get(j, "otherData"), "clock")));
 	json_decref(j);
 	m = open_tiny(device);
@@ -326,6 +331,56 @@ static void kernels_lie_inside_their_step(void **state)
 		assert_true(end_of(e) < end_of(step) + 1000);
 	}
 	json_decref(j);
+}
+
+static void tell_launch(double begin, double end, bool inner)
+{
+	const struct sherd_trace_kernel k = { .begin = begin, .end = end, .name = inner ? "part" : "whole",
+					      .shape = "1 x 1", .rows = 1, .inner = inner };
+
+	sherd_trace->kernel(sherd_trace, &k);
+}
+
+/* Event @i but for counters and names. */
+static const json_t *span_at(const json_t *events, size_t i)
+{
+	const json_t *e;
+	size_t k;
+
+	json_array_foreach(events, k, e)
+		if (!strcmp(text(e, "ph"), "X") && !i--)
+			return e;
+	return NULL;
+}
+
+static void launches_stay_in_a_row_though_clocks_do_not(void **state)
+{
+	char *path = in_dir("clocks.json");
+	const json_t *events, *whole, *last;
+	struct trace_file *t;
+	struct sherd_error err;
+	json_t *j;
+
+	(void)state;
+	assert_int_equal(trace_file_open(&t, path, "test", TRACE_AT_END, &err), 0);
+	trace_file_listen(t, true, true);
+	tell_launch(1, 2, false);
+	tell_launch(1.9999, 3, false);
+	tell_launch(3, 4, false);
+	tell_launch(3, 3.5, true);
+	tell_launch(3.5, 4, true);
+	assert_int_equal(trace_file_close(t, &err), 0);
+	j = load(path);
+	events = json_object_get(j, "traceEvents");
+	check_nesting(events);
+	assert_true(number(span_at(events, 1), "ts") == 2e6 && end_of(span_at(events, 1)) == 3e6);
+	/* what begins together: the outer one first; what ends together: not quite */
+	whole = span_at(events, 2);
+	last = span_at(events, 4);
+	assert_string_equal(text(whole, "name"), "whole");
+	assert_true(end_of(last) < end_of(whole) && end_of(last) > end_of(whole) - 0.01);
+	json_decref(j);
+	free(path);
 }
 
 static void nobody_is_told_where_nobody_listens(void **state)
@@ -469,6 +524,7 @@ int main(void)
 		cmocka_unit_test(a_run_with_a_walk_a_token_is_in_its_trace),
 		cmocka_unit_test(a_run_with_a_launch_a_step_is_in_its_trace),
 		cmocka_unit_test(kernels_lie_inside_their_step),
+		cmocka_unit_test(launches_stay_in_a_row_though_clocks_do_not),
 		cmocka_unit_test(nobody_is_told_where_nobody_listens),
 		cmocka_unit_test(strange_names_are_json_too),
 		cmocka_unit_test(a_file_that_cannot_be_made_is_refused_at_once),

@@ -137,7 +137,7 @@ static void tell(struct cl_exec *x, const struct sherd_cl_time *t, double begin,
 		sherd_trace->kernel(sherd_trace, &k);
 }
 
-/* Launch @i, and before it the steps that it is made of, in a row. Returns where the next is. */
+/* Launch @i, and after it the steps that it is made of, in a row. Returns where the next is. */
 static int tell_launch(struct cl_exec *x, int i, double offset)
 {
 	const struct sherd_cl *c = &x->c;
@@ -145,13 +145,13 @@ static int tell_launch(struct cl_exec *x, int i, double offset)
 	double length = event_seconds(c->events[i]), at = begin;
 	int k;
 
+	tell(x, &c->times[i], begin, begin + length);
 	for (k = i + 1; k < c->n_events && c->times[k].share > 0; k++) {
 		double end = MIN(at + c->times[k].share * length, begin + length);
 
 		tell(x, &c->times[k], at, end);
 		at = end;
 	}
-	tell(x, &c->times[i], begin, begin + length);
 	return k;
 }
 
