@@ -159,7 +159,8 @@ static int parse(struct bench *b, int argc, char **argv, bool *done)
 		{ 0, "new", OPT_STR, &b->new_at, 0, 0, "FILE",
 		  "with --compare: the new results are this file's; nothing is measured" },
 		{ 0, "fail-if-slower", OPT_FLAG, &b->fail_if_slower, 0, 0, NULL,
-		  "with --compare: exit with 3 if a test is slower beyond noise" },
+		  "with --compare: exit with 3 if a test is slower beyond noise, which takes two or "
+		  "more repetitions" },
 		{ 0, "no-limits", OPT_FLAG, &b->no_limits, 0, 0, NULL,
 		  "don't measure the machine's limits before and after" },
 		{ 0, "json", OPT_FLAG, &b->json, 0, 0, NULL,

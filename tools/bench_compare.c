@@ -30,6 +30,11 @@ static int read_old(struct bench *b)
 
 	if (compare_read(&b->old, b->compare_at, &err))
 		return tool_fail(&tool_bench, &err);
+	if (b->fail_if_slower && compare_fewest(b->old) < 2)
+		return tool_failf(&tool_bench,
+				  "%s: has a test of less than two repetitions, of which nothing can be "
+				  "said beyond noise: measure it again with -r 2 or more",
+				  b->compare_at);
 	if (b->new_at)
 		return TOOL_OK;
 	if (!b->prompts.n && !b->gens.n &&
@@ -50,7 +55,26 @@ int bench_compare_check(struct bench *b)
 		return TOOL_OK;
 	if (b->new_at && check_files(b))
 		return TOOL_USAGE;
+	if (b->fail_if_slower && !b->new_at && b->reps < 2)
+		return tool_usage(&tool_bench,
+				  "--fail-if-slower: a single repetition tells nothing of noise; give -r 2 "
+				  "or more");
 	return read_old(b);
+}
+
+/* What nobody knows has not passed. */
+static int judge(const struct compare *c)
+{
+	const struct compare_test *t = compare_unknown(c);
+
+	if (compare_any_slower(c))
+		return EXIT_SLOWER;
+	if (!t)
+		return TOOL_OK;
+	return tool_failf(&tool_bench,
+			  "%s: --fail-if-slower needs two or more repetitions, the old result has %d that "
+			  "count and the new one %d",
+			  t->name, t->result.side[0].n, t->result.side[1].n);
 }
 
 int bench_compare_print(const struct bench *b, const json_t *new)
@@ -71,8 +95,8 @@ int bench_compare_print(const struct bench *b, const json_t *new)
 	} else {
 		compare_print(&c, b->compare_at, b->new_at ? b->new_at : "just now");
 	}
-	if (!rc && b->fail_if_slower && compare_any_slower(&c))
-		rc = EXIT_SLOWER;
+	if (!rc && b->fail_if_slower)
+		rc = judge(&c);
 	compare_free(&c);
 	return rc;
 }

@@ -78,7 +78,12 @@ void compare_free(struct compare *c);
 /* The different values of @key in the results, rising, into @list if it is empty; 0 or -ENOMEM. */
 int compare_values(const struct json_t *results, const char *key, struct opt_ints *list);
 
+/* Repetitions that count, of the test that has the fewest; noise is not known of less than two. */
+int compare_fewest(const struct json_t *results);
+
 bool compare_any_slower(const struct compare *c);
+/* A test without a verdict; NULL: there is none. */
+const struct compare_test *compare_unknown(const struct compare *c);
 void compare_print(const struct compare *c, const char *old_name, const char *new_name);
 struct json_t *compare_json(const struct compare *c);
 

@@ -11,8 +11,10 @@
 
 #define FILE_MAX     (64u << 20)
 #define RESULTS_MAX  4096
+#define KERNELS_MAX  (64 << 10)
 #define SAMPLES_MAX  1024
 #define WARNINGS_MAX 16
+#define NAME_SIZE    128
 /* A kernel's calls are of one run, and not independent of each other: they count as so many at most. */
 #define CALLS_MAX    8
 
@@ -55,6 +57,16 @@ static bool is_result(const json_t *o)
 	       (whole(o, "n_prompt") || whole(o, "n_gen"));
 }
 
+static size_t count_kernels(const json_t *results)
+{
+	const json_t *o;
+	size_t i, n = 0;
+
+	json_array_foreach(results, i, o)
+		n += json_array_size(json_object_get(o, "kernels"));
+	return n;
+}
+
 int compare_read(json_t **results, const char *path, struct sherd_error *err)
 {
 	json_error_t why;
@@ -75,7 +87,7 @@ int compare_read(json_t **results, const char *path, struct sherd_error *err)
 	rc = !json_is_array(list) || !json_array_size(list) || json_array_size(list) > RESULTS_MAX;
 	json_array_foreach(list, i, o)
 		rc = rc || !is_result(o);
-	if (rc)
+	if (rc || count_kernels(list) > KERNELS_MAX)
 		rc = sherd_fail(err, -EINVAL, "%s: has no results of sherd bench --json", path);
 	else
 		*results = json_incref(list);
@@ -125,18 +137,24 @@ static void name_of(const json_t *o, char *buf, size_t size)
 		snprintf(buf + n, size - n, " x%d", whole(o, "n_sessions"));
 }
 
-static const json_t *find_test(const json_t *results, const char *name)
+/* Test or kernel of @list by their names; where several have the same, the first. NULL: no memory. */
+static json_t *by_name(const json_t *list, void (*name)(const json_t *o, char *buf, size_t size))
 {
-	const json_t *o;
-	char own[48];
+	json_t *names = json_object(), *o;
+	char own[NAME_SIZE];
 	size_t i;
+	int rc = names ? 0 : -ENOMEM;
 
-	json_array_foreach(results, i, o) {
-		name_of(o, own, sizeof(own));
-		if (!strcmp(own, name))
-			return o;
+	json_array_foreach(list, i, o) {
+		name(o, own, sizeof(own));
+		if (!rc && !json_object_get(names, own))
+			rc = json_object_set_nocheck(names, own, o);
 	}
-	return NULL;
+	if (rc) {
+		json_decref(names);
+		return NULL;
+	}
+	return names;
 }
 
 static void read_side(struct compare_side *s, const json_t *o)
@@ -150,6 +168,20 @@ static void read_side(struct compare_side *s, const json_t *o)
 		if (n < SAMPLES_MAX)
 			values[n++] = json_number_value(v); /* 0: no number, and refused */
 	compare_samples(s, values, n);
+}
+
+int compare_fewest(const json_t *results)
+{
+	struct compare_side s;
+	const json_t *o;
+	int fewest = SAMPLES_MAX;
+	size_t i;
+
+	json_array_foreach(results, i, o) {
+		read_side(&s, o);
+		fewest = MIN(fewest, s.n);
+	}
+	return fewest;
 }
 
 /* Limit @name of both results, before and after. */
@@ -168,12 +200,12 @@ static void read_limit(struct compare_limit *l, const json_t *const side[2], con
 	}
 }
 
-static void pair_test(struct compare *c, const json_t *old, const json_t *new)
+static void pair_test(struct compare *c, const char *name, const json_t *old, const json_t *new)
 {
 	const json_t *const side[2] = { old, new };
 	struct compare_test *t = &c->tests[c->n_tests++];
 
-	name_of(new, t->name, sizeof(t->name));
+	copy(t->name, sizeof(t->name), name);
 	for (int i = 0; i < 2; i++)
 		read_side(&t->result.side[i], side[i]);
 	if (json_is_string(json_object_get(new, "bound")))
@@ -184,16 +216,14 @@ static void pair_test(struct compare *c, const json_t *old, const json_t *new)
 
 /* ----------------------------------------------------------------- kernels */
 
-static const json_t *find_kernel(const json_t *list, const json_t *kernel)
+static void name_of_kernel(const json_t *o, char *buf, size_t size)
 {
-	const json_t *o;
-	size_t i;
+	char name[sizeof(((struct compare_kernel *)0)->name)];
+	char shape[sizeof(((struct compare_kernel *)0)->shape)];
 
-	json_array_foreach(list, i, o)
-		if (!strcmp(text(o, "name"), text(kernel, "name")) &&
-		    !strcmp(text(o, "shape"), text(kernel, "shape")))
-			return o;
-	return NULL;
+	copy(name, sizeof(name), text(o, "name"));
+	copy(shape, sizeof(shape), text(o, "shape"));
+	snprintf(buf, size, "%s\t%s", name, shape);
 }
 
 static void read_calls(struct compare_side *s, const json_t *kernel)
@@ -234,23 +264,17 @@ static void pair_kernel(struct compare *c, const char *test, const json_t *const
 static int pair_kernels(struct compare *c, const char *test, const json_t *old, const json_t *new)
 {
 	const json_t *const result[2] = { old, new };
-	const json_t *list = json_object_get(new, "kernels"), *k, *other;
-	size_t i, n = json_array_size(list);
-	void *more;
+	json_t *had = by_name(json_object_get(old, "kernels"), name_of_kernel), *k;
+	json_t *has = by_name(json_object_get(new, "kernels"), name_of_kernel);
+	const char *name;
+	int rc = had && has ? 0 : -ENOMEM;
 
-	if (!n || n > RESULTS_MAX)
-		return 0;
-	more = realloc(c->kernels, (c->n_kernels + n) * sizeof(*c->kernels));
-	if (!more)
-		return -ENOMEM;
-	c->kernels = more;
-	memset(c->kernels + c->n_kernels, 0, n * sizeof(*c->kernels));
-	json_array_foreach(list, i, k) {
-		other = find_kernel(json_object_get(old, "kernels"), k);
-		if (other)
-			pair_kernel(c, test, result, other, k);
-	}
-	return 0;
+	json_object_foreach(has, name, k)
+		if (json_object_get(had, name))
+			pair_kernel(c, test, result, json_object_get(had, name), k);
+	json_decref(had);
+	json_decref(has);
+	return rc;
 }
 
 /* ---------------------------------------------------------------- warnings */
@@ -302,42 +326,55 @@ static void find_warnings(struct compare *c, const json_t *old, const json_t *ne
 	     "dot_path", "the dot product is another");
 }
 
+/* Both @had and @has, by name: the pairs, and how many have no other. */
+static int pair(struct compare *c, json_t *had, json_t *has)
+{
+	const char *name;
+	json_t *o;
+	int rc = 0;
+
+	json_object_foreach(has, name, o) {
+		const json_t *other = json_object_get(had, name);
+
+		c->missing[0] += !other;
+		if (!other)
+			continue;
+		pair_test(c, name, other, o);
+		rc = rc ? rc : pair_kernels(c, name, other, o);
+	}
+	c->missing[1] = (int)json_object_size(had) - c->n_tests;
+	return rc;
+}
+
+static void say_from(char *buf, size_t size, const json_t *result)
+{
+	char from[64];
+
+	snprintf(from, sizeof(from), "%.24s, sherd %.24s", text(result, "test_time"),
+		 text(result, "build_commit"));
+	copy(buf, size, from);
+}
+
 int compare_make(struct compare *c, const json_t *old, const json_t *new, struct sherd_error *err)
 {
 	const json_t *const side[2] = { json_array_get(old, 0), json_array_get(new, 0) };
-	const json_t *o, *other;
-	char name[48];
-	size_t i;
-	int rc = 0;
+	json_t *had = by_name(old, name_of), *has = by_name(new, name_of);
+	int rc = -ENOMEM;
 
 	memset(c, 0, sizeof(*c));
-	c->tests = sherd_calloc(json_array_size(new) + 1, sizeof(*c->tests));
+	c->tests = sherd_calloc(json_object_size(has) + 1, sizeof(*c->tests));
+	c->kernels = sherd_calloc(count_kernels(new) + 1, sizeof(*c->kernels));
 	c->warnings = sherd_calloc(WARNINGS_MAX, sizeof(*c->warnings));
-	if (!c->tests || !c->warnings)
-		return sherd_fail_oom(err, json_array_size(new) * sizeof(*c->tests), "a comparison");
-	for (int k = 0; k < 2; k++) {
-		char from[64];
-
-		snprintf(from, sizeof(from), "%.24s, sherd %.24s", text(side[k], "test_time"),
-			 text(side[k], "build_commit"));
-		copy(c->from[k], sizeof(c->from[k]), from);
+	if (had && has && c->tests && c->kernels && c->warnings) {
+		for (int i = 0; i < 2; i++)
+			say_from(c->from[i], sizeof(c->from[i]), side[i]);
+		find_warnings(c, side[0], side[1]);
+		rc = pair(c, had, has);
 	}
-	find_warnings(c, side[0], side[1]);
-	json_array_foreach(new, i, o) {
-		name_of(o, name, sizeof(name));
-		other = find_test(old, name);
-		c->missing[0] += !other;
-		if (!other || find_test(new, name) != o)
-			continue;
-		pair_test(c, other, o);
-		rc = rc ? rc : pair_kernels(c, name, other, o);
-	}
-	json_array_foreach(old, i, o) {
-		name_of(o, name, sizeof(name));
-		c->missing[1] += !find_test(new, name);
-	}
+	json_decref(had);
+	json_decref(has);
 	if (rc)
-		return sherd_fail_oom(err, 1, "a comparison");
+		return sherd_fail_oom(err, sizeof(*c->tests), "a comparison");
 	return c->n_tests ? 0 : sherd_fail(err, -EINVAL, "the two results have no test in common");
 }
 

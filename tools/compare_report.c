@@ -22,6 +22,14 @@ bool compare_any_slower(const struct compare *c)
 	return false;
 }
 
+const struct compare_test *compare_unknown(const struct compare *c)
+{
+	for (int i = 0; i < c->n_tests; i++)
+		if (c->tests[i].result.verdict == COMPARE_UNKNOWN)
+			return &c->tests[i];
+	return NULL;
+}
+
 static double percent(double ratio)
 {
 	return 100 * (ratio - 1);
@@ -156,6 +164,8 @@ json_t *compare_json(const struct compare *c)
 	json_object_set_new(o, "not_the_same", warnings);
 	json_object_set_new(o, "tests", tests);
 	json_object_set_new(o, "kernels", kernels);
+	json_object_set_new(o, "tests_of_new_only", json_integer(c->missing[0]));
+	json_object_set_new(o, "tests_of_old_only", json_integer(c->missing[1]));
 	json_object_set_new(o, "slower", json_boolean(compare_any_slower(c)));
 	return o;
 }

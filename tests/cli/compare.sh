@@ -23,6 +23,18 @@ ok "what differs beside speed is said" grep -q "^not the same: the device is ano
 ok "slower is a word, and no failure" bash -c "test $rc = 0 && grep -q 'SLOWER' '$out'"
 sh_run bench --compare "$tmp/old" --new "$tmp/slow" --fail-if-slower
 ok "but with --fail-if-slower exit code 3" test $rc = 3
+sed 's/, 101, 99\]/]/' "$tmp/old" >"$tmp/once"
+sh_run bench --compare "$tmp/old" --new "$tmp/once"
+ok "of a single repetition the verdict is that nobody knows" bash -c "test $rc = 0 && grep -q 'unknown' '$out'"
+sh_run bench --compare "$tmp/old" --new "$tmp/once" --fail-if-slower
+ok "which has not passed with --fail-if-slower" \
+	bash -c "test $rc = 1 && grep -q 'tg4: .*two or more repetitions, the old result has 3 .* the new one 1' '$err'"
+refuses "nor has an old result of one repetition" 1 "once: .*-r 2 or more" \
+	bench --compare "$tmp/once" --new "$tmp/old" --fail-if-slower
+refuses "which is said before anything is measured" 1 "once: .*-r 2 or more" \
+	bench -m "$tmp/none" --compare "$tmp/once" --fail-if-slower
+refuses "and measuring once is a wrong command line" 2 "--fail-if-slower: a single repetition" \
+	bench -m "$tmp/none" -r 1 --compare "$tmp/old" --fail-if-slower
 sh_run bench --compare "$tmp/old" --new "$tmp/fast" --fail-if-slower --json
 ok "--json has the comparison" test "$rc $(json tests.0.verdict) $(json slower)" = "0 faster false"
 

@@ -199,6 +199,77 @@ static void tests_and_kernels_are_paired_by_name(void **state)
 	json_decref(new);
 }
 
+/* As many results and kernels as a file may have: what is quadratic in them takes minutes. */
+static void a_large_file_is_paired_at_once(void **state)
+{
+	struct sherd_error err = { "" };
+	json_t *list = json_array(), *kernels = json_array(), *o;
+	double start = sherd_now();
+	struct compare c;
+	char name[16];
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		snprintf(name, sizeof(name), "k%d", i);
+		json_array_append_new(kernels, json_pack("{s:s,s:i,s:f}", "name", name, "calls", 1, "seconds", 1.0));
+	}
+	for (int i = 1; i <= 4000; i++) {
+		o = json_pack("{s:i,s:[f,f]}", "n_prompt", i, "samples_ts", 1.0, 1.0);
+		if (i == 1)
+			json_object_set(o, "kernels", kernels);
+		json_array_append_new(list, o);
+	}
+	assert_int_equal(compare_make(&c, list, list, &err), 0);
+	assert_true(sherd_now() - start < 20);
+	assert_int_equal(c.n_tests, 4000);
+	assert_int_equal(c.n_kernels, 20000);
+	assert_string_equal(c.tests[3999].name, "pp4000");
+	assert_string_equal(c.kernels[19999].name, "k19999");
+	assert_true(!c.missing[0] && !c.missing[1]);
+	compare_free(&c);
+	json_decref(kernels);
+	json_decref(list);
+}
+
+static void of_results_with_one_name_the_first_counts(void **state)
+{
+	struct sherd_error err = { "" };
+	json_t *old = read_text("[" RESULT("A", 64, "100, 101, 99", "1e-3") "]", &err);
+	json_t *new = read_text("[" RESULT("A", 64, "100, 101, 99", "1e-3") ", "
+				RESULT("A", 64, "5, 5, 5", "1e-3") "]", &err);
+	struct compare c;
+
+	(void)state;
+	assert_int_equal(compare_make(&c, old, new, &err), 0);
+	assert_int_equal(c.n_tests, 1);
+	assert_int_equal(c.tests[0].result.verdict, COMPARE_SAME);
+	assert_true(!c.missing[0] && !c.missing[1]);
+	compare_free(&c);
+	json_decref(old);
+	json_decref(new);
+}
+
+static void repetitions_that_are_too_few_are_known(void **state)
+{
+	struct sherd_error err = { "" };
+	json_t *two = read_text("[" RESULT("A", 64, "1, 2", "1") ", " RESULT("A", 5, "1, 2, 3", "1") "]", &err);
+	json_t *one = read_text("[" RESULT("A", 64, "1, 2", "1") ", " RESULT("A", 5, "1", "1") "]", &err);
+	struct compare c;
+
+	(void)state;
+	assert_int_equal(compare_fewest(two), 2);
+	assert_int_equal(compare_fewest(one), 1);
+	assert_int_equal(compare_make(&c, two, one, &err), 0);
+	assert_non_null(compare_unknown(&c));
+	assert_string_equal(compare_unknown(&c)->name, "pp5");
+	compare_free(&c);
+	assert_int_equal(compare_make(&c, two, two, &err), 0);
+	assert_null(compare_unknown(&c));
+	compare_free(&c);
+	json_decref(two);
+	json_decref(one);
+}
+
 static void the_tests_of_a_file_are_listed_once_and_rising(void **state)
 {
 	struct sherd_error err;
@@ -270,6 +341,9 @@ int main(void)
 		cmocka_unit_test(a_machine_without_rest_makes_verdicts_careful),
 		cmocka_unit_test(nothing_is_made_of_numbers_that_are_none),
 		cmocka_unit_test(tests_and_kernels_are_paired_by_name),
+		cmocka_unit_test(a_large_file_is_paired_at_once),
+		cmocka_unit_test(of_results_with_one_name_the_first_counts),
+		cmocka_unit_test(repetitions_that_are_too_few_are_known),
 		cmocka_unit_test(the_tests_of_a_file_are_listed_once_and_rising),
 		cmocka_unit_test(what_is_no_result_is_refused),
 		cmocka_unit_test(what_is_odd_in_a_result_is_left_out),
