@@ -6,10 +6,12 @@
  * the device's roofs instead, for `sherd bench`; with --profile a model's layers, for a node that
  * is asked what it can do.
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 #include "device/import.h"
 #include "device/limits.h"
 #include "device/memory.h"
@@ -186,13 +188,16 @@ static int main_device_test(int argc, char **argv)
 		{ 0 }
 	};
 	int ret = opt_parse(&tool_device_test, opts, &argc, argv);
+	struct pollfd tell = { .fd = STDERR_FILENO }; /* a pipe to who reads it */
 
 	if (ret)
 		return ret > 0 ? TOOL_OK : TOOL_USAGE;
 	if (argc)
 		return tool_usage(&tool_device_test, "'%s' is one argument too many", argv[0]);
-	/* Nobody waits for the result of a parent that died. */
+	/* Nobody waits for the result of a parent that died, or had died before this line. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (poll(&tell, 1, 0) > 0 && tell.revents & POLLERR)
+		return TOOL_FAILED;
 	if (t.profile && !t.shards)
 		return tool_usage(&tool_device_test, "--shards DIR says where the layers are");
 	if (t.time && !t.sizes)

@@ -150,6 +150,13 @@ static int read_child(struct child *c, double deadline)
 	return 0;
 }
 
+/* What the child has started goes first: as long as nobody asked how it ended, its group is its own. */
+static int end_group(pid_t pid, int *status)
+{
+	kill(-pid, SIGKILL);
+	return waitpid(pid, status, 0) == pid ? 0 : -errno;
+}
+
 /*
  * waitpid with a deadline: the child may have closed its stderr and hang on. -ECHILD: somebody
  * else, or nobody (SIGCHLD ignored), knows how it ended.
@@ -157,11 +164,12 @@ static int read_child(struct child *c, double deadline)
 static int wait_child(pid_t pid, double deadline, int *status)
 {
 	for (;;) {
-		pid_t got = waitpid(pid, status, WNOHANG);
+		siginfo_t info = { 0 };
+		int ret = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
 
-		if (got == pid)
-			return 0;
-		if (got < 0 && errno != EINTR)
+		if (!ret && info.si_pid == pid)
+			return end_group(pid, status);
+		if (ret && errno != EINTR)
 			return -errno;
 		if (sherd_now() > deadline)
 			return -ETIMEDOUT;
@@ -263,8 +271,7 @@ static int finish(struct child *c, double timeout_s, double deadline, struct she
 			"the device's test has ended, nobody knows how (%s): this process "
 			"must not ignore SIGCHLD",
 			strerror(-ret));
-	kill(-c->pid, SIGKILL);
-	waitpid(c->pid, &status, 0);
+	end_group(c->pid, &status);
 	tail_end(&c->tail);
 	if (ret == -ECANCELED)
 		return sherd_fail(err, ret, "the device's test was called off");

@@ -201,6 +201,39 @@ fi
 with alone "$card flip:walk=6" "${known[@]}"
 ok "a kernel that is wrong from the start is not taken" says "walk.cl fails here"
 
+# ------------------------------------------------------------------------ who starts children, ends them
+
+# Processes that were started with one of the drivers here.
+ours()
+{
+	grep -lF "OCL_ICD_VENDORS=$tmp/" /proc/[0-9]*/environ 2>/dev/null
+}
+
+until_ours() # N : at most 20 s, until there are as many
+{
+	for _ in {1..400}; do
+		(($(ours | wc -l) == $1)) && return
+		sleep 0.05
+	done
+	return 1
+}
+
+ok "nothing runs any more of all that was started" until_ours 0
+for sig in INT KILL; do
+	rm -rf "$tmp/cache"
+	cp -r "$tmp/known" "$tmp/cache"
+	XDG_CACHE_HOME=$tmp/cache OCL_ICD_VENDORS=$tmp/both SHERD_FAKE_ICD=hang:clGetDeviceIDs \
+		env --default-signal=INT "$sherd" "${run[@]}" >"$out" 2>"$err" </dev/null &
+	pid=$!
+	until_ours 2
+	both=$?
+	kill -$sig $pid
+	wait $pid 2>/dev/null
+	rc=$?
+	ok "SIG$sig ends the child that tries a driver, too" bash -c "test $both = 0 -a $rc = $((128 + $(kill -l $sig)))"
+	ok "and nothing stays of the two" until_ours 0
+done
+
 # ------------------------------------------------------------------------- the sanitized build
 
 sherd=$sanitized

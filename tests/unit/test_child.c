@@ -66,6 +66,69 @@ static void a_hanging_child_is_ended_when_its_time_is_up(void **state)
 	}
 }
 
+/* One that was killed, and whose end nobody has asked for yet, is none that runs. */
+static bool is_running(int pid)
+{
+	char *path = sherd_asprintf("/proc/%d/stat", pid), state = 'Z';
+	FILE *f = fopen(path, "r");
+
+	if (f && fscanf(f, "%*d %*s %c", &state) != 1)
+		state = 'Z';
+	if (f)
+		fclose(f);
+	free(path);
+	return state != 'Z' && state != 'X';
+}
+
+/* Processes whose numbers are in pids, a line each; @n of them, of which none is there any more. */
+static void assert_gone(int n)
+{
+	char *path = in_dir("pids");
+	FILE *f = fopen(path, "r");
+	int pid, found = 0;
+
+	assert_non_null(f);
+	for (; fscanf(f, "%d", &pid) == 1; found++) {
+		double start = sherd_now();
+
+		while (is_running(pid) && sherd_now() - start < 20)
+			usleep(1000);
+		assert_false(is_running(pid));
+	}
+	fclose(f);
+	unlink(path);
+	free(path);
+	assert_int_equal(found, n);
+}
+
+#define TWO "sleep 60 >&- 2>&- & echo $$ $! >$XDG_CACHE_HOME/pids; "
+
+static void nothing_stays_of_what_a_child_has_started(void **state)
+{
+	char *text, *script;
+	int stop[2];
+
+	(void)state;
+	setenv("XDG_CACHE_HOME", dir, 1);
+	fake_sherd(TWO "wait"); /* it hangs */
+	assert_int_equal(sherd_device_child(NULL, 0.5, NULL), -ETIMEDOUT);
+	assert_gone(2);
+	fake_sherd(TWO "exit 0"); /* it ends well, and leaves somebody behind */
+	assert_int_equal(sherd_device_child(NULL, 20, NULL), 0);
+	assert_gone(2);
+	fake_sherd(TWO "kill -SEGV $$"); /* it crashes */
+	assert_int_equal(sherd_device_child(NULL, 20, NULL), -EBADE);
+	assert_gone(2);
+	assert_int_equal(pipe(stop), 0); /* it is called off */
+	script = sherd_asprintf(TWO "echo ! >/proc/$$/fd/%d; wait", stop[1]);
+	fake_sherd(script);
+	assert_int_equal(sherd_device_child_text(NULL, 50, stop[0], &text, NULL), -ECANCELED);
+	assert_gone(2);
+	free(script);
+	close(stop[0]);
+	close(stop[1]);
+}
+
 static void a_child_that_is_called_off_ends_at_once(void **state)
 {
 	double start = sherd_now();
@@ -128,6 +191,7 @@ int main(void)
 		cmocka_unit_test(a_crashing_child_is_named_by_its_signal),
 		cmocka_unit_test(a_child_whose_device_fails_says_so_by_its_exit_code),
 		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
+		cmocka_unit_test(nothing_stays_of_what_a_child_has_started),
 		cmocka_unit_test(a_child_that_is_called_off_ends_at_once),
 		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
 		cmocka_unit_test(a_child_whose_end_nobody_knows_has_not_passed),
