@@ -93,23 +93,34 @@ else
 		ok "the command has the probe $p" bash -c "grep -A1 'Provider: sherd' '$out' | grep -qw '$p'"
 	done
 fi
+# What a histogram of bpftrace's has counted: "[256, 512)   25 |@@@".
+counted() # MAP
+{
+	awk -v map="@$1:" '/^@/ { is_map = $1 == map } /^\[/ && is_map { n += $3 } END { print n + 0 }' "$out"
+}
+
 for f in scripts/bpftrace/*.bt; do
-	name="bpftrace understands $(basename "$f")"
+	name="bpftrace sees what a run does: $(basename "$f")"
 	if ! command -v bpftrace >/dev/null; then
 		skip "$name" "no bpftrace here"
+		continue
 	elif [[ $(id -u) != 0 ]]; then
 		skip "$name" "bpftrace is for root"
+		continue
 	elif ! readelf -n "$plain" 2>/dev/null | grep -q 'Provider: sherd'; then
 		skip "$name" "the command has no probes"
+		continue
+	fi
+	sed "s|/usr/local/bin/sherd|$(realpath "$plain")|g" "$f" >"$tmp/a.bt"
+	BPFTRACE_VMLINUX='' timeout 60 bpftrace -c "$(realpath "$plain") run -m $model --temp 0 -p The -n 30" "$tmp/a.bt" \
+		>"$out" 2>"$err" </dev/null
+	rc=$?
+	if ! grep -q '^Attaching' "$out" && grep -qiE 'permi(ssion|tted)|debugfs|tracefs|BTF|headers|BPF' "$err"; then
+		skip "$name" "bpftrace can't run here: $(head -n 1 "$err")"
+	elif [[ $f == *token* ]]; then
+		ok "$name" test "$(counted token_us)" = 29 # from each to the next
 	else
-		sed "s|/usr/local/bin/sherd|$plain|g" "$f" >"$tmp/a.bt"
-		BPFTRACE_VMLINUX='' timeout 20 bpftrace -d "$tmp/a.bt" >"$out" 2>"$err"
-		rc=$?
-		if grep -qiE 'permission|not permitted|debugfs|tracefs|BTF|kernel headers' "$err"; then
-			skip "$name" "bpftrace can't run here: $(head -n 1 "$err")"
-		else
-			ok "$name" test $rc = 0
-		fi
+		ok "$name" bash -c "test $(counted step_us) = 30 && grep -q '^@calls\[matmul' '$out'"
 	fi
 done
 finish
