@@ -15,10 +15,29 @@
  *   model and live until its next step. Batching sessions, chunking a prompt or cutting the
  *   layers into ranges never changes a result's bits (Documentation/arithmetic.rst).
  *
- *   A model and its sessions are used by one thread at a time.
+ *   A model, its sessions, drafts and chats are used by one thread at a time.
+ *
+ *   What is given to a function stays the caller's, and need not live longer than the call unless
+ *   it is said here. What a function gives is the library's, unless it is said to be malloc'd:
+ *   free() it. Each ..._new() and ..._open() has its ..._free() or ..._close(), which take NULL, too.
+ *
+ * Positions count tokens from 0, layers from 0, ranges of layers are [first, end). Sizes are bytes,
+ * times seconds. Arrays are row by row, rows first: [n][hidden].
  *
  * Functions return 0 or a negative errno, and leave one sentence for a person in *err, which may
- * be NULL. The library never prints and never exits.
+ * be NULL. After a failure what was to be given is NULL or 0, and nothing else has changed. The library
+ * never prints and never exits. Wherever they come from, these mean:
+ *
+ *	-EINVAL		an argument, or a file, is not what it should be
+ *	-ENOENT		there is no such file, or nothing of that kind in it
+ *	-ENOTSUP	a kind that this library does not know; the sentence lists those it knows
+ *	-ENOMEM		no memory: the host's, or the device's
+ *	-ENODEV		no such device, or it is gone
+ *	-EBADE		the device computes wrong numbers, or its driver crashed when it was tried
+ *	-ETIMEDOUT	it hung when it was tried
+ *	-EIO		a driver, a disk or a child process failed
+ *
+ * and what is said at a function; files give the errnos of open(), read() and write() besides.
  *
  *	struct sherd_error err;
  *	struct sherd_model_params params = SHERD_MODEL_PARAMS_INIT;
@@ -54,6 +73,7 @@ struct sherd_error {
 	char msg[512];
 };
 
+/* "0.1.0", for ever: of the library that is running, where SHERD_VERSION is the header's. */
 const char *sherd_version(void);
 
 /* ---------------------------------------------------------------- model */
@@ -77,11 +97,15 @@ enum sherd_pooling {
 	SHERD_POOL_LAST, /* the last one */
 };
 
-/* Something to say while a long piece of work runs: @done of @total (0: unknown) units of @what. */
+/*
+ * Something to say while a long piece of work runs: @done of @total (0: unknown) units of @what, which
+ * lives for the call.
+ */
 typedef void (*sherd_progress_fn)(void *ctx, const char *what, uint64_t done, uint64_t total);
 /* A remark that a person should see ("the cache is full: packing into memory"). */
 typedef void (*sherd_note_fn)(void *ctx, const char *sentence);
 
+/* Zeros are the defaults. Strings are copied; progress, note and ctx are used as long as the model is. */
 struct sherd_model_params {
 	/* NULL or "auto"; "reference"; "cpu", "gpu"; a number or part of a name */
 	const char *device;
@@ -118,6 +142,7 @@ struct sherd_model_params {
 
 #define SHERD_UNTESTED "untested"
 
+/* Strings are the model's. */
 struct sherd_model_info {
 	const char *path; /* the file that was opened, after resolving names */
 	const char *arch; /* "llama", "qwen2", "gpt2", ... */
@@ -128,8 +153,10 @@ struct sherd_model_info {
 	const char *device_chosen;
 	const char *tune; /* the tune file that is used, and what it says; "": none */
 	int n_layers, first_layer, end_layer;
-	int hidden, n_heads, n_kv_heads, head_dim, ffn, n_vocab;
-	int n_ctx, n_ctx_train, n_batch, n_threads;
+	int hidden, n_heads, n_kv_heads, head_dim, ffn; /* widths, in values: of a row, a head, an FFN */
+	int n_vocab; /* of logits' rows; a tokenizer may have fewer tokens */
+	int n_ctx, n_ctx_train; /* positions of a session: here, and in training */
+	int n_batch, n_threads; /* rows of a step at most; of a CPU device, 0: as many as there are */
 	/*
 	 * Rows look at later ones too: a text is one item of one step, which gives hidden rows at the
 	 * last layer and no logits. See sherd_embed().
@@ -158,7 +185,8 @@ struct sherd_model_info {
 
 /*
  * Opens @name: a GGUF file (any part of a split one), a Hugging Face folder or repository name, a
- * packed shard or an Ollama model name. What is no shard is packed once into the user's cache.
+ * packed shard or an Ollama model name. What is no shard is packed once into the user's cache. @params
+ * may be NULL. -EPROTONOSUPPORT: a shard of another layout version, to be packed again.
  */
 int sherd_model_open(struct sherd_model **model, const char *name,
 		     const struct sherd_model_params *params, struct sherd_error *err);
@@ -169,8 +197,9 @@ void sherd_model_close(struct sherd_model *model);
  * do so themselves from time to time, and fail then; a run that ends may ask for its last ones.
  */
 int sherd_model_check(struct sherd_model *model, struct sherd_error *err);
+/* The model's, as it is from its opening on. */
 const struct sherd_model_info *sherd_model_info(const struct sherd_model *model);
-/* NULL for a shard that has none (not the head's). */
+/* The model's; NULL for a shard that has none (not the head's). */
 const struct sherd_tokenizer *sherd_model_tokenizer(const struct sherd_model *model);
 
 /* -------------------------------------------------------------- session */
@@ -199,29 +228,30 @@ enum sherd_wire {
 
 struct sherd_session_params {
 	struct sherd_sampler_params sampler;
-	/* the residual is put through the wire format before each of these layers */
+	/* [n_cuts], rising or not: the residual is put through the wire format before each of these layers */
 	const int *cuts;
 	int n_cuts;
 	enum sherd_wire wire;
 };
 
 /*
- * @params may be NULL: greedy, no cuts. The session starts at position 0 and takes pages as it
- * grows.
+ * @params may be NULL: greedy, no cuts; it is copied. The session starts at position 0 and takes
+ * pages as it grows. The model must outlive it. -EINVAL: a cut that is none of the model's.
  */
 int sherd_session_new(struct sherd_session **session, struct sherd_model *model,
 		      const struct sherd_session_params *params, struct sherd_error *err);
 void sherd_session_free(struct sherd_session *session);
-/* Positions so far. */
+/* Positions so far: the next token's position. */
 int sherd_session_pos(const struct sherd_session *session);
-/* Forgets positions from @pos on (0: all). */
+/* Forgets positions from @pos on (0: all), and gives their pages back. -EINVAL: it has not got there. */
 int sherd_session_truncate(struct sherd_session *session, int pos, struct sherd_error *err);
 /* The tokens so far, the session's own until it moves; *n of them. -1: hidden rows were given. */
 const int32_t *sherd_session_tokens(const struct sherd_session *session, int *n);
 /*
  * Writes the session to @path, whole or not at all: its tokens, its part of the KV cache, its cuts
  * (not its sampler). What a model has read need not be read again: a process that loads the file
- * goes on with the same bits.
+ * goes on with the same bits. -EINVAL: it was given hidden rows, its layers are not equally far, or its
+ * device was not tested.
  */
 int sherd_session_save(const struct sherd_session *session, const char *path,
 		       struct sherd_error *err);
@@ -232,8 +262,9 @@ int sherd_session_save(const struct sherd_session *session, const char *path,
  */
 int sherd_session_load(struct sherd_session *session, const char *path, struct sherd_error *err);
 /*
- * Draws the next token from @logits [n_vocab] with the session's sampler. The draw is a function
- * of (seed, position, logits, tokens so far) alone: a replayed session draws the same.
+ * Draws the next token, an id, from @logits [n_vocab] with the session's sampler. The draw is a
+ * function of (seed, position, logits, tokens so far) alone: a replayed session draws the same. The
+ * session does not move: the token is in it when a step has taken it.
  */
 int32_t sherd_session_sample(struct sherd_session *session, const float *logits);
 /*
@@ -241,7 +272,7 @@ int32_t sherd_session_sample(struct sherd_session *session, const float *logits)
  * of them. @logits are of the row before it.
  */
 int32_t sherd_session_sample_at(struct sherd_session *session, int pos, const float *logits);
-/* Other draws from here on. */
+/* Other draws from here on. @sampler is copied. */
 void sherd_session_set_sampler(struct sherd_session *session,
 			       const struct sherd_sampler_params *sampler);
 
@@ -253,10 +284,13 @@ enum sherd_want {
 	SHERD_WANT_ALL, /* every row of this item */
 };
 
-/* @n new positions of one session. A session stands at most once in a batch. */
+/*
+ * @n new positions of one session. A session stands at most once in a batch. Nothing of an item is used
+ * after its step.
+ */
 struct sherd_item {
 	struct sherd_session *session;
-	/* [n]; NULL if hidden rows are given. Needed too for repeat_penalty. */
+	/* [n] ids; NULL if hidden rows are given. Needed too for repeat_penalty. */
 	const int32_t *tokens;
 	const float *hidden; /* [n][hidden]: when the range does not start at layer 0 */
 	int n;
@@ -283,8 +317,8 @@ struct sherd_rows {
 
 /*
  * Runs the items, at most n_batch rows together, through layers [first, end) (0, 0: all).
- * A range that ends at the last layer gives logits, any other hidden rows. On failure no
- * session has moved. -EINVAL: items that do not fit the model or each other; -E2BIG: more rows than
+ * A range that ends at the last layer gives logits, any other hidden rows. @rows may be NULL. On
+ * failure no session has moved. -EINVAL: items that do not fit the model or each other; -E2BIG: more rows than
  * n_batch; -ENOSPC: a context, or the KV cache, is full; -EDOM: a value became NaN or infinite, the
  * sentence has layer and position; -ENOTSUP: more of a text whose beginning an encoder has read.
  */
@@ -292,8 +326,9 @@ int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_
 	       int first_layer, int end_layer, struct sherd_rows *rows, struct sherd_error *err);
 
 /*
- * sherd_step() for one session, in as many steps as it takes; *logits [n_vocab] of the last token, the
- * model's until its next step. On failure the session has not moved.
+ * sherd_step() for one session, all layers, in as many steps as it takes; *logits [n_vocab] of the
+ * last token, the model's until its next step. On failure the session has not moved: as sherd_step(),
+ * and -ENOTSUP: an encoder has no logits.
  */
 int sherd_prefill(struct sherd_session *session, const int32_t *tokens, int n,
 		  const float **logits, struct sherd_error *err);
@@ -350,18 +385,19 @@ struct sherd_draft_stats {
 	const char *stopped;
 };
 
-/* -EINVAL: another vocabulary, or a model that is not whole. */
+/* @params is copied. -EINVAL: another vocabulary, or a model that is not whole. */
 int sherd_draft_new(struct sherd_draft **draft, struct sherd_session *session,
 		    const struct sherd_draft_params *params, struct sherd_error *err);
 void sherd_draft_free(struct sherd_draft *draft);
 /*
- * sherd_prefill() of @last, the token that was drawn last, and sherd_session_sample() in one. The
- * session may be ahead of the tokens that were handed out, until sherd_draft_settle(): call that
+ * sherd_prefill() of @last, the token that was drawn last, and sherd_session_sample() in one: *token is
+ * the next one. Fails as sherd_step() does. The session may be ahead of the tokens that were handed out, until sherd_draft_settle(): call that
  * before using the session in any other way.
  */
 int sherd_draft_next(struct sherd_draft *draft, int32_t last, int32_t *token,
 		     struct sherd_error *err);
 void sherd_draft_settle(struct sherd_draft *draft);
+/* Since sherd_draft_new(). */
 void sherd_draft_stats(const struct sherd_draft *draft, struct sherd_draft_stats *stats);
 
 /* ----------------------------------------------------------------- wire */
@@ -371,10 +407,9 @@ void sherd_draft_stats(const struct sherd_draft *draft, struct sherd_draft_stats
  * a cut of that wire type gives within one process, and any run of rows is a slice of the bytes:
  * runtime/infer/wire.c has the layout.
  */
+/* Of rows [n_rows][hidden] in that type. */
 size_t sherd_wire_bytes(enum sherd_wire wire, int n_rows, int hidden);
-/*
- * @rows [n_rows][hidden] to @out [sherd_wire_bytes()]. -EDOM: a value that the wire does not hold.
- */
+/* @rows [n_rows][hidden] to @out [sherd_wire_bytes()]. -EDOM: a value that the wire does not hold. */
 int sherd_wire_encode(enum sherd_wire wire, const float *rows, int n_rows, int hidden, void *out,
 		      struct sherd_error *err);
 /* And back. -EPROTO: bytes that sherd_wire_encode() does not write; the sentence says where. */
@@ -389,31 +424,36 @@ enum sherd_tok_flags {
 	SHERD_TOK_PARSE = 1 << 1,
 };
 
-/* A tokenizer alone, of whatever is a model (of vocabulary-only GGUF files too). */
+/*
+ * A tokenizer alone, of whatever is a model (of vocabulary-only GGUF files too). -ENOENT: it has none.
+ */
 int sherd_tokenizer_open(struct sherd_tokenizer **tok, const char *name, struct sherd_error *err);
 void sherd_tokenizer_free(struct sherd_tokenizer *tok);
+/* Ids are 0 to this less one. */
 int sherd_tokenizer_n_vocab(const struct sherd_tokenizer *tok);
-/* -1 where the model has none. */
+/* The ids that begin and end a text; -1 where the model has none. */
 int32_t sherd_tokenizer_bos(const struct sherd_tokenizer *tok);
 int32_t sherd_tokenizer_eos(const struct sherd_tokenizer *tok);
 /* True for EOS, EOT, <|im_end|> and their like: generation ends here. */
 bool sherd_tokenizer_is_end(const struct sherd_tokenizer *tok, int32_t id);
-/* As the model's file has it; NULL: it has none. */
+/* As the model's file has it, the tokenizer's; NULL: it has none. */
 const char *sherd_tokenizer_chat_template(const struct sherd_tokenizer *tok);
 /*
- * *ids is malloc'd, the caller frees it. Invalid UTF-8 is kept as bytes or replaced, never refused.
+ * @text [len] bytes to *ids [*n], malloc'd. Invalid UTF-8 is kept as bytes or replaced, never refused.
+ * @flags: of enum sherd_tok_flags. -E2BIG: a longer text than can be tokenized at once.
  */
 int sherd_tokenize(const struct sherd_tokenizer *tok, const char *text, size_t len, unsigned flags,
 		   int32_t **ids, int *n, struct sherd_error *err);
 /*
- * The bytes of one token (not NUL-terminated, may be part of a character): copied to @buf as far
- * as they fit; returns how many there are. @special: control tokens give their names, not "".
+ * The bytes of one token (not NUL-terminated, may be part of a character): copied to @buf [size] as
+ * far as they fit; returns how many there are, 0 for an id that is none. @special: control tokens give
+ * their names, not "".
  */
 int sherd_token_text(const struct sherd_tokenizer *tok, int32_t id, bool special, char *buf,
 		     size_t size);
 /*
- * Text of a whole sequence, malloc'd and NUL-terminated; the leading space that SPM adds is
- * dropped.
+ * Text of a whole sequence @ids [n]: *text [*len], malloc'd and NUL-terminated; the leading space that
+ * SPM adds is dropped. -EINVAL: an id that is none.
  */
 int sherd_detokenize(const struct sherd_tokenizer *tok, const int32_t *ids, int n, bool special,
 		     char **text, size_t *len, struct sherd_error *err);
@@ -432,29 +472,31 @@ struct sherd_message {
 struct sherd_chat;
 
 /*
- * @text: a template; NULL: the model's own, -ENOENT if it has none. @tok must outlive it. What is
- * unknown in a template is refused where it is used.
+ * @text: a template; NULL: the model's own, -ENOENT if it has none. @tok must outlive it. -EINVAL: it
+ * cannot be parsed; what is unknown in a template is refused where it is used.
  */
 int sherd_chat_open(struct sherd_chat **chat, const struct sherd_tokenizer *tok, const char *text,
 		    struct sherd_error *err);
 void sherd_chat_close(struct sherd_chat *chat);
-/*
- * A value that the template may ask for, as JSON: ("enable_thinking", "false").
- */
+/* A value that the template may ask for, as JSON: ("enable_thinking", "false"). -EINVAL: it is none. */
 int sherd_chat_set(struct sherd_chat *chat, const char *name, const char *json,
 		   struct sherd_error *err);
-/* The text; *text is malloc'd and NUL-terminated. @answer: up to where the model's answer begins. */
+/*
+ * @messages [n] as text: *text [*len], malloc'd and NUL-terminated. @answer: up to where the model's
+ * answer begins. -EINVAL: the template refuses them, or fails, as its sentence says; -ENOTSUP: it asks for
+ * what is not known; -EILSEQ: a message is no UTF-8; -E2BIG: a text, or a rendering, without an end.
+ */
 int sherd_chat_text(const struct sherd_chat *chat, const struct sherd_message *messages, int n,
 		    bool answer, char **text, size_t *len, struct sherd_error *err);
 /*
- * The same as tokens, *ids malloc'd: control tokens are those of the text, and the token that
+ * The same as tokens *ids [*n_ids], malloc'd: control tokens are those of the text, and the token that
  * begins a text stands before them once, if the model wants one.
  */
 int sherd_chat_tokens(const struct sherd_chat *chat, const struct sherd_message *messages, int n,
 		      bool answer, int32_t **ids, int *n_ids, struct sherd_error *err);
 /* The templates that come along, by number: name, and what it is for. False: there are no more. */
 bool sherd_chat_builtin(int i, char name[32], char about[128]);
-/* Its text by its name; NULL: there is none. */
+/* Its text by its name, for ever; NULL: there is none. */
 const char *sherd_chat_builtin_text(const char *name);
 
 #ifdef __cplusplus

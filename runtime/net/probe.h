@@ -13,8 +13,8 @@
  *	FILE ...	->
  *			<-		HAVE ... (bytes in the session's field)
  */
-#ifndef SHERD_PROBE_H
-#define SHERD_PROBE_H
+#ifndef SHERD_NET_PROBE_H
+#define SHERD_NET_PROBE_H
 
 #include "net/net.h"
 
