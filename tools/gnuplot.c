@@ -17,20 +17,12 @@ extern char **environ;
 
 int gnuplot_find(struct sherd_error *err)
 {
-	const char *path = getenv("PATH");
-	char *file;
-	bool found;
+	char *file = sherd_find_command("gnuplot");
+	bool found = file != NULL;
 
-	while (path && *path) {
-		int n = (int)strcspn(path, ":");
-
-		file = sherd_asprintf("%.*s/gnuplot", n, path);
-		found = file && !access(file, X_OK);
-		free(file);
-		if (found)
-			return 0;
-		path += n + (path[n] == ':');
-	}
+	free(file);
+	if (found)
+		return 0;
 	return sherd_fail(err, -ENOENT,
 			  "there is no gnuplot here to draw the picture (Debian: apt-get install "
 			  "gnuplot-nox); a file that ends with .gp, .csv or .json needs none");

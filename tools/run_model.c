@@ -4,17 +4,13 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "base/base.h"
 #include "run.h"
 
-/* Each line as a sentence of its own. */
-static void say_lines(const char *text)
+static void say_refused(void *ctx, const char *sentence)
 {
-	while (*text) {
-		int n = (int)strcspn(text, "\n");
-
-		fprintf(stderr, "sherd: not taken: %.*s\n", n, text);
-		text += n + (text[n] == '\n');
-	}
+	(void)ctx;
+	fprintf(stderr, "sherd: not taken: %s\n", sentence);
 }
 
 static void say(const struct run *r)
@@ -36,7 +32,7 @@ static void say(const struct run *r)
 		info->n_ctx, tool_bytes(info->scratch_bytes));
 	fprintf(stderr, "sherd: weights are %s; the device reads them: %s\n", info->region,
 		info->weights);
-	say_lines(info->refused);
+	sherd_each_line(info->refused, say_refused, NULL);
 	fprintf(stderr, "sherd: kernels: %s\n", info->tune[0] ? info->tune : "not tuned");
 	fprintf(stderr, "sherd: %d rows a step, bit profile %s\n", info->n_batch,
 		info->bit_profile);

@@ -41,6 +41,8 @@ void *sherd_calloc(size_t n, size_t size);
 void *sherd_alloc_aligned(size_t align, size_t n, size_t size);
 /* asprintf that returns the string, or NULL. Free with free(). */
 char *sherd_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Calls @visit (which may be NULL) with each line of @text that is not empty; NULL has none. */
+void sherd_each_line(const char *text, sherd_note_fn visit, void *ctx);
 
 static inline bool sherd_mul_ok(size_t a, size_t b, size_t *out)
 {
@@ -139,6 +141,8 @@ void sherd_leftovers_remove(void);
  */
 int sherd_write_all(int fd, const void *data, size_t size, const char *name,
 		    struct sherd_error *err);
+/* The first file @name in PATH that may be executed, malloc'd; NULL: there is none. */
+char *sherd_find_command(const char *name);
 /*
  * Reads a small file whole, NUL-terminated (the NUL is not in *size); refuses more than @limit
  * bytes.

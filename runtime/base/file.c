@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* file: mapping files, reading small ones, writing all of a buffer, and where the cache is. */
+/*
+ * file: mapping files, reading small ones, writing all of a buffer, finding commands, and where the
+ * cache is.
+ */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +170,22 @@ int sherd_read_file(const char *path, size_t limit, char **data, size_t *size,
 		*size = 0;
 	}
 	return ret;
+}
+
+char *sherd_find_command(const char *name)
+{
+	const char *path = getenv("PATH");
+
+	while (path && *path) {
+		int n = (int)strcspn(path, ":");
+		char *found = n ? sherd_asprintf("%.*s/%s", n, path, name) : NULL;
+
+		if (found && !access(found, X_OK))
+			return found;
+		free(found);
+		path += n + (path[n] == ':');
+	}
+	return NULL;
 }
 
 static int make_dirs(char *path)

@@ -447,9 +447,59 @@ static void the_cache_is_where_the_environment_says(void **state)
 	assert_null(sherd_cache_dir());
 }
 
+static void join_line(void *ctx, const char *line)
+{
+	strcat(ctx, "<");
+	strcat(ctx, line);
+	strcat(ctx, ">");
+}
+
+static void each_line_that_is_not_empty_is_visited(void **state)
+{
+	char seen[64] = "";
+
+	(void)state;
+	sherd_each_line("one\n\ntwo\nand the end", join_line, seen);
+	assert_string_equal(seen, "<one><two><and the end>");
+	sherd_each_line(NULL, join_line, seen);
+	sherd_each_line("\n", join_line, seen);
+	sherd_each_line("nobody looks", NULL, seen);
+	assert_string_equal(seen, "<one><two><and the end>");
+}
+
+static void a_command_is_found_where_path_has_it_first(void **state)
+{
+	char *path = strdup(getenv("PATH")), *found;
+	char search[2048];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		FILE *f;
+
+		mkdir(in_dir(i ? "bin2" : "bin1"), 0700);
+		f = fopen(in_dir(i ? "bin2/tool" : "bin1/tool"), "w");
+		assert_non_null(f);
+		fclose(f);
+	}
+	snprintf(search, sizeof(search), ":%s:%s:/nowhere", in_dir("bin1"), in_dir("bin2"));
+	setenv("PATH", search, 1);
+	assert_null(sherd_find_command("tool")); /* nobody may execute it */
+	assert_int_equal(chmod(in_dir("bin2/tool"), 0700), 0);
+	found = sherd_find_command("tool");
+	assert_string_equal(found, in_dir("bin2/tool"));
+	free(found);
+	unsetenv("PATH");
+	assert_null(sherd_find_command("tool"));
+	setenv("PATH", path, 1);
+	free(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_line_that_is_not_empty_is_visited),
+		cmocka_unit_test(a_command_is_found_where_path_has_it_first),
 		cmocka_unit_test(a_failure_leaves_its_sentence_and_gives_its_code),
 		cmocka_unit_test(a_sentence_is_cut_where_it_would_overflow),
 		cmocka_unit_test(a_files_names_cannot_steer_the_terminal),
