@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * devices: the OpenCL devices of this machine, with the numbers that --device takes, and which one
- * sherd would take and why. What a driver says is shown as it says it; nothing is compiled.
+ * sherd would take and why. What a driver says is shown as it says it; nothing is compiled. With
+ * --forget what speaks against devices is forgotten instead, and no driver is loaded.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ static const char about[] =
 	"int8 products would be made of, and which device sherd takes without --device, and why.\n\n"
 	"  sherd devices\n"
 	"  sherd devices --json | jq -r '.devices[].name'\n"
+	"  sherd devices --forget      (what failed gets another chance, and the fastest is measured anew)\n"
 	"  sherd run -m model.gguf --device 1 -p Hello";
 
 struct devices {
@@ -61,23 +63,6 @@ static bool is_chosen(const struct devices *d, int i)
 	return c && !strcmp(c->name, d->list[i].name) && !strcmp(c->platform, d->list[i].platform);
 }
 
-/* Each line is a sentence about a driver that is not loaded. */
-static void each_left_out(void (*visit)(void *ctx, const char *line), void *ctx)
-{
-	const char *text = sherd_icd_skipped();
-	char line[1024], *harmless;
-
-	while (text && *text) {
-		size_t n = strcspn(text, "\n");
-
-		snprintf(line, sizeof(line), "%.*s", (int)n, text);
-		harmless = tool_harmless(line);
-		visit(ctx, harmless ? harmless : "?");
-		free(harmless);
-		text += n + (text[n] == '\n');
-	}
-}
-
 static void print_line(const char *label, const char *text)
 {
 	char *harmless = tool_harmless(text);
@@ -117,17 +102,35 @@ static void print_device(const struct devices *d, int i)
 		print_line("not usable", info->why);
 }
 
-static void print_left_out(void *ctx, const char *line)
+/* A sentence about a driver that is not loaded. */
+static void print_left_out(void *ctx, const char *sentence)
 {
+	char *harmless = tool_harmless(sentence);
+
 	(void)ctx;
-	printf("\n%s\n", line);
+	printf("\n%s\n", harmless ? harmless : "?");
+	free(harmless);
+}
+
+static void print_failure(void *ctx, const char *sentence)
+{
+	char *harmless = tool_harmless(sentence);
+
+	printf("%sat an earlier start: %s\n", *(int *)ctx ? "" : "\n", harmless ? harmless : "?");
+	++*(int *)ctx;
+	free(harmless);
 }
 
 static void print_text(const struct devices *d)
 {
+	int failures = 0;
+
 	for (int i = 0; i < d->n; i++)
 		print_device(d, i);
-	each_left_out(print_left_out, NULL);
+	sherd_each_line(sherd_icd_skipped(), print_left_out, NULL);
+	sherd_device_each_failure(print_failure, &failures);
+	if (failures)
+		puts("and so it stays; " SHERD_FORGET " gives another chance");
 	if (d->chosen)
 		printf("\nsherd takes %s: %s\n", d->chosen->info.name, d->chosen->info.why);
 	else
@@ -167,21 +170,27 @@ static json_t *device_json(const struct devices *d, int i)
 	return o;
 }
 
-static void add_left_out(void *ctx, const char *line)
+static void add_sentence(void *ctx, const char *sentence)
 {
-	json_array_append_new(ctx, json_string(line));
+	char *harmless = tool_harmless(sentence);
+
+	json_array_append_new(ctx, json_string(harmless ? harmless : "?"));
+	free(harmless);
 }
 
 static int print_json(const struct devices *d)
 {
 	json_t *all = json_object(), *list = json_array(), *left_out = json_array();
+	json_t *failures = json_array();
 	char *text;
 
 	for (int i = 0; i < d->n; i++)
 		json_array_append_new(list, device_json(d, i));
 	json_object_set_new(all, "devices", list);
-	each_left_out(add_left_out, left_out);
+	sherd_each_line(sherd_icd_skipped(), add_sentence, left_out);
 	json_object_set_new(all, "left_out", left_out);
+	sherd_device_each_failure(add_sentence, failures);
+	json_object_set_new(all, "failures", failures);
 	json_object_set_new(all, "why",
 			    json_string(d->chosen ? d->chosen->info.why : d->refused.msg));
 	text = json_dumps(all, JSON_INDENT(2));
@@ -193,12 +202,33 @@ static int print_json(const struct devices *d)
 	return TOOL_OK;
 }
 
+static int forget(bool json)
+{
+	struct sherd_error err;
+	int n;
+
+	if (sherd_device_forget(&n, &err))
+		return tool_fail(&tool_devices, &err);
+	if (json)
+		printf("{\n  \"forgotten\": %d\n}\n", n);
+	else if (!n)
+		puts("nothing spoke against a device, and none was chosen by measurement");
+	else
+		printf("forgot %d thing%s that spoke against devices, or for one: the next start tries, and "
+		       "measures, again\n",
+		       n, n > 1 ? "s" : "");
+	return tool_flush(&tool_devices) ? TOOL_OK : TOOL_FAILED;
+}
+
 static int devices_main(int argc, char **argv)
 {
 	struct devices d = { .n = 0 };
 	struct sherd_error err;
-	bool json = false;
+	bool json = false, forgets = false;
 	const struct opt opts[] = {
+		{ 0, "forget", OPT_FLAG, &forgets, 0, 0, NULL,
+		  "forget which devices and drivers have failed, and which was measured to be the "
+		  "fastest; what passed stays" },
 		{ 0, "json", OPT_FLAG, &json, 0, 0, NULL, "print JSON" },
 		{ 0 },
 	};
@@ -208,6 +238,8 @@ static int devices_main(int argc, char **argv)
 		return rc > 0 ? TOOL_OK : TOOL_USAGE;
 	if (argc > 0)
 		return tool_usage(&tool_devices, "'%s' is one argument too many", argv[0]);
+	if (forgets)
+		return forget(json);
 	if (sherd_device_list(&d.list, &d.n, &err))
 		return tool_fail(&tool_devices, &err);
 	if (sherd_device_open(&d.chosen, NULL, 0, NULL, &d.refused))
@@ -225,7 +257,7 @@ static int devices_main(int argc, char **argv)
 
 const struct tool tool_devices = {
 	.name = "devices",
-	.synopsis = "[--json]",
+	.synopsis = "[--forget] [--json]",
 	.summary = "list the OpenCL devices, and say which one is taken",
 	.about = about,
 	.main = devices_main,

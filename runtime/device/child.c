@@ -24,8 +24,7 @@ bool sherd_device_is_child(void)
 	return getenv(CHILD) != NULL;
 }
 
-/* Limits are generous; who has a slower board, or less patience, says so. */
-static double patience(double seconds)
+double sherd_device_patience(double seconds)
 {
 	const char *text = getenv("SHERD_DEVICE_TIMEOUT");
 	double wish = text ? atof(text) : 0;
@@ -305,7 +304,7 @@ static int run_child(struct child *c, const char *const *argv_tail, double timeo
 
 	if (ret)
 		return ret;
-	timeout_s = patience(timeout_s);
+	timeout_s = sherd_device_patience(timeout_s);
 	deadline = sherd_now() + timeout_s;
 	command = find_command();
 	if (!command)

@@ -134,10 +134,32 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
 char *sherd_device_verdict_path(const char *key); /* the file, malloc'd; NULL: there is no cache */
 
 /*
- * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits @timeout_s
- * seconds at most, or as many as SHERD_DEVICE_TIMEOUT says. 0: it exited with 0. -ENOENT: there is no sherd command to be found. -EBADE:
- * the device fails its test (the exit code below, or a crash), -ETIMEDOUT: it hangs; both will be
- * so next time. -EIO: the test could not be done. Each with one sentence.
+ * Forgets what was found out and does not speak for a device: what failed, which of several was the
+ * fastest, and that binaries are not to be touched. *n: of how many things. What passed stays.
+ * sherd_device_each_failure() has a sentence for what a device is not used for.
+ */
+int sherd_device_forget(int *n, struct sherd_error *err);
+void sherd_device_each_failure(sherd_note_fn visit, void *ctx);
+#define SHERD_FORGET "sherd devices --forget" /* the command that does it */
+/*
+ * What is kept of a test that passed; how a line begins that says what failed, and why. The next
+ * line may say of what: "of Mali-G52, int.4.32.0.0".
+ */
+#define SHERD_PASSED "passed\n"
+#define SHERD_FAILED "failed: "
+static inline bool sherd_verdict_passed(const char *text)
+{
+	return text && !strcmp(text, SHERD_PASSED);
+}
+
+/* A time limit of @seconds, unless SHERD_DEVICE_TIMEOUT says another one for all. */
+double sherd_device_patience(double seconds);
+/*
+ * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits
+ * sherd_device_patience(timeout_s) seconds at most. 0: it exited with 0. -ENOENT: there is no sherd
+ * command to be found. -EBADE: the device fails its test (the exit code below, or a crash),
+ * -ETIMEDOUT: it hangs; both will be so next time. -EIO: the test could not be done, or somebody
+ * has ended it. Each with one sentence.
  */
 #define SHERD_DEVICE_TEST_FAILS 3 /* exit code */
 int sherd_device_child(const char *const *argv_tail, double timeout_s, struct sherd_error *err);

@@ -14,7 +14,7 @@
 #define TIME_LIMIT   60.0
 #define SAMPLE_BYTES ((size_t)256 << 10)
 #define SAMPLE_PARTS 4
-#define PASSED	     "passed\n"
+#define FAILED	     "not imported: " /* and the reason */
 
 /* All of a part, as a kernel reads it. */
 static int check_whole(struct sherd_look *look, const struct sherd_part *p, struct sherd_error *err)
@@ -238,7 +238,7 @@ static int verdict_key(struct sherd_device *dev, const struct sherd_import_trial
 
 	uname(&u);
 	sherd_read_file("/sys/module/sherd/srcversion", 256, &module, &n, NULL);
-	text = sherd_asprintf("import 3 %s %s %s %s %s", t->way, t->rung,
+	text = sherd_asprintf("import 4 %s %s %s %s %s", t->way, t->rung,
 			      t->ring ? "ring" : "shard", u.release, module ? module : "");
 	free(module);
 	if (!text)
@@ -248,22 +248,23 @@ static int verdict_key(struct sherd_device *dev, const struct sherd_import_trial
 	return 0;
 }
 
-/*
- * A hang may have had another reason, a busy machine say: how to have it tried again is said, too.
- */
-static int fail_again(const char *device, const struct sherd_import_trial *t, const char *key,
-		      const char *verdict, struct sherd_error *err)
+/* A hang may have had another reason, a busy machine say: how to have it tried again is said, too. */
+static int fail_again(const char *device, const struct sherd_import_trial *t, const char *verdict,
+		      struct sherd_error *err)
 {
-	char *file = sherd_device_verdict_path(key);
+	verdict += strlen(FAILED);
+	return sherd_fail(err, -EBADE,
+			  "%.*s (at an earlier start; to have it tried anew: " SHERD_FORGET
+			  "; to look closer: sherd device-test --device \"%s\" --import %s --region "
+			  "%s%s)",
+			  (int)strcspn(verdict, "\n"), verdict, device, t->way, t->rung,
+			  t->ring ? " --ring" : "");
+}
 
-	sherd_fail(
-		err, -EBADE,
-		"%.*s (at an earlier start; to have it tried anew, remove %s; to look closer: sherd device-test "
-		"--device \"%s\" --import %s --region %s%s)",
-		(int)strcspn(verdict, "\n"), verdict, file ? file : "what is kept of it", device,
-		t->way, t->rung, t->ring ? " --ring" : "");
-	free(file);
-	return -EBADE;
+/* A file that says anything else has seen a disk or a power failure. */
+static bool is_failure(const char *verdict)
+{
+	return verdict && !strncmp(verdict, FAILED, strlen(FAILED)) && strchr(verdict, '\n');
 }
 
 int sherd_import_prove(struct sherd_device *dev, const char *device, enum sherd_import_way way,
@@ -273,22 +274,24 @@ int sherd_import_prove(struct sherd_device *dev, const char *device, enum sherd_
 					      .rung = sherd_rung_name(region->rung),
 					      .ring = !region->read_only };
 	char key[SHERD_SHA256_HEX], *verdict, *failure;
-	int rc;
+	bool known;
+	int rc = 0;
 
 	if (verdict_key(dev, &t, key))
 		return sherd_fail_oom(err, 1, "a verdict");
 	verdict = sherd_device_verdict_get(key);
-	if (verdict) {
-		rc = !strcmp(verdict, PASSED) ? 0 : fail_again(device, &t, key, verdict, err);
-		free(verdict);
+	known = sherd_verdict_passed(verdict) || is_failure(verdict);
+	if (known)
+		rc = sherd_verdict_passed(verdict) ? 0 : fail_again(device, &t, verdict, err);
+	free(verdict);
+	if (known)
 		return rc;
-	}
 	rc = ask_child(device, &t, err);
 	if (!rc)
-		sherd_device_verdict_put(key, PASSED, NULL);
+		sherd_device_verdict_put(key, SHERD_PASSED, NULL);
 	if (rc != -EBADE && rc != -ETIMEDOUT)
 		return rc;
-	failure = sherd_asprintf("%s\n", err ? err->msg : "it failed");
+	failure = sherd_asprintf("%s%s\n", FAILED, err ? err->msg : "it failed");
 	if (failure)
 		sherd_device_verdict_put(key, failure, NULL);
 	free(failure);

@@ -224,6 +224,21 @@ static void drop_mark(struct mark *m)
 	free_mark(m);
 }
 
+bool sherd_device_mark_forget(const char *path)
+{
+	struct mark m = { .path = strdup(path), .fd = open(path, O_RDWR | O_CLOEXEC) };
+	char digit = 0;
+	bool changes = m.path && m.fd >= 0 && !flock(m.fd, LOCK_EX | LOCK_NB) && !is_dropped(&m) &&
+		       pread(m.fd, &digit, 1, 0) == 1 && digit == '0' + TWICE;
+
+	if (changes) {
+		digit = '0' + ONCE;
+		changes = pwrite(m.fd, &digit, 1, 0) == 1;
+	}
+	free_mark(&m);
+	return changes;
+}
+
 /* --------------------------------------------------------- kept binaries */
 
 /* A kept binary: 64 hex digits of its hash, then its bytes. */

@@ -39,6 +39,12 @@ const char *sherd_icd_identity(void);
 /* This process was started by sherd_device_child(): what happens here happens to nobody else. */
 bool sherd_device_is_child(void);
 
+/*
+ * The mark at @path (program.c), unless a living process holds it, says from now on that new binaries
+ * are worth a try; false: it said so before.
+ */
+bool sherd_device_mark_forget(const char *path);
+
 /* <cache>/device/<key><suffix>, its folder made; NULL where there is no cache. Free it. */
 char *sherd_device_cache_path(const char *key, const char *suffix);
 

@@ -171,7 +171,7 @@ static void a_broken_verdict_is_none(void **state)
 		assert_int_equal(prove("auto", "rows", &err), 0);
 		assert_int_equal(fake_sherd_runs(), (int)i + 1);
 	}
-	sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL); /* as sherd device-test leaves it */
+	sherd_device_verdict_put(key, SHERD_PASSED, NULL); /* as sherd device-test leaves it */
 	assert_int_equal(prove("auto", "rows", &err), 0);
 	assert_int_equal(fake_sherd_runs(), (int)i);
 }
@@ -313,7 +313,7 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 	open_cl(&c, "auto", "rows,attention.0.32.4,int.4.32.0.0,int.8.32.0.0");
 	for (i = 0; i < c.n_programs; i++) {
 		assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[i], key), 0);
-		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+		sherd_device_verdict_put(key, SHERD_PASSED, NULL);
 	}
 	walks = c.dev->info.is_cpu;
 	sherd_cl_close(&c);
@@ -350,7 +350,7 @@ static void pass_all(const char *path)
 	c = &((struct cl_exec *)m->exec)->c;
 	for (i = 0; i < c->n_programs; i++) {
 		assert_int_equal(sherd_cl_verdict_key(c, &c->programs[i], key), 0);
-		assert_int_equal(sherd_device_verdict_put(key, SHERD_CL_PASSED, &err), 0);
+		assert_int_equal(sherd_device_verdict_put(key, SHERD_PASSED, &err), 0);
 	}
 	sherd_model_close(m);
 }

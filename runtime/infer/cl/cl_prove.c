@@ -48,20 +48,20 @@ static char *verdict_of(struct sherd_cl *c, const struct sherd_cl_program *p)
 /* A file that says anything else, or nothing, has seen a disk or a power failure. */
 static bool is_pass(const char *verdict)
 {
-	return verdict && !strcmp(verdict, SHERD_CL_PASSED);
+	return verdict && !strcmp(verdict, SHERD_PASSED);
 }
 
 static bool is_failure(const char *verdict)
 {
 	const char *end = verdict ? strchr(verdict, '\n') : NULL;
 
-	return end && !end[1] && !strncmp(verdict, SHERD_CL_FAILED, strlen(SHERD_CL_FAILED));
+	return end && !end[1] && !strncmp(verdict, SHERD_FAILED, strlen(SHERD_FAILED));
 }
 
 static int fail_again(struct sherd_cl *c, const struct sherd_cl_program *p, const char *verdict,
 		      struct sherd_error *err)
 {
-	const char *why = verdict + strlen(SHERD_CL_FAILED);
+	const char *why = verdict + strlen(SHERD_FAILED);
 
 	return sherd_fail(
 		err, -EBADE,
@@ -153,7 +153,7 @@ static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *
 
 	if (!p || (rc != -EBADE && rc != -ETIMEDOUT))
 		return;
-	text = sherd_asprintf("%s%s\n", SHERD_CL_FAILED, why->msg);
+	text = sherd_asprintf("%s%s\n", SHERD_FAILED, why->msg);
 	if (text && !sherd_cl_verdict_key(c, p, key))
 		sherd_device_verdict_put(key, text, NULL);
 	free(text);
@@ -327,7 +327,7 @@ int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_S
 	if (!is_pass(known)) {
 		rc = sherd_cl_selftest_vector(c, err);
 		if (!rc)
-			sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+			sherd_device_verdict_put(key, SHERD_PASSED, NULL);
 	}
 	free(known);
 	if (!rc)

@@ -241,7 +241,7 @@ static void keep_verdict(struct sherd_cl *c, const struct sherd_cl_program *p)
 	if (p->kind == SHERD_CL_WALK && c->few_threads)
 		return;
 	if (!sherd_cl_verdict_key(c, p, key))
-		sherd_device_verdict_put(key, SHERD_CL_PASSED, NULL);
+		sherd_device_verdict_put(key, SHERD_PASSED, NULL);
 }
 
 void sherd_cl_selftest_keep(struct sherd_cl *c, const struct sherd_cl_program *p)

@@ -110,9 +110,6 @@ int sherd_cl_selftest_program(struct sherd_cl *c, struct sherd_cl_program *p, ui
 			      struct sherd_error *err);
 /* Keeps the binary of a program that passed. */
 void sherd_cl_selftest_keep(struct sherd_cl *c, const struct sherd_cl_program *p);
-/* A verdict's text: the first, or the second, the reason and a line's end. */
-#define SHERD_CL_PASSED "passed\n"
-#define SHERD_CL_FAILED "failed: "
 /* What "this program passed, or failed, on this device and driver" is kept under. */
 int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX]);

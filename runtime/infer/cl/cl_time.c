@@ -51,7 +51,7 @@ static int open_side(struct side *s, const struct sherd_time_job *j, const char 
 		return sherd_fail(err, -EINVAL, "%s multiplies no matrices", spec);
 	if (!sherd_cl_verdict_key(&s->c, s->p, key))
 		verdict = sherd_device_verdict_get(key);
-	if (verdict && !strcmp(verdict, SHERD_CL_PASSED))
+	if (sherd_verdict_passed(verdict))
 		rc = sherd_cl_build_program(&s->c, s->p, err);
 	else
 		rc = sherd_cl_selftest_program(&s->c, s->p, 1, err);
