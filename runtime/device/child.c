@@ -37,9 +37,7 @@ static char *find_command(void)
 {
 	char self[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	const char *path = getenv("PATH");
 	const char *base;
-	char *found;
 
 	if (len > 0) {
 		self[len] = 0;
@@ -51,16 +49,7 @@ static char *find_command(void)
 	if (!access(SHERD_BINDIR "/sherd", X_OK))
 		return strdup(SHERD_BINDIR "/sherd");
 #endif
-	while (path && *path) {
-		int n = (int)strcspn(path, ":");
-
-		found = n ? sherd_asprintf("%.*s/sherd", n, path) : NULL;
-		if (found && !access(found, X_OK))
-			return found;
-		free(found);
-		path += n + (path[n] == ':');
-	}
-	return NULL;
+	return sherd_find_command("sherd");
 }
 
 /* What the child says on stderr: only its last line is kept. */
@@ -236,20 +225,22 @@ static bool is_crash(int sig)
 static int judge(int status, const struct tail *tail, struct sherd_error *err)
 {
 	const char *colon = tail->last[0] ? ": " : "";
-	int sig;
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0, code = WEXITSTATUS(status);
 
-	if (WIFEXITED(status) && !WEXITSTATUS(status))
+	if (!sig && !code)
 		return 0;
-	if (WIFSIGNALED(status)) {
-		sig = WTERMSIG(status);
-		return sherd_fail(err, is_crash(sig) ? -EBADE : -EIO,
-				  "the device's test %s (%s)%s%s",
-				  is_crash(sig) ? "crashed" : "was ended", strsignal(sig), colon,
-				  tail->last);
-	}
-	return sherd_fail(err, WEXITSTATUS(status) == SHERD_DEVICE_TEST_FAILS ? -EBADE : -EIO,
-			  "the device's test failed (exit code %d)%s%s", WEXITSTATUS(status), colon,
-			  tail->last);
+	if (sig && is_crash(sig))
+		return sherd_fail(err, -EBADE, "the device's test crashed (%s)%s%s",
+				  strsignal(sig), colon, tail->last);
+	if (sig)
+		return sherd_fail(err, -EIO, "the device's test was ended from outside (%s%s)%s%s",
+				  strsignal(sig),
+				  sig == SIGKILL ? ", as a kernel does that is short of memory" : "",
+				  colon, tail->last);
+	if (code == SHERD_DEVICE_TEST_FAILS)
+		return sherd_fail(err, -EBADE, "the device's test failed%s%s", colon, tail->last);
+	return sherd_fail(err, -EIO, "the device's test could not be done (exit code %d)%s%s", code,
+			  colon, tail->last);
 }
 
 /* Waits for the child, at most until @deadline; ends it then. */
