@@ -75,7 +75,6 @@ struct sherd_exec_params {
 struct sherd_exec {
 	const struct sherd_exec_ops *ops;
 	char device[128], why[256], tune[256];
-	bool replaces; /* another device, which failed */
 	char chosen[16]; /* the device, as params.device, if it was measured to be the fastest */
 	char bit_profile[SHERD_SHA256_HEX];
 	uint64_t kv_bytes, scratch_bytes;
@@ -108,17 +107,41 @@ struct sherd_exec_ops {
 	void (*close)(struct sherd_exec *e);
 };
 
+/*
+ * Opens what computes: p->device, or the fastest if it is NULL or "auto"; and should that fail, what
+ * is left: see ladder.c.
+ */
+int sherd_exec_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+		    struct sherd_error *err);
+
+/* --- the ladder's rungs --- */
+
 /* Which device to take where none was asked for: params.device, and why; "": as usual. */
 struct sherd_exec_choice {
 	char device[16], why[256];
 };
 void sherd_exec_choose(const struct sherd_exec_params *p, struct sherd_exec_choice *choice);
-/* Drivers that are left out, a sentence each. */
-void sherd_exec_note_skipped(const struct sherd_exec_params *p);
 
 int sherd_exec_ref_open(struct sherd_exec **e, const struct sherd_exec_params *p,
 			struct sherd_error *err);
+
+/* An OpenCL device, and what it is to do without. */
+struct sherd_exec_trial {
+	const char *device;
+	bool untuned; /* what was measured of it */
+	bool walkless; /* walk.cl */
+	bool plain; /* the path of dot4.h that it has */
+	bool known; /* a test: what has not been tested fails */
+};
+/* What a trial that failed had, and the next one can do without. */
+struct sherd_exec_tried {
+	char name[128]; /* of the device */
+	const char *dot; /* NULL: it could not be opened, or somebody wants this very path */
+	bool is_cpu, tuned, walks;
+	bool programs; /* it is these that failed */
+};
 int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+		       const struct sherd_exec_trial *trial, struct sherd_exec_tried *tried,
 		       struct sherd_error *err);
 
 /* Bytes of one KV page over all loaded layers. */

@@ -92,36 +92,9 @@ static void choose_ctx(struct sherd_model *m, const struct sherd_model_params *p
 	}
 }
 
-/*
- * Where no OpenCL device works, plain C computes, and says so: slow, but a text. Where there is none
- * at all, or none was asked for by name, or memory lacks, something else helps.
- */
-static bool may_be_slow(const struct sherd_exec_params *p, int rc)
-{
-	return rc && p->automatic && rc != -ENOMEM && (rc != -ENODEV || sherd_icd_skipped());
-}
-
-static int open_slowly(struct sherd_model *m, const struct sherd_exec_params *ep,
-		       const struct sherd_error *why, struct sherd_error *err)
-{
-	char note[sizeof(why->msg) + 96];
-	int rc;
-
-	snprintf(note, sizeof(note),
-		 "no OpenCL device works, and plain C computes, slowly (sherd doctor looks closer): %s",
-		 why->msg);
-	if (ep->note)
-		ep->note(ep->ctx, note);
-	rc = sherd_exec_ref_open(&m->exec, ep, err);
-	if (!rc)
-		snprintf(m->exec->why, sizeof(m->exec->why), "no OpenCL device works");
-	return rc;
-}
-
 static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, int n_pages,
 		     struct sherd_error *err)
 {
-	struct sherd_error why = { "" };
 	struct sherd_exec_params ep = { .program = m->program,
 					.n_batch = m->info.n_batch,
 					.n_pages = n_pages,
@@ -137,39 +110,11 @@ static int open_exec(struct sherd_model *m, const struct sherd_model_params *p, 
 					.note = p->note,
 					.ctx = p->ctx };
 	SHERD_TRACE_SCOPE("device", p->device);
-	struct sherd_exec_choice choice = { "", "" };
-	size_t len;
 	int rc;
 
 	/* a wrong file is the caller's mistake, and no reason to compute on something else */
 	rc = sherd_tune_check(p->tune, err);
-	if (rc)
-		return rc;
-	if (ep.automatic && !p->untested)
-		sherd_exec_choose(&ep, &choice);
-	if (choice.device[0])
-		ep.device = choice.device;
-	if (ep.device && !strcmp(ep.device, "reference")) {
-		if (ep.automatic)
-			sherd_exec_note_skipped(&ep);
-		rc = sherd_exec_ref_open(&m->exec, &ep, &why);
-	} else {
-		rc = sherd_exec_cl_open(&m->exec, &ep, &why);
-	}
-	if (may_be_slow(&ep, rc))
-		return open_slowly(m, &ep, &why, err);
-	if (rc && err)
-		*err = why;
-	if (!rc && choice.device[0] && !m->exec->replaces) {
-		strcpy(m->exec->why, choice.why);
-		strcpy(m->exec->chosen, choice.device);
-	}
-	if (rc == -ENODEV && err) {
-		len = strlen(err->msg);
-		snprintf(err->msg + len, sizeof(err->msg) - len,
-			 " (--device reference computes without OpenCL, slowly)");
-	}
-	return rc;
+	return rc ? rc : sherd_exec_open(&m->exec, &ep, err);
 }
 
 static void fill_info(struct sherd_model *m, const struct sherd_model_params *p)

@@ -66,9 +66,9 @@ static void open_model(void)
 	free(path);
 }
 
-static struct sherd_exec_choice choose(const char *script)
+static struct sherd_exec_choice choose_by(const char *script, int n_threads)
 {
-	struct sherd_exec_params p = { .n_threads = 2, .note = on_note };
+	struct sherd_exec_params p = { .n_threads = n_threads, .note = on_note };
 	struct sherd_exec_choice choice;
 
 	open_model();
@@ -77,6 +77,25 @@ static struct sherd_exec_choice choose(const char *script)
 	fake_sherd(script);
 	sherd_exec_choose(&p, &choice);
 	return choice;
+}
+
+static struct sherd_exec_choice choose(const char *script)
+{
+	return choose_by(script, 2);
+}
+
+/* Does the second device have another path of dot4.h than plain code? */
+static bool has_path(void)
+{
+	struct sherd_device_info *list;
+	bool has = false;
+	int n;
+
+	if (!sherd_device_list(&list, &n, NULL)) {
+		has = n > 1 && strcmp(sherd_dot_choose(&list[1], NULL, NULL), "plain");
+		sherd_device_list_free(list, n);
+	}
+	return has;
 }
 
 static void the_faster_device_is_taken_and_why_is_said(void **state)
@@ -116,7 +135,48 @@ static void a_device_that_fails_is_out_with_a_line(void **state)
 	assert_string_equal(c.device, "0");
 	assert_non_null(strstr(c.why, "the only one"));
 	assert_non_null(strstr(notes, "is not used: the device's test crashed"));
-	assert_int_equal(fake_sherd_runs(), 3); /* plain code has had its chance */
+	assert_int_equal(fake_sherd_runs(), has_path() ? 3 : 2); /* plain code has had its chance */
+	c = choose(LOG "exit 1");
+	assert_string_equal(c.device, "0");
+	assert_int_equal(fake_sherd_runs(), has_path() ? 3 : 2);
+	assert_non_null(strstr(notes, " is not used: the device's test crashed (Segmentation fault) (at "
+				      "an earlier start; to try again: sherd devices --forget)"));
+}
+
+/* A choice is another one for another number of threads; what hangs is known from the first. */
+static void a_device_that_hangs_is_waited_for_once(void **state)
+{
+	const char *script = PLAY(ON("0") TIMES("1e-3") "*\"--device 1\"*) sleep 60;; ");
+	struct sherd_exec_choice c;
+
+	(void)state;
+	setenv("SHERD_DEVICE_TIMEOUT", "3", 1);
+	c = choose_by(script, 2);
+	assert_string_equal(c.device, "0");
+	assert_non_null(strstr(notes, " is not used: the device's test hung: ended after 3 s"));
+	assert_int_equal(fake_sherd_runs(), 2);
+	c = choose_by(script, 1);
+	assert_string_equal(c.device, "0");
+	assert_non_null(strstr(notes, "hung: ended after 3 s (at an earlier start; to try again: "));
+	assert_int_equal(fake_sherd_runs(), 3);
+	c = choose_by(script, 1);
+	assert_non_null(strstr(notes, "hung: ended after 3 s (at an earlier start; to try again: "));
+	assert_int_equal(fake_sherd_runs(), 3);
+	unsetenv("SHERD_DEVICE_TIMEOUT");
+}
+
+static void a_choice_is_forgotten_when_somebody_says_so(void **state)
+{
+	const char *script = PLAY(ON("0") TIMES("1e-3") ON("1") TIMES("4e-3"));
+	struct sherd_error err;
+	int n;
+
+	(void)state;
+	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(sherd_device_forget(&n, &err), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(choose(script).device, "0");
+	assert_int_equal(fake_sherd_runs(), 4);
 }
 
 static void a_path_that_fails_is_measured_as_plain_code(void **state)
@@ -181,6 +241,8 @@ int main(void)
 		cmocka_unit_test_setup(the_faster_device_is_taken_and_why_is_said, forget),
 		cmocka_unit_test_setup(a_tie_leaves_the_device_that_ranks_first, forget),
 		cmocka_unit_test_setup(a_device_that_fails_is_out_with_a_line, forget),
+		cmocka_unit_test_setup(a_device_that_hangs_is_waited_for_once, forget),
+		cmocka_unit_test_setup(a_choice_is_forgotten_when_somebody_says_so, forget),
 		cmocka_unit_test_setup(a_path_that_fails_is_measured_as_plain_code, forget),
 		cmocka_unit_test_setup(where_none_can_be_measured_all_is_as_usual, forget),
 		cmocka_unit_test_setup(what_may_pass_is_measured_again_after_an_hour, forget),

@@ -62,17 +62,22 @@ static void open_cl(struct sherd_cl *c, const char *device, const char *programs
 	assert_int_equal(sherd_cl_add_list(c, programs, &err), 0);
 }
 
-/* What a start on @device does before it computes. */
-static int prove(const char *device, const char *programs, struct sherd_error *err)
+static int prove_as(const char *device, const char *programs, bool known, struct sherd_error *err)
 {
 	struct sherd_exec_params p = { .n_threads = 1, .note = on_note };
 	struct sherd_cl c;
 	int rc;
 
 	open_cl(&c, device, programs);
-	rc = sherd_cl_prove(&c, &p, err);
+	rc = sherd_cl_prove(&c, &p, known, err);
 	sherd_cl_close(&c);
 	return rc;
+}
+
+/* What a start on @device does before it computes. */
+static int prove(const char *device, const char *programs, struct sherd_error *err)
+{
+	return prove_as(device, programs, false, err);
 }
 
 static void what_failed_fails_at_once_from_then_on(void **state)
@@ -94,6 +99,63 @@ static void what_failed_fails_at_once_from_then_on(void **state)
 		assert_non_null(strstr(err.msg, "earlier start; to try again: sherd device-test "
 						"--device \"auto\" --programs rows"));
 	}
+}
+
+/* ... unless somebody would wait for longer. */
+static void what_hung_is_waited_for_once(void **state)
+{
+	struct sherd_error err;
+
+	(void)state;
+	setenv("SHERD_DEVICE_TIMEOUT", "2", 1);
+	fake_sherd(LOG "sleep 60");
+	assert_int_equal(prove("auto", "rows", &err), -ETIMEDOUT);
+	assert_int_equal(fake_sherd_runs(), 1);
+	assert_int_equal(prove("auto", "rows", &err), -ETIMEDOUT);
+	assert_int_equal(fake_sherd_runs(), 1);
+	assert_non_null(strstr(err.msg, "hung: ended after 2 s (at an earlier start; to try again: "
+					"sherd device-test --device \"auto\" --programs rows, or "
+					"sherd devices --forget)"));
+	assert_int_equal(sherd_cl_recall("auto", 1, "rows", &err), -ETIMEDOUT);
+	assert_int_equal(sherd_cl_recall("auto", 1, "attention.0.8", &err), 0);
+	setenv("SHERD_DEVICE_TIMEOUT", "2.5", 1);
+	assert_int_equal(prove("auto", "rows", &err), -ETIMEDOUT);
+	assert_int_equal(fake_sherd_runs(), 2);
+	unsetenv("SHERD_DEVICE_TIMEOUT");
+	fake_sherd(LOG "exit 0");
+	assert_int_equal(prove_as("auto", "rows", true, &err), -ETIMEDOUT); /* tests nothing */
+	assert_int_equal(fake_sherd_runs(), 2);
+	assert_int_equal(prove("auto", "rows", &err), 0);
+}
+
+static void what_is_forgotten_is_what_failed_and_not_what_passed(void **state)
+{
+	char key[SHERD_SHA256_HEX];
+	struct sherd_error err;
+	struct sherd_cl c;
+	int n;
+
+	(void)state;
+	fake_sherd(LOG "echo other bits >&2; exit 3");
+	assert_int_equal(prove("auto", "rows", &err), -EBADE);
+	open_cl(&c, "auto", "attention.0.8");
+	assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[0], key), 0);
+	notes[0] = 0;
+	sherd_device_each_failure(on_note, NULL);
+	assert_non_null(strstr(notes, ", rows: the device's test failed: other bits"));
+	assert_int_equal(strncmp(notes, c.dev->info.name, strlen(c.dev->info.name)), 0);
+	sherd_cl_close(&c);
+	sherd_device_verdict_put(key, SHERD_PASSED, NULL);
+	assert_int_equal(sherd_device_forget(&n, &err), 0);
+	assert_int_equal(n, 1);
+	notes[0] = 0;
+	sherd_device_each_failure(on_note, NULL);
+	assert_string_equal(notes, "");
+	fake_sherd(LOG "exit 0");
+	assert_int_equal(prove("auto", "rows,attention.0.8", &err), 0);
+	assert_int_equal(fake_sherd_runs(), 2);
+	assert_int_equal(sherd_device_forget(&n, &err), 0);
+	assert_int_equal(n, 0);
 }
 
 static void another_key_is_tried_again(void **state)
@@ -301,6 +363,64 @@ static void a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so(vo
 	free(path);
 }
 
+/* As if all programs of the model at @path had passed. */
+static void pass_all(const char *path, const char *device)
+{
+	struct sherd_model_params p = { .n_threads = 1, .no_cache = true, .untested = true,
+					.device = device, .tune = "none" };
+	char key[SHERD_SHA256_HEX];
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_cl *c;
+	int i;
+
+	if (sherd_model_open(&m, path, &p, &err))
+		fail_msg("%s", err.msg);
+	c = &((struct cl_exec *)m->exec)->c;
+	for (i = 0; i < c->n_programs; i++) {
+		assert_int_equal(sherd_cl_verdict_key(c, &c->programs[i], key), 0);
+		assert_int_equal(sherd_device_verdict_put(key, SHERD_PASSED, &err), 0);
+	}
+	sherd_model_close(m);
+}
+
+/* A model's plain programs have not been tested: a compiler that hung gets no more time. Then they have. */
+static void a_path_that_hangs_gives_way_to_what_is_known_and_is_waited_for_once(void **state)
+{
+	char *path = tiny_model_write(&tiny_models[0]);
+	struct sherd_cl c;
+	bool plain;
+
+	(void)state;
+	open_cl(&c, "auto", "rows");
+	plain = !strcmp(c.dev->dot, "plain") || !c.dev->info.is_cpu;
+	sherd_cl_close(&c);
+	if (plain) {
+		unlink(path);
+		free(path);
+		print_message("skipped: there is no other path than plain code here\n");
+		skip();
+	}
+	setenv("SHERD_DEVICE_TIMEOUT", "2", 1);
+	fake_sherd(LOG "sleep 60");
+	sherd_model_close(open_tiny(path, false));
+	assert_non_null(strstr(notes, "plain C computes"));
+	assert_non_null(strstr(notes, "hung: ended after 2 s"));
+	assert_int_equal(fake_sherd_runs(), 1);
+	sherd_model_close(open_tiny(path, false));
+	assert_non_null(strstr(notes, "plain C computes"));
+	assert_non_null(strstr(notes, "at an earlier start; to try again"));
+	assert_int_equal(fake_sherd_runs(), 1);
+	pass_all(path, "cpu/plain/wide");
+	sherd_model_close(open_tiny(path, false));
+	assert_non_null(strstr(notes, "plain code takes its place: "));
+	assert_non_null(strstr(notes, "at an earlier start"));
+	assert_int_equal(fake_sherd_runs(), 1);
+	unsetenv("SHERD_DEVICE_TIMEOUT");
+	unlink(path);
+	free(path);
+}
+
 /* All programs have passed but the one that walks, which the script fails. */
 static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void **state)
 {
@@ -334,27 +454,6 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 	free(path);
 }
 
-/* As if all programs of the model at @path had passed. */
-static void pass_all(const char *path)
-{
-	struct sherd_model_params p = { .n_threads = 1, .no_cache = true, .untested = true,
-					.device = "cpu/wide", .tune = "none" };
-	char key[SHERD_SHA256_HEX];
-	struct sherd_error err;
-	struct sherd_model *m;
-	struct sherd_cl *c;
-	int i;
-
-	if (sherd_model_open(&m, path, &p, &err))
-		fail_msg("%s", err.msg);
-	c = &((struct cl_exec *)m->exec)->c;
-	for (i = 0; i < c->n_programs; i++) {
-		assert_int_equal(sherd_cl_verdict_key(c, &c->programs[i], key), 0);
-		assert_int_equal(sherd_device_verdict_put(key, SHERD_PASSED, &err), 0);
-	}
-	sherd_model_close(m);
-}
-
 /* The variant's test fails, the default's has passed. */
 static void a_tuned_kernel_that_fails_gives_way_to_the_default(void **state)
 {
@@ -370,7 +469,7 @@ static void a_tuned_kernel_that_fails_gives_way_to_the_default(void **state)
 	sherd_cl_close(&c);
 	write_file("x.tune", "sherd-tune 1\nshape wide\nkernels any\nuse int.* * * kernel=8\n");
 	fake_sherd(LOG "case \"$*\" in *kernel=8*) echo other bits >&2; exit 3;; esac");
-	pass_all(path);
+	pass_all(path, "cpu/wide");
 	notes[0] = 0;
 	if (sherd_model_open(&m, path, &p, &err))
 		fail_msg("%s", err.msg);
@@ -438,6 +537,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(what_failed_fails_at_once_from_then_on, forget),
+		cmocka_unit_test_setup(what_hung_is_waited_for_once, forget),
+		cmocka_unit_test_setup(what_is_forgotten_is_what_failed_and_not_what_passed, forget),
 		cmocka_unit_test_setup(another_key_is_tried_again, forget),
 		cmocka_unit_test_setup(a_test_that_could_not_be_done_is_done_again, forget),
 		cmocka_unit_test_setup(the_program_that_failed_is_the_one_that_is_remembered,
@@ -449,6 +550,8 @@ int main(void)
 			what_few_workers_have_shown_of_a_walk_is_not_remembered, forget, one_cpu),
 		cmocka_unit_test_setup(
 			a_path_that_failed_gives_way_to_plain_code_and_each_start_says_so, forget),
+		cmocka_unit_test_setup(
+			a_path_that_hangs_gives_way_to_what_is_known_and_is_waited_for_once, forget),
 		cmocka_unit_test_setup(
 			a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
 		cmocka_unit_test_setup(a_tuned_kernel_that_fails_gives_way_to_the_default, forget),

@@ -68,7 +68,7 @@ static void move_to_opencl(struct sherd_model *m, const char *device)
 				       .device = device, .untested = true };
 	struct sherd_error err = { "" };
 	struct sherd_exec *e;
-	int rc = sherd_exec_cl_open(&e, &p, &err);
+	int rc = sherd_exec_open(&e, &p, &err);
 
 	if (rc == -ENODEV) {
 		print_message("skipped: %s\n", err.msg);

@@ -111,7 +111,6 @@ struct sherd_cl {
 	struct sherd_tune tune; /* what was measured of this device; no entries: nothing */
 	struct sherd_cl_pick picks[SHERD_CL_MAX_PICKS]; /* where it is not the default */
 	int n_picks;
-	const char *own_dot; /* with tuned_dot: the path that the device has by itself */
 	bool tuned_dot;
 	cl_mem none; /* stands for an argument that a kernel does not read */
 	int step; /* number of the step in progress, for what fails */
@@ -135,6 +134,8 @@ struct sherd_cl {
  */
 int sherd_cl_open(struct sherd_cl *c, const char *device, int n_threads, struct sherd_error *err);
 void sherd_cl_close(struct sherd_cl *c);
+/* The same device, with plain code: "cpu/wide" is "cpu/plain/wide". */
+void sherd_cl_plain_device(const char *device, char *plain, size_t size);
 /*
  * Looks up what was measured of the device, before any program is added: sherd_tune_search() has
  * @which. A path of dot4.h that was chosen by measurement is the device's from then on.
@@ -148,10 +149,8 @@ int sherd_cl_add_matrix(struct sherd_cl *c, const struct sherd_format *f, struct
 /* The same for @spec alone, as tuned for @class; a walk's is what was measured of its matrices. */
 int sherd_cl_add_tuned(struct sherd_cl *c, const char *spec, const char *measured,
 		       enum sherd_tune_class class, struct sherd_error *err);
-/* Takes all programs out again, and forgets the tuning; false: there was none. */
-bool sherd_cl_untune(struct sherd_cl *c);
-/* Takes the walk programs out again; false: there are none. */
-bool sherd_cl_drop_walks(struct sherd_cl *c);
+/* Is a program, or the path of dot4.h, another one than by default? */
+bool sherd_cl_is_tuned(const struct sherd_cl *c);
 /* @experts: for stacks of them. */
 void sherd_cl_spec_of(const struct sherd_format *f, bool experts, char *spec, size_t size);
 /* Builds all programs that were added, or one of them, and finds their kernels. */
@@ -369,6 +368,18 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
  */
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);
+
+/* Seconds that a child has to compile and test: a slow board compiles for minutes. */
+#define SHERD_CL_TIME_LIMIT 300.0
+/* What of a sentence comes before how to have it tried again. */
+#define SHERD_CL_EARLIER " (at an earlier start; "
+/*
+ * Has this program failed on this device at an earlier start? 0: not as far as is known; -EBADE; -ETIMEDOUT: it hung.
+ * sherd_cl_remember(): it has now, in a child that ended with @rc.
+ */
+int sherd_cl_recall(const char *device, int n_threads, const char *spec, struct sherd_error *err);
+void sherd_cl_remember(const char *device, int n_threads, const char *spec, int rc,
+		       const struct sherd_error *why);
 
 /* Turns event times on; sherd_cl_exec_times() gives those since (free() them) and clears. */
 int sherd_cl_exec_profile(struct sherd_exec *e, bool on, struct sherd_error *err);

@@ -3,7 +3,8 @@
  * cl_choose: which device computes a model, where there are several and none was asked for. A GPU
  * is not always faster than the CPU beside it, and drivers are worse than data sheets: so each
  * multiplies the model's largest matrices for a moment, in a child of its own, and the fastest is
- * taken; what came out is kept. Plain C on the CPU takes part where a device is no CPU.
+ * taken; what came out is kept, and what failed: each start says that again. Plain C on the CPU takes
+ * part where a device is no CPU.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,6 @@
 #include "infer/exec.h"
 
 #define PROBE_S	     3.0   /* of measuring, all devices together */
-#define TIME_LIMIT   300.0 /* seconds: a slow board compiles for minutes */
 #define MAX_DEVICES  8
 #define MAX_MATRICES 2
 #define PROMPT	     128 /* tokens */
@@ -25,7 +25,7 @@
 struct candidate {
 	char device[16]; /* its number; "reference" */
 	char name[128];
-	bool is_cpu, measured;
+	bool is_cpu, plain, measured; /* plain: it has no other path of dot4.h */
 	double decode, prompt; /* seconds a token, of these matrices */
 };
 
@@ -36,7 +36,8 @@ struct choice {
 	struct sherd_time_job job;
 	char spec[SHERD_CL_SPEC];
 	int count[MAX_MATRICES], n_matrices; /* how often a model has each */
-	bool final;			     /* what failed would do so again */
+	char failures[2048]; /* lines: SHERD_FAILED and a sentence */
+	bool final;	     /* what failed would do so again */
 };
 
 static void note(const struct choice *x, const char *fmt, ...)
@@ -120,6 +121,13 @@ static void find_matrices(struct choice *x)
 
 /* ------------------------------------------------------------------- devices */
 
+static bool is_plain(const struct sherd_device_info *info)
+{
+	const char *dot = sherd_dot_choose(info, NULL, NULL);
+
+	return !dot || !strcmp(dot, "plain");
+}
+
 static void list_devices(struct choice *x, const struct sherd_device_info *list, int n)
 {
 	bool other = false;
@@ -133,6 +141,7 @@ static void list_devices(struct choice *x, const struct sherd_device_info *list,
 		snprintf(c->device, sizeof(c->device), "%d", i);
 		snprintf(c->name, sizeof(c->name), "%s", list[i].name);
 		c->is_cpu = list[i].is_cpu;
+		c->plain = is_plain(&list[i]);
 		other |= !c->is_cpu;
 		x->n++;
 	}
@@ -140,6 +149,7 @@ static void list_devices(struct choice *x, const struct sherd_device_info *list,
 		return;
 	strcpy(x->c[x->n].device, "reference");
 	strcpy(x->c[x->n].name, "plain C");
+	x->c[x->n].plain = true;
 	x->c[x->n++].is_cpu = true;
 }
 
@@ -152,7 +162,7 @@ static void make_key(const struct choice *x, const struct sherd_device_info *lis
 	int i;
 
 	sherd_tune_kernels(kernels);
-	sherd_sha256_add(s, "choice 1", 9);
+	sherd_sha256_add(s, "choice 2", 9);
 	sherd_sha256_add(s, sherd_version(), strlen(sherd_version()) + 1);
 	sherd_sha256_add(s, kernels, sizeof(kernels));
 	for (i = 0; i < n; i++) {
@@ -170,26 +180,56 @@ static void make_key(const struct choice *x, const struct sherd_device_info *lis
 
 		sherd_sha256_add(s, text, len);
 	}
-	snprintf(text, sizeof(text), "%d threads",
-		 x->p->n_threads ? x->p->n_threads : sherd_device_host_cpus());
+	/* who is more patient gives a device another chance */
+	snprintf(text, sizeof(text), "%d threads, %g s",
+		 x->p->n_threads ? x->p->n_threads : sherd_device_host_cpus(),
+		 sherd_device_patience(SHERD_CL_TIME_LIMIT));
 	sherd_sha256_add(s, text, strlen(text) + 1);
 	sherd_sha256_end(s, key);
 }
 
-/* A path of dot4.h that fails gives way to the plain one, as it will when the device is opened. */
+/* What has failed before does so without a child; what fails now will be known. */
+static int measure_as(struct choice *x, const char *device, struct sherd_timing *t,
+		      struct sherd_error *err)
+{
+	bool reference = !strcmp(device, "reference");
+	int rc = reference ? 0 : sherd_cl_recall(device, x->p->n_threads, x->spec, err);
+
+	if (rc)
+		return rc;
+	x->job.device = device;
+	rc = sherd_time_in_child(t, &x->job, SHERD_CL_TIME_LIMIT, -1, err);
+	if (!reference && (rc == -EBADE || rc == -ETIMEDOUT))
+		sherd_cl_remember(device, x->p->n_threads, x->spec, rc, err);
+	return rc;
+}
+
+/*
+ * A path of dot4.h that fails gives way to the plain one, as it will when the device is opened. One
+ * that hangs has taken all the time that there is.
+ */
 static int measure_somehow(struct choice *x, struct candidate *c, struct sherd_timing *t,
 			   struct sherd_error *err)
 {
 	char plain[sizeof(c->device) + 8];
-	int rc;
+	int rc = measure_as(x, c->device, t, err);
 
-	x->job.device = c->device;
-	rc = sherd_time_in_child(t, &x->job, TIME_LIMIT, -1, err);
-	if ((rc != -EBADE && rc != -ETIMEDOUT) || !strcmp(c->device, "reference"))
+	if (rc != -EBADE || c->plain)
 		return rc;
-	snprintf(plain, sizeof(plain), "%s/plain", c->device);
-	x->job.device = plain;
-	return sherd_time_in_child(t, &x->job, TIME_LIMIT, -1, err);
+	sherd_cl_plain_device(c->device, plain, sizeof(plain));
+	return measure_as(x, plain, t, err);
+}
+
+/* Says why c is not used, and keeps it, for later starts, without what is true of this one alone. */
+static void leave(struct choice *x, const struct candidate *c, const struct sherd_error *why)
+{
+	const char *earlier = strstr(why->msg, SHERD_CL_EARLIER);
+	int n = earlier ? (int)(earlier - why->msg) : (int)strcspn(why->msg, "\n");
+	size_t len = strlen(x->failures);
+
+	note(x, "%s is not used: %s", c->name, why->msg);
+	snprintf(x->failures + len, sizeof(x->failures) - len,
+		 SHERD_FAILED "%s is not used: %.*s\n", c->name, n, why->msg);
 }
 
 /* -ENOENT: there is no command that could do it. */
@@ -209,7 +249,7 @@ static int measure(struct choice *x)
 		if (rc == -ENOENT)
 			return rc;
 		if (rc) {
-			note(x, "%s is not used: %s", c->name, err.msg);
+			leave(x, c, &err);
 			x->final &= rc == -EBADE || rc == -ETIMEDOUT;
 			continue;
 		}
@@ -315,23 +355,34 @@ static bool is_old(const char *key)
 	return old;
 }
 
+/* A line of what is kept. */
+static void note_failure(void *ctx, const char *line)
+{
+	if (!strncmp(line, SHERD_FAILED, strlen(SHERD_FAILED)))
+		note(ctx, "%s" SHERD_CL_EARLIER "to try again: " SHERD_FORGET ")",
+		     line + strlen(SHERD_FAILED));
+}
+
+/*
+ * The file is lines: the device, why, what failed, FOR_NOW. False: there is none, or none that is any
+ * good any more.
+ */
 static bool recall(const char *key, const struct choice *x, struct sherd_exec_choice *out)
 {
-	char *text = sherd_device_verdict_get(key), *why = text ? strchr(text, '\n') : NULL, *end;
-	bool known = false, old = false;
+	char *text = sherd_device_verdict_get(key), *why = text ? strchr(text, '\n') : NULL;
+	char *rest = why ? strchr(why + 1, '\n') : NULL;
+	bool known = false;
 	int i;
 
-	if (why) {
-		*why++ = 0;
-		end = why + strcspn(why, "\n");
-		old = *end && !strcmp(end + 1, FOR_NOW) && is_old(key);
-		*end = 0;
+	if (rest && !(strstr(rest, "\n" FOR_NOW) && is_old(key))) {
+		*why++ = *rest++ = 0;
+		for (i = 0; i < x->n && *why; i++)
+			known |= !strcmp(text, x->c[i].device);
 	}
-	for (i = 0; why && *why && !old && i < x->n; i++)
-		known |= !strcmp(text, x->c[i].device);
 	if (known) {
 		snprintf(out->device, sizeof(out->device), "%s", text);
 		snprintf(out->why, sizeof(out->why), "%s", why);
+		sherd_each_line(rest, note_failure, (void *)x);
 	}
 	free(text);
 	return known;
@@ -354,7 +405,8 @@ static void decide(struct choice *x, const char *key, struct sherd_exec_choice *
 		return;
 	strcpy(out->device, x->c[best].device);
 	explain(x, best, second(x, best), out->why, sizeof(out->why));
-	text = sherd_asprintf("%s\n%s\n%s", out->device, out->why, x->final ? "" : FOR_NOW);
+	text = sherd_asprintf("%s\n%s\n%s%s", out->device, out->why, x->failures,
+			      x->final ? "" : FOR_NOW);
 	if (text)
 		sherd_device_verdict_put(key, text, NULL);
 	free(text);

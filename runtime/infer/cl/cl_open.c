@@ -323,86 +323,48 @@ const struct sherd_exec_ops sherd_clx_ops = { .run = sherd_clx_run,
 					      .check = sherd_clx_check,
 					      .close = cl_close };
 
-static int prove_and_build(struct cl_exec *x, const struct sherd_exec_params *p,
-			   struct sherd_error *err)
+static int make_programs(struct cl_exec *x, const struct sherd_exec_params *p,
+			 const struct sherd_exec_trial *t, struct sherd_error *err)
 {
-	int rc = sherd_cl_prove(&x->c, p, err);
+	int rc = add_programs(x, p, err);
 
+	if (!rc && !t->walkless)
+		rc = sherd_clx_add_walks(x, p, err);
+	if (!rc)
+		rc = sherd_cl_prove(&x->c, p, t->known, err);
 	if (!rc)
 		rc = sherd_cl_build(&x->c, err);
 	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);
 }
 
-static int make_programs(struct cl_exec *x, const struct sherd_exec_params *p,
-			 struct sherd_error *err)
+static int open_device(struct cl_exec *x, const struct sherd_exec_params *p,
+		       const struct sherd_exec_trial *t, struct sherd_error *err)
 {
-	int rc = add_programs(x, p, err);
+	const char *device = t->device;
+	char plain[256];
+	int rc;
 
-	if (!rc)
-		rc = sherd_clx_add_walks(x, p, err);
-	return rc ? rc : prove_and_build(x, p, err);
-}
-
-/*
- * The device with all programs that the model needs, proven and built; untuned, and without
- * walk.cl, should they fail.
- */
-static int open_device(struct cl_exec *x, const struct sherd_exec_params *p, const char *device,
-		       struct sherd_error *err)
-{
-	struct sherd_error why = { "" };
-	char note[sizeof(why.msg) + 96];
-	int rc = sherd_cl_open(&x->c, device, p->n_threads, err);
-
-	if (!rc)
-		rc = sherd_cl_tune(&x->c, p->tune, p->note, p->ctx, err);
+	if (t->plain) {
+		sherd_cl_plain_device(device, plain, sizeof(plain));
+		device = plain;
+	}
+	rc = sherd_cl_open(&x->c, device, p->n_threads, err);
 	if (rc)
 		return rc;
-	rc = make_programs(x, p, &why);
-	if (rc && sherd_cl_untune(&x->c)) {
-		snprintf(note, sizeof(note),
-			 "a tuned kernel fails here, and the defaults take their place: %s",
-			 why.msg);
-		if (p->note)
-			p->note(p->ctx, note);
-		rc = make_programs(x, p, &why);
-	}
-	if (rc && sherd_cl_drop_walks(&x->c) && !prove_and_build(x, p, err)) {
-		snprintf(note, sizeof(note),
-			 "walk.cl fails here, and each step is a launch, which is slower: %s",
-			 why.msg);
-		if (p->note)
-			p->note(p->ctx, note);
-		return 0;
-	}
-	if (rc)
-		*err = why;
-	return rc;
+	/* what is wrong with a tune file is said once */
+	return sherd_cl_tune(&x->c, t->untuned ? "none" : p->tune,
+			     t->walkless || t->plain ? NULL : p->note, p->ctx, err);
 }
 
-/*
- * A compiler or driver that fails with an instruction set's path gets the plain one, and a remark:
- * slower, but a text. A path that was asked for by name fails.
- */
-static int open_device_somehow(struct cl_exec *x, const struct sherd_exec_params *p,
-			       struct sherd_error *err)
+/* What the programs that failed had. */
+static void note_tried(struct cl_exec *x, struct sherd_exec_tried *tried)
 {
-	struct sherd_error why = { "" };
-	char note[sizeof(why.msg) + 128], plain[256];
-	int rc = open_device(x, p, p->device, &why);
+	struct sherd_cl *c = &x->c;
 
-	if (rc && x->c.dev && !x->c.forced && strcmp(x->c.dev->dot, "plain")) {
-		snprintf(note, sizeof(note), "%s fails here, and plain code takes its place: %s",
-			 x->c.dev->dot, why.msg);
-		snprintf(plain, sizeof(plain), "%s/plain", x->c.device);
-		if (p->note)
-			p->note(p->ctx, note);
-		sherd_cl_close(&x->c);
-		rc = open_device(x, p, plain, &why);
-	}
-	if (rc && err)
-		*err = why;
-	return rc;
+	*tried = (struct sherd_exec_tried){ .programs = true };
+	tried->dot = c->forced ? NULL : c->dev->dot;
+	tried->tuned = sherd_cl_is_tuned(c);
+	tried->walks = sherd_cl_any_walk(c) != NULL;
 }
 
 static const char *import_name(int way)
@@ -412,10 +374,8 @@ static const char *import_name(int way)
 
 static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, struct sherd_error *err)
 {
-	int rc = open_device_somehow(x, p, err);
+	int rc;
 
-	if (rc)
-		return rc;
 	snprintf(x->exec.device, sizeof(x->exec.device), "%s", x->c.dev->info.name);
 	snprintf(x->exec.why, sizeof(x->exec.why), "%s", x->c.dev->info.why);
 	sherd_tune_describe(&x->c.tune, x->exec.tune, sizeof(x->exec.tune));
@@ -436,13 +396,15 @@ static int open_parts(struct cl_exec *x, const struct sherd_exec_params *p, stru
 	return rc;
 }
 
-static int open_one(struct sherd_exec **e, const struct sherd_exec_params *p, char failed[128],
-		    struct sherd_error *err)
+int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
+		       const struct sherd_exec_trial *trial, struct sherd_exec_tried *tried,
+		       struct sherd_error *err)
 {
 	struct cl_exec *x = sherd_calloc(1, sizeof(*x));
 	int rc;
 
 	*e = NULL;
+	*tried = (struct sherd_exec_tried){ .name = "a device" };
 	if (!x)
 		return sherd_fail_oom(err, sizeof(*x), "the OpenCL executor");
 	x->exec.ops = &sherd_clx_ops;
@@ -452,72 +414,22 @@ static int open_one(struct sherd_exec **e, const struct sherd_exec_params *p, ch
 	x->n_pages = p->n_pages;
 	x->note = p->note;
 	x->note_ctx = p->ctx;
-	rc = open_parts(x, p, err);
+	rc = open_device(x, p, trial, err);
+	if (!rc) {
+		rc = make_programs(x, p, trial, err);
+		if (rc)
+			note_tried(x, tried);
+	}
+	if (!rc)
+		rc = open_parts(x, p, err);
 	if (!rc) {
 		*e = &x->exec;
 		return 0;
 	}
-	if (!x->c.dev || !x->c.dev->info.is_cpu)
-		snprintf(failed, 128, "%s", x->c.dev ? x->c.dev->info.name : "a device");
+	if (x->c.dev) {
+		snprintf(tried->name, sizeof(tried->name), "%s", x->c.dev->info.name);
+		tried->is_cpu = x->c.dev->info.is_cpu;
+	}
 	cl_close(&x->exec);
-	return rc;
-}
-
-/* Each line is a sentence. */
-static void note_lines(const struct sherd_exec_params *p, const char *text)
-{
-	char line[1024];
-
-	while (p->note && text && *text) {
-		size_t n = strcspn(text, "\n");
-
-		snprintf(line, sizeof(line), "%.*s", (int)n, text);
-		p->note(p->ctx, line);
-		text += n + (text[n] == '\n');
-	}
-}
-
-void sherd_exec_note_skipped(const struct sherd_exec_params *p)
-{
-	note_lines(p, sherd_icd_skipped());
-}
-
-static bool is_there_a_cpu(void)
-{
-	struct sherd_device_info *list;
-	bool found = false;
-	int n;
-
-	if (sherd_device_list(&list, &n, NULL))
-		return false;
-	for (int i = 0; i < n; i++)
-		found |= list[i].is_cpu && list[i].usable;
-	sherd_device_list_free(list, n);
-	return found;
-}
-
-/* A device that nobody asked for by name, and that fails, gives way to the CPU. */
-int sherd_exec_cl_open(struct sherd_exec **e, const struct sherd_exec_params *p,
-		       struct sherd_error *err)
-{
-	struct sherd_exec_params cpu = *p;
-	struct sherd_error why = { "" };
-	char failed[128] = "", note[sizeof(why.msg) + 192];
-	int rc = open_one(e, p, failed, &why);
-
-	sherd_exec_note_skipped(p);
-	if (rc && rc != -ENODEV && p->automatic && failed[0] && is_there_a_cpu()) {
-		snprintf(note, sizeof(note), "%s fails here, and the CPU takes its place: %s",
-			 failed, why.msg);
-		note_lines(p, note);
-		cpu.device = "cpu";
-		rc = open_one(e, &cpu, failed, &why);
-		if (!rc) {
-			snprintf((*e)->why, sizeof((*e)->why), "in the place of %s", failed);
-			(*e)->replaces = true;
-		}
-	}
-	if (rc && err)
-		*err = why;
 	return rc;
 }

@@ -72,6 +72,15 @@ static void split_device(const char *device, char *name, size_t size, const char
 			*dot = sherd_dot_name(i);
 }
 
+void sherd_cl_plain_device(const char *device, char *plain, size_t size)
+{
+	char name[128];
+	const char *dot, *shape;
+
+	split_device(device, name, sizeof(name), &dot, &shape);
+	snprintf(plain, size, "%s/plain%s%s", name, shape ? "/" : "", shape ? shape : "");
+}
+
 /* c->device: what a child is to open; @dot: the path of dot4.h, unless it is the device's. */
 static void set_name(struct sherd_cl *c, const char *dot)
 {
@@ -93,7 +102,6 @@ int sherd_cl_tune(struct sherd_cl *c, const char *which, sherd_note_fn note, voi
 					     NULL;
 	if (!dot || !strcmp(dot, c->dev->dot))
 		return 0;
-	c->own_dot = c->dev->dot;
 	c->dev->dot = dot;
 	c->tuned_dot = true;
 	set_name(c, dot);
@@ -414,38 +422,14 @@ int sherd_cl_add_matrix(struct sherd_cl *c, const struct sherd_format *f, struct
 	return rc;
 }
 
-bool sherd_cl_drop_walks(struct sherd_cl *c)
+bool sherd_cl_is_tuned(const struct sherd_cl *c)
 {
-	int i, n = c->n_programs;
-
-	for (i = c->n_programs = 0; i < n; i++) {
-		if (c->programs[i].kind == SHERD_CL_WALK)
-			release_program(&c->programs[i]);
-		else
-			c->programs[c->n_programs++] = c->programs[i];
-	}
-	return c->n_programs < n;
-}
-
-bool sherd_cl_untune(struct sherd_cl *c)
-{
-	bool tuned = c->tuned_dot;
 	int i;
 
 	for (i = 0; i < c->n_programs; i++)
-		tuned |= !sherd_variant_is_default(&c->programs[i].variant);
-	if (!tuned)
-		return false;
-	for (i = 0; i < c->n_programs; i++)
-		release_program(&c->programs[i]);
-	c->n_programs = c->n_picks = 0;
-	sherd_tune_free(&c->tune);
-	if (c->tuned_dot) {
-		c->dev->dot = c->own_dot;
-		set_name(c, NULL);
-	}
-	c->tuned_dot = false;
-	return true;
+		if (!sherd_variant_is_default(&c->programs[i].variant))
+			return true;
+	return c->tuned_dot;
 }
 
 /* What of a variant is compiled in; the rest is the launch's. */

@@ -13,9 +13,9 @@
 #include "infer/cl/cl_weights.h"
 #include "infer/ref/ref.h"
 
-#define TIME_LIMIT   300.0 /* seconds: a slow board compiles for minutes */
 #define MAX_CHILDREN 4
 #define CHILD_BYTES  (200 << 20) /* what a compiler takes, and a little */
+#define HUNG	     "hung "	 /* the last line of what is kept of a hang: and how long it was waited for */
 
 int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX])
@@ -45,29 +45,38 @@ static char *verdict_of(struct sherd_cl *c, const struct sherd_cl_program *p)
 	return sherd_cl_verdict_key(c, p, key) ? NULL : sherd_device_verdict_get(key);
 }
 
-/* A file that says anything else, or nothing, has seen a disk or a power failure. */
-static bool is_pass(const char *verdict)
+/*
+ * "failed: WHY", of what, and of a hang the seconds that it was waited for: 0 of anything else. False
+ * for a file that says anything else, or nothing: it has seen a disk or a power failure.
+ */
+static bool parse_failure(const char *verdict, double *waited)
 {
-	return verdict && !strcmp(verdict, SHERD_PASSED);
+	const char *last = verdict ? strstr(verdict, "\n" HUNG) : NULL;
+	size_t len = verdict ? strlen(verdict) : 0;
+
+	*waited = last ? strtod(last + 1 + strlen(HUNG), NULL) : 0;
+	return len && !strncmp(verdict, SHERD_FAILED, strlen(SHERD_FAILED)) &&
+	       verdict[len - 1] == '\n';
 }
 
-static bool is_failure(const char *verdict)
-{
-	const char *end = verdict ? strchr(verdict, '\n') : NULL;
-
-	return end && !end[1] && !strncmp(verdict, SHERD_FAILED, strlen(SHERD_FAILED));
-}
-
+/*
+ * Did the program fail at an earlier start? -EBADE, or -ETIMEDOUT for a hang, unless somebody is more
+ * patient now.
+ */
 static int fail_again(struct sherd_cl *c, const struct sherd_cl_program *p, const char *verdict,
 		      struct sherd_error *err)
 {
-	const char *why = verdict + strlen(SHERD_FAILED);
+	double waited;
+	const char *why;
 
-	return sherd_fail(
-		err, -EBADE,
-		"%.*s (at an earlier start; to try again: sherd device-test --device \"%s\" "
-		"--programs %s)",
-		(int)strcspn(why, "\n"), why, c->device, p->spec);
+	if (!parse_failure(verdict, &waited) ||
+	    (waited > 0 && sherd_device_patience(SHERD_CL_TIME_LIMIT) > waited))
+		return 0;
+	why = verdict + strlen(SHERD_FAILED);
+	return sherd_fail(err, waited > 0 ? -ETIMEDOUT : -EBADE,
+			  "%.*s" SHERD_CL_EARLIER "to try again: sherd device-test --device \"%s\" "
+			  "--programs %s, or " SHERD_FORGET ")",
+			  (int)strcspn(why, "\n"), why, c->device, p->spec);
 }
 
 /* Programs to be tested, in this order. */
@@ -103,7 +112,7 @@ static void note_stumbles(struct sherd_cl *c, const struct sherd_exec_params *p)
 		p->note(p->ctx, note);
 }
 
-/* Those without a verdict; -EBADE and its sentence if one has failed before. */
+/* Those without a verdict; -EBADE or -ETIMEDOUT and the sentence if one has failed before. */
 static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error *err)
 {
 	bool anew = sherd_device_stumbles(c->dev) == 1;
@@ -112,11 +121,10 @@ static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error 
 	for (l->n = i = 0; i < c->n_programs && !rc; i++) {
 		char *verdict = verdict_of(c, &c->programs[i]);
 
-		if (is_failure(verdict))
-			rc = fail_again(c, &c->programs[i], verdict, err);
-		else if (!is_pass(verdict) || anew)
+		rc = fail_again(c, &c->programs[i], verdict, err);
+		if (!rc && (!sherd_verdict_passed(verdict) || anew))
 			l->program[l->n++] = &c->programs[i];
-		if (anew && is_pass(verdict))
+		if (anew && sherd_verdict_passed(verdict))
 			forget_verdict(c, &c->programs[i]);
 		free(verdict);
 	}
@@ -133,7 +141,7 @@ static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct 
 
 	for (i = 0; i < l->n; i++) {
 		char *verdict = verdict_of(c, l->program[i]);
-		bool passed = is_pass(verdict);
+		bool passed = sherd_verdict_passed(verdict);
 
 		free(verdict);
 		if (!passed)
@@ -149,14 +157,52 @@ static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct 
 static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *p, int rc,
 			     const struct sherd_error *why)
 {
-	char key[SHERD_SHA256_HEX], *text;
+	char key[SHERD_SHA256_HEX], hung[32] = "", *text;
 
 	if (!p || (rc != -EBADE && rc != -ETIMEDOUT))
 		return;
-	text = sherd_asprintf("%s%s\n", SHERD_FAILED, why->msg);
+	if (rc == -ETIMEDOUT)
+		snprintf(hung, sizeof(hung), HUNG "%g\n", sherd_device_patience(SHERD_CL_TIME_LIMIT));
+	text = sherd_asprintf("%s%s\nof %s, %s\n%s", SHERD_FAILED, why->msg, c->dev->info.name,
+			      p->spec, hung);
 	if (text && !sherd_cl_verdict_key(c, p, key))
 		sherd_device_verdict_put(key, text, NULL);
 	free(text);
+}
+
+/* The device with the one program; NULL: there is no such, which its child will say. */
+static struct sherd_cl_program *open_one(struct sherd_cl *c, const char *device, int n_threads,
+					 const char *spec)
+{
+	if (sherd_cl_open(c, device, n_threads, NULL))
+		return NULL;
+	return sherd_cl_add(c, spec, NULL) ? NULL : &c->programs[0];
+}
+
+int sherd_cl_recall(const char *device, int n_threads, const char *spec, struct sherd_error *err)
+{
+	struct sherd_cl c;
+	struct sherd_cl_program *p = open_one(&c, device, n_threads, spec);
+	char *verdict = p ? verdict_of(&c, p) : NULL;
+	int rc = p ? fail_again(&c, p, verdict, err) : 0;
+
+	free(verdict);
+	sherd_cl_close(&c);
+	return rc;
+}
+
+void sherd_cl_remember(const char *device, int n_threads, const char *spec, int rc,
+		       const struct sherd_error *why)
+{
+	struct sherd_cl c;
+	struct sherd_cl_program *p = open_one(&c, device, n_threads, spec);
+	char *verdict = p ? verdict_of(&c, p) : NULL;
+
+	/* what passed its test has failed at something else, and may do its work */
+	if (!sherd_verdict_passed(verdict))
+		remember_failure(&c, p, rc, why);
+	free(verdict);
+	sherd_cl_close(&c);
 }
 
 /* A child and its share of the programs: compilers run side by side. */
@@ -187,10 +233,11 @@ static void *run_child(void *arg)
 			n_threads = sherd_device_host_cpus();
 	}
 	snprintf(threads, sizeof(threads), "%d", n_threads);
-	child->rc = sherd_device_child(argv, TIME_LIMIT, &child->err);
+	child->rc = sherd_device_child(argv, SHERD_CL_TIME_LIMIT, &child->err);
 	return NULL;
 }
 
+/* A hang counts more than another failure: it is what takes time. */
 static int run_children(struct child *children, int n, struct sherd_error *err)
 {
 	bool started[MAX_CHILDREN];
@@ -204,7 +251,7 @@ static int run_children(struct child *children, int n, struct sherd_error *err)
 	for (i = 0; i < n; i++) {
 		if (started[i])
 			pthread_join(children[i].thread, NULL);
-		if (children[i].rc && !rc) {
+		if (children[i].rc && (!rc || children[i].rc == -ETIMEDOUT)) {
 			rc = children[i].rc;
 			if (err)
 				*err = children[i].err;
@@ -264,7 +311,8 @@ static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_err
 	return rc;
 }
 
-int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err)
+int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, bool known,
+		   struct sherd_error *err)
 {
 	SHERD_TRACE_SCOPE("self-test", NULL);
 	struct list l;
@@ -278,6 +326,9 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct
 		note_stumbles(c, p);
 	if (rc || !l.n)
 		return rc;
+	if (known)
+		return sherd_fail(err, -ETIMEDOUT, "%s: %s has not been tested, and is not now",
+				  c->dev->info.name, l.program[0]->spec);
 	if (p->note) {
 		snprintf(note, sizeof(note),
 			 "%s: first use: compiling and testing %d kernel program%s, once",
@@ -324,7 +375,7 @@ int sherd_cl_bit_profile(struct sherd_cl *c, bool untested, char profile[SHERD_S
 	if (profile_key(c, ours, key))
 		return sherd_fail_oom(err, SHERD_SHA256_HEX, "the bit profile");
 	known = sherd_device_verdict_get(key);
-	if (!is_pass(known)) {
+	if (!sherd_verdict_passed(known)) {
 		rc = sherd_cl_selftest_vector(c, err);
 		if (!rc)
 			sherd_device_verdict_put(key, SHERD_PASSED, NULL);

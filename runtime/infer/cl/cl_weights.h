@@ -37,7 +37,8 @@ void sherd_cl_weights_release(struct sherd_cl_weights *w);
  * Makes sure that each of c's programs has passed the self-test on this device and driver, once: by
  * a verdict in the cache, else in a child process. What has failed once fails at once from then on.
  */
-int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, struct sherd_error *err);
+int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, bool known,
+		   struct sherd_error *err);
 /*
  * The bit profile of c's built programs: the reference's, if each gives its bits for a small
  * vector, else an error; SHERD_UNTESTED for a device that has not passed the self-test. That they
