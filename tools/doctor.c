@@ -9,13 +9,14 @@
 
 static const char about[] =
 	"Says what sherd could use here, whether it works, and if not, why and what helps: the board, its "
-	"OpenCL drivers and GPUs and who may open them; how each OpenCL device reads weights and shares "
-	"activations; what can hold weights in memory; limits, io_uring, clocks. What it tries "
+	"OpenCL drivers and GPUs and who may open them; whether each OpenCL device's kernels give the right "
+	"numbers, how it reads weights and shares activations; what can hold weights in memory; limits, io_uring, clocks. What it tries "
 	"out is let go at once. With a model it says what its size makes of limits and memory. At the end "
 	"is what would help, with the command. The exit code is 0 if an OpenCL device can compute.\n"
 	"\n"
 	"  sherd doctor\n"
 	"  sherd doctor -m model.gguf\n"
+	"  sherd doctor --quick      (compiles nothing)\n"
 	"  sherd doctor --json | jq '.opencl'\n"
 	"  sherd doctor --strict || echo 'something could be better'\n"
 	"  scripts/record-system board && sherd doctor --system board   (on another machine)";
@@ -39,6 +40,8 @@ static int doctor_main(int argc, char **argv)
 		  "say what this model's size makes of limits and memory" },
 		{ 0, "system", OPT_STR, &d.system, 0, 0, "DIR",
 		  "look at a system that scripts/record-system recorded; nothing is tried" },
+		{ 0, "quick", OPT_FLAG, &d.quick, 0, 0, NULL,
+		  "leave out the kernels' test, for which they are compiled, once" },
 		{ 0, "strict", OPT_FLAG, &d.strict, 0, 0, NULL,
 		  "exit with 1 also where something could be better" },
 		{ 0, "json", OPT_FLAG, &d.json, 0, 0, NULL, "print JSON" },
@@ -67,7 +70,7 @@ static int doctor_main(int argc, char **argv)
 
 const struct tool tool_doctor = {
 	.name = "doctor",
-	.synopsis = "[-m MODEL | --system DIR] [--strict] [--json]",
+	.synopsis = "[-m MODEL | --system DIR] [--quick] [--strict] [--json]",
 	.summary = "say what works on this machine, and what does not and why",
 	.about = about,
 	.main = doctor_main,

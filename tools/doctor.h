@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * doctor: what the files of `sherd doctor` share: the report, a list of rows. doctor_try.c tries
- * things out on the machine that it runs on; doctor_system.c, doctor_gpu.c and doctor_clock.c only
- * look at files, which may be a recorded system's (--system), through doctor_files.c.
+ * doctor: what the files of `sherd doctor` share: the report, a list of rows. doctor_try.c and
+ * doctor_device.c try things out on the machine that it runs on; doctor_system.c, doctor_gpu.c and
+ * doctor_clock.c only look at files, which may be a recorded system's (--system), through
+ * doctor_files.c.
  */
 #ifndef SHERD_TOOL_DOCTOR_H
 #define SHERD_TOOL_DOCTOR_H
@@ -33,7 +34,7 @@ struct row {
 };
 
 struct doctor {
-	bool json, strict;
+	bool json, strict, quick;
 	const char *model_name, *system;
 	struct sherd_map model; /* with -m */
 	struct row *rows;
@@ -57,12 +58,31 @@ void doctor_of(struct row *r, const char *device, const char *of);
 /* TOOL_OK, or an exit code and its sentence. */
 int doctor_try(struct doctor *d);
 void doctor_try_end(struct doctor *d);
+/* The OpenCL devices; the samples are held. */
+void doctor_try_devices(struct doctor *d);
 /* What files say: the machine, its OpenCL drivers, GPUs, io_uring, clocks. */
 void doctor_look_at_system(struct doctor *d);
 void doctor_look_at_gpus(struct doctor *d);
 void doctor_look_at_clocks(struct doctor *d);
 /* TOOL_OK or TOOL_FAILED, by what was found. */
 int doctor_report(const struct doctor *d);
+
+/* --- what doctor_look_at_gpus() is made of --- */
+
+void doctor_look_at_nvidia(struct doctor *d);
+/*
+ * A row: may this user open @node? What helps where root alone may: @if_root; NULL: a udev rule. False:
+ * no, or it is not there.
+ */
+bool doctor_look_at_access(struct doctor *d, const char *node, const char *if_root);
+/*
+ * A row: this kernel driver, and the OpenCL that goes with it. What helps where there is none: @remedy;
+ * NULL: what the table of drivers has.
+ */
+void doctor_look_at_driver(struct doctor *d, const char *driver, const char *node,
+			   const char *version, const char *remedy);
+/* Is there such a row? */
+bool doctor_knows_gpu(const struct doctor *d, const char *driver);
 
 /* --- files of the system that is looked at (below sherd_root) --- */
 
@@ -77,6 +97,12 @@ bool system_exists(const char *path);
  */
 typedef void (*system_visit_fn)(void *ctx, const char *path);
 int system_each(const char *pattern, system_visit_fn visit, void *ctx);
+
+/*
+ * A variable of the environment; a recorded system's are lines NAME=VALUE in its file env.txt. False:
+ * there is none, or it is empty.
+ */
+bool system_env(const char *name, char *buf, size_t size);
 
 /*
  * May this process's user open the device node @path for reading and writing? -ENOENT: there is

@@ -111,6 +111,21 @@ static void look_at_cooling(void *ctx, const char *path)
 			      "a heat sink or a fan; measure when it is cool");
 }
 
+/* A Raspberry Pi whose supply is too weak slows itself down. */
+static void look_at_voltage(void *ctx, const char *path)
+{
+	struct doctor *d = ctx;
+	long long alarm = 0;
+	char name[64];
+
+	if (file_line(path, "name", name, sizeof(name)) && !strcmp(name, "rpi_volt") &&
+	    file_number(path, "in0_lcrit_alarm", &alarm) && alarm)
+		doctor_remedy(doctor_add(d, "clocks", FINDING_ADVICE, name,
+					 "the supply's voltage is too low, and the clocks are held "
+					 "down"),
+			      "a power supply that is made for the board, and a short cable");
+}
+
 static void look_at_temperature(void *ctx, const char *path)
 {
 	struct doctor *d = ctx;
@@ -129,6 +144,7 @@ void doctor_look_at_clocks(struct doctor *d)
 	system_each("/sys/devices/system/cpu/cpufreq/policy*", look_at_policy, d);
 	system_each("/sys/class/devfreq/*", look_at_devfreq, d);
 	system_each("/sys/class/thermal/cooling_device*", look_at_cooling, d);
+	system_each("/sys/class/hwmon/hwmon*", look_at_voltage, d);
 	system_each("/sys/class/thermal/thermal_zone*", look_at_temperature, d);
 	if (d->n_rows == before)
 		doctor_add(d, "clocks", FINDING_FACT, "none",

@@ -78,6 +78,37 @@ int system_each(const char *pattern, system_visit_fn visit, void *ctx)
 	return n;
 }
 
+static bool recorded_env(const char *name, char *buf, size_t size)
+{
+	FILE *f = system_open("/env.txt");
+	char *line = NULL;
+	size_t room = 0, n = strlen(name);
+	bool found = false;
+
+	while (f && !found && getline(&line, &room, f) > 0) {
+		found = !strncmp(line, name, n) && line[n] == '=';
+		if (found)
+			snprintf(buf, size, "%.*s", (int)strcspn(line + n + 1, "\r\n"),
+				 line + n + 1);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+bool system_env(const char *name, char *buf, size_t size)
+{
+	const char *value;
+
+	buf[0] = '\0';
+	if (sherd_root[0])
+		return recorded_env(name, buf, size) && buf[0];
+	value = getenv(name);
+	snprintf(buf, size, "%s", value ? value : "");
+	return buf[0] != '\0';
+}
+
 /* ------------------------------------------------------------------- nodes */
 
 struct identity {

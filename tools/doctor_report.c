@@ -10,7 +10,7 @@ static const struct {
 	{ "machine", "The machine" },
 	{ "drivers", "OpenCL drivers (/etc/OpenCL/vendors)" },
 	{ "gpu", "GPUs" },
-	{ "opencl", "How OpenCL devices read weights, and share a ring" },
+	{ "opencl", "OpenCL devices: their kernels, how they read weights and share a ring" },
 	{ "drm", "DRM render nodes that import our dma-bufs" },
 	{ "weights", "What can hold a shard's pages (the first that works is taken)" },
 	{ "ring", "What can hold a ring of activations (the first that works is taken)" },

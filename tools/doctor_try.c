@@ -7,7 +7,6 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include "device/import.h"
 #include "device/prime.h"
 #include "model/shard.h"
 #include "net/loop.h"
@@ -173,88 +172,7 @@ static void look_at_limits(struct doctor *d)
 		  false);
 }
 
-/* ----------------------------------------------------------------- devices */
-
-/* How a device reads, or shares, part of a region. */
-static void try_import(struct doctor *d, struct sherd_device *dev, const char *number,
-		       const char *of, struct sherd_region *r, size_t size)
-{
-	struct sherd_part part = { .data = r->data, .size = size };
-	const char *caveat;
-	struct sherd_import im;
-	struct sherd_error err;
-	int first = d->n_rows, i;
-	bool works = !sherd_import_open(&im, dev, number, r, &part, 1, &err);
-
-	for (i = 0; i < (works ? (int)im.way : SHERD_N_IMPORTS); i++)
-		doctor_add(d, "opencl", FINDING_NO, sherd_import_name((enum sherd_import_way)i),
-			   "%s", im.refused[i].msg);
-	if (works) {
-		caveat = sherd_import_caveat(&im);
-		doctor_add(d, "opencl", FINDING_YES, sherd_import_name(im.way), "%s takes this%s%s",
-			   dev->info.name, caveat ? "; " : "", caveat ? caveat : "");
-	}
-	for (i = first; i < d->n_rows; i++)
-		doctor_of(&d->rows[i], dev->info.name, of);
-	sherd_import_close(&im);
-}
-
-static void try_device(struct doctor *d, struct sherd_device *dev, const char *number)
-{
-	try_import(d, dev, number, "weights", d->held, d->sample.size);
-	if (d->held_packed)
-		try_import(d, dev, number, "weights packed into memory", d->held_packed,
-			   d->packed.size);
-	if (d->ring)
-		try_import(d, dev, number, "ring", d->ring, d->ring->slot_size);
-}
-
-/* Drivers that are left out, each with the reason. */
-static void add_skipped(struct doctor *d)
-{
-	const char *line = sherd_icd_skipped();
-
-	while (line && *line) {
-		int n = (int)strcspn(line, "\n");
-
-		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "driver", "%.*s", n, line),
-			      "update it, or remove its .icd file");
-		line += n + (line[n] == '\n');
-	}
-}
-
-static void try_devices(struct doctor *d)
-{
-	struct sherd_device_info *list;
-	struct sherd_device *dev;
-	struct sherd_error err;
-	char number[16];
-	int n;
-
-	sherd_icd_forget(); /* drivers that failed get another chance */
-	if (sherd_device_list(&list, &n, &err)) {
-		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "OpenCL", "%s", err.msg),
-			      "sudo apt-get install pocl-opencl-icd (until then: --device "
-			      "reference, slowly)");
-		return;
-	}
-	add_skipped(d);
-	for (int i = 0; i < n; i++) {
-		snprintf(number, sizeof(number), "%d", i);
-		if (sherd_device_open(&dev, number, 0, NULL, &err)) {
-			doctor_add(d, "opencl", FINDING_NO, list[i].name, "%s", err.msg);
-			continue;
-		}
-		try_device(d, dev, number);
-		d->n_devices++;
-		sherd_device_close(dev);
-	}
-	if (!d->n_devices)
-		doctor_remedy(doctor_add(d, "opencl", FINDING_PROBLEM, "OpenCL",
-					 "no device can compute"),
-			      "sudo apt-get install pocl-opencl-icd, which runs on any CPU");
-	sherd_device_list_free(list, n);
-}
+/* --------------------------------------------------------------------- DRM */
 
 /* A dma-buf of whatever has one here. */
 static void open_dma_buf(struct doctor *d, struct sherd_window *w)
@@ -347,7 +265,7 @@ int doctor_try(struct doctor *d)
 	if (hold_samples(d, &err))
 		return tool_fail(&tool_doctor, &err);
 	look_at_limits(d);
-	try_devices(d);
+	doctor_try_devices(d);
 	try_drm(d);
 	return TOOL_OK;
 }

@@ -3,24 +3,28 @@
 # sherd doctor, and what --region does: whatever this machine grants, both say what and why.
 . "$(dirname "$0")/lib"
 
-sh_run doctor
+sh_run doctor --quick
 ok "doctor succeeds, whatever it finds" test $rc = 0 -a ! -s "$err"
-for part in 'hold a shard' 'hold a ring' 'Limits' 'OpenCL devices read' 'DRM render nodes'; do
+for part in 'hold a shard' 'hold a ring' 'Limits' 'OpenCL devices: their kernels' 'DRM render nodes'; do
 	ok "doctor has a part that says: $part" grep -q "$part" "$out"
 done
 ok "a plain mapping always works, and needs no word more" grep -qE '^  yes  plain ' "$out"
 ok "every line that says no says why" bash -c "! grep -E '^  no ' '$out' | grep -qvE '^  no   .+  +[^ ].{10}'"
+ok "--quick compiles nothing" bash -c "! grep -q 'kernels give' '$out'"
 sh_run doctor --json
 ok "doctor --json is JSON" test "$(json weights.3.name)" = plain
 for part in weights ring limits opencl drm; do
 	ok "and has lists of names and texts: $part" test -n "$(json $part.0.name)" -a -n "$(json $part.0.text)"
 done
-ok "a device has a name in JSON, and what it reads" test -n "$(json opencl.0.device)" -a "$(json opencl.0.of)" = weights
+ok "a device has a name in JSON, and what was tried" test -n "$(json opencl.0.device)" -a "$(json opencl.0.of)" = kernels \
+	-a "$(json opencl.1.of)" = weights
+ok "its kernels give the reference's bits" test "$(json opencl.0.finding)" = yes \
+	-a "$(json opencl.0.text | cut -d, -f1)" = "the kernels give the reference's bits"
 refuses "a model that is not there is named" 1 "nowhere.gguf" doctor -m /nowhere.gguf
-sh_run doctor -m "$model"
+sh_run doctor --quick -m "$model"
 ok "with a model that fits doctor says the same" bash -c "test $rc = 0 && grep -qE '^  yes  plain ' '$out'"
 refuses "doctor takes no argument" 2 "one argument too many" doctor now
-"$sherd" doctor >/dev/full 2>"$err"
+"$sherd" doctor --quick >/dev/full 2>"$err"
 rc=$?
 ok "a report that cannot be written is a failure" test $rc = 1 -a "$(wc -l <"$err")" = 1
 ok "doctor leaves nothing behind" bash -c "! ls '$XDG_CACHE_HOME'/sherd/sample-* 2>/dev/null"
@@ -28,7 +32,7 @@ ok "doctor leaves nothing behind" bash -c "! ls '$XDG_CACHE_HOME'/sherd/sample-*
 # A GPU that imports, played by the CPU's device; it is preloaded, before which no sanitizer may stand.
 fake=${SHERD_BUILD_PLAIN:-build}/tests/region/libfakecl.so
 if [[ -e $fake && -x ${SHERD_PLAIN:-$sherd} ]]; then
-	LD_PRELOAD=$fake SHERD_FAKE_CL=khr,arm-host "${SHERD_PLAIN:-$sherd}" doctor >"$out" 2>"$err" </dev/null
+	LD_PRELOAD=$fake SHERD_FAKE_CL=khr,arm-host "${SHERD_PLAIN:-$sherd}" doctor --quick >"$out" 2>"$err" </dev/null
 	ok "a GPU that imports reads weights and shares a ring, tried in a child process" \
 		test "$(grep -cE '^  yes  (dma-buf|host pointer) .* Fake GPU takes this' "$out")" -ge 2
 	[[ -e /dev/sherd || -e /dev/udmabuf ]] ||
