@@ -23,7 +23,7 @@ sh_run "${greedy[@]}" --trace "$trace" --no-limits
 ok "run --trace writes JSON" at traceEvents.0.ph
 ok "and the same text" test $rc = 0 -a -z "$(cmp "$tmp/plain" "$out" 2>&1)"
 ok "with the prompt's step, and twelve tokens' less one" test "$(grep -c '"cat": "step"' "$trace")" = 12
-for phase in open resolve shard tokenizer region device self-test build weights tokenize sample output; do
+for phase in open resolve shard tokenizer region device "choose the device" self-test build weights tokenize sample output; do
 	ok "with the phase: $phase" has "\"name\": \"$phase\""
 done
 ok "with kernels, each with its step and layer" grep -q '"cat": "kernel".*"step": 1, "layer": 5' "$trace"

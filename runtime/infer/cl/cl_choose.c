@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "base/trace.h"
 #include "infer/cl/cl_time.h"
 #include "infer/exec.h"
 
@@ -414,6 +415,7 @@ static void decide(struct choice *x, const char *key, struct sherd_exec_choice *
 
 void sherd_exec_choose(const struct sherd_exec_params *p, struct sherd_exec_choice *out)
 {
+	SHERD_TRACE_SCOPE("choose the device", NULL);
 	struct sherd_device_info *list;
 	char key[SHERD_SHA256_HEX];
 	struct choice *x;
