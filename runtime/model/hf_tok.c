@@ -31,13 +31,19 @@ char *hf_vocab_own(struct hf_vocab *v, size_t size)
 	return c->data;
 }
 
+void hf_vocab_expect(struct hf_vocab *v, size_t n)
+{
+	v->listed = MIN(v->listed + n, (size_t)HF_MAX_TOKENS);
+}
+
 int hf_vocab_set(struct hf_vocab *v, int64_t id, const char *text, size_t len, float score,
 		 enum hf_token_type type)
 {
-	if (id < 0 || id >= HF_MAX_TOKENS)
+	if (id < 0 || id >= HF_MAX_TOKENS || (size_t)id >= v->listed + HF_MAX_GAP)
 		return sherd_fail(v->hf->err, -EINVAL,
-				  "%s: the token \"%.40s\" has an id that cannot be, %lld",
-				  v->hf->dir, text, (long long)id);
+				  "%s: the token \"%.40s\" has an id that cannot be, %lld: its "
+				  "files list %zu tokens",
+				  v->hf->dir, text, (long long)id, v->listed);
 	if ((size_t)id >= v->room) {
 		size_t room = MAX(2 * v->room, (size_t)id + 1024);
 		struct hf_token *t = reallocarray(v->tokens, room, sizeof(*t));
@@ -51,21 +57,62 @@ int hf_vocab_set(struct hf_vocab *v, int64_t id, const char *text, size_t len, f
 	v->n = MAX(v->n, (size_t)id + 1);
 	v->tokens[id] =
 		(struct hf_token){ { text, len }, score, (uint8_t)type, v->tokens[id].strip };
+	free(v->by_text);
+	v->by_text = NULL;
 	return 0;
 }
 
-/* Rarely asked: special tokens stand at one of the ends, so both are gone through. */
-int32_t hf_vocab_find(const struct hf_vocab *v, const char *text, size_t len)
+static int compare(const struct gguf_str *a, const struct gguf_str *b)
+{
+	size_t n = MIN(a->len, b->len);
+	int d = n ? memcmp(a->data, b->data, n) : 0;
+
+	return d ? d : (a->len > b->len) - (a->len < b->len);
+}
+
+/* By text; of equal ones the lowest id is first, as the tokens lie in that order. */
+static int by_text(const void *a, const void *b)
+{
+	const struct hf_token *x = *(const struct hf_token *const *)a;
+	const struct hf_token *y = *(const struct hf_token *const *)b;
+	int d = compare(&x->text, &y->text);
+
+	return d ? d : (x > y) - (x < y);
+}
+
+/* A sorted list, which no chosen texts can make slow. */
+static bool sort_by_text(struct hf_vocab *v)
 {
 	size_t i;
 
-	for (i = 0; text && i < v->n; i++) {
-		const struct gguf_str *s = &v->tokens[i].text;
+	v->by_text = sherd_calloc(v->n, sizeof(*v->by_text));
+	if (!v->by_text)
+		return false;
+	for (i = v->n_texts = 0; i < v->n; i++)
+		if (v->tokens[i].text.data)
+			v->by_text[v->n_texts++] = &v->tokens[i];
+	qsort(v->by_text, v->n_texts, sizeof(*v->by_text), by_text);
+	return true;
+}
 
-		if (s->data && s->len == len && !memcmp(s->data, text, len))
-			return (int32_t)i;
+int32_t hf_vocab_find(struct hf_vocab *v, const char *text, size_t len)
+{
+	const struct gguf_str wanted = { text, len };
+	size_t lo = 0, hi;
+
+	if (!text || !v->n || (!v->by_text && !sort_by_text(v)))
+		return -1;
+	for (hi = v->n_texts; lo < hi;) {
+		size_t mid = (lo + hi) / 2;
+
+		if (compare(&v->by_text[mid]->text, &wanted) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
-	return -1;
+	if (lo == v->n_texts || compare(&v->by_text[lo]->text, &wanted))
+		return -1;
+	return (int32_t)(v->by_text[lo] - v->tokens);
 }
 
 int hf_vocab_merges(struct hf_vocab *v, size_t n)
@@ -98,6 +145,7 @@ static void clear(struct hf_vocab *v)
 	}
 	if (v->map.fd >= 0)
 		sherd_map_close(&v->map);
+	free(v->by_text);
 	free(v->tokens);
 	free(v->merges);
 }
@@ -138,10 +186,12 @@ static void say(int *flag, const json_t *config, const char *key)
 }
 
 /* tokenizer.json says it all; without it the classes' defaults hold, and what their files say. */
-static void load_flags(struct hf_vocab *v, const json_t *tokenizer, const json_t *config)
+static int load_flags(struct hf_vocab *v, const json_t *tokenizer, const json_t *config)
 {
+	int ret = 0;
+
 	if (tokenizer) {
-		hf_tok_frame(v, tokenizer);
+		ret = hf_tok_frame(v, tokenizer);
 	} else if (!strcmp(v->model, "bert")) {
 		v->add_bos = v->add_eos = 1;
 		v->role[HF_BOS] = v->role[HF_CLS];
@@ -153,6 +203,7 @@ static void load_flags(struct hf_vocab *v, const json_t *tokenizer, const json_t
 		say(&v->add_bos, config, "add_bos_token");
 		say(&v->add_eos, config, "add_eos_token");
 	}
+	return ret;
 }
 
 /* --------------------------------------------------------------------------- roles */
@@ -255,12 +306,15 @@ static int put_template(struct hf_vocab *v, const json_t *config)
  */
 static int fit(struct hf_vocab *v)
 {
-	size_t n = v->hf->n_rows > 0 && v->hf->n_rows < HF_MAX_TOKENS ? (size_t)v->hf->n_rows :
-									v->n,
-	       i;
+	size_t n = v->hf->n_rows > 0 ? (size_t)v->hf->n_rows : v->n, i;
 	int ret = 0;
 	char *name;
 
+	if (n >= v->listed + HF_MAX_GAP || n > HF_MAX_TOKENS)
+		return sherd_fail(v->hf->err, -EINVAL,
+				  "%s: the embedding has %zu rows, but the tokenizer's files list "
+				  "%zu tokens: they do not belong together",
+				  v->hf->dir, n, v->listed);
 	if (n > v->n)
 		ret = hf_vocab_set(v, (int64_t)n - 1, NULL, 0, 0, HF_UNUSED);
 	v->n = n;
@@ -413,13 +467,12 @@ int hf_tok_put(struct hf *hf)
 		ret = hf_vocab_json(&v, "tokenizer_config.json", &config);
 	if (!ret)
 		ret = load_vocab(&v, tokenizer);
-	if (!ret && v.model) {
+	if (!ret && v.model)
 		ret = hf_tok_added(&v, tokenizer, config);
-		if (!ret) {
-			load_flags(&v, tokenizer, config);
-			ret = put_all(&v, config);
-		}
-	}
+	if (!ret && v.model)
+		ret = load_flags(&v, tokenizer, config);
+	if (!ret && v.model)
+		ret = put_all(&v, config);
 	clear(&v);
 	return ret;
 }

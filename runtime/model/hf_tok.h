@@ -12,6 +12,7 @@
 
 #define HF_MAX_TOKENS	 (1u << 22)
 #define HF_MAX_TOKENIZER (256u << 20) /* bytes of a file */
+#define HF_MAX_GAP	 (1u << 16) /* ids that nobody has, beyond as many as there are tokens */
 
 /* GGUF's numbers of token types. */
 enum hf_token_type {
@@ -38,6 +39,9 @@ struct hf_vocab {
 	struct hf *hf;
 	struct hf_token *tokens;
 	size_t n, room; /* n: the highest id and one */
+	size_t listed; /* how many the files list */
+	const struct hf_token **by_text; /* [n_texts], sorted; NULL: not yet */
+	size_t n_texts;
 	struct gguf_str *merges;
 	size_t n_merges;
 	struct hf_chunk *chunks; /* memory of texts that are made here */
@@ -56,18 +60,20 @@ struct hf_vocab {
 	int32_t role[HF_N_ROLES]; /* ids; -1: none */
 };
 
+/* A file lists @n tokens: no id may be far beyond all that are listed. */
+void hf_vocab_expect(struct hf_vocab *v, size_t n);
 /* A token's text is not copied: it has to live as long as @v. */
 int hf_vocab_set(struct hf_vocab *v, int64_t id, const char *text, size_t len, float score,
 		 enum hf_token_type type);
-int32_t hf_vocab_find(const struct hf_vocab *v, const char *text, size_t len); /* -1: none */
+int32_t hf_vocab_find(struct hf_vocab *v, const char *text, size_t len); /* -1: none */
 char *hf_vocab_own(struct hf_vocab *v, size_t size); /* memory that lives with @v */
 /* A file's JSON, which lives with @v; *j NULL where there is none. */
 int hf_vocab_json(struct hf_vocab *v, const char *file, json_t **j);
 int hf_vocab_merges(struct hf_vocab *v, size_t n); /* room for so many */
 
 int hf_tok_json(struct hf_vocab *v, const json_t *root);
-/* What a special token's frame says about BOS and EOS. */
-void hf_tok_frame(struct hf_vocab *v, const json_t *root);
+/* Which tokens stand before and behind a text; what else a post-processor does is refused. */
+int hf_tok_frame(struct hf_vocab *v, const json_t *root);
 /* Sets v->pre from "pre_tokenizer"; -ENOTSUP and a sentence: nobody knows it. */
 int hf_tok_pre(struct hf_vocab *v, const json_t *root);
 int hf_tok_spm(struct hf_vocab *v, const uint8_t *data, size_t size, const char *name);

@@ -61,18 +61,21 @@ static int64_t id_of(const json_t *j)
 
 static int add_lists(struct hf_vocab *v, const json_t *tokenizer, const json_t *config)
 {
-	const json_t *one;
+	const json_t *list = json_object_get(tokenizer, "added_tokens"), *one;
+	const json_t *decoder = json_object_get(config, "added_tokens_decoder");
 	json_t *by_text, *id;
 	const char *key;
 	char *end;
 	size_t i;
 	int ret = hf_vocab_json(v, "added_tokens.json", &by_text);
 
+	hf_vocab_expect(v, json_object_size(by_text) + json_array_size(list) +
+				   json_object_size(decoder));
 	json_object_foreach(by_text, key, id)
 		ret = ret ? ret : add(v, id_of(id), key, strlen(key), false);
-	json_array_foreach(json_object_get(tokenizer, "added_tokens"), i, one)
+	json_array_foreach(list, i, one)
 		ret = ret ? ret : add_object(v, id_of(json_object_get(one, "id")), one);
-	json_object_foreach(json_object_get(config, "added_tokens_decoder"), key, id) {
+	json_object_foreach((json_t *)decoder, key, id) {
 		long number = strtol(key, &end, 10);
 
 		ret = ret ? ret : add_object(v, *end ? -1 : number, id);

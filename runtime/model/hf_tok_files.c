@@ -70,6 +70,7 @@ int hf_tok_merges_txt(struct hf_vocab *v)
 	size_t i;
 	int ret = hf_vocab_json(v, "vocab.json", &vocab);
 
+	hf_vocab_expect(v, json_object_size(vocab));
 	json_object_foreach(vocab, token, id) {
 		if (!ret)
 			ret = hf_vocab_set(v, json_is_integer(id) ? json_integer_value(id) : -1,
@@ -97,8 +98,10 @@ int hf_tok_vocab_txt(struct hf_vocab *v)
 
 	if (ret)
 		return ret;
-	for (at = text, end = text + size; !ret && next_line(&at, end, &line);)
+	for (at = text, end = text + size; !ret && next_line(&at, end, &line);) {
+		hf_vocab_expect(v, 1);
 		ret = hf_vocab_set(v, id++, line.data, line.len, 0, HF_NORMAL);
+	}
 	v->model = "bert";
 	return ret;
 }

@@ -125,6 +125,7 @@ static int take_ids(struct hf_vocab *v, const json_t *vocab)
 
 	if (!json_is_object(vocab))
 		return broken(v, "its model has no vocabulary");
+	hf_vocab_expect(v, json_object_size(vocab));
 	json_object_foreach((json_t *)vocab, token, id) {
 		ret = hf_vocab_set(v, json_is_integer(id) ? json_integer_value(id) : -1, token,
 				   strlen(token), 0, HF_NORMAL);
@@ -221,6 +222,7 @@ static int take_unigram(struct hf_vocab *v, const json_t *root, const json_t *mo
 	size_t i;
 	int ret = 0;
 
+	hf_vocab_expect(v, json_array_size(json_object_get(model, "vocab")));
 	json_array_foreach(json_object_get(model, "vocab"), i, one) {
 		const json_t *text = json_array_get(one, 0), *score = json_array_get(one, 1);
 
@@ -270,20 +272,45 @@ int hf_tok_json(struct hf_vocab *v, const json_t *root)
 
 /* ------------------------------------------------------------------------- frames */
 
-static int32_t special_id(const struct hf_vocab *v, const json_t *item)
+/* The one token that a template calls @id; its list says which, older files only its name. */
+static int special_id(struct hf_vocab *v, const json_t *step, const json_t *item, int32_t *id)
 {
-	const char *id = text_of(json_object_get(item, "SpecialToken"), "id");
+	const char *name = text_of(json_object_get(item, "SpecialToken"), "id");
+	const json_t *known = json_object_get(json_object_get(step, "special_tokens"), name);
+	const json_t *ids = json_object_get(known, "ids"), *one = json_array_get(ids, 0);
 
-	return *id ? hf_vocab_find(v, id, strlen(id)) : -1;
+	*id = hf_vocab_find(v, name, strlen(name));
+	if (json_is_integer(one) && json_integer_value(one) >= 0 &&
+	    json_integer_value(one) < (json_int_t)v->n)
+		*id = (int32_t)json_integer_value(one);
+	if (*id < 0 || json_array_size(ids) > 1)
+		return refuse(v, "a post-processor with the token", name);
+	return 0;
 }
 
-static void take_template(struct hf_vocab *v, const json_t *step)
+/* "first text last", or without one or both of the tokens; more than that has no place in GGUF. */
+static int take_template(struct hf_vocab *v, const json_t *step)
 {
 	const json_t *single = json_object_get(step, "single");
-	size_t n = json_array_size(single);
-	int32_t first = special_id(v, json_array_get(single, 0));
-	int32_t last = n > 1 ? special_id(v, json_array_get(single, n - 1)) : -1;
+	size_t n = json_array_size(single), at = 0;
+	int32_t first = -1, last = -1;
+	int ret = 0;
 
+	while (at < n && !json_object_get(json_array_get(single, at), "Sequence"))
+		at++;
+	if (at == n || at > 1 || n - at > 2 ||
+	    (n - at == 2 && !json_object_get(json_array_get(single, n - 1), "SpecialToken")))
+		return sherd_fail(
+			v->hf->err, -ENOTSUP,
+			"%s/tokenizer.json: its post-processor puts more around a text "
+			"than one token before it and one behind it, which sherd cannot do",
+			v->hf->dir);
+	if (at)
+		ret = special_id(v, step, json_array_get(single, 0), &first);
+	if (!ret && n - at == 2)
+		ret = special_id(v, step, json_array_get(single, n - 1), &last);
+	if (ret)
+		return ret;
 	v->add_bos = first >= 0;
 	v->add_eos = last >= 0;
 	if (first >= 0)
@@ -292,34 +319,49 @@ static void take_template(struct hf_vocab *v, const json_t *step)
 		v->role[HF_SEP] = last;
 	if (last >= 0 && strcmp(v->model, "bert"))
 		v->role[HF_EOS] = last;
+	return 0;
 }
 
-static void take_pair(struct hf_vocab *v, const json_t *step)
+static int take_pair(struct hf_vocab *v, const json_t *step)
 {
 	const json_t *cls = json_array_get(json_object_get(step, "cls"), 1);
 	const json_t *sep = json_array_get(json_object_get(step, "sep"), 1);
 
 	if (!json_is_integer(cls) || !json_is_integer(sep))
-		return;
+		return broken(v, "its post-processor lacks cls or sep");
 	v->add_bos = v->add_eos = 1;
 	v->role[HF_BOS] = v->role[HF_CLS] = (int32_t)MIN(json_integer_value(cls), INT32_MAX);
 	v->role[HF_SEP] = (int32_t)MIN(json_integer_value(sep), INT32_MAX);
 	if (strcmp(v->model, "bert"))
 		v->role[HF_EOS] = v->role[HF_SEP];
+	return 0;
 }
 
-void hf_tok_frame(struct hf_vocab *v, const json_t *root)
+/* @framed: one of the steps has put tokens around the text already. */
+static int take_post(struct hf_vocab *v, const json_t *step, bool *framed)
+{
+	const char *type = text_of(step, "type");
+	bool pair = !strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing");
+
+	if (!strcmp(type, "ByteLevel")) /* about offsets */
+		return 0;
+	if ((!pair && strcmp(type, "TemplateProcessing")) || *framed)
+		return refuse(v, "the post-processor", type);
+	*framed = true;
+	return pair ? take_pair(v, step) : take_template(v, step);
+}
+
+int hf_tok_frame(struct hf_vocab *v, const json_t *root)
 {
 	const json_t *post = json_object_get(root, "post_processor"), *one;
+	bool framed = false;
 	size_t i;
+	int ret = 0;
 
 	v->add_bos = v->add_eos = 0;
-	if (is_type(post, "Sequence"))
-		json_array_foreach(json_object_get(post, "processors"), i, one)
-			if (is_type(one, "TemplateProcessing"))
-				take_template(v, one);
-	if (is_type(post, "TemplateProcessing"))
-		take_template(v, post);
-	else if (is_type(post, "BertProcessing") || is_type(post, "RobertaProcessing"))
-		take_pair(v, post);
+	if (!is_type(post, "Sequence"))
+		return json_is_object(post) ? take_post(v, post, &framed) : 0;
+	json_array_foreach(json_object_get(post, "processors"), i, one)
+		ret = ret ? ret : take_post(v, one, &framed);
+	return ret;
 }

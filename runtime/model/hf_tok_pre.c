@@ -22,12 +22,15 @@ static const struct {
 } known[] = {
 	{ "bytes+gpt2", "gpt-2" },
 	{ "digits1 bytes+gpt2", "starcoder" },
+	{ "punctuation bytes+gpt2 digits split:[0-9][0-9][0-9]", "falcon" },
 	{ "split:" CONTRACTION "|" WORD "\\p{L}+|\\p{N}{1,3}" SYMBOLS ENDS " bytes", "llama-bpe" },
 	{ "split:" CONTRACTION "|" WORD "\\p{L}+|\\p{N}" SYMBOLS ENDS " bytes", "qwen2" },
-	{ "split:" WORD UPPER "*" LOWER "+|" WORD UPPER "+" LOWER "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*"
-	  ENDS " bytes", "tekken" },
+	{ "split:" WORD UPPER "*" LOWER "+|" WORD UPPER "+" LOWER
+	  "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" ENDS " bytes",
+	  "tekken" },
 	{ "split:" WORD UPPER "*" LOWER "+" CONTRACTION "?|" WORD UPPER "+" LOWER "*" CONTRACTION
-	  "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" ENDS " bytes", "gpt-4o" },
+	  "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" ENDS " bytes",
+	  "gpt-4o" },
 	/* SentencePiece's BPE, by its merges: spaces are U+2581, all of the text is one word */
 	{ "", "spm-merges" },
 	{ "split: >", "spm-merges" }, /* Gemma's: there are no spaces left to split at */
@@ -98,6 +101,9 @@ static void put_step(struct hf_vocab *v, FILE *f, const json_t *step)
 		fputs(json_is_true(json_object_get(step, "individual_digits")) ? "digits1"
 									       : "digits",
 		      f);
+	} else if (!strcmp(type, "Punctuation") &&
+		   !strcmp(text_of(step, "behavior"), "Contiguous")) {
+		fputs("punctuation", f);
 	} else if (!strcmp(type, "Metaspace")) {
 		put_metaspace(v, f, step);
 	} else {

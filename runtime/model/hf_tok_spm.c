@@ -95,6 +95,7 @@ static int take_piece(struct hf_vocab *v, struct pb b, int64_t id)
 		return -EINVAL;
 	if (type == HF_UNKNOWN && v->role[HF_UNK] < 0)
 		v->role[HF_UNK] = (int32_t)id;
+	hf_vocab_expect(v, 1);
 	return hf_vocab_set(v, id, (const char *)text.at, (size_t)(text.end - text.at), score,
 			    (enum hf_token_type)type);
 }

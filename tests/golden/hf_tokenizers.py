@@ -5,7 +5,7 @@
 # sentencepiece) make of some texts. Beside each an embedding of as many rows, so that it is a folder
 # that sherd opens.
 #
-#   hf_tokenizers.py FOLDER
+#   hf_tokenizers.py FOLDER [NAME...]
 import io
 import json
 import shutil
@@ -117,6 +117,27 @@ def gpt4o():
 def starcoder():
     return named(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
                                           pre_tokenizers.ByteLevel(add_prefix_space=False)]))
+
+
+def falcon():
+    pre = pre_tokenizers.Sequence([
+        pre_tokenizers.Punctuation("contiguous"), pre_tokenizers.ByteLevel(add_prefix_space=False),
+        pre_tokenizers.Digits(individual_digits=False),
+        pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated")])
+    return tf.PreTrainedTokenizerFast(tokenizer_object=with_end(byte_level(pre)),
+                                      eos_token="<|endoftext|>")
+
+
+def gptneox():
+    t = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
+    t.normalizer = normalizers.NFC()
+    return tf.PreTrainedTokenizerFast(tokenizer_object=with_end(t), eos_token="<|endoftext|>")
+
+
+def with_end(t):
+    t.add_special_tokens(["<|endoftext|>"])
+    t.post_processor = processors.ByteLevel(trim_offsets=False)
+    return t
 
 
 def opt():
@@ -233,6 +254,8 @@ TOKENIZERS = [  # folder, how it is made, what is done to its files, special tok
     ("tekken", tekken, None, "<s>[INST] hi</s>"),
     ("gpt-4o", gpt4o, None, "<s>hi</s>"),
     ("starcoder", starcoder, None, "<s>hi 12</s>"),
+    ("falcon", falcon, None, "x 1234<|endoftext|>"),
+    ("gptneox", gptneox, None, "x<|endoftext|> y"),
     ("opt", opt, None, "</s>hi</s>"),
     ("llama-spm", llama_spm, None, "</s>"),
     ("llama-json", llama_fast, only_json, "</s>"),
@@ -268,8 +291,10 @@ def make(folder, name, build, tidy, special):
 
 
 def main():
+    only = sys.argv[2:]
     for row in TOKENIZERS:
-        make(Path(sys.argv[1]), *row)
+        if not only or row[0] in only:
+            make(Path(sys.argv[1]), *row)
 
 
 main()

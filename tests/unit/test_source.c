@@ -471,6 +471,13 @@ static void encoders_that_pool_in_another_way_are_refused(void **state)
 	free(modules);
 }
 
+#define FRAME(post)                                                                \
+	"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}," \
+	"\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"post_processor\":" post "}"
+#define TEMPLATE(single) "{\"type\":\"TemplateProcessing\",\"single\":[" single "]}"
+#define TOKEN(id)	 "{\"SpecialToken\":{\"id\":\"" id "\"}}"
+#define TEXT		 "{\"Sequence\":{\"id\":\"A\"}}"
+
 static void tokenizers_that_sherd_does_not_know_are_refused(void **state)
 {
 	static const struct {
@@ -494,6 +501,21 @@ static void tokenizers_that_sherd_does_not_know_are_refused(void **state)
 		  "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[[\"a\"]]}}", "no pair" },
 		{ "tokenizer.json", "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}",
 		  "no pair of text and score" },
+		/* ids far beyond what is listed would take memory for nothing */
+		{ "tokenizer.json", "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":70000}}}",
+		  "its files list 1 tokens" },
+		{ "tokenizer.json", FRAME("{\"type\":\"Weird\"}"), "post-processor \"Weird\"" },
+		{ "tokenizer.json", FRAME(TEMPLATE(TOKEN("z") "," TEXT)), "the token \"z\"" },
+		{ "tokenizer.json", FRAME(TEMPLATE(TOKEN("a") "," TOKEN("b") "," TEXT)),
+		  "more around" },
+		{ "tokenizer.json", FRAME(TEMPLATE(TEXT "," TOKEN("a") "," TEXT)), "more around" },
+		{ "tokenizer.json", FRAME(TEMPLATE(TEXT "," TOKEN("a") "," TOKEN("b"))),
+		  "more around" },
+		{ "tokenizer.json", FRAME(TEMPLATE(TOKEN("a"))), "more around" },
+		{ "tokenizer.json",
+		  FRAME("{\"type\":\"Sequence\",\"processors\":["
+			"{\"type\":\"ByteLevel\"}," TEMPLATE(TEXT) "," TEMPLATE(TEXT) "]}"),
+		  "post-processor \"TemplateProcessing\"" },
 		{ "tokenizer.model", "x", "no SentencePiece model" },
 		{ "tokenizer.model", "", "no SentencePiece model" },
 		{ "tokenizer.model", "\x0a\x7f", "no SentencePiece model" },
@@ -520,6 +542,19 @@ static void tokenizers_that_sherd_does_not_know_are_refused(void **state)
 	}
 }
 
+/* Rows that no token is listed for get names, but not any number of them. */
+static void an_embedding_of_other_tokens_is_refused(void **state)
+{
+	static const char header[] = "{\"model.embed_tokens.weight\":{\"dtype\":\"F16\","
+				     "\"shape\":[70000,1],\"data_offsets\":[0,140000]}}";
+
+	(void)state;
+	write_file("rows/config.json", LLAMA);
+	write_file("rows/tokenizer.json", FRAME("null"));
+	write_tensors("rows/model.safetensors", header, 140000);
+	refused("rows", "embedding has 70000 rows, but the tokenizer's files list 2 tokens");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,6 +571,7 @@ int main(void)
 		cmocka_unit_test(longrope_is_known_by_its_first_name_and_may_bring_its_factor),
 		cmocka_unit_test(encoders_that_pool_in_another_way_are_refused),
 		cmocka_unit_test(tokenizers_that_sherd_does_not_know_are_refused),
+		cmocka_unit_test(an_embedding_of_other_tokens_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
