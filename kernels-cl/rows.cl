@@ -227,11 +227,12 @@ __kernel void norm(__global const float *src, int src_stride, int width, QUANT_A
 
 /* Parts stand side by side from column @col on, in both. A work-group a part: global (local size, parts, rows). */
 __kernel void norm_to(__global const float *src, int src_stride, __global float *dst, int dst_stride,
-		      int col, int step, __global int *failed, NORM_TO_ARGS)
+		      int col, int weight_step, int step, __global int *failed, NORM_TO_ARGS)
 {
 	LANE_MEM float lanes[16];
-	const int row = get_global_id(2), at = col + (int)get_global_id(1) * width;
+	const int row = get_global_id(2), part = get_global_id(1), at = col + part * width;
 
+	weight += part * weight_step;
 	if (norm_part(src + (size_t)row * src_stride + at, dst + (size_t)row * dst_stride + at,
 		      get_local_id(0), get_local_size(0), lanes, NORM_TO))
 		fail_row(failed, step, row);

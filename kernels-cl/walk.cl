@@ -137,8 +137,8 @@ INLINED int norm_to_unit(int id, const struct sherd_walk_step *s, const struct s
 	float lanes[16];
 
 	return norm_part(src + at, dst + at, 0, 1, lanes, s->cols, s->norm, (s->flags & RESIDUAL) != 0,
-			 s->scale, (__global const float *)s->values, (__global const float *)s->bias,
-			 s->bias != 0, w->eps, s->inv_cols);
+			 s->scale, (__global const float *)s->values + id * s->weight_step,
+			 (__global const float *)s->bias, s->bias != 0, w->eps, s->inv_cols);
 }
 
 INLINED void matmul_unit(int id, const struct sherd_walk_step *s, __global float *dst,

@@ -48,7 +48,7 @@ struct sherd_walk_step {
 	int window; /* attention's: how far back it looks, 0: to the beginning */
 	int n_parts; /* norm_to's: of cols columns, from dst_col on */
 	float scale, cap, inv_cap; /* norm_to's, cap's; attention's cap */
-	int unused;
+	int weight_step; /* norm_to's: floats from a part's weights to the next one's */
 };
 
 /* What is the same for all steps of a run. */

@@ -39,8 +39,12 @@ static void print_position(const struct sherd_hparams *hp)
 		printf(", stretched %g times", (double)hp->rope_factor);
 	if (hp->rope_scaling == SHERD_ROPE_LONG)
 		printf(", divisors for contexts to %d and beyond", hp->rope_ctx);
-	if (sherd_n_ropes(hp) > 1)
-		printf(", %g within windows", (double)hp->rope_window_theta);
+	if (hp->rope_scaling == SHERD_ROPE_YARN)
+		printf(", YaRN %g times beyond %d", (double)hp->rope_factor, hp->rope_ctx);
+	if (hp->other_rope == SHERD_ROPE_SKIPPED)
+		printf(", none in every %dth layer", SHERD_SKIP_PERIOD);
+	else if (hp->other_rope != SHERD_ROPE_SAME)
+		printf(", %g within windows", (double)hp->rope_other_theta);
 	printf("\n");
 }
 

@@ -180,17 +180,20 @@ static void add_join(struct builder *b, enum sherd_slot w, const float *bias, in
 /* q's and k's heads in QKV, each by itself or as one row. */
 static void add_qk_norm(struct builder *b)
 {
-	bool by_head = b->hp->arch->qk_norm == SHERD_QK_HEADS;
+	enum sherd_qk_norm how = b->hp->qk_norm;
 	const int heads[] = { b->hp->n_heads, b->hp->n_kv_heads };
 	struct sherd_op *op;
 	int i;
 
-	if (b->hp->arch->qk_norm == SHERD_QK_NONE)
-		return;
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 2 && how != SHERD_QK_NONE; i++) {
+		bool row = how == SHERD_QK_ROW;
+
+		/* layer norms among them have no bias */
 		op = add_norm_to(b, SHERD_NORM_RMS, SHERD_ATTN_Q_NORM + i, SHERD_BUF_QKV,
-				 SHERD_BUF_QKV, b->hp->head_dim * (by_head ? 1 : heads[i]));
-		op->n_parts = by_head ? heads[i] : 1;
+				 SHERD_BUF_QKV, b->hp->head_dim * (row ? heads[i] : 1));
+		op->norm = b->hp->arch->norm;
+		op->n_parts = row ? 1 : heads[i];
+		op->weight_step = how == SHERD_QK_EACH ? b->hp->head_dim : 0;
 		op->dst_col = i * b->q;
 	}
 }
@@ -205,7 +208,7 @@ static void add_attention(struct builder *b)
 	op = add(b, SHERD_OP_ROPE);
 	op->src = op->dst = SHERD_BUF_QKV;
 	op->width = b->q + b->kv;
-	op->rope = window && b->hp->rope_window_theta != 0;
+	op->rope = sherd_hparams_other_rope(b->hp, b->layer);
 	op = add(b, SHERD_OP_ATTEND);
 	op->src = SHERD_BUF_QKV;
 	op->dst = SHERD_BUF_ATT;
@@ -357,7 +360,7 @@ static void add_layer(struct builder *b)
 	add_qkv(b);
 	if (!parallel)
 		add_attention(b);
-	if (!parallel || b->hp->arch->two_norms)
+	if (!parallel || b->hp->two_norms)
 		add_norm(b, norm, SHERD_FFN_NORM, SHERD_BUF_X, b->hp->hidden);
 	if (b->hp->n_experts) {
 		add_experts(b);

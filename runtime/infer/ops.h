@@ -66,6 +66,7 @@ struct sherd_op {
 	int dst_col; /* where W's rows begin in dst; norm_to: its parts, in src too */
 	bool residual; /* dst += instead of =; norm_to too */
 	int n_parts; /* norm_to: side by side, of @width columns */
+	int weight_step; /* floats from a part's weights to the next one's; 0: all have the same */
 	float scale; /* norm_to, embed, cap; 1: none */
 	float cap; /* cap, attend: of scores; 0: none */
 	/* experts, and act where it is for pairs */
@@ -75,13 +76,16 @@ struct sherd_op {
 	const struct sherd_tensor *table, *positions;
 	bool by_position; /* the table's row is the position's */
 	/* rope, attend */
-	int rope; /* which of the tables */
+	int rope; /* which of the tables: 1 is the other layers' */
 	int window; /* positions that a row looks back on, its last included; 0: all of them */
 };
 
-/* A rule for rotary angles: a model has one, or one more for layers with a window. */
+/* A rule for rotary angles: a model has one, or one more for layers that rotate otherwise. */
 struct sherd_rope {
-	float theta, factor; /* base; positions are divided by this */
+	float theta; /* base; 0: nothing rotates */
+	float factor; /* positions are divided by this */
+	bool yarn; /* those of pairs from ramp[1] on are, up to ramp[0] not, and between by degrees */
+	double ramp[2];
 	float scale; /* cosines and sines are multiplied by this */
 	const float *divisors; /* of frequencies, [rope_dim / 2], or NULL */
 };

@@ -41,17 +41,20 @@ static const struct sherd_arch archs[] = {
 	{ .name = "gemma2", .norm_at = SHERD_NORM_IN | SHERD_NORM_OUT, RMS, HALVES, GELU_GATED,
 	  .scaled_embd = true, .window = 4096, .window_period = 2, .wide_layers = 46 },
 	{ .name = "gemma3", .norm_at = SHERD_NORM_IN | SHERD_NORM_OUT, RMS, HALVES, GELU_GATED,
-	  QK_HEADS, .scaled_embd = true, .window_period = 6, .window_rope = true,
-	  .wide_layers = 62 },
+	  QK_HEADS, .scaled_embd = true, .window_period = 6,
+	  .other_rope = SHERD_ROPE_OWN_BASE, .wide_layers = 62 },
 	{ .name = "phi2", PRE, LAYER, HALVES, GELU, ALL_BIASES, PARALLEL, .head_bias = true },
-	{ .name = "falcon", PRE, LAYER, HALVES, GELU_ERF, FUSED, PARALLEL },
+	{ .name = "falcon", PRE, LAYER, HALVES, GELU_ERF, FUSED, PARALLEL, .two_norms_may = true },
 	{ .name = "gptneox", PRE, LAYER, HALVES, GELU_ERF, ALL_BIASES, FUSED, PARALLEL,
 	  .two_norms = true }, /* Pythia */
 	{ .name = "starcoder2", PRE, LAYER, HALVES, GELU, ALL_BIASES },
-	{ .name = "stablelm", PRE, LAYER, HALVES, SILU_GATED },
+	{ .name = "stablelm", PRE, LAYER, HALVES, SILU_GATED, .qk_norm = SHERD_QK_EACH,
+	  .qk_norm_may = true },
 	{ .name = "granite", PRE, RMS, PAIRS, SILU_GATED },
-	{ .name = "olmo2", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED,
-	  .qk_norm = SHERD_QK_ROW, .window_period = 4 },
+	{ .name = "smollm3", PRE, RMS, PAIRS, SILU_GATED, .other_rope = SHERD_ROPE_SKIPPED },
+	{ .name = "exaone", PRE, RMS, HALVES, SILU_GATED }, /* 3 and 3.5 */
+	{ .name = "olmo2", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED, /* OLMo 3 too */
+	  .qk_norm = SHERD_QK_ROW, .window_period = 4, .other_rope = SHERD_ROPE_UNSCALED },
 	/* DistilBERT, MiniLM and BGE too */
 	{ .name = "bert", .norm_at = SHERD_NORM_SUM, LAYER, LEARNED, GELU_ERF, ALL_BIASES,
 	  .encoder = true, .embd_norm = true },
@@ -152,6 +155,21 @@ const struct sherd_stack sherd_stacks[SHERD_N_STACKS] = {
 
 const char *sherd_slot_base(enum sherd_slot slot)
 {
+	return slots[slot].name;
+}
+
+const char *sherd_slot_file_name(const struct sherd_hparams *hp, enum sherd_slot slot)
+{
+	bool second = hp->arch->two_norms_may && hp->two_norms;
+
+	if (second && slot == SHERD_ATTN_NORM)
+		return "attn_norm_2.weight";
+	if (second && slot == SHERD_ATTN_NORM_BIAS)
+		return "attn_norm_2.bias";
+	if (second && slot == SHERD_FFN_NORM)
+		return slots[SHERD_ATTN_NORM].name;
+	if (second && slot == SHERD_FFN_NORM_BIAS)
+		return slots[SHERD_ATTN_NORM_BIAS].name;
 	return slots[slot].name;
 }
 

@@ -17,11 +17,23 @@ enum sherd_norm_at {
 	SHERD_NORM_OUT = 2, /* x + norm(f(x)) */
 	SHERD_NORM_SUM = 4, /* norm(x + f(x)) */
 };
-/* What q and k are normalized by before they rotate: nothing, each head, or all heads as one row. */
-enum sherd_qk_norm { SHERD_QK_NONE, SHERD_QK_HEADS, SHERD_QK_ROW };
+/*
+ * How q and k are normalized before they rotate: not, head by head, all heads as one row, or head by
+ * head with weights of its own each.
+ */
+enum sherd_qk_norm { SHERD_QK_NONE, SHERD_QK_HEADS, SHERD_QK_ROW, SHERD_QK_EACH };
 
 /* Whether a layer has one feed-forward network, or several of which a row uses some. */
 enum sherd_experts { SHERD_EXPERTS_NEVER, SHERD_EXPERTS_MAY, SHERD_EXPERTS_ALWAYS };
+
+/* Layers that rotate otherwise than what the file says of RoPE. */
+enum sherd_other_rope {
+	SHERD_ROPE_SAME, /* none do */
+	SHERD_ROPE_OWN_BASE, /* those with a window: by a base of their own, and unscaled */
+	SHERD_ROPE_UNSCALED, /* those with a window: unscaled */
+	SHERD_ROPE_SKIPPED, /* every fourth: not at all */
+};
+#define SHERD_SKIP_PERIOD 4
 
 struct sherd_arch {
 	const char *name; /* general.architecture */
@@ -30,6 +42,7 @@ struct sherd_arch {
 	enum sherd_position position; /* PAIRS: (2i, 2i+1) rotate together; HALVES: (i, i + d/2) */
 	enum sherd_act act;
 	enum sherd_qk_norm qk_norm;
+	bool qk_norm_may; /* only where the file has its weights */
 	bool gated; /* ffn: act(gate) * up */
 	/* required; optional ones are used if there */
 	bool norm_bias, qkv_bias, out_bias, ffn_bias, head_bias;
@@ -37,6 +50,8 @@ struct sherd_arch {
 	bool gate_up_fused; /* the file's ffn_up has the gate's rows, then up's */
 	bool parallel; /* x + attention + ffn: both read the same norm's output, or */
 	bool two_norms; /* a norm each, of the same x */
+	/* where the file has attn_norm_2, that is attention's, and attn_norm the other's */
+	bool two_norms_may;
 	enum sherd_experts experts;
 	bool renormalize; /* a row's experts are weighed by the softmax over them, not over all */
 	bool shared_expert; /* and there is one more that all rows use, by a sigmoid of its own */
@@ -48,7 +63,8 @@ struct sherd_arch {
 	 * that there is one
 	 */
 	int window_period, window; /* window: where the file does not say */
-	bool window_rope; /* layers with a window rotate by a base of their own, and unscaled */
+	/* which of the layers rotate by a table of their own, and how */
+	enum sherd_other_rope other_rope;
 	int wide_layers; /* a model of so many scales q by its hidden size, not by head_dim */
 	/*
 	 * Rows of a Hugging Face folder's position table before position 0; position_embd.weight is
@@ -62,8 +78,11 @@ const struct sherd_arch *sherd_arch_find(const char *name, size_t len); /* NULL:
 /* The names that are supported, comma separated, for messages. */
 const char *sherd_arch_names(void);
 
-/* LONG: two tensors of divisors, one for contexts beyond rope_ctx, and a factor. */
-enum sherd_rope_scaling { SHERD_ROPE_PLAIN, SHERD_ROPE_LINEAR, SHERD_ROPE_LONG };
+/*
+ * YARN: what turns slowly is divided by the factor, what turns fast is not. LONG: two tensors of
+ * divisors, one for contexts beyond rope_ctx, and a factor.
+ */
+enum sherd_rope_scaling { SHERD_ROPE_PLAIN, SHERD_ROPE_LINEAR, SHERD_ROPE_YARN, SHERD_ROPE_LONG };
 
 #define SHERD_MAX_LAYERS  1024
 #define SHERD_MAX_EXPERTS 512
@@ -77,7 +96,8 @@ struct sherd_hparams {
 	enum sherd_pooling pooling; /* of an encoder */
 	int embd; /* width of the token embedding; another than hidden: there are projections */
 	int norm_at; /* the row's, or the file's */
-	bool parallel;
+	bool parallel, two_norms;
+	enum sherd_qk_norm qk_norm;
 	int window; /* positions that attention looks back on, its own included; 0: all of them */
 	uint64_t windowed[SHERD_MAX_LAYERS / 64]; /* bit set: the layers that have the window */
 	float norm_eps;
@@ -85,12 +105,16 @@ struct sherd_hparams {
 	float score_cap, logit_cap; /* x becomes cap * tanh(x / cap); 0: it does not */
 	float q_scale; /* of scores: 1 / sqrt(head_dim), or what the file says */
 	float rope_theta; /* base frequency */
-	float rope_window_theta; /* in layers with a window; 0: the same */
+	enum sherd_other_rope other_rope; /* the row's, where such layers are there */
+	float rope_other_theta; /* of these layers; 0: they do not rotate */
 	int rope_dim; /* of head_dim, how many are rotated */
 	enum sherd_rope_scaling rope_scaling;
-	float rope_factor; /* linear scaling: positions are divided by this */
+	float rope_factor; /* linear scaling, YaRN: positions are divided by this */
 	float rope_attn_factor; /* cosines and sines are multiplied by this */
 	int rope_ctx; /* context that the model was trained for before it was scaled */
+	/* YaRN: turns in rope_ctx positions from which on, and up to which, a pair counts as fast and slow */
+	float rope_fast, rope_slow;
+	bool rope_whole; /* what lies between begins and ends at whole pairs */
 	/* Llama-3's scaling comes as the tensor rope_freqs: divisors [rope_dim / 2]. */
 };
 
@@ -111,6 +135,8 @@ static inline enum sherd_norm sherd_final_norm(const struct sherd_hparams *hp)
 }
 /* How many positions @layer looks back on, its own included; 0: all of them. */
 int sherd_hparams_window(const struct sherd_hparams *hp, int layer);
+/* Whether @layer rotates by the other table. */
+bool sherd_hparams_other_rope(const struct sherd_hparams *hp, int layer);
 
 /*
  * The matrices and vectors of a model, in file order: what the packer writes, the shard loader
@@ -139,7 +165,7 @@ enum sherd_slot {
 	SHERD_ATTN_K,
 	SHERD_ATTN_V,
 	SHERD_ATTN_QKV_BIAS, /* vector, always stacked */
-	SHERD_ATTN_Q_NORM, /* vector [head_dim], or all heads' */
+	SHERD_ATTN_Q_NORM, /* vector [head_dim], or [heads][head_dim] */
 	SHERD_ATTN_K_NORM,
 	SHERD_ATTN_OUT, /* [hidden][n_heads * head_dim] */
 	SHERD_ATTN_OUT_BIAS,
@@ -176,8 +202,10 @@ enum sherd_slot {
  * "blk.3.attn_qkv.weight": the tensor's name in a packed shard. @layer is ignored for global slots.
  */
 void sherd_slot_name(enum sherd_slot slot, int layer, char *buf, size_t size);
-/* The same without "blk.3.": a file that is no shard has it under this name too, but for stacks. */
+/* The same without "blk.3.". */
 const char *sherd_slot_base(enum sherd_slot slot);
+/* And what a file that is no shard has it under, but for stacks. */
+const char *sherd_slot_file_name(const struct sherd_hparams *hp, enum sherd_slot slot);
 bool sherd_slot_is_vector(enum sherd_slot slot);
 static inline bool sherd_slot_is_experts(enum sherd_slot slot)
 {

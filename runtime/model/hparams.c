@@ -303,6 +303,58 @@ static int read_long_rope(struct reader *r, struct sherd_hparams *hp)
 	return 0;
 }
 
+/* The paper's, @times over. */
+static double yarn_growth(double factor, double times)
+{
+	return 1 + 0.1 * times * log(factor);
+}
+
+/*
+ * By how much cosines and sines grow: what the file says, or the paper's, less what of it a model has
+ * otherwise (llama.cpp's converters write that as a multiple).
+ */
+static int read_yarn_growth(struct reader *r, struct sherd_hparams *hp)
+{
+	float own = (float)yarn_growth(hp->rope_factor, 1), had = 0;
+	int ret = get_float(r, "rope.scaling.yarn_log_multiplier", 0, 100, &had);
+
+	if (ret > 0)
+		own = (float)(yarn_growth(hp->rope_factor, 1) / yarn_growth(hp->rope_factor, had));
+	if (ret >= 0)
+		ret = get_float(r, "rope.scaling.yarn_attn_factor", 0.01f, 100, &own);
+	hp->rope_attn_factor *= own;
+	return MIN(ret, 0);
+}
+
+static int read_yarn(struct reader *r, struct sherd_hparams *hp)
+{
+	int ret = get_float(r, "rope.scaling.factor", 1, 1e6f, &hp->rope_factor);
+
+	if (!ret)
+		return missing(r, "rope.scaling.factor");
+	if (hp->rope_theta <= 1)
+		return sherd_fail(r->err, -ENOTSUP,
+				  "%s: %s is 1, with which all pairs turn alike: YaRN has nothing "
+				  "to tell apart",
+				  r->g->path, arch_key(r, "rope.freq_base"));
+	hp->rope_scaling = SHERD_ROPE_YARN;
+	hp->rope_ctx = hp->n_ctx_train;
+	hp->rope_fast = 32;
+	hp->rope_slow = 1;
+	hp->rope_whole = true;
+	if (ret > 0)
+		ret = get_int(r, "rope.scaling.original_context_length", MAX_CTX, &hp->rope_ctx);
+	if (ret >= 0)
+		ret = get_float(r, "rope.scaling.yarn_beta_slow", 1e-3f, 1e6f, &hp->rope_slow);
+	if (ret >= 0)
+		ret = get_float(r, "rope.scaling.yarn_beta_fast", hp->rope_slow, 1e6f,
+				&hp->rope_fast);
+	if (ret >= 0)
+		ret = gguf_get_bool(r->g, arch_key(r, "rope.scaling.yarn_truncate"),
+				    &hp->rope_whole, r->err);
+	return ret < 0 ? ret : read_yarn_growth(r, hp);
+}
+
 static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
 {
 	struct gguf_str type = { "linear", 6 }; /* what a factor without a type means */
@@ -316,6 +368,8 @@ static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
 		return ret;
 	if (gguf_str_eq(type, "longrope") || gguf_tensor(r->g, "rope_factors_long.weight"))
 		return read_long_rope(r, hp);
+	if (gguf_str_eq(type, "yarn"))
+		return read_yarn(r, hp);
 	/* "llama3" needs nothing else: its divisors are a tensor. */
 	if (gguf_str_eq(type, "none") ||
 	    (gguf_str_eq(type, "llama3") && gguf_tensor(r->g, "rope_freqs.weight")))
@@ -323,7 +377,7 @@ static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
 	if (!gguf_str_eq(type, "linear"))
 		return sherd_fail(r->err, -ENOTSUP,
 				  "%s: RoPE scaling \"%.*s\" is not supported: "
-				  "none, linear, longrope and Llama-3's (the tensor "
+				  "none, linear, yarn, longrope and Llama-3's (the tensor "
 				  "rope_freqs.weight) are",
 				  r->g->path, (int)MIN(type.len, (size_t)64), type.data);
 	ret = get_float(r, "rope.scaling.factor", 0, 1e6f, &factor);
@@ -344,7 +398,6 @@ static int read_rope(struct reader *r, struct sherd_hparams *hp)
 
 	hp->rope_theta = 10000;
 	hp->rope_factor = hp->rope_attn_factor = 1;
-	hp->rope_window_theta = hp->arch->window_rope ? 10000 : 0;
 	if (hp->arch->position == SHERD_POS_LEARNED)
 		return 0;
 	hp->rope_dim = hp->head_dim;
@@ -355,8 +408,14 @@ static int read_rope(struct reader *r, struct sherd_hparams *hp)
 		return sherd_fail(r->err, -EINVAL, "%s: %s is %d, which is odd", r->g->path,
 				  arch_key(r, "rope.dimension_count"), hp->rope_dim);
 	ret = get_float(r, "rope.freq_base", 1, 1e12f, &hp->rope_theta);
-	if (ret >= 0 && hp->arch->window_rope)
-		ret = get_float(r, "rope.freq_base_swa", 1, 1e12f, &hp->rope_window_theta);
+	if (hp->window || hp->arch->other_rope == SHERD_ROPE_SKIPPED)
+		hp->other_rope = hp->arch->other_rope;
+	if (hp->other_rope == SHERD_ROPE_OWN_BASE)
+		hp->rope_other_theta = 10000;
+	else if (hp->other_rope == SHERD_ROPE_UNSCALED)
+		hp->rope_other_theta = hp->rope_theta;
+	if (ret >= 0 && hp->rope_other_theta != 0)
+		ret = get_float(r, "rope.freq_base_swa", 1, 1e12f, &hp->rope_other_theta);
 	return ret < 0 ? ret : read_rope_scaling(r, hp);
 }
 
@@ -403,6 +462,38 @@ static int read_scales(struct reader *r, struct sherd_hparams *hp)
 	return ret;
 }
 
+/* Whether a layer has tensor @name, of a file or a shard of some layers. */
+static bool has_in_layer(const struct gguf *g, const char *name)
+{
+	size_t n = strlen(name), i;
+
+	for (i = 0; i < g->n_tensors; i++) {
+		struct gguf_str s = g->tensors[i].name;
+
+		if (s.len > n + 5 && !memcmp(s.data, "blk.", 4) && s.data[s.len - n - 1] == '.' &&
+		    !memcmp(s.data + s.len - n, name, n))
+			return true;
+	}
+	return false;
+}
+
+/* What no key says, only that there are tensors for it. */
+static void see_layout(const struct gguf *g, struct sherd_hparams *hp)
+{
+	const struct sherd_arch *a = hp->arch;
+
+	hp->qk_norm = a->qk_norm;
+	if (a->qk_norm_may && !has_in_layer(g, "attn_q_norm.weight"))
+		hp->qk_norm = SHERD_QK_NONE;
+	/* a shard has either under the name of its place */
+	hp->two_norms =
+		a->two_norms || (a->two_norms_may && (has_in_layer(g, "attn_norm_2.weight") ||
+						      has_in_layer(g, "ffn_norm.weight")));
+	/* StableLM's converter says "parallel" where config.json says nothing */
+	if (hp->parallel && !a->parallel && has_in_layer(g, "ffn_norm.weight"))
+		hp->parallel = false;
+}
+
 /* What a row says, and some files of its family say otherwise. */
 static int read_layout(struct reader *r, struct sherd_hparams *hp)
 {
@@ -419,6 +510,7 @@ static int read_layout(struct reader *r, struct sherd_hparams *hp)
 		ret = get_int(r, "embedding_length_in", MAX_WIDTH, &hp->embd);
 	if (after)
 		hp->norm_at = SHERD_NORM_SUM;
+	see_layout(r->g, hp);
 	return MIN(ret, 0);
 }
 
@@ -535,4 +627,18 @@ int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked)
 int sherd_hparams_window(const struct sherd_hparams *hp, int layer)
 {
 	return hp->windowed[layer / 64] >> layer % 64 & 1 ? hp->window : 0;
+}
+
+bool sherd_hparams_other_rope(const struct sherd_hparams *hp, int layer)
+{
+	switch (hp->other_rope) {
+	case SHERD_ROPE_OWN_BASE:
+	case SHERD_ROPE_UNSCALED:
+		return sherd_hparams_window(hp, layer) != 0;
+	case SHERD_ROPE_SKIPPED:
+		return (layer + 1) % SHERD_SKIP_PERIOD == 0;
+	case SHERD_ROPE_SAME:
+		break;
+	}
+	return false;
 }

@@ -35,8 +35,7 @@ static bool is_fused(const struct sherd_hparams *hp, enum sherd_slot slot)
 }
 
 /*
- * The names in the file of what @slot has; a layer's follow "blk.N.". Those of other slots than
- * stacks are the slots' own.
+ * The names in the file of what @slot has; a layer's follow "blk.N.".
  */
 static int slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot,
 			const char *parts[SHERD_PACK_PARTS])
@@ -55,7 +54,7 @@ static int slot_sources(const struct sherd_hparams *hp, enum sherd_slot slot,
 			parts[n] = stacks[i].parts[n];
 		return n;
 	}
-	parts[0] = sherd_slot_base(slot);
+	parts[0] = sherd_slot_file_name(hp, slot);
 	return 1;
 }
 
@@ -184,6 +183,13 @@ static struct sherd_pack_item *new_item(struct sherd_pack_plan *plan, struct she
 	return &plan->items[plan->n_items++];
 }
 
+/* Heads' weights are in files as rows, or as one vector: the bytes are the same. */
+static bool is_row_a_head(const struct sherd_pack_plan *plan, enum sherd_slot slot)
+{
+	return plan->hp.qk_norm == SHERD_QK_EACH &&
+	       (slot == SHERD_ATTN_Q_NORM || slot == SHERD_ATTN_K_NORM);
+}
+
 static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tensor *t,
 		      const char *name, enum sherd_slot slot, uint64_t rows, uint64_t cols,
 		      struct sherd_error *err)
@@ -194,6 +200,10 @@ static int check_part(const struct sherd_pack_plan *plan, const struct gguf_tens
 
 	if (slot == SHERD_TOKEN_TYPES) /* the first of its rows is read */
 		rows = t->dims[1];
+	if (is_row_a_head(plan, slot) && !t->view && t->dims[1] == cols / plan->hp.head_dim) {
+		rows = t->dims[1];
+		cols = plan->hp.head_dim;
+	}
 	if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != deep || t->dims[3] != 1)
 		return sherd_fail(err, -EINVAL,
 				  "%s: tensor %s is %llu x %llu x %llu x %llu, but the "

@@ -106,7 +106,7 @@ enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_
 				     int first_layer, int end_layer)
 {
 	const struct sherd_arch *a = hp->arch;
-	bool second = !hp->parallel || a->two_norms;
+	bool second = !hp->parallel || hp->two_norms;
 
 	if (slot < SHERD_FIRST_LAYER_SLOT)
 		return global_need(hp, slot, first_layer == 0, end_layer == hp->n_layers);
@@ -130,7 +130,7 @@ enum sherd_slot_need sherd_slot_need(const struct sherd_hparams *hp, enum sherd_
 		return norm_bias_need(hp, SHERD_NORM_SUM, true);
 	case SHERD_ATTN_Q_NORM:
 	case SHERD_ATTN_K_NORM:
-		return needed_if(a->qk_norm != SHERD_QK_NONE);
+		return needed_if(hp->qk_norm != SHERD_QK_NONE);
 	case SHERD_ATTN_QKV_BIAS:
 		return bias_need(true, a->qkv_bias);
 	case SHERD_ATTN_OUT_BIAS:
@@ -234,7 +234,7 @@ static void matrix_shape(const struct sherd_hparams *hp, enum sherd_slot slot, u
 void sherd_slot_shape(const struct sherd_hparams *hp, enum sherd_slot slot, uint32_t *rows,
 		      uint32_t *cols)
 {
-	bool by_head = hp->arch->qk_norm == SHERD_QK_HEADS;
+	bool by_head = hp->qk_norm == SHERD_QK_HEADS;
 
 	if (slot >= SHERD_ROUTER) {
 		expert_shape(hp, slot, rows, cols);

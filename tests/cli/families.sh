@@ -15,5 +15,5 @@ while read -r name f16 f32; do
 		awk "BEGIN { p = $(json perplexity); a = p / $f32 - 1; b = p / $f16 - 1
 			exit !(a * a < 5e-5 ^ 2 && b * b < 4e-4 ^ 2) }"
 done <"$golden/perplexity.list"
-ok "there were families to compare" test "$families" -ge 12
+ok "there were families to compare" test "$families" -ge 24
 finish

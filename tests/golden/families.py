@@ -4,6 +4,7 @@
 # which metadata llama.cpp's converter writes, and how it turns tensors. The defaults of Family are
 # Llama's; models.py has the list of models and does the rest.
 import re
+import unittest.mock
 
 import gguf
 import numpy as np
@@ -41,6 +42,7 @@ class Family:
     context = "max_position_embeddings"
     norm_base = 1  # around which norms' weights lie
     pairs = False  # q and k are turned from halves to pairs
+    kin = None  # an architecture whose tensors are called the same, where gguf does not know this one
     names = {}  # tensors that gguf's table does not know
     encoder = False
     floats = ()  # ends of names of matrices that stay floats in every file
@@ -74,7 +76,7 @@ class Family:
     def tensor_name(self, name, cfg):
         if name in self.names:
             return self.names[name]
-        kind = {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[self.arch]
+        kind = {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[self.kin or self.arch]
         table = gguf.get_tensor_name_map(kind, cfg.num_hidden_layers)
         return table.get_name(name, try_suffixes=(".weight", ".bias"))
 
@@ -96,6 +98,15 @@ class Family:
         w.add_head_count_kv(cfg.num_key_value_heads)
         w.add_layer_norm_rms_eps(cfg.rms_norm_eps)
         w.add_rope_freq_base(cfg.rope_theta)
+        self.put_scaling(w, cfg)
+
+    def put_scaling(self, w, cfg):
+        scaling = getattr(cfg, "rope_scaling", None) or {}
+        if scaling.get("rope_type") != "yarn":
+            return
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(scaling["factor"])
+        w.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
 
     def more_tensors(self, cfg):
         """Tensors that are no parameters of the model: {name: array}."""
@@ -115,7 +126,7 @@ class Llama(Family):
 
     def more_tensors(self, cfg):
         """What transformers' Llama-3 scaling divides each frequency by."""
-        if not getattr(cfg, "rope_scaling", None):
+        if (getattr(cfg, "rope_scaling", None) or {}).get("rope_type") != "llama3":
             return {}
         init = tf.modeling_rope_utils.ROPE_INIT_FUNCTIONS
         plain, _ = init["default"](cfg, device="cpu")
@@ -153,6 +164,19 @@ class Mistral(Llama):
     def put_rest(self, w, cfg):
         super().put_rest(w, cfg)
         w.add_sliding_window(cfg.sliding_window)  # llama.cpp's converter leaves it out
+
+
+class SmolLm3(Llama):
+    """Every fourth layer does not rotate; its rows are turned all the same."""
+    arch, config, model = "smollm3", tf.SmolLM3Config, tf.SmolLM3ForCausalLM
+    kin = "llama"
+    fixed = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
+
+
+class Exaone(Llama):
+    """Its model is Llama's, by its own code, which transformers does not have."""
+    arch = "exaone"
+    pairs = False
 
 
 class Granite(Llama):
@@ -209,6 +233,16 @@ class Qwen3Moe(Experts, Headed):
 
 class Olmo2(Family):
     arch, config, model = "olmo2", tf.Olmo2Config, tf.Olmo2ForCausalLM
+
+
+class Olmo3(Olmo2):
+    config, model = tf.Olmo3Config, tf.Olmo3ForCausalLM
+
+    def put_rest(self, w, cfg):
+        super().put_rest(w, cfg)
+        w.add_sliding_window(cfg.sliding_window)
+        w.add_array(f"{self.arch}.attention.sliding_window_pattern",
+                    [t == "sliding_attention" for t in cfg.layer_types])
 
 
 class Gemma(Headed):
@@ -287,6 +321,22 @@ class StableLm(LayerNormed):
     def put_rest(self, w, cfg):
         super().put_rest(w, cfg)
         w.add_head_count_kv(cfg.num_key_value_heads)
+        w.add_parallel_residual(True)  # what the converter says unless config.json denies it
+
+
+class StableLm12(StableLm):
+    """StableLM 2 12B: side by side, and each head of q and k has a norm of its own."""
+    fixed = dict(use_parallel_residual=True, qk_layernorm=True)
+
+    def build(self, **kw):
+        # it gives every norm a bias, and those of heads have none
+        with unittest.mock.patch.object(tf.StableLmPreTrainedModel, "_init_weights"):
+            return super().build(**kw)
+
+    def stack(self, name):
+        found = re.fullmatch(r"model\.layers\.(\d+)\.self_attn\.(q|k)_layernorm\.norms\.(\d+)\.weight",
+                             name)
+        return found and (f"blk.{found[1]}.attn_{found[2]}_norm.weight", int(found[3]))
 
 
 class Starcoder2(LayerNormed):
@@ -313,8 +363,36 @@ class Falcon(LayerNormed):
 
     def put_rest(self, w, cfg):
         w.add_feed_forward_length(cfg.ffn_hidden_size)
-        w.add_head_count_kv(1)
+        w.add_head_count_kv(self.kv_heads(cfg))
         w.add_layer_norm_eps(cfg.layer_norm_epsilon)
+
+    def kv_heads(self, cfg):
+        return 1
+
+
+class Falcon40(Falcon):
+    """The larger ones: heads in groups that share a key and a value, two norms side by side."""
+    fixed = dict(new_decoder_architecture=True, parallel_attn=True, bias=False, alibi=False)
+
+    def kv_heads(self, cfg):
+        return cfg.num_kv_heads
+
+    def turn(self, cfg, name):
+        """Each group has its q, one k and one v: they become all q, all k, all v."""
+        n, d = cfg.num_kv_heads, cfg.hidden_size // cfg.num_attention_heads
+        q = cfg.num_attention_heads // n
+
+        def split(w):
+            g = w.reshape(n, q + 2, d, -1)
+            parts = g[:, :q], g[:, q], g[:, q + 1]
+            return np.concatenate([p.reshape(-1, w.shape[1]) for p in parts])
+
+        def join(w):
+            parts = np.split(w, [n * q * d, n * q * d + n * d])
+            shapes = (n, q, d, -1), (n, 1, d, -1), (n, 1, d, -1)
+            return np.concatenate([p.reshape(s) for p, s in zip(parts, shapes)],
+                                  axis=1).reshape(w.shape)
+        return (split, join) if "query_key_value" in name else (same, same)
 
 
 class GptNeoX(LayerNormed):

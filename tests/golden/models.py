@@ -34,6 +34,8 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
 SMALL = dict(hidden_size=64, intermediate_size=288, num_attention_heads=4, num_key_value_heads=2,
              rope_theta=10000.0, rms_norm_eps=1e-5)
 ROPED = dict(rope_theta=10000.0, rms_norm_eps=1e-5)
+# some pairs turn fast, one is between, the rest turn slowly
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
 LONG = {"type": "longrope", "short_factor": [1.0, 1.1, 1.3, 1.7, 2.0, 2.5],
         "long_factor": [1.0, 1.5, 2.5, 4.0, 4.5, 5.0]}
 MODELS = [  # name, family, type of the matrices, seed, config
@@ -134,6 +136,24 @@ MODELS = [  # name, family, type of the matrices, seed, config
         hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2)),
     ("distilbert-f16", f.DistilBert, Q.F16, 35, dict(
         dim=36, hidden_dim=44, n_layers=2, n_heads=3)),
+    ("qwen2-yarn-f16", f.Qwen2, Q.F16, 36, dict(
+        hidden_size=48, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=1, rope_scaling=YARN, **ROPED)),
+    ("olmo3-f16", f.Olmo3, Q.F16, 37, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=4, num_attention_heads=3,
+        num_key_value_heads=1, sliding_window=40, rope_scaling=YARN, **ROPED)),
+    ("smollm3-f16", f.SmolLm3, Q.F16, 38, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=4, num_attention_heads=3,
+        num_key_value_heads=1, **ROPED)),
+    ("exaone-f16", f.Exaone, Q.F16, 39, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=1, num_attention_heads=3,
+        num_key_value_heads=1, rope_scaling=LLAMA3, **ROPED)),
+    ("falcon40-f16", f.Falcon40, Q.F16, 40, dict(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2,
+        ffn_hidden_size=60)),
+    ("stablelm12-f16", f.StableLm12, Q.F16, 41, dict(
+        hidden_size=48, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, partial_rotary_factor=0.5)),
 ]
 
 
@@ -233,7 +253,9 @@ def write_gguf(path, name, family, qtype, model, encoded):
     for pname, p in model.named_parameters():
         stack = family.stack(pname)
         if stack:
-            stacks.setdefault(stack[0], []).append(encoded[pname])
+            part = encoded.get(pname)
+            part = p.detach().numpy() if part is None else part
+            stacks.setdefault(stack[0], []).append(part)
             assert len(stacks[stack[0]]) == stack[1] + 1
             continue
         tname = family.tensor_name(pname, cfg)
@@ -243,8 +265,9 @@ def write_gguf(path, name, family, qtype, model, encoded):
         there, _ = family.turn(cfg, pname)
         x = there(p.detach().numpy())[family.rows(pname)]
         w.add_tensor(tname, family.vector(pname, x))
-    for tname, experts in stacks.items():
-        w.add_tensor(tname, np.stack(experts), raw_dtype=qtype)
+    for tname, parts in stacks.items():  # of matrices, or of vectors
+        kind = {"raw_dtype": qtype} if "_exps" in tname else {}
+        w.add_tensor(tname, np.stack(parts), **kind)
     for tname, x in family.more_tensors(cfg).items():
         w.add_tensor(tname, x)
     w.write_header_to_file()

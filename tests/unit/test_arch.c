@@ -289,6 +289,44 @@ static void a_factor_alone_means_linear_scaling(void **state)
 	assert_true(sound_model("llama", old).rope_factor == 2);
 }
 
+/* The growth by the paper: 0.1 ln(factor) + 1; the rest as converters write it. */
+static void yarn_says_what_turns_slowly_and_how_much_scores_grow(void **state)
+{
+#define YARN "rope.scaling.type=yarn", "rope.scaling.factor=4.0f"
+	static const struct {
+		const char *changes[5];
+		int ctx;
+		double grows;
+	} cases[] = {
+		{ { YARN }, 128, 1.1386294361 },
+		{ { YARN, "rope.scaling.original_context_length=32" }, 32, 1.1386294361 },
+		{ { YARN, "rope.scaling.yarn_attn_factor=1.25f" }, 128, 1.25 },
+		{ { YARN, "rope.scaling.attn_factor=0.5f" }, 128, 0.5693147181 },
+		{ { YARN, "rope.scaling.yarn_log_multiplier=1.0f" }, 128, 1 },
+		{ { YARN, "rope.scaling.yarn_log_multiplier=0.5f" }, 128, 1.0648219206 },
+	};
+	static const char *const betas[] = { YARN, "rope.scaling.yarn_beta_slow=2.0f",
+					     "rope.scaling.yarn_beta_fast=1.5f", NULL };
+	static const char *const flat[] = { YARN, "rope.freq_base=1.0f", NULL };
+	struct sherd_hparams hp;
+	struct sherd_error err;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		hp = sound_model("qwen2", cases[i].changes);
+		assert_true(hp.rope_scaling == SHERD_ROPE_YARN && hp.rope_factor == 4);
+		assert_true(hp.rope_fast == 32 && hp.rope_slow == 1 && hp.rope_whole);
+		assert_int_equal(hp.rope_ctx, cases[i].ctx);
+		if (fabs(hp.rope_attn_factor - cases[i].grows) > 1e-6)
+			fail_msg("case %zu: %g", i, (double)hp.rope_attn_factor);
+	}
+	assert_int_equal(read_model(model("qwen2", betas, 50), &hp, &err), -ERANGE);
+	assert_non_null(strstr(err.msg, "yarn_beta_fast is 1.5"));
+	assert_int_equal(read_model(model("qwen2", flat, 50), &hp, &err), -ENOTSUP);
+	assert_non_null(strstr(err.msg, "YaRN"));
+}
+
 static void what_cannot_be_is_refused_by_its_name(void **state)
 {
 	static const struct {
@@ -331,12 +369,14 @@ static void what_cannot_be_is_refused_by_its_name(void **state)
 		{ "rope.freq_base=inff", "rope.freq_base is inf" },
 		{ "rope.dimension_count=7", "odd" },
 		{ "rope.dimension_count=18", "is 18" },
-		{ "rope.scaling.type=yarn", "\"yarn\"" },
+		{ "rope.scaling.type=yarn", "lacks llama.rope.scaling.factor" },
+		{ "rope.scaling.type=dynamic", "\"dynamic\"" },
 		{ "rope.scaling.type=llama3", "\"llama3\"" }, /* without its tensor */
 		{ "rope.scaling.factor=nanf", "nan" },
 		{ "rope.scaling.factor=-2.0f", "-2" },
 		{ "rope.scaling.attn_factor=nanf", "attn_factor is nan" },
-		{ "rope.scaling.type=longrope", "lacks llama.rope.scaling.original_context_length" },
+		{ "rope.scaling.type=longrope",
+		  "lacks llama.rope.scaling.original_context_length" },
 		{ "expert_count=8", "lacks llama.expert_used_count" },
 		{ "expert_count=513", "expert_count" },
 		{ "expert_count=-1", "expert_count" },
@@ -508,6 +548,7 @@ int main(void)
 		cmocka_unit_test(norms_and_projections_are_the_familys_or_the_files),
 		cmocka_unit_test(scalings_that_change_nothing_are_plain),
 		cmocka_unit_test(a_factor_alone_means_linear_scaling),
+		cmocka_unit_test(yarn_says_what_turns_slowly_and_how_much_scores_grow),
 		cmocka_unit_test(what_cannot_be_is_refused_by_its_name),
 		cmocka_unit_test(unknown_families_are_refused_with_the_known_ones),
 		cmocka_unit_test(families_that_lack_a_step_are_rows_that_say_which),

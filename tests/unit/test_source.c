@@ -434,7 +434,7 @@ static void rope_is_found_where_either_transformers_has_it(void **state)
 	for (i = 0; i < ARRAY_SIZE(configs); i++) {
 		struct sherd_hparams hp = hparams_of(configs[i]);
 
-		assert_true(hp.rope_theta == 5000 && hp.rope_window_theta == 300);
+		assert_true(hp.rope_theta == 5000 && hp.rope_other_theta == 300);
 		assert_true(hp.rope_scaling == SHERD_ROPE_LINEAR && hp.rope_factor == 8);
 	}
 }

@@ -10,7 +10,7 @@
 
 #define QK 256 /* weights of a K-quant's block */
 
-#define REST NULL, 0, 0, NULL, 0, NULL /* nothing huge, no window, nothing odd, no more */
+#define REST NULL, 0, 0, NULL, 0, NULL, NULL /* nothing huge, no window, nothing odd, no more */
 
 const struct tiny_model tiny_models[] = {
 	/*
@@ -27,19 +27,23 @@ const struct tiny_model tiny_models[] = {
 };
 
 /* Windows end within a page, within a chunk and beyond one. */
-#define FAMILY(name, heads, kv, of_window, what)                                             \
+#define FAMILY_OF(layers, name, heads, kv, of_window, what, ...)                             \
 	{                                                                                    \
-		.arch = (name), .n_layers = 3, .hidden = 64, .n_heads = (heads),             \
+		.arch = (name), .n_layers = (layers), .hidden = 64, .n_heads = (heads),      \
 		.n_kv_heads = (kv), .head_dim = 32, .ffn = 96, .n_vocab = 60, .n_ctx = 700,  \
 		.type = GGML_Q4_0, .embd_type = GGML_Q8_0, .seed = 8, .window = (of_window), \
-		.more = (what)                                                               \
+		.more = (what), ##__VA_ARGS__                                                \
 	}
+#define FAMILY(...)  FAMILY_OF(3, __VA_ARGS__)
 #define MOST_ROTATED "rope.dimension_count=16"
 
 const struct tiny_model tiny_families[] = {
 	FAMILY("llama", 4, 2, 37, NULL), /* Mistral */
 	FAMILY("qwen2", 3, 1, 261, "attention.sliding_window_pattern=2"),
 	FAMILY("qwen3", 4, 2, 0, NULL),
+	FAMILY("qwen3", 4, 2, 0,
+	       "rope.scaling.type=yarn,rope.scaling.factor=4.0,"
+	       "rope.scaling.original_context_length=96"),
 	FAMILY("gpt2", 2, 2, 0, NULL),
 	FAMILY("opt", 2, 2, 0, NULL),
 	FAMILY("opt", 2, 2, 0, "norm_after=true,embedding_length_in=32"),
@@ -52,13 +56,19 @@ const struct tiny_model tiny_families[] = {
 	FAMILY("gemma3", 4, 1, 100, "attention.sliding_window_pattern=3"),
 	FAMILY("phi2", 2, 2, 0, MOST_ROTATED),
 	FAMILY("falcon", 3, 1, 0, NULL),
+	FAMILY("falcon", 4, 2, 0, NULL, .with = "blk.0.attn_norm_2.weight"), /* 40B */
 	FAMILY("gptneox", 2, 2, 0, MOST_ROTATED),
 	FAMILY("gptneox", 2, 2, 0, "use_parallel_residual=false"),
 	FAMILY("starcoder2", 4, 2, 0, NULL),
 	FAMILY("stablelm", 4, 4, 0, MOST_ROTATED),
+	FAMILY("stablelm", 4, 2, 0, MOST_ROTATED ",use_parallel_residual=true",
+	       .with = "blk.0.attn_q_norm.weight"), /* StableLM 2 12B */
 	FAMILY("granite", 4, 2, 0,
 	       "attention.scale=0.25,embedding_scale=3.0,residual_scale=0.4,logit_scale=2.0"),
 	FAMILY("olmo2", 4, 2, 0, NULL),
+	FAMILY("olmo2", 4, 2, 50, /* OLMo 3 */
+	       "attention.sliding_window_pattern=2,rope.scaling.type=yarn,rope.scaling.factor=4.0"),
+	FAMILY_OF(SHERD_SKIP_PERIOD, "smollm3", 4, 2, 0, NULL),
 	FAMILY("llama", 4, 2, 0, "expert_count=5,expert_used_count=2"), /* Mixtral */
 	FAMILY("qwen2moe", 3, 1, 0,
 	       "expert_count=7,expert_used_count=3,expert_feed_forward_length=32"),
@@ -328,7 +338,7 @@ static void put_slot(struct maker *m, enum sherd_slot slot, int layer)
 	} else if (sherd_slot_is_experts(slot)) {
 		put_stack(m, slot, layer, (int)cols);
 	} else if (sherd_slot_is_vector(slot)) {
-		put_vector(m, sherd_slot_base(slot), layer, cols);
+		put_vector(m, sherd_slot_file_name(hp, slot), layer, cols);
 	} else {
 		put_matrix(m, sherd_slot_base(slot), layer, rows, cols);
 	}
@@ -414,13 +424,23 @@ static void begin(struct maker *m, int fd, const char *path)
 	metadata(m);
 }
 
-/* What the library makes of the metadata, which says which tensors there have to be. */
+/*
+ * What the library makes of the metadata, which says which tensors there have to be; where a tensor
+ * itself says so, it has to be there.
+ */
 static void read_hparams(struct maker *m, const char *path, int fd)
 {
+	static const float one[] = { 1 };
 	struct gguf *g;
 
 	begin(m, fd, path);
-	if (gguf_writer_header(m->w, &m->err) || gguf_writer_finish(m->w, &m->err))
+	if (m->t->with)
+		gguf_put_tensor(m->w, m->t->with, GGML_F32, 1, (uint64_t[]){ 1 });
+	if (gguf_writer_header(m->w, &m->err))
+		die(m);
+	if (m->t->with)
+		emit(m, one, sizeof(one));
+	if (gguf_writer_finish(m->w, &m->err))
 		die(m);
 	gguf_writer_free(m->w);
 	if (gguf_open(&g, path, &m->err) || sherd_hparams_read(&m->hp, g, &m->err))

@@ -24,6 +24,7 @@ struct tiny_model {
 	const char *odd; /* this matrix has another type */
 	enum ggml_type odd_type;
 	const char *more; /* further metadata: "name=2,name=0.5,name=true" under the architecture's */
+	const char *with; /* a tensor that says what no metadata does: the other ones follow */
 };
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */

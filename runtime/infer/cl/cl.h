@@ -234,6 +234,7 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 struct sherd_cl_norm_to {
 	enum sherd_norm norm;
 	int col, width, n_parts;
+	int weight_step; /* floats from a part's weights to the next one's */
 	bool add;
 	float scale, eps;
 	cl_mem weight, bias; /* bias may be NULL; weight too if norm is NONE */

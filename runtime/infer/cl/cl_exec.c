@@ -128,9 +128,10 @@ static void run_norm(struct cl_exec *x, int i, const struct sherd_op *op)
 static void run_norm_to(struct cl_exec *x, int i, const struct sherd_op *op)
 {
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
-	const struct sherd_cl_norm_to to = { op->norm, op->dst_col, op->width, op->n_parts,
-					     op->residual, op->scale, x->hp->norm_eps,
-					     m->weight, m->bias };
+	const struct sherd_cl_norm_to to = { op->norm,	  op->dst_col,	   op->width,
+					     op->n_parts, op->weight_step, op->residual,
+					     op->scale,	  x->hp->norm_eps, m->weight,
+					     m->bias };
 
 	sherd_cl_norm_to(&x->c, x->buf[op->src], x->buf[op->dst], x->n, &to);
 }

@@ -71,10 +71,12 @@ void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd
 	cl_mem w = or_none(c, to->weight), b = or_none(c, to->bias);
 	cl_int kind = to->norm, has_bias = to->bias != NULL, add = to->add;
 	cl_float inv_n = 1.0f / (float)to->width;
-	const struct arg args[] = { ARG(src.mem), ARG(src.stride), ARG(dst.mem), ARG(dst.stride),
-				    ARG(to->col), ARG(c->step), ARG(c->failed), ARG(to->width),
-				    ARG(kind), ARG(add), ARG(to->scale), ARG(w), ARG(b),
-				    ARG(has_bias), ARG(to->eps), ARG(inv_n) };
+	const struct arg args[] = { ARG(src.mem),    ARG(src.stride), ARG(dst.mem),
+				    ARG(dst.stride), ARG(to->col),    ARG(to->weight_step),
+				    ARG(c->step),    ARG(c->failed),  ARG(to->width),
+				    ARG(kind),	     ARG(add),	      ARG(to->scale),
+				    ARG(w),	     ARG(b),	      ARG(has_bias),
+				    ARG(to->eps),    ARG(inv_n) };
 
 	sherd_cl_note_rows(c, "norm_to", add ? 12 : 8, n, to->width * to->n_parts);
 	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM_TO, 3, global, local, args);

@@ -32,11 +32,13 @@ static void check_norm_to(struct sherd_st *t, enum sherd_norm norm, int n, int w
 				       .col = sherd_st_below(t, 40),
 				       .width = width,
 				       .n_parts = 1 + sherd_st_below(t, 4),
+				       .weight_step = sherd_st_below(t, 2) ? width : 0,
 				       .add = sherd_st_below(t, 2),
 				       .scale = sherd_st_below(t, 2) ? 1 : sherd_st_float(t),
 				       .eps = 1e-5f };
 	int stride = to.col + to.n_parts * width + sherd_st_below(t, 4), i, k;
-	float *x = sherd_st_floats(t, (size_t)n * stride), *w = sherd_st_floats(t, width);
+	int n_weights = width + (to.n_parts - 1) * to.weight_step;
+	float *x = sherd_st_floats(t, (size_t)n * stride), *w = sherd_st_floats(t, n_weights);
 	float *b = sherd_st_floats(t, width), *y = sherd_st_alloc(t, 4 * width);
 	bool in_place = sherd_st_below(t, 2);
 	float *z = in_place ? x : sherd_st_floats(t, (size_t)n * stride);
@@ -44,15 +46,16 @@ static void check_norm_to(struct sherd_st *t, enum sherd_norm norm, int n, int w
 	struct sherd_cl_rows src = sherd_st_upload_rows(t, x, n, stride);
 	struct sherd_cl_rows dst = in_place ? src : sherd_st_upload_rows(t, z, n, stride);
 
-	to.weight = norm == SHERD_NORM_NONE ? NULL : sherd_st_upload(t, w, 4 * width);
+	to.weight = norm == SHERD_NORM_NONE ? NULL : sherd_st_upload(t, w, 4 * n_weights);
 	to.bias = with_bias ? sherd_st_upload(t, b, 4 * width) : NULL;
 	sherd_cl_norm_to(t->c, src, dst, n, &to);
 	for (i = 0; i < n; i++)
 		for (k = 0; k < to.n_parts; k++) {
 			size_t at = (size_t)i * stride + to.col + k * width;
 
-			sherd_ref_norm_to(norm, x + at, w, with_bias ? b : NULL, width, to.eps,
-					  to.scale, to.add, y, z + at);
+			sherd_ref_norm_to(norm, x + at, w + k * to.weight_step,
+					  with_bias ? b : NULL, width, to.eps, to.scale, to.add, y,
+					  z + at);
 		}
 	sherd_st_expect(t, dst.mem, z, 4 * (size_t)n * stride, "norm_to",
 			"%d x %d of %d, norm %d, add %d", n, to.n_parts, width, norm, to.add);

@@ -55,7 +55,8 @@ struct layer {
 	 * nothing elsewhere
 	 */
 	bool joins;
-	float *q_norm;
+	float *q_norm; /* a head's, or a head after the other */
+	int q_norm_step;
 	cl_mem q_norm_mem;
 	int hidden, q, ffn, want;
 	struct sherd_cl_cache cache; /* and the rest is the past's, too */
@@ -203,8 +204,8 @@ static int reference(struct sherd_st *t, struct layer *l, float *x)
 	if (normalize(l, 0, x, y) || multiply(t, l, QKV, y, l->hidden, qkv, false))
 		return NORM_1;
 	for (h = 0; h < l->past.n_heads && l->joins; h++)
-		if (sherd_ref_norm_to(SHERD_NORM_RMS, qkv + h * dim, l->q_norm, NULL, dim, 1e-5f, 1,
-				      false, y, qkv + h * dim))
+		if (sherd_ref_norm_to(SHERD_NORM_RMS, qkv + h * dim, l->q_norm + h * l->q_norm_step,
+				      NULL, dim, 1e-5f, 1, false, y, qkv + h * dim))
 			return Q_NORM;
 	if (sherd_st_past_add(&l->past, last))
 		return ROPE;
@@ -271,6 +272,7 @@ static void add_joins(struct sherd_st *t, const struct layer *l, struct sherd_wa
 		.cols = dim,
 		.n_parts = l->past.n_heads,
 		.values = address(t, l->q_norm_mem),
+		.weight_step = l->q_norm_step,
 		.norm = SHERD_NORM_RMS,
 		.inv_cols = 1.0f / (float)dim,
 		.scale = 1,
@@ -583,7 +585,9 @@ void sherd_st_walk(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	l[1] = l[0]; /* at the same past, which the last layer to write it leaves its position in */
 	make_weights(t, &l[1], p);
 	l[1].joins = true;
-	l[1].q_norm_mem = vector(t, &l[1].q_norm, p->arg[5]);
+	l[1].q_norm_step = sherd_st_below(t, 2) ? p->arg[5] : 0;
+	l[1].q_norm_mem =
+		vector(t, &l[1].q_norm, p->arg[5] + (l[1].past.n_heads - 1) * l[1].q_norm_step);
 	for (i = 0; i < (wide ? WIDE_CHAINS : 1); i++)
 		check_chain(t, p, l);
 	if (!t->vector)

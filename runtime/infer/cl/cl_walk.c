@@ -96,6 +96,7 @@ static struct sherd_walk_step step_of(struct cl_exec *x, int i, const cl_ulong a
 		.norm = op->norm,
 		.inv_cols = 1.0f / (float)op->width,
 		.n_parts = op->n_parts,
+		.weight_step = op->weight_step,
 		.scale = op->scale,
 		.cap = op->cap,
 		.inv_cap = op->cap != 0 ? 1.0f / op->cap : 0,

@@ -99,10 +99,11 @@ static int fill_ops(struct sherd_cl_weights *w, struct sherd_cl *c, const struct
 	for (i = 0; i < p->n_ops && !rc; i++) {
 		const struct sherd_op *op = &p->ops[i];
 		size_t bias = op->kind == SHERD_OP_MATMUL ? op->w->fmt.rows : (size_t)op->width;
+		size_t weight = (size_t)op->width * (op->weight_step ? op->n_parts : 1);
 
 		fill_matrix(w, &w->op[i].w, matrix_of(op));
 		fill_matrix(w, &w->op[i].positions, op->positions);
-		rc = copy_vector(w, c, op->weight, 4 * (size_t)op->width, &w->op[i].weight, err);
+		rc = copy_vector(w, c, op->weight, 4 * weight, &w->op[i].weight, err);
 		if (!rc)
 			rc = copy_vector(w, c, op->bias, 4 * bias, &w->op[i].bias, err);
 	}

@@ -141,11 +141,11 @@ static int run_norm_to(struct ref *r, const struct sherd_op *op, struct sherd_er
 	for (i = 0; i < r->n; i++)
 		for (part = 0; part < op->n_parts; part++) {
 			int at = op->dst_col + part * op->width;
+			const float *w = op->weight ? op->weight + part * op->weight_step : NULL;
 
-			if (sherd_ref_norm_to(op->norm, row_of(r, op->src, i) + at, op->weight,
-					      op->bias, op->width, r->hp->norm_eps, op->scale,
-					      op->residual, r->scratch,
-					      row_of(r, op->dst, i) + at))
+			if (sherd_ref_norm_to(op->norm, row_of(r, op->src, i) + at, w, op->bias,
+					      op->width, r->hp->norm_eps, op->scale, op->residual,
+					      r->scratch, row_of(r, op->dst, i) + at))
 				return not_finite(r, op, i, NULL, err);
 		}
 	return 0;
