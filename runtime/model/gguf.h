@@ -73,8 +73,11 @@ struct gguf_view {
 	enum ggml_type type; /* of what is stored; vectors are delivered as F32 */
 	bool transposed;     /* stored as [columns][rows]; one part */
 	unsigned pairs;	     /* of each so many rows, i and i + pairs / 2 become neighbours; 0: none */
+	/* groups of heads follow each other: so many of q, one of k, one of v; 0: they do not */
+	unsigned q_heads, head_dim;
 	float add;	     /* to each element of a vector */
-	uint64_t part_rows;  /* of each part; the parts follow each other */
+	uint64_t part_rows;  /* of each part (or elements); the parts follow each other */
+	size_t n_parts;
 	const uint8_t *part[];
 };
 

@@ -76,11 +76,32 @@ size_t gguf_row_bytes(const struct gguf_tensor *t)
 	return block ? (size_t)t->dims[0] / block * ggml_block_bytes(t->type) : 0;
 }
 
-/* Where the row (or element) that comes out as number @i is stored. */
+/*
+ * Where in groups of q's heads, one of k and one of v a row is that comes out among all heads of q,
+ * then of k, then of v.
+ */
+static uint64_t in_groups(const struct gguf_view *v, uint64_t i)
+{
+	uint64_t q = v->q_heads, head = i / v->head_dim, group, place;
+	uint64_t n = v->part_rows / v->head_dim / (q + 2);
+
+	if (head < n * q) {
+		group = head / q;
+		place = head % q;
+	} else {
+		group = (head - n * q) % n;
+		place = q + (head - n * q) / n;
+	}
+	return (group * (q + 2) + place) * v->head_dim + i % v->head_dim;
+}
+
+/* Where the row (or element) that comes out as number @i of a part is stored. */
 static uint64_t stored_at(const struct gguf_view *v, uint64_t i)
 {
 	uint64_t r;
 
+	if (v->q_heads)
+		return in_groups(v, i);
 	if (!v->pairs)
 		return i;
 	r = i % v->pairs;
@@ -106,7 +127,9 @@ static void put_vector(const struct gguf_view *v, uint64_t n, float *out)
 	uint64_t i;
 
 	for (i = 0; i < n; i++)
-		out[i] = load_float(v->type, v->part[0] + stored_at(v, i) * each) + v->add;
+		out[i] = load_float(v->type, v->part[i / v->part_rows] +
+						     stored_at(v, i % v->part_rows) * each) +
+			 v->add;
 }
 
 static void put_column(const struct gguf_tensor *t, uint64_t column, uint8_t *out)

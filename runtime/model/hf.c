@@ -94,6 +94,7 @@ static void clear(struct hf *hf)
 	free(hf->files);
 	free(hf->rope[0].data);
 	free(hf->rope[1].data);
+	json_decref(hf->stacks);
 	json_decref(hf->root);
 }
 

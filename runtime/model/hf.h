@@ -25,6 +25,10 @@ enum hf_how {
 	HF_TRANSPOSED = 1 << 2, /* matrices are stored as [inputs][outputs] */
 	HF_EXPERT = 1 << 3,	/* the second number is an expert's: they are stacked */
 	HF_IGNORED = 1 << 4,	/* with all that it begins, where its name ends in a dot */
+	HF_GROUPED = 1 << 5,	/* rows of q, k and v stand by groups of heads that share k and v */
+	HF_HEAD_OF_Q = 1 << 6,	/* the second number is a head's: their vectors follow each other */
+	HF_HEAD_OF_K = 1 << 7,
+	HF_PARTS = HF_EXPERT | HF_HEAD_OF_Q | HF_HEAD_OF_K,
 };
 
 /* Names without their ".weight" or ".bias"; a * is a number. What has one is a layer's. */
@@ -43,7 +47,8 @@ struct hf_key {
 	double neutral; /* what a file means that does not have it; NAN: nothing is written */
 };
 
-#define HF_TABLES  3
+#define HF_TABLES    3
+#define HF_MAX_HEADS 4096
 #define HF_POOLING "1_Pooling/config.json" /* what is read of a folder within the folder */
 
 struct hf_family {
@@ -54,7 +59,8 @@ struct hf_family {
 	const char *acts;	   /* the activations that the architecture's row means */
 	bool norms_from_one;	   /* what is added to 1 is stored */
 	bool window;		   /* sliding_window holds as it is */
-	const char *only_if_false; /* a key: the row is for files where it is */
+	/* keys: the row is for files where they are so */
+	const char *only_if_false, *only_if_true;
 	const char *flag;	   /* of GGUF, true for all of the row */
 };
 
@@ -74,7 +80,8 @@ struct hf {
 	size_t n_files;
 	struct gguf_writer *w; /* what the metadata goes to */
 	int64_t n_rows;	       /* of the embedding */
-	int n_heads, n_kv_heads, head_dim, n_experts;
+	int n_layers, n_heads, n_kv_heads, head_dim, n_experts;
+	json_t *stacks; /* of tensors that are parts of others: the numbers of these, by name */
 	struct {
 		const char *name;
 		float *data; /* NULL: there is none */

@@ -64,11 +64,22 @@ static const json_t *rope_of(const struct hf *hf, const char *layers)
 
 static const json_t *find_key(const struct hf *hf, const char *key)
 {
+	static const struct {
+		const char *before, *now;
+	} renamed[] = {
+		/* as they moved there */
+		{ "rotary_pct", "partial_rotary_factor" },
+		{ "rotary_emb_base", "rope_theta" },
+	};
 	const json_t *v = get(hf->config, key);
+	size_t i;
 
 	if (!v && !strcmp(key, "rope_local_base_freq"))
 		return get(get(get(hf->config, "rope_parameters"), "sliding_attention"),
 			   "rope_theta");
+	for (i = 0; i < ARRAY_SIZE(renamed) && !v; i++)
+		if (!strcmp(key, renamed[i].before))
+			key = renamed[i].now;
 	return v ? v : get(rope_of(hf, "full_attention"), key);
 }
 
@@ -181,21 +192,25 @@ static int check_switches(const struct hf *hf)
 	static const struct {
 		const char *key;
 		bool want;
+		const char *but; /* an architecture that has either */
 	} switches[] = {
-		{ "scale_attn_by_inverse_layer_idx", false },
-		{ "scale_attn_weights", true },
-		{ "add_cross_attention", false },
-		{ "is_encoder_decoder", false },
-		{ "use_sliding_window", false },
-		{ "use_parallel_residual", false },
-		{ "use_bidirectional_attention", false },
-		{ "qk_layernorm", false },
+		{ "scale_attn_by_inverse_layer_idx", false, NULL },
+		{ "scale_attn_weights", true, NULL },
+		{ "add_cross_attention", false, NULL },
+		{ "is_encoder_decoder", false, NULL },
+		{ "use_sliding_window", false, NULL },
+		{ "use_bidirectional_attention", false, NULL },
+		{ "qk_layernorm", false, "stablelm" },
+		{ "alibi", false, NULL },
+		{ "parallel_attn", true, NULL },
 	};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(switches); i++) {
 		const json_t *v = json_object_get(hf->config, switches[i].key);
 
+		if (switches[i].but && !strcmp(switches[i].but, hf->family->arch))
+			continue;
 		if (json_is_boolean(v) && json_is_true(v) != switches[i].want)
 			return sherd_fail(hf->err, -ENOTSUP,
 					  "%s/config.json: %s is %s, which sherd does not do",
@@ -271,15 +286,82 @@ static int take_factors(struct hf *hf, int i, const char *name, const json_t *li
 	return 0;
 }
 
+static void put_number(struct hf *hf, const json_t *from, const char *key, const char *gguf)
+{
+	char buf[96];
+
+	if (json_is_number(get(from, key)))
+		gguf_put_f32(hf->w, arch_key(hf, gguf, buf),
+			     (float)json_number_value(get(from, key)));
+}
+
+/* How much of a head rotates. */
+static int rotated(const struct hf *hf)
+{
+	double part = value_of(hf, "rope.dimension_count"); /* a share, or the number itself */
+
+	if (!(part > 0))
+		return hf->head_dim;
+	return (int)(part <= 1 ? part * hf->head_dim : part);
+}
+
+/* DeepSeek's way to say how much scores grow: by one multiple of the paper's, but for another. */
+static void put_mscale(struct hf *hf, const json_t *scaling)
+{
+	double m = json_number_value(get(scaling, "mscale"));
+	double all = json_number_value(get(scaling, "mscale_all_dim"));
+	double log_factor = log(fmax(json_number_value(get(scaling, "factor")), 1));
+	char buf[96];
+
+	if (m != 0 && all != 0 && !get(scaling, "attention_factor"))
+		gguf_put_f32(hf->w, arch_key(hf, "rope.scaling.yarn_attn_factor", buf),
+			     (float)((0.1 * m * log_factor + 1) / (0.1 * all * log_factor + 1)));
+}
+
+static void put_yarn(struct hf *hf, const json_t *scaling)
+{
+	const json_t *whole = get(scaling, "truncate");
+	char buf[96];
+
+	if (json_number_value(get(scaling, "beta_fast")) != 0) /* 0 stands for what is usual */
+		put_number(hf, scaling, "beta_fast", "rope.scaling.yarn_beta_fast");
+	if (json_number_value(get(scaling, "beta_slow")) != 0)
+		put_number(hf, scaling, "beta_slow", "rope.scaling.yarn_beta_slow");
+	put_number(hf, scaling, "attention_factor", "rope.scaling.yarn_attn_factor");
+	put_mscale(hf, scaling);
+	if (json_is_boolean(whole))
+		gguf_put_bool(hf->w, arch_key(hf, "rope.scaling.yarn_truncate", buf),
+			      json_is_true(whole));
+}
+
+static int put_longrope(struct hf *hf, const json_t *scaling)
+{
+	int ret;
+
+	put_number(hf, scaling, "attention_factor", "rope.scaling.attn_factor");
+	ret = take_factors(hf, 0, "rope_factors_long.weight", get(scaling, "long_factor"));
+	return ret ? ret :
+		     take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));
+}
+
+/* The context before scaling, where a key of the family's tables does not say it. */
+static void put_old_context(struct hf *hf, const json_t *scaling)
+{
+	static const char name[] = "rope.scaling.original_context_length";
+	double old = json_number_value(get(scaling, "original_max_position_embeddings"));
+	char buf[96];
+
+	if (!value_of(hf, name) && old >= 1 && old <= INT32_MAX)
+		gguf_put_u32(hf->w, arch_key(hf, name, buf), (uint32_t)old);
+}
+
 static int put_rope(struct hf *hf)
 {
 	const json_t *scaling = get(hf->config, "rope_scaling");
-	double share = json_number_value(find_key(hf, "partial_rotary_factor"));
 	const char *type;
 	char buf[96];
-	int ret;
 
-	hf->rope_dim = share > 0 && share <= 1 ? (int)(share * hf->head_dim) : hf->head_dim;
+	hf->rope_dim = rotated(hf);
 	if (!scaling)
 		scaling = rope_of(hf, "full_attention");
 	type = text_of(scaling, "rope_type");
@@ -296,17 +378,11 @@ static int put_rope(struct hf *hf)
 		type = "longrope";
 	/* whatever it is: who reads the hyper-parameters knows what can be done */
 	gguf_put_str(hf->w, arch_key(hf, "rope.scaling.type", buf), type);
-	if (json_is_number(get(scaling, "factor")))
-		gguf_put_f32(hf->w, arch_key(hf, "rope.scaling.factor", buf),
-			     (float)json_number_value(get(scaling, "factor")));
-	if (strcmp(type, "longrope"))
-		return 0;
-	if (json_is_number(get(scaling, "attention_factor")))
-		gguf_put_f32(hf->w, arch_key(hf, "rope.scaling.attn_factor", buf),
-			     (float)json_number_value(get(scaling, "attention_factor")));
-	ret = take_factors(hf, 0, "rope_factors_long.weight", get(scaling, "long_factor"));
-	return ret ? ret :
-		     take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));
+	put_number(hf, scaling, "factor", "rope.scaling.factor");
+	put_old_context(hf, scaling);
+	if (!strcmp(type, "yarn"))
+		put_yarn(hf, scaling);
+	return strcmp(type, "longrope") ? 0 : put_longrope(hf, scaling);
 }
 
 /* ------------------------------------------------------------------------------ all */
@@ -420,21 +496,43 @@ static int put_pooling(struct hf *hf)
 	return ret;
 }
 
+/* Which layers do not rotate: a list, or one of so many. The row knows one of four. */
+static int check_skipped(const struct hf *hf)
+{
+	const json_t *list = get(hf->config, "no_rope_layers"), *one; /* 1: it does */
+	const json_t *period = get(hf->config, "no_rope_layer_interval");
+	bool ok = list || !period || json_integer_value(period) == SHERD_SKIP_PERIOD;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+		ok = ok && json_integer_value(one) == ((i + 1) % SHERD_SKIP_PERIOD != 0);
+	if (ok)
+		return 0;
+	return sherd_fail(hf->err, -ENOTSUP,
+			  "%s/config.json: its layers without rotation are others than every %dth",
+			  hf->dir, SHERD_SKIP_PERIOD);
+}
+
 /* Those that hang together with others. */
 static int put_rest(struct hf *hf)
 {
+	const char *name = hf->family->arch;
+	const struct sherd_arch *arch = sherd_arch_find(name, strlen(name));
 	double window = json_number_value(get(hf->config, "sliding_window"));
 	double hidden = value_of(hf, "embedding_length");
 	char buf[96];
+	int ret = 0;
 
 	if (!value_of(hf, "feed_forward_length") && hidden < INT32_MAX / 4)
 		gguf_put_u32(hf->w, arch_key(hf, "feed_forward_length", buf), 4 * (uint32_t)hidden);
 	if (hf->family->flag)
 		gguf_put_bool(hf->w, arch_key(hf, hf->family->flag, buf), true);
-	if (sherd_arch_find(hf->family->arch, strlen(hf->family->arch))->encoder)
+	if (arch->encoder)
 		return put_pooling(hf);
-	if (!hf->family->window || !(window >= 1 && window <= INT32_MAX))
-		return 0;
+	if (arch->other_rope == SHERD_ROPE_SKIPPED)
+		ret = check_skipped(hf);
+	if (ret || !hf->family->window || !(window >= 1 && window <= INT32_MAX))
+		return ret;
 	gguf_put_u32(hf->w, arch_key(hf, "attention.sliding_window", buf), (uint32_t)window);
 	return put_layer_types(hf);
 }
@@ -443,6 +541,7 @@ static void note_heads(struct hf *hf)
 {
 	double hidden = value_of(hf, "embedding_length"), d = value_of(hf, "attention.key_length");
 
+	hf->n_layers = (int)value_of(hf, "block_count");
 	hf->n_experts = (int)value_of(hf, "expert_count");
 	hf->n_heads = (int)value_of(hf, "attention.head_count");
 	hf->n_kv_heads = (int)value_of(hf, "attention.head_count_kv");

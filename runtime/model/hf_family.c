@@ -27,6 +27,8 @@ static const struct hf_name llama_names[] = {
 	{ "layers.*.mlp.gate_proj", "ffn_gate", 0 },
 	{ "layers.*.mlp.up_proj", "ffn_up", 0 },
 	{ "layers.*.mlp.down_proj", "ffn_down", 0 },
+	{ "vision_tower.", NULL, HF_IGNORED }, /* the eyes of some */
+	{ "multi_modal_projector.", NULL, HF_IGNORED },
 	{ 0 },
 };
 
@@ -57,8 +59,6 @@ static const struct hf_name post_norm_names[] = {
 	{ "layers.*.post_attention_layernorm", "post_attention_norm", 0 },
 	{ "layers.*.pre_feedforward_layernorm", "ffn_norm", 0 },
 	{ "layers.*.post_feedforward_layernorm", "post_ffw_norm", 0 },
-	{ "vision_tower.", NULL, HF_IGNORED }, /* the eyes of some */
-	{ "multi_modal_projector.", NULL, HF_IGNORED },
 	{ 0 },
 };
 
@@ -73,6 +73,54 @@ static const struct hf_name phi2_names[] = {
 	{ "layers.*.self_attn.dense", "attn_output", 0 },
 	{ "layers.*.mlp.fc1", "ffn_up", 0 },
 	{ "layers.*.mlp.fc2", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name gptneox_names[] = {
+	{ "embed_in", "token_embd", 0 },
+	{ "embed_out", "output", 0 },
+	{ "final_layer_norm", "output_norm", 0 },
+	{ "layers.*.input_layernorm", "attn_norm", 0 },
+	{ "layers.*.attention.query_key_value", "attn_qkv", HF_GROUPED },
+	{ "layers.*.attention.dense", "attn_output", 0 },
+	{ "layers.*.attention", NULL, HF_IGNORED }, /* "bias" is the causal mask */
+	{ "layers.*.attention.masked_bias", NULL, HF_IGNORED },
+	{ "layers.*.attention.rotary_emb.inv_freq", NULL, HF_IGNORED },
+	{ "layers.*.post_attention_layernorm", "ffn_norm", 0 },
+	{ "layers.*.mlp.dense_h_to_4h", "ffn_up", 0 },
+	{ "layers.*.mlp.dense_4h_to_h", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name falcon_names[] = {
+	{ "word_embeddings", "token_embd", 0 },
+	{ "ln_f", "output_norm", 0 },
+	{ "lm_head", "output", 0 },
+	{ "h.*.input_layernorm", "attn_norm", 0 },
+	{ "h.*.ln_mlp", "attn_norm", 0 }, /* GGUF's names for the two of Falcon 40B */
+	{ "h.*.ln_attn", "attn_norm_2", 0 },
+	{ "h.*.self_attention.query_key_value", "attn_qkv", HF_GROUPED },
+	{ "h.*.self_attention.dense", "attn_output", 0 },
+	{ "h.*.self_attention.rotary_emb.inv_freq", NULL, HF_IGNORED },
+	{ "h.*.mlp.dense_h_to_4h", "ffn_up", 0 },
+	{ "h.*.mlp.dense_4h_to_h", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name exaone_names[] = { /* the rest as GPT-2 */
+	{ "h.*.attn.attention.q_proj", "attn_q", 0 },
+	{ "h.*.attn.attention.k_proj", "attn_k", 0 },
+	{ "h.*.attn.attention.v_proj", "attn_v", 0 },
+	{ "h.*.attn.attention.out_proj", "attn_output", 0 },
+	{ "h.*.mlp.c_fc_0", "ffn_gate", 0 },
+	{ "h.*.mlp.c_fc_1", "ffn_up", 0 },
+	{ "h.*.mlp.c_proj", "ffn_down", 0 },
+	{ 0 },
+};
+
+static const struct hf_name stablelm_names[] = {
+	{ "layers.*.self_attn.q_layernorm.norms.*", "attn_q_norm", HF_HEAD_OF_Q },
+	{ "layers.*.self_attn.k_layernorm.norms.*", "attn_k_norm", HF_HEAD_OF_K },
 	{ 0 },
 };
 
@@ -181,6 +229,7 @@ static const struct hf_key common_keys[] = {
 	{ "head_dim", "attention.key_length", HF_INT, false, NAN },
 	{ "head_dim", "attention.value_length", HF_INT, false, NAN },
 	{ "rope_theta", "rope.freq_base", HF_FLOAT, false, 10000 },
+	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, NAN },
 	{ "vocab_size", "vocab_size", HF_INT, false, NAN },
 	{ 0 },
 };
@@ -190,9 +239,59 @@ static const struct hf_key rms_keys[] = {
 	{ 0 },
 };
 
-static const struct hf_key rotated_part_keys[] = {
-	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, NAN },
+static const struct hf_key phi2_keys[] = {
+	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, 0.5 },
 	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ 0 },
+};
+
+static const struct hf_key stablelm_keys[] = {
+	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, 0.25 },
+	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ "use_parallel_residual", "use_parallel_residual", HF_BOOL, false, 0 },
+	{ 0 },
+};
+
+static const struct hf_key gptneox_keys[] = {
+	{ "rotary_pct", "rope.dimension_count", HF_SHARE, false, 0.25 },
+	{ "rotary_emb_base", "rope.freq_base", HF_FLOAT, false, 10000 },
+	{ "layer_norm_eps", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ "use_parallel_residual", "use_parallel_residual", HF_BOOL, false, 1 },
+	{ 0 },
+};
+
+static const struct hf_key falcon_keys[] = {
+	{ "ffn_hidden_size", "feed_forward_length", HF_INT, false, NAN }, /* 4 hidden (hf_config.c) */
+	{ "layer_norm_epsilon", "attention.layer_norm_epsilon", HF_FLOAT, false, 1e-5 },
+	{ "num_kv_heads", "attention.head_count_kv", HF_INT, false, NAN },
+	{ 0 },
+};
+
+/* Falcon 7B and its like: whatever num_kv_heads is. */
+static const struct hf_key multi_query_keys[] = {
+	{ "", "attention.head_count_kv", HF_INT, false, 1 },
+	{ 0 },
+};
+
+static const struct hf_key all_heads_keys[] = {
+	{ "num_attention_heads", "attention.head_count_kv", HF_INT, true, NAN },
+	{ 0 },
+};
+
+static const struct hf_key smollm3_keys[] = {
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-6 },
+	{ "rope_theta", "rope.freq_base", HF_FLOAT, false, 2000000 },
+	{ 0 },
+};
+
+static const struct hf_key exaone_keys[] = {
+	{ "num_layers", "block_count", HF_INT, true, NAN },
+	{ "layer_norm_epsilon", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-5 },
+	{ 0 },
+};
+
+static const struct hf_key olmo_keys[] = {
+	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-5 },
 	{ 0 },
 };
 
@@ -203,7 +302,6 @@ static const struct hf_key starcoder2_keys[] = {
 
 static const struct hf_key phi3_keys[] = {
 	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-5 },
-	{ "partial_rotary_factor", "rope.dimension_count", HF_SHARE, false, NAN },
 	{ "original_max_position_embeddings", "rope.scaling.original_context_length", HF_INT,
 	  false, NAN },
 	{ 0 },
@@ -324,7 +422,7 @@ static const struct hf_family families[] = {
 	{ .types = "phi3", .arch = "phi3", SILU, .names = { phi3_names, llama_names },
 	  .keys = { phi3_keys, common_keys }, .window = true },
 	{ .types = "phi", .arch = "phi2", GELU, .names = { phi2_names, llama_names },
-	  .keys = { rotated_part_keys, common_keys } },
+	  .keys = { phi2_keys, common_keys } },
 	{ .types = "gemma", .arch = "gemma", GEMMA, .names = { llama_names },
 	  .keys = { gemma_keys, common_keys } },
 	{ .types = "gemma2", .arch = "gemma2", GEMMA, .names = { post_norm_names, llama_names },
@@ -332,9 +430,23 @@ static const struct hf_family families[] = {
 	{ .types = "gemma3_text", .arch = "gemma3", GEMMA, .names = { post_norm_names, llama_names },
 	  .keys = { gemma3_keys, common_keys }, .window = true },
 	{ .types = "olmo2", .arch = "olmo2", SILU, .names = { post_norm_names, llama_names },
-	  .keys = { rms_keys, common_keys } },
-	{ .types = "stablelm", .arch = "stablelm", SILU, .names = { llama_names },
-	  .keys = { rotated_part_keys, common_keys } },
+	  .keys = { olmo_keys, common_keys } },
+	{ .types = "olmo3", .arch = "olmo2", SILU, .names = { post_norm_names, llama_names },
+	  .keys = { olmo_keys, common_keys }, .window = true },
+	{ .types = "smollm3", .arch = "smollm3", SILU, .names = { rotated_names, llama_names },
+	  .keys = { smollm3_keys, common_keys } },
+	{ .types = "exaone", .arch = "exaone", SILU, .names = { exaone_names, gpt2_names },
+	  .keys = { exaone_keys, common_keys } },
+	{ .types = "gpt_neox", .arch = "gptneox", .acts = "gelu", .names = { gptneox_names },
+	  .keys = { gptneox_keys, common_keys } },
+	{ .types = "falcon", .arch = "falcon", .acts = "gelu", .names = { falcon_names },
+	  .only_if_true = "new_decoder_architecture", .keys = { falcon_keys, common_keys } },
+	{ .types = "falcon", .arch = "falcon", .acts = "gelu", .names = { falcon_names },
+	  .only_if_false = "multi_query", .keys = { all_heads_keys, falcon_keys, common_keys } },
+	{ .types = "falcon", .arch = "falcon", .acts = "gelu", .names = { falcon_names },
+	  .keys = { multi_query_keys, falcon_keys, common_keys } },
+	{ .types = "stablelm", .arch = "stablelm", SILU, .names = { stablelm_names, llama_names },
+	  .keys = { stablelm_keys, common_keys } },
 	{ .types = "starcoder2", .arch = "starcoder2", GELU,
 	  .names = { starcoder2_names, llama_names }, .keys = { starcoder2_keys, common_keys },
 	  .window = true },
@@ -366,17 +478,21 @@ bool hf_has_word(const char *words, const char *word)
 	return false;
 }
 
+static bool is_for(const struct hf_family *f, const json_t *config)
+{
+	if (f->only_if_false && !json_is_false(json_object_get(config, f->only_if_false)))
+		return false;
+	return !f->only_if_true || json_is_true(json_object_get(config, f->only_if_true));
+}
+
 const struct hf_family *hf_family_find(const json_t *config)
 {
-	const char *type = json_string_value(json_object_get(config, "model_type")), *key;
+	const char *type = json_string_value(json_object_get(config, "model_type"));
 	size_t i;
 
-	for (i = 0; type && i < ARRAY_SIZE(families); i++) {
-		key = families[i].only_if_false;
-		if (hf_has_word(families[i].types, type) &&
-		    (!key || json_is_false(json_object_get(config, key))))
+	for (i = 0; type && i < ARRAY_SIZE(families); i++)
+		if (hf_has_word(families[i].types, type) && is_for(&families[i], config))
 			return &families[i];
-	}
 	return NULL;
 }
 
@@ -388,7 +504,8 @@ const char *hf_family_types(void)
 
 	types[0] = '\0';
 	for (i = 0; i < ARRAY_SIZE(families); i++) {
-		word = families[i].only_if_false ? "" : families[i].types; /* another row has it */
+		/* another row has these */
+		word = families[i].only_if_false || families[i].only_if_true ? "" : families[i].types;
 		while (*word && n < sizeof(types)) {
 			size_t len = strcspn(word, " ");
 

@@ -129,6 +129,7 @@ static bool match(const char *pattern, const char *name, const char **end, long 
 {
 	int n = 0;
 
+	number[0] = number[1] = -1;
 	for (; *pattern; pattern++) {
 		char *next;
 
@@ -151,7 +152,8 @@ static bool match(const char *pattern, const char *name, const char **end, long 
 static const char *skip_prefixes(const char *name)
 {
 	static const char *const prefixes[] = { "model.",   "language_model.", "transformer.",
-						"decoder.", "bert.",	       "distilbert." };
+						"decoder.", "bert.",	       "distilbert.",
+						"gpt_neox." };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(prefixes); i++)
@@ -175,7 +177,7 @@ static const char *suffix_of(const char *end)
 struct target {
 	const struct hf_name *row;
 	char name[64]; /* in GGUF */
-	long expert;
+	long layer, part; /* -1: none */
 };
 
 /* False: the family has no such tensor. */
@@ -186,7 +188,7 @@ static bool find_target(const struct hf_family *f, const char *name, struct targ
 	long number[2] = { -1, -1 };
 	int i;
 
-	*t = (struct target){ .expert = -1 };
+	*t = (struct target){ .layer = -1, .part = -1 };
 	name = skip_prefixes(name);
 	for (i = 0; i < HF_TABLES && f->names[i]; i++)
 		for (row = f->names[i]; row->hf; row++) {
@@ -196,7 +198,8 @@ static bool find_target(const struct hf_family *f, const char *name, struct targ
 			if (!suffix && !((row->how & HF_IGNORED) && (!*end || end[-1] == '.')))
 				continue;
 			t->row = row;
-			t->expert = number[1];
+			t->layer = number[0];
+			t->part = number[1];
 			if (row->how & HF_IGNORED)
 				return true;
 			if (strchr(row->hf, '*'))
@@ -241,6 +244,7 @@ static struct gguf_view *new_view(struct gguf *g, const struct st_tensor *t, siz
 	v->type = t->type;
 	v->part[0] = t->data;
 	v->part_rows = t->dims[0];
+	v->n_parts = n_parts;
 	return v;
 }
 
@@ -249,11 +253,33 @@ static bool is_aligned(const struct st_tensor *t)
 	return !((uintptr_t)t->data % ggml_block_bytes(t->type));
 }
 
+/* Whether rows stand in groups of heads, in another order than GGUF's. */
+static bool is_grouped(const struct hf *hf, const struct st_tensor *t, unsigned how)
+{
+	uint64_t heads = (uint64_t)hf->n_heads + 2 * (uint64_t)hf->n_kv_heads;
+
+	return (how & HF_GROUPED) && hf->n_kv_heads > 1 && hf->head_dim > 0 &&
+	       hf->n_heads % hf->n_kv_heads == 0 && t->dims[0] == heads * (uint64_t)hf->head_dim;
+}
+
+/* How the rows, or elements, of @v become GGUF's. */
+static void set_order(const struct hf *hf, const struct st_tensor *t, unsigned how,
+		      struct gguf_view *v)
+{
+	unsigned heads = heads_of(hf, how);
+
+	if (heads && t->dims[0] % (2 * (uint64_t)heads) == 0)
+		v->pairs = (unsigned)(t->dims[0] / heads);
+	if (is_grouped(hf, t, how)) {
+		v->q_heads = (unsigned)(hf->n_heads / hf->n_kv_heads);
+		v->head_dim = (unsigned)hf->head_dim;
+	}
+}
+
 /* Norms and biases are F32 in GGUF files. */
 static int map_vector(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 		      const struct target *to, struct gguf_tensor *out)
 {
-	unsigned heads = heads_of(hf, to->row->how);
 	struct gguf_view *v;
 
 	out->type = GGML_F32;
@@ -262,8 +288,7 @@ static int map_vector(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 	v = new_view(g, t, 1);
 	if (!v)
 		return sherd_fail_oom(hf->err, sizeof(*v), t->name);
-	if (heads && t->dims[0] % (2 * heads) == 0)
-		v->pairs = (unsigned)(t->dims[0] / heads);
+	set_order(hf, t, to->row->how, v);
 	v->add = hf->family->norms_from_one && is_norm(to->name) ? 1 : 0;
 	out->view = v;
 	return 0;
@@ -272,7 +297,7 @@ static int map_vector(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 		      const struct target *to, struct gguf_tensor *out)
 {
-	unsigned how = to->row->how, heads = heads_of(hf, how);
+	unsigned how = to->row->how;
 	uint64_t unused =
 		sherd_arch_find(hf->family->arch, strlen(hf->family->arch))->unused_positions;
 	size_t skip = 0;
@@ -289,7 +314,8 @@ static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 		out->size -= skip;
 	}
 	out->data = t->data + skip;
-	if (!heads && !(how & HF_TRANSPOSED) && is_aligned(t))
+	if (!heads_of(hf, how) && !(how & HF_TRANSPOSED) && !is_grouped(hf, t, how) &&
+	    is_aligned(t))
 		return 0;
 	v = new_view(g, t, 1);
 	if (!v)
@@ -297,8 +323,7 @@ static int map_matrix(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 	v->part[0] += skip;
 	v->part_rows = out->dims[1];
 	v->transposed = how & HF_TRANSPOSED;
-	if (heads && t->dims[0] % (2 * heads) == 0)
-		v->pairs = (unsigned)(t->dims[0] / heads);
+	set_order(hf, t, how, v);
 	out->view = v;
 	out->data = NULL;
 	return 0;
@@ -325,76 +350,106 @@ static int map_tensor(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 	return t->n_dims == 2 ? map_matrix(hf, g, t, to, out) : map_vector(hf, g, t, to, out);
 }
 
-/* The stack of all experts that @to is a part of; a new one where it is the first. */
-static struct gguf_tensor *find_stack(struct gguf_tensor *all, size_t n, const struct target *to)
+/* ------------------------------------------------------------------------- stacks */
+
+/* How many parts the stack has that a tensor of @how is one of. */
+static size_t parts_of(const struct hf *hf, unsigned how)
 {
-	while (n--)
-		if (gguf_str_eq(all[n].name, to->name))
-			return &all[n];
-	return NULL;
+	int n = how & HF_EXPERT ? hf->n_experts : how & HF_HEAD_OF_Q ? hf->n_heads : hf->n_kv_heads;
+
+	return n > 0 ? (size_t)n : 0;
 }
 
+/* A stack of matrices has a dimension more; of vectors, one follows the other. */
 static int new_stack(struct hf *hf, struct gguf *g, const struct st_tensor *t,
 		     const struct target *to, struct gguf_tensor *out)
 {
+	size_t n = parts_of(hf, to->row->how), size;
 	struct gguf_view *v;
 	int ret = map_tensor(hf, g, t, to, out);
 
 	if (ret)
 		return ret;
-	v = new_view(g, t, (size_t)hf->n_experts);
+	v = new_view(g, t, n);
 	if (!v)
-		return sherd_fail_oom(hf->err, (size_t)hf->n_experts * 8, t->name);
+		return sherd_fail_oom(hf->err, n * sizeof(v->part[0]), t->name);
 	v->part[0] = NULL;
-	out->n_dims = 3;
-	out->dims[2] = (uint64_t)hf->n_experts;
-	out->size = 0; /* grows with its parts */
+	v->add = out->view ? out->view->add : 0;
+	if (t->n_dims == 2) {
+		out->n_dims = 3;
+		out->dims[2] = n;
+	} else {
+		out->dims[0] *= n;
+	}
+	if (!sherd_mul_ok((size_t)out->size, n, &size))
+		return sherd_fail(hf->err, -EINVAL, "%s: tensor %s is too large to be one of %zu",
+				  hf->dir, t->name, n);
+	out->size = size;
 	out->data = NULL;
 	out->view = v;
 	return 0;
 }
 
-/* An expert's matrix becomes the part of that number of its stack. */
-static int map_expert(struct hf *hf, struct gguf *g, const struct st_tensor *t,
-		      const struct target *to, struct gguf_tensor *all, size_t *n)
+/* The stack that @to is a part of; a new one where it is the first. */
+static int find_stack(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		      const struct target *to, struct gguf_tensor *all, size_t *n,
+		      struct gguf_tensor **stack)
 {
-	struct gguf_tensor *stack = find_stack(all, *n, to);
+	const json_t *at;
+	int ret;
+
+	if (!hf->stacks)
+		hf->stacks = json_object();
+	at = json_object_get(hf->stacks, to->name);
+	*stack = &all[at ? (size_t)json_integer_value(at) : *n];
+	if (at)
+		return 0;
+	ret = new_stack(hf, g, t, to, *stack);
+	if (!ret && json_object_set_new(hf->stacks, to->name, json_integer((json_int_t)*n)))
+		ret = sherd_fail_oom(hf->err, strlen(to->name), t->name);
+	++*n;
+	return ret;
+}
+
+/* An expert's matrix, or a head's vector, becomes the part of that number of its stack. */
+static int map_part(struct hf *hf, struct gguf *g, const struct st_tensor *t,
+		    const struct target *to, struct gguf_tensor *all, size_t *n)
+{
+	size_t n_parts = parts_of(hf, to->row->how);
+	bool expert = to->row->how & HF_EXPERT;
+	struct gguf_tensor *stack;
 	struct gguf_view *v;
 	int ret;
 
-	if (to->expert >= hf->n_experts || hf->n_experts > SHERD_MAX_EXPERTS || t->n_dims != 2)
+	if (to->part >= (long)n_parts || n_parts > (expert ? SHERD_MAX_EXPERTS : HF_MAX_HEADS) ||
+	    t->n_dims != (expert ? 2 : 1))
 		return sherd_fail(hf->err, -EINVAL,
-				  "%s: tensor %s is of expert %ld, but config.json has %d", hf->dir,
-				  t->name, to->expert, hf->n_experts);
-	if (!stack) {
-		stack = &all[*n];
-		ret = new_stack(hf, g, t, to, stack);
-		if (ret)
-			return ret;
-		++*n;
-	}
+				  "%s: tensor %s is of %s %ld, but config.json has %zu", hf->dir,
+				  t->name, expert ? "expert" : "head", to->part, n_parts);
+	ret = find_stack(hf, g, t, to, all, n, &stack);
+	if (ret)
+		return ret;
 	v = (struct gguf_view *)stack->view; /* gguf_own() gave it to us */
-	if (t->type != v->type || t->dims[1] != stack->dims[0] || t->dims[0] != stack->dims[1] ||
-	    v->part[to->expert])
+	if (t->type != v->type || t->dims[0] != v->part_rows ||
+	    (expert && t->dims[1] != stack->dims[0]) || v->part[to->part])
 		return sherd_fail(hf->err, -EINVAL,
 				  "%s: tensor %s is not of the others' type and shape, or is there "
 				  "twice",
 				  hf->dir, t->name);
-	v->part[to->expert] = t->data;
-	stack->size += t->size;
+	v->part[to->part] = t->data;
 	return 0;
 }
 
 static int check_stacks(const struct hf *hf, const struct gguf_tensor *all, size_t n)
 {
-	size_t i;
+	size_t i, k;
 
 	for (i = 0; i < n; i++)
-		if (all[i].n_dims == 3 &&
-		    all[i].size != all[i].dims[1] * all[i].dims[2] * gguf_row_bytes(&all[i]))
-			return sherd_fail(hf->err, -EINVAL,
-					  "%s: tensor %s lacks some of its %d experts", hf->dir,
-					  all[i].name.data, hf->n_experts);
+		for (k = 0; all[i].view && k < all[i].view->n_parts; k++)
+			if (!all[i].view->part[k])
+				return sherd_fail(hf->err, -EINVAL,
+						  "%s: tensor %s lacks some of its %zu parts",
+						  hf->dir, all[i].name.data, all[i].view->n_parts);
 	return 0;
 }
 
@@ -446,8 +501,15 @@ static int map_file(struct hf *hf, struct gguf *g, struct safetensors *s, struct
 				hf->dir, s->tensors[i].name, hf->family->arch);
 		if ((to.row->how & HF_IGNORED) || is_tied(hf, &to))
 			continue;
-		if (to.row->how & HF_EXPERT) {
-			ret = map_expert(hf, g, &s->tensors[i], &to, out, n);
+		if (to.layer >= MIN(hf->n_layers, SHERD_MAX_LAYERS))
+			return sherd_fail(
+				hf->err, -EINVAL,
+				"%s: tensor %.64s is of layer %ld, but config.json has %d of "
+				"them, and at most %d may be",
+				hf->dir, s->tensors[i].name, to.layer, hf->n_layers,
+				SHERD_MAX_LAYERS);
+		if (to.row->how & HF_PARTS) {
+			ret = map_part(hf, g, &s->tensors[i], &to, out, n);
 		} else {
 			ret = map_tensor(hf, g, &s->tensors[i], &to, &out[*n]);
 			++*n;
@@ -506,7 +568,7 @@ int hf_tensors_open(struct hf *hf)
 	for (i = 0; i < hf->n_files && !ret; i++)
 		for (k = 0; k < hf->files[i].n; k++)
 			if (find_target(hf->family, hf->files[i].tensors[k].name, &to) &&
-			    !strcmp(to.name, "token_embd.weight"))
+			    !strcmp(to.name, "token_embd.weight") && hf->files[i].tensors[k].size)
 				hf->n_rows = (int64_t)hf->files[i].tensors[k].dims[0];
 	return ret;
 }

@@ -11,6 +11,7 @@ import struct
 import sys
 
 CONFIG, TENSORS, INDEX, TOKENIZER, SPM, TOK_CONFIG, VOCAB, MAP = range(8)
+NEOX, STABLELM = 8, 16  # added: the file is of such a model
 LLAMA = {"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 4, "intermediate_size": 4,
          "vocab_size": 3, "num_attention_heads": 2}
 
@@ -87,11 +88,29 @@ SEEDS = {
         **LLAMA, "model_type": "gemma3_text", "sliding_window": 4, "layer_types": ["sliding_attention"]}}),
     "config_mixtral": (CONFIG, {**LLAMA, "model_type": "mixtral", "num_local_experts": 2}),
     "config_opt": (CONFIG, {**LLAMA, "model_type": "opt", "do_layer_norm_before": False, "ffn_dim": 4}),
+    "config_yarn": (CONFIG, {**LLAMA, "rope_scaling": {
+        "rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 32, "mscale": 1,
+        "mscale_all_dim": 0.5, "truncate": False}}),
+    "config_falcon": (CONFIG, {**LLAMA, "model_type": "falcon", "new_decoder_architecture": True,
+                               "num_kv_heads": 2, "num_attention_heads": 4}),
+    "config_neox": (CONFIG, {**LLAMA, "model_type": "gpt_neox", "rotary_pct": 0.5}),
+    "config_smollm3": (CONFIG, {**LLAMA, "model_type": "smollm3", "no_rope_layers": [1]}),
     "config_huge": (CONFIG, {**LLAMA, "num_hidden_layers": 2147483647, "head_dim": 2147483647}),
     "tensors_rotated": (TENSORS, tensors({
         "model.embed_tokens.weight": tensor("BF16", [3, 4], 0, 24),
         "model.layers.0.self_attn.q_proj.weight": tensor("F32", [4, 4], 24, 88),
         "model.layers.0.self_attn.k_proj.bias": tensor("F16", [4], 88, 96)}, bytes(96))),
+    "tensors_grouped": (TENSORS + NEOX, tensors({
+        "gpt_neox.embed_in.weight": tensor("F16", [3, 4], 0, 24),
+        "gpt_neox.layers.0.attention.query_key_value.weight": tensor("F16", [12, 4], 24, 120),
+        "gpt_neox.layers.0.attention.query_key_value.bias": tensor("BF16", [12], 120, 144)}, bytes(144))),
+    "tensors_heads": (TENSORS + STABLELM, tensors({
+        "model.embed_tokens.weight": tensor("F16", [3, 4], 0, 24),
+        "model.layers.0.self_attn.q_layernorm.norms.0.weight": tensor("F32", [2], 24, 32),
+        "model.layers.0.self_attn.q_layernorm.norms.1.weight": tensor("F32", [2], 32, 40)}, bytes(40))),
+    "tensors_head_twice": (TENSORS + STABLELM, tensors({
+        "model.layers.0.self_attn.k_layernorm.norms.0.weight": tensor("F32", [2], 0, 8),
+        "layers.0.self_attn.k_layernorm.norms.0.weight": tensor("F32", [2], 8, 16)}, bytes(16))),
     "tensors_odd": (TENSORS, tensors({
         "model.norm.weight": tensor("U8", [1], 0, 1),
         "model.embed_tokens.weight": tensor("F16", [3, 4], 1, 25)}, bytes(25))),
@@ -105,6 +124,11 @@ SEEDS = {
     "index": (INDEX, {"weight_map": {"model.embed_tokens.weight": "model.safetensors"}}),
     "index_up": (INDEX, {"weight_map": {"a": "../../etc/passwd"}}),
     "bpe": (TOKENIZER, bpe()),
+    "bpe_far": (TOKENIZER, bpe(added_tokens=[{"id": 4194303, "content": "<s>"}])),
+    "bpe_frame": (TOKENIZER, bpe(post_processor={"type": "Sequence", "processors": [
+        {"type": "ByteLevel"}, {"type": "TemplateProcessing", "single": [
+            {"SpecialToken": {"id": "the"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "th"}}],
+            "special_tokens": {"the": {"ids": [7]}}}]})),
     "merges": (TOKENIZER, MERGES),
     "wordpiece": (TOKENIZER, WORDPIECE),
     "unigram": (TOKENIZER, UNIGRAM),

@@ -15,11 +15,18 @@
 
 #define CHECK(x) ((x) ? (void)0 : abort())
 
-#define CONFIG                                                                                  \
-	"{\"model_type\":\"llama\",\"num_hidden_layers\":1,\"hidden_size\":4,\"vocab_size\":3," \
-	"\"intermediate_size\":4,\"num_attention_heads\":1}"
+#define CONFIG(type, heads)                                                       \
+	"{\"model_type\":\"" type "\",\"num_hidden_layers\":1,\"hidden_size\":4," \
+	"\"vocab_size\":3,\"intermediate_size\":4,\"num_attention_heads\":" heads "}"
 #define TENSORS \
 	"{\"model.embed_tokens.weight\":{\"dtype\":\"F16\",\"shape\":[3,4],\"data_offsets\":[0,24]}}"
+
+/* What the other files belong to: families whose tensors are put together in other ways. */
+static const char *const configs[] = {
+	CONFIG("llama", "1"),
+	CONFIG("gpt_neox", "2"),
+	CONFIG("stablelm", "2"),
+};
 
 static const struct {
 	uint64_t header;
@@ -31,7 +38,7 @@ static const struct {
 	const void *data; /* NULL: there only where it is the input */
 	size_t size;
 } files[] = {
-	{ "config.json", CONFIG, sizeof(CONFIG) - 1 },
+	{ "config.json", NULL, 0 },
 	{ "model.safetensors", &tensors, sizeof(tensors) },
 	{ "model.safetensors.index.json", NULL, 0 },
 	{ "tokenizer.json", NULL, 0 },
@@ -132,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct sherd_error err = { "" };
 	struct gguf *g;
+	const char *config;
 	size_t i, which;
 
 	if (!size)
@@ -139,9 +147,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!*dir)
 		make_dir();
 	which = *data % ARRAY_SIZE(files);
+	config = configs[*data / ARRAY_SIZE(files) % ARRAY_SIZE(configs)];
 	for (i = 0; i < ARRAY_SIZE(files); i++)
 		put(files[i].name, i == which ? data + 1 : files[i].data,
 		    i == which ? size - 1 : files[i].size);
+	if (which) /* config.json is the first */
+		put(files[0].name, config, strlen(config));
 	if (sherd_source_open(&g, dir, &err)) {
 		CHECK(!g && *err.msg);
 		return 0;

@@ -4,14 +4,18 @@
 # beside each the logits that transformers gives for the folder (NAME/logits.gold, as in
 # tests/golden), or for an encoder its last hidden rows. A row here is what test_hf.c runs.
 #
-#   hf_models.py FOLDER
+#   hf_models.py FOLDER [NAME...]
+import json
 import struct
 import sys
+import unittest.mock
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 
 N_VOCAB = 61
 N_CTX = 64
@@ -24,10 +28,16 @@ SMALL = dict(vocab_size=N_VOCAB, max_position_embeddings=N_CTX, hidden_size=24,
              intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, bos_token_id=1, eos_token_id=2)
 LONGROPE = {"type": "longrope", "short_factor": [1.0, 1.5, 2.0], "long_factor": [2.0, 4.0, 8.0]}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16,
+        "beta_fast": 2.0, "beta_slow": 0.25, "attention_factor": 1.3, "truncate": False}
+YARN_MSCALE = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
+               "mscale": 1.0, "mscale_all_dim": 0.5}
 HEADS = dict(head_dim=8, **SMALL)
 GEMMA = dict(query_pre_attn_scalar=20, pad_token_id=0, **HEADS)
 GPT2 = dict(vocab_size=N_VOCAB, n_positions=N_CTX, n_embd=24, n_layer=2, n_head=3, bos_token_id=1,
             eos_token_id=2)
+FALCON = dict(vocab_size=N_VOCAB, max_position_embeddings=N_CTX, hidden_size=32, ffn_hidden_size=40,
+              num_hidden_layers=2, num_attention_heads=4, bos_token_id=1, eos_token_id=2)
 OPT = dict(vocab_size=N_VOCAB, max_position_embeddings=N_CTX, hidden_size=24, ffn_dim=40,
            num_hidden_layers=2, num_attention_heads=4, pad_token_id=0, bos_token_id=2,
            eos_token_id=2)
@@ -77,6 +87,28 @@ MODELS = [  # folder, seed, largest file, config
     ("starcoder2-bf16", 16, None, lambda: tf.Starcoder2Config(**SMALL)),
     ("stablelm-bf16", 17, None, lambda: tf.StableLmConfig(
         use_qkv_bias=True, partial_rotary_factor=0.67, **SMALL)),
+    ("llama-yarn-bf16", 23, None, lambda: tf.LlamaConfig(rope_scaling=YARN, head_dim=8, **SMALL)),
+    ("olmo3-bf16", 24, None, lambda: tf.Olmo3Config(
+        pad_token_id=0, sliding_window=12, rope_scaling=YARN_MSCALE,
+        **{**SMALL, "num_hidden_layers": 4})),
+    ("smollm3-bf16", 25, None, lambda: tf.SmolLM3Config(
+        pad_token_id=0, **{**SMALL, "num_hidden_layers": 4})),
+    ("exaone-bf16", 33, None, lambda: tf.LlamaConfig(
+        rope_scaling=LLAMA3, tie_word_embeddings=False, **SMALL)),
+    ("gptneox-bf16", 26, None, lambda: tf.GPTNeoXConfig(
+        rotary_pct=0.67, rotary_emb_base=5000, **{k: v for k, v in SMALL.items()
+                                                 if k != "num_key_value_heads"})),
+    ("gptneox-serial-f16", 27, None, lambda: tf.GPTNeoXConfig(
+        rotary_pct=1.0, use_parallel_residual=False, **{k: v for k, v in SMALL.items()
+                                        if k != "num_key_value_heads"})),
+    ("falcon-bf16", 28, None, lambda: tf.FalconConfig(**FALCON)),
+    ("falcon-heads-f16", 29, None, lambda: tf.FalconConfig(multi_query=False, bias=True, **FALCON)),
+    ("falcon40-bf16", 30, None, lambda: tf.FalconConfig(
+        new_decoder_architecture=True, num_kv_heads=2, **FALCON)),
+    ("falcon11-f16", 31, None, lambda: tf.FalconConfig(
+        new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1, **FALCON)),
+    ("stablelm12-bf16", 32, None, lambda: tf.StableLmConfig(
+        use_parallel_residual=True, qk_layernorm=True, partial_rotary_factor=0.67, **SMALL)),
 ]
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
@@ -96,6 +128,30 @@ def randomize(model):
                 p.add_(torch.randn_like(p) * 0.2)
 
 
+# EXAONE comes with its own code, which computes what Llama's does under other names.
+EXAONE = {"model.embed_tokens": "transformer.wte", "model.norm": "transformer.ln_f",
+          "model.layers": "transformer.h", "self_attn.o_proj": "attn.attention.out_proj",
+          "self_attn": "attn.attention", "input_layernorm": "ln_1",
+          "post_attention_layernorm": "ln_2", "gate_proj": "c_fc_0", "up_proj": "c_fc_1",
+          "down_proj": "c_proj"}
+
+
+def rename_to_exaone(folder):
+    file = folder / "model.safetensors"
+    tensors = {}
+    for name, x in load_file(file).items():
+        for old, new in EXAONE.items():
+            name = name.replace(old, new)
+        tensors[name] = x
+    save_file(tensors, file, {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config.update(model_type="exaone", architectures=["ExaoneForCausalLM"],
+                  num_layers=config.pop("num_hidden_layers"),
+                  activation_function=config.pop("hidden_act"),
+                  layer_norm_epsilon=config.pop("rms_norm_eps"))
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 def write_gold(path, tokens, logits):
     """test_golden.c says what is in it."""
     with open(path, "wb") as f:
@@ -109,7 +165,12 @@ def make(folder, name, seed, shard, config):
     torch.manual_seed(seed)
     encoder = "bert" in name
     auto = tf.AutoModel if encoder else tf.AutoModelForCausalLM
-    model = auto.from_config(config(), attn_implementation="eager").eval()
+    config = config()
+    # StableLM's gives every norm a bias, and those of heads have none
+    bare = getattr(config, "qk_layernorm", False)
+    kind = tf.StableLmPreTrainedModel
+    with unittest.mock.patch.object(kind, "_init_weights") if bare else nullcontext():
+        model = auto.from_config(config, attn_implementation="eager").eval()
     randomize(model)
     model.to(dtype).save_pretrained(folder / name, max_shard_size=shard or "1GB")
     # what was saved, computed in float
@@ -120,6 +181,8 @@ def make(folder, name, seed, shard, config):
         out = model(torch.tensor([tokens]))
         logits = (out.last_hidden_state if encoder else out.logits)[0, ROWS].numpy()
     write_gold(folder / name / "logits.gold", tokens, logits)
+    if name.startswith("exaone"):
+        rename_to_exaone(folder / name)
     for file in (folder / name).glob("*.safetensors"):
         file.chmod(0o644)
     print(f"{name:24} logits' rms {np.sqrt((logits ** 2).mean()):.2f}")
@@ -128,8 +191,10 @@ def make(folder, name, seed, shard, config):
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    only = sys.argv[2:]
     for row in MODELS:
-        make(Path(sys.argv[1]), *row)
+        if not only or row[0] in only:
+            make(Path(sys.argv[1]), *row)
 
 
 main()

@@ -382,6 +382,13 @@ static void configs_that_sherd_cannot_follow_are_refused(void **state)
 		{ "{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"longrope\",\"long_factor\":"
 		  "[0,1]}," CONFIG "}",
 		  "RoPE scaling cannot be" },
+		{ "{\"model_type\":\"falcon\",\"alibi\":true," CONFIG "}", "alibi is true" },
+		{ "{\"model_type\":\"falcon\",\"parallel_attn\":false," CONFIG "}",
+		  "parallel_attn is false" },
+		{ "{\"model_type\":\"phi\",\"qk_layernorm\":true," CONFIG "}",
+		  "qk_layernorm is true" },
+		{ "{\"model_type\":\"smollm3\",\"no_rope_layers\":[0]," CONFIG "}",
+		  "layers without rotation are others than every 4th" },
 		{ "nonsense", "config.json: is no JSON" },
 	};
 	size_t i;
