@@ -69,70 +69,40 @@ void *tmpl_get(struct tmpl *t, size_t n, size_t size)
 
 /* -------------------------------------------------------------- failures */
 
-static struct tmpl_value fail(struct tmpl *t, int rc, const char *fmt, va_list ap)
+struct tmpl_value tmpl_fail_as(struct tmpl *t, int rc, const char *fmt, ...)
 {
 	char msg[400];
+	va_list ap;
 
 	if (!t->rc) {
 		t->rc = rc;
+		va_start(ap, fmt);
 		vsnprintf(msg, sizeof(msg), fmt, ap);
+		va_end(ap);
 		sherd_fail(t->err, rc, "the chat template's line %d: %s", t->line, msg);
 	}
 	return tmpl_undefined("", 0);
 }
 
-struct tmpl_value tmpl_fail(struct tmpl *t, const char *fmt, ...)
-{
-	struct tmpl_value v;
-	va_list ap;
-
-	va_start(ap, fmt);
-	v = fail(t, -EINVAL, fmt, ap);
-	va_end(ap);
-	return v;
-}
-
-struct tmpl_value tmpl_fail_unknown(struct tmpl *t, const char *fmt, ...)
-{
-	struct tmpl_value v;
-	va_list ap;
-
-	va_start(ap, fmt);
-	v = fail(t, -EOPNOTSUPP, fmt, ap);
-	va_end(ap);
-	return v;
-}
-
-static struct tmpl_value fail_limit(struct tmpl *t, const char *fmt, ...)
-{
-	struct tmpl_value v;
-	va_list ap;
-
-	va_start(ap, fmt);
-	v = fail(t, -E2BIG, fmt, ap);
-	va_end(ap);
-	return v;
-}
-
 struct tmpl_value tmpl_fail_oom(struct tmpl *t)
 {
-	return fail_limit(t, "more than %zu MiB of memory are wanted, or there is no more",
-			  TMPL_MEMORY >> 20);
+	return tmpl_fail_as(t, -E2BIG, "more than %zu MiB of memory are wanted, or there is no more",
+			    TMPL_MEMORY >> 20);
 }
 
 bool tmpl_work(struct tmpl *t, size_t bytes)
 {
 	t->steps += 1 + bytes / 32;
 	if (t->steps > TMPL_STEPS)
-		fail_limit(t, "it has worked for too long (%llu steps)",
-			   (unsigned long long)TMPL_STEPS);
+		tmpl_fail_as(t, -E2BIG, "it has worked for too long (%llu steps)",
+			     (unsigned long long)TMPL_STEPS);
 	return !t->rc;
 }
 
 bool tmpl_enter(struct tmpl *t, int limit)
 {
 	if (t->depth++ >= limit)
-		fail_limit(t, "it is nested too deeply (%d levels)", limit);
+		tmpl_fail_as(t, -E2BIG, "it is nested too deeply (%d levels)", limit);
 	return !t->rc;
 }
 

@@ -3,17 +3,22 @@
  * tmpl: what the files of the template engine share. It renders the Jinja that chat templates are
  * written in, and the rules are Jinja's and Python's own, down to how a list is printed.
  *
- *   tmpl_lex.c     text -> tokens: white space, escapes, raw blocks
- *   tmpl_expr.c    tokens -> expressions    } a tree of struct tmpl_node
- *   tmpl_parse.c   tokens -> statements     }
- *   tmpl_eval.c    expressions -> values
- *   tmpl_exec.c    statements -> text: loops, macros, scopes
- *   tmpl_value.c   values: truth, equality, order, containers
- *   tmpl_text.c    strings of UTF-8, counted in characters
- *   tmpl_print.c   values as Python prints them, and as JSON
- *   tmpl_format.c  "%s" and "{}"
- *   tmpl_fn.c      how functions, filters, tests and methods are found and take arguments
- *   tmpl_filter.c, tmpl_list.c, tmpl_test.c, tmpl_method.c, tmpl_global.c   these themselves
+ *   tmpl_lex.c         text -> tokens: white space, escapes, raw blocks
+ *   tmpl_token.c       the parser's place among them
+ *   tmpl_operand.c     } tokens -> expressions    } a tree of struct tmpl_node
+ *   tmpl_expr.c        }                          }
+ *   tmpl_parse.c       tokens -> statements       }
+ *   tmpl_eval.c        expressions -> values
+ *   tmpl_exec.c        statements -> text: loops, macros, scopes
+ *   tmpl_value.c       values: truth, equality, order
+ *   tmpl_container.c   lists and dicts, also from JSON
+ *   tmpl_item.c        what is in a value: a.b, a[b], a[b:c]
+ *   tmpl_text.c        strings of UTF-8, counted in characters
+ *   tmpl_print.c       values as Python prints them, and as JSON
+ *   tmpl_format.c      "%s" and "{}"
+ *   tmpl_fn.c          how functions, filters, tests and methods are found and take arguments
+ *   tmpl_filter.c, tmpl_list.c, tmpl_test.c, tmpl_method.c, tmpl_method_str.c, tmpl_global.c
+ *                      these themselves
  *
  * A template may come from anywhere. Trees, values and texts live in an arena that has a limit and
  * is freed at once; each step of work is counted, in proportion to the bytes it touches; nesting
@@ -266,12 +271,13 @@ struct tmpl {
 	time_t now;
 };
 
-/* Leaves "the chat template's line 7: ..." unless something failed before. Returns undefined. */
-struct tmpl_value tmpl_fail(struct tmpl *t, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-/* The same for what this engine does not know: -EOPNOTSUPP. */
-struct tmpl_value tmpl_fail_unknown(struct tmpl *t, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+/* Leaves "the chat template's line 7: ..." and  unless something failed before. Returns undefined. */
+struct tmpl_value tmpl_fail_as(struct tmpl *t, int rc, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The template is wrong. */
+#define tmpl_fail(t, ...) tmpl_fail_as(t, -EINVAL, __VA_ARGS__)
+/* It wants what this engine does not know. */
+#define tmpl_fail_unknown(t, ...) tmpl_fail_as(t, -EOPNOTSUPP, __VA_ARGS__)
 struct tmpl_value tmpl_fail_oom(struct tmpl *t);
 /* Counts work on @bytes. False: too much, or something had failed. */
 bool tmpl_work(struct tmpl *t, size_t bytes);
@@ -289,7 +295,7 @@ const char *tmpl_intern(struct tmpl *t, const char *s, size_t n);
 int tmpl_lex(struct tmpl *t, const char *text, size_t len);
 int tmpl_parse(struct tmpl *t, struct tmpl_node **body);
 
-/* for the two halves of the parser */
+/* for the parts of the parser */
 struct tmpl_node *tmpl_node(struct tmpl *t, enum tmpl_node_type type);
 const struct tmpl_token *tmpl_peek(const struct tmpl *t);
 bool tmpl_is(const struct tmpl *t, int type);
@@ -297,6 +303,7 @@ bool tmpl_is_name(const struct tmpl *t, const char *name);
 bool tmpl_take(struct tmpl *t, int type); /* if it is there */
 bool tmpl_take_name(struct tmpl *t, const char *name);
 bool tmpl_want(struct tmpl *t, int type, const char *what); /* or fail */
+void tmpl_next(struct tmpl *t);				     /* whatever it is */
 const char *tmpl_token_text(const struct tmpl_token *k, char buf[64]);
 /* A chain of nodes that grows at its end. */
 struct tmpl_chain {
@@ -320,6 +327,8 @@ struct tmpl_node *tmpl_parse_unary(struct tmpl *t, bool filters);
 struct tmpl_node *tmpl_parse_target(struct tmpl *t, bool attr); /* what is assigned to */
 struct tmpl_node *tmpl_parse_filters(struct tmpl *t, struct tmpl_node *on);
 void tmpl_parse_args(struct tmpl *t, struct tmpl_chain *c); /* behind "(" */
+struct tmpl_node *tmpl_parse_attr(struct tmpl *t, struct tmpl_node *on); /* behind "." */
+struct tmpl_node *tmpl_negated(struct tmpl *t, struct tmpl_node *what);
 
 struct tmpl_value tmpl_eval(struct tmpl *t, const struct tmpl_node *n);
 void tmpl_exec(struct tmpl *t, const struct tmpl_node *list);
@@ -348,6 +357,9 @@ struct tmpl_call {
 
 typedef struct tmpl_value tmpl_fn_t(struct tmpl *t, struct tmpl_value self,
 				    const struct tmpl_call *c);
+#define TMPL_FN(name, self)                                                   \
+	static struct tmpl_value name(struct tmpl *t, struct tmpl_value self, \
+				      const struct tmpl_call *c)
 
 struct tmpl_fn {
 	const char *name;

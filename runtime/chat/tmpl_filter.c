@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include "chat/tmpl.h"
 
-#define FILTER(name)                                                          \
-	static struct tmpl_value name(struct tmpl *t, struct tmpl_value self, \
-				      const struct tmpl_call *c)
+#define FILTER(name) TMPL_FN(name, self)
 
 /* ----------------------------------------------------------------- texts */
 

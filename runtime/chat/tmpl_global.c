@@ -4,9 +4,7 @@
  */
 #include "chat/tmpl.h"
 
-#define GLOBAL(name)                                                          \
-	static struct tmpl_value name(struct tmpl *t, struct tmpl_value self, \
-				      const struct tmpl_call *c)
+#define GLOBAL(name) TMPL_FN(name, self)
 
 /* range(end), range(from, end), range(from, end, step) */
 GLOBAL(g_range)

@@ -4,9 +4,7 @@
  */
 #include "chat/tmpl.h"
 
-#define FILTER(name)                                                          \
-	static struct tmpl_value name(struct tmpl *t, struct tmpl_value self, \
-				      const struct tmpl_call *c)
+#define FILTER(name) TMPL_FN(name, self)
 
 static struct tmpl_value none_such(const char *name)
 {

@@ -4,9 +4,7 @@
  */
 #include "chat/tmpl.h"
 
-#define TEST(name)                                                         \
-	static struct tmpl_value name(struct tmpl *t, struct tmpl_value v, \
-				      const struct tmpl_call *c)
+#define TEST(name) TMPL_FN(name, v)
 
 /* Those that look at nothing but the kind. */
 #define KIND_TEST(name, condition)           \
