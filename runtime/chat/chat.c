@@ -2,7 +2,9 @@
 /*
  * chat: see sherd.h. A template gets what transformers would give it: messages, the tokens that
  * begin and end a text, whether an answer is to come, no tools and no documents. Its text is
- * tokenized as it is: a template that begins texts itself says so, and the token is not put twice.
+ * tokenized as it is, and begins with the token that the model wants at every text's beginning: once,
+ * whether the template puts it or not. llama.cpp does the same with the same file; transformers puts
+ * none where the template has none.
  */
 #include <stdlib.h>
 #include "chat/chat.h"
