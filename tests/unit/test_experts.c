@@ -240,14 +240,11 @@ static int fence_open(int n_experts)
 
 static struct sherd_model *open_paged(const char *device)
 {
-	struct sherd_model_params p = { .device = device, .no_cache = true, .region = "plain" };
-	char *path = tiny_model_write(&paged);
+	struct sherd_model_params p = { .device = device, .region = "plain" };
 	struct sherd_error err = { "" };
 	struct sherd_model *m;
-	int rc = sherd_model_open(&m, path, &p, &err);
+	int rc = tiny_model_open(&m, &paged, &p, &err);
 
-	unlink(path);
-	free(path);
 	if (rc == -ENODEV || rc == -ENOSYS) {
 		print_message("skipped: %s\n", err.msg);
 		skip();

@@ -8,25 +8,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <cmocka.h>
 #include "infer/infer.h"
 #include "tiny_model.h"
-
-static const struct tiny_model shape = {
-	.arch = "llama",
-	.n_layers = 3,
-	.hidden = 64,
-	.n_heads = 2,
-	.n_kv_heads = 1,
-	.head_dim = 32,
-	.ffn = 64,
-	.n_vocab = 40,
-	.n_ctx = 256,
-	.type = GGML_Q8_0,
-	.embd_type = GGML_Q8_0,
-	.seed = 9,
-};
 
 struct rig {
 	struct sherd_model *m;
@@ -41,14 +25,10 @@ static struct sherd_model *open_model(const struct tiny_model *t,
 	struct sherd_model_params p = *base;
 	struct sherd_error err = { "" };
 	struct sherd_model *m;
-	char *path = tiny_model_write(t);
 
 	p.device = "reference";
-	p.no_cache = true;
-	if (sherd_model_open(&m, path, &p, &err))
+	if (tiny_model_open(&m, t, &p, &err))
 		fail_msg("%s", err.msg);
-	unlink(path);
-	free(path);
 	return m;
 }
 
@@ -58,7 +38,7 @@ static int setup(void **state)
 	struct rig *r = calloc(1, sizeof(*r));
 	int i;
 
-	r->m = open_model(&shape, &p); /* one session's worth of pages: 4 */
+	r->m = open_model(&tiny_plain, &p); /* one session's worth of pages: 4 */
 	assert_int_equal(sherd_session_new(&r->a, r->m, NULL, &r->err), 0);
 	assert_int_equal(sherd_session_new(&r->b, r->m, NULL, &r->err), 0);
 	for (i = 0; i < 300; i++)
@@ -277,7 +257,7 @@ static void a_cache_without_free_pages_moves_no_session(void **state)
 static void an_overflow_is_an_error_that_names_layer_and_position(void **state)
 {
 	static const struct sherd_model_params p = { .n_ctx = 100 };
-	struct tiny_model bad = shape;
+	struct tiny_model bad = tiny_plain;
 	struct rig *r = *state, own = { 0 };
 	const float *logits;
 
@@ -400,21 +380,18 @@ static float *last_logits(struct sherd_model *m, const int32_t *tokens, int n)
  */
 static void a_row_knows_what_its_windows_reach_and_no_more(void **state)
 {
-	struct sherd_model_params p = { .device = "reference", .no_cache = true };
 	enum { N = 400, REACH = 2 * 47 };
-	struct rig *r = *state;
-	struct tiny_model t = shape;
+	struct tiny_model t = tiny_plain;
 	int32_t tokens[N];
 	struct sherd_model *m;
 	float *logits[3];
-	char *path;
 	int i;
 
+	(void)state;
 	t.window = 48;
 	t.n_layers = 2;
 	t.n_ctx = N;
-	path = tiny_model_write(&t);
-	assert_int_equal(sherd_model_open(&m, path, &p, &r->err), 0);
+	m = open_model(&t, &(struct sherd_model_params){ 0 });
 	assert_int_equal(sherd_model_info(m)->n_ctx, N);
 	for (i = 0; i < N; i++)
 		tokens[i] = i % t.n_vocab;
@@ -429,8 +406,6 @@ static void a_row_knows_what_its_windows_reach_and_no_more(void **state)
 	for (i = 0; i < 3; i++)
 		free(logits[i]);
 	sherd_model_close(m);
-	unlink(path);
-	free(path);
 }
 
 static void a_shared_page_is_free_when_its_last_holder_lets_go(void **state)

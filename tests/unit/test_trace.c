@@ -16,34 +16,16 @@
 #define N_PROMPT 5
 #define N_TOKENS 3
 
-static const struct tiny_model tiny = {
-	.arch = "llama",
-	.n_layers = 2,
-	.hidden = 96,
-	.n_heads = 3,
-	.n_kv_heads = 1,
-	.head_dim = 32,
-	.ffn = 160,
-	.n_vocab = 77,
-	.n_ctx = 64,
-	.type = GGML_Q4_0,
-	.embd_type = GGML_Q8_0,
-	.seed = 1,
-};
-
 /* ------------------------------------------------------------------- runs */
 
 static struct sherd_model *open_tiny(const char *device)
 {
-	struct sherd_model_params p = { .device = device, .no_cache = true, .n_ctx = 64,
-					.n_batch = 8, .untested = true };
-	char *path = tiny_model_write(&tiny);
+	struct sherd_model_params p = { .device = device, .n_ctx = 64, .n_batch = 8,
+					.untested = true };
 	struct sherd_error err = { "" };
 	struct sherd_model *m = NULL;
-	int rc = sherd_model_open(&m, path, &p, &err);
+	int rc = tiny_model_open(&m, &tiny_models[0], &p, &err);
 
-	unlink(path);
-	free(path);
 	if (rc == -ENODEV) {
 		print_message("skipped: %s\n", err.msg);
 		return NULL;

@@ -7,7 +7,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <cmocka.h>
 #include "infer/cl/cl_exec.h"
 #include "infer/infer.h"
@@ -15,21 +14,7 @@
 
 #define N_TOKENS 5
 
-/* A Q4_0 model that is one walk, and one whose norms have biases. */
-static const struct tiny_model plain = {
-	.arch = "llama",
-	.n_layers = 2,
-	.hidden = 96,
-	.n_heads = 3,
-	.n_kv_heads = 1,
-	.head_dim = 32,
-	.ffn = 160,
-	.n_vocab = 77,
-	.n_ctx = 64,
-	.type = GGML_Q4_0,
-	.embd_type = GGML_Q8_0,
-	.seed = 1,
-};
+/* A model whose norms have biases; tiny_models[0] is one walk. */
 static const struct tiny_model with_biases = {
 	.arch = "gpt2",
 	.n_layers = 2,
@@ -48,16 +33,12 @@ static const struct tiny_model with_biases = {
 
 static struct sherd_model *open_reference(const struct tiny_model *t)
 {
-	struct sherd_model_params p = { .device = "reference", .no_cache = true, .n_ctx = 64,
-					.n_batch = 8 };
-	char *path = tiny_model_write(t);
+	struct sherd_model_params p = { .device = "reference", .n_ctx = 64, .n_batch = 8 };
 	struct sherd_error err;
 	struct sherd_model *m;
 
-	if (sherd_model_open(&m, path, &p, &err))
+	if (tiny_model_open(&m, t, &p, &err))
 		fail_msg("%s", err.msg);
-	unlink(path);
-	free(path);
 	return m;
 }
 
@@ -150,7 +131,7 @@ static void check(const struct tiny_model *t, void (*change)(struct sherd_model 
 static void a_token_is_one_walk(void **state)
 {
 	(void)state;
-	check(&plain, NULL, 1, 1);
+	check(&tiny_models[0], NULL, 1, 1);
 	check(&with_biases, NULL, 1, 1);
 }
 
@@ -208,7 +189,7 @@ static void change_norm(struct sherd_model *m)
 static void norms_may_be_of_two_kinds(void **state)
 {
 	(void)state;
-	check(&plain, change_norm, 1, 1);
+	check(&tiny_models[0], change_norm, 1, 1);
 }
 
 static void replace_the_stream(struct sherd_model *m)
@@ -219,7 +200,7 @@ static void replace_the_stream(struct sherd_model *m)
 static void a_matmul_may_replace_the_stream(void **state)
 {
 	(void)state;
-	check(&plain, replace_the_stream, 1, 1);
+	check(&tiny_models[0], replace_the_stream, 1, 1);
 }
 
 /* A walk ends where the format changes; what is left alone between two is a launch. */
@@ -237,7 +218,7 @@ static void a_walk_ends_at_another_format(void **state)
 		{ "blk.1.ffn_down.weight", GGML_Q4_1, 2, 2 },
 		{ "output.weight", GGML_Q8_0, 1, 2 },
 	};
-	struct tiny_model t = plain;
+	struct tiny_model t = tiny_models[0];
 	size_t i;
 
 	(void)state;
@@ -250,7 +231,8 @@ static void a_walk_ends_at_another_format(void **state)
 
 static void without_the_wide_shape_nothing_walks(void **state)
 {
-	struct sherd_model *cl = open_reference(&plain), *ref = open_reference(&plain);
+	struct sherd_model *cl = open_reference(&tiny_models[0]);
+	struct sherd_model *ref = open_reference(&tiny_models[0]);
 
 	(void)state;
 	move_to_opencl(cl, "cpu/simt");

@@ -26,6 +26,21 @@ const struct tiny_model tiny_models[] = {
 	{ 0 },
 };
 
+const struct tiny_model tiny_plain = {
+	.arch = "llama",
+	.n_layers = 3,
+	.hidden = 64,
+	.n_heads = 2,
+	.n_kv_heads = 1,
+	.head_dim = 32,
+	.ffn = 64,
+	.n_vocab = 40,
+	.n_ctx = 256,
+	.type = GGML_Q8_0,
+	.embd_type = GGML_Q8_0,
+	.seed = 9,
+};
+
 /* Windows end within a page, within a chunk and beyond one. */
 #define FAMILY_OF(layers, name, heads, kv, of_window, what, ...)                             \
 	{                                                                                    \
@@ -473,4 +488,18 @@ char *tiny_model_write(const struct tiny_model *t)
 	gguf_writer_free(m.w);
 	close(fd);
 	return path;
+}
+
+int tiny_model_open(struct sherd_model **m, const struct tiny_model *t,
+		    const struct sherd_model_params *p, struct sherd_error *err)
+{
+	struct sherd_model_params params = *p;
+	char *path = tiny_model_write(t);
+	int rc;
+
+	params.no_cache = true;
+	rc = sherd_model_open(m, path, &params, err);
+	unlink(path);
+	free(path);
+	return rc;
 }

@@ -9,6 +9,7 @@
 
 #include "model/gguf.h"
 #include "random.h"
+#include "sherd.h"
 
 struct tiny_model {
 	const char *arch; /* any that the table has */
@@ -29,6 +30,8 @@ struct tiny_model {
 
 /* One of each kind of arithmetic; ends with arch NULL. Odd sizes on purpose. */
 extern const struct tiny_model tiny_models[];
+/* The plainest with grouped heads, where it does not matter which. */
+extern const struct tiny_model tiny_plain;
 /* One of each family of the table, alike in shape; ends with arch NULL. */
 extern const struct tiny_model tiny_families[];
 /* "llama Q4_0 2 layers of 96", for messages; a static buffer. */
@@ -36,6 +39,9 @@ const char *tiny_model_describe(const struct tiny_model *t);
 
 /* Writes the model to a new temporary file; the path is malloc'd: unlink() and free() it. */
 char *tiny_model_write(const struct tiny_model *t);
+/* Opens it without the cache; no file is left. As sherd_model_open() otherwise. */
+int tiny_model_open(struct sherd_model **m, const struct tiny_model *t,
+		    const struct sherd_model_params *p, struct sherd_error *err);
 
 /* Roughly normal, variance 1. */
 float tiny_normal(uint64_t *state);
