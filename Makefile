@@ -200,6 +200,9 @@ $(O)/tests/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libsherd.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# A session needs a model.
+$(O)/tests/fuzz/replay_session $(O)/tests/fuzz/fuzz_session: $(O)/tests/unit/tiny_model.o
+
 .SECONDARY:
 tests-build: $(TESTS) $(REPLAYS) $(O)/tests/cli/json $(O)/tests/cli/pty $(PIPELINE)
 fuzzers-build: $(FUZZERS)

@@ -250,17 +250,21 @@ const int32_t *sherd_session_tokens(const struct sherd_session *session, int *n)
 /*
  * Writes the session to @path, whole or not at all: its tokens, its part of the KV cache, its cuts
  * (not its sampler). What a model has read need not be read again: a process that loads the file
- * goes on with the same bits. -EINVAL: it was given hidden rows, its layers are not equally far, or its
- * device was not tested.
+ * goes on with the same bits. @note is a text of the caller's that goes with it, at most 64 MiB (-E2BIG);
+ * it may be NULL. A session at position 0 is a file too. -EINVAL: it was given hidden rows, its layers are
+ * not equally far, or its device was not tested.
  */
-int sherd_session_save(const struct sherd_session *session, const char *path,
+int sherd_session_save(const struct sherd_session *session, const char *path, const char *note,
 		       struct sherd_error *err);
 /*
  * Fills a session at position 0 with what sherd_session_save() wrote. It must be of the same model,
  * bits, layers, KV type, cuts and bit profile: -ESTALE if it is not, -EINVAL if it is damaged or
- * something else, -ENOSPC if it has more positions than the context. It stays at 0 then.
+ * something else, -ENOSPC if it has more positions than the context. It stays at 0 then. *note
+ * is malloc'd, or NULL if there is none; a failure leaves it too, if that much of the file is whole.
+ * @note may be NULL.
  */
-int sherd_session_load(struct sherd_session *session, const char *path, struct sherd_error *err);
+int sherd_session_load(struct sherd_session *session, const char *path, char **note,
+		       struct sherd_error *err);
 /*
  * Draws the next token, an id, from @logits [n_vocab] with the session's sampler. The draw is a
  * function of (seed, position, logits, tokens so far) alone: a replayed session draws the same. The

@@ -125,6 +125,8 @@ void run_draw_seed(struct run *r);
  */
 int run_session_restore(struct run *r, const int32_t *ids, int n);
 int run_session_keep(struct run *r);
+/* How many tokens two texts have in common, from their beginnings on. */
+int run_n_common(const int32_t *a, int n_a, const int32_t *b, int n_b);
 
 /* The token of position @pos, from the logits of the row before it; a model's source alone. */
 int32_t run_draw(struct run *r, struct sherd_session *s, int pos, const float *logits);

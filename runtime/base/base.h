@@ -94,6 +94,9 @@ static inline float sherd_bf16_to_f32(uint16_t b)
 	return f;
 }
 
+/* Opens a regular file for reading, and says how long it is. The descriptor, or a negative errno. */
+int sherd_file_open(const char *path, uint64_t *size, struct sherd_error *err);
+
 /* A whole file mapped read-only and shared. @data is NULL for an empty file. */
 struct sherd_map {
 	const uint8_t *data;

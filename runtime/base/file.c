@@ -15,50 +15,70 @@
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older headers */
 #endif
 
-int sherd_map_open(struct sherd_map *m, const char *path, struct sherd_error *err)
+/* Is @fd a file, and how long is it? */
+static int look(int fd, const char *name, uint64_t *size, struct sherd_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return sherd_fail(err, -errno, "%s: cannot look at it: %s", name, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return sherd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+				  "%s: is %s, not a file", name,
+				  S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
+	*size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int sherd_file_open(const char *path, uint64_t *size, struct sherd_error *err)
 {
 	/* O_NONBLOCK: a FIFO must not hold us; it means nothing for regular files. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), ret;
 
-	*m = (struct sherd_map){ .fd = -1 };
 	if (fd < 0)
 		return sherd_fail(err, -errno, "%s: cannot open it: %s", path, strerror(errno));
-	return sherd_map_fd(m, fd, path, err);
+	ret = look(fd, path, size, err);
+	if (!ret)
+		return fd;
+	close(fd);
+	return ret;
+}
+
+int sherd_map_open(struct sherd_map *m, const char *path, struct sherd_error *err)
+{
+	uint64_t size;
+	int fd = sherd_file_open(path, &size, err);
+
+	*m = (struct sherd_map){ .fd = -1 };
+	return fd < 0 ? fd : sherd_map_fd(m, fd, path, err);
 }
 
 int sherd_map_fd(struct sherd_map *m, int fd, const char *name, struct sherd_error *err)
 {
-	struct stat st;
+	uint64_t size;
 	void *p;
 	int ret;
 
 	*m = (struct sherd_map){ .fd = -1 };
-	if (fstat(fd, &st)) {
-		ret = sherd_fail(err, -errno, "%s: cannot look at it: %s", name, strerror(errno));
+	ret = look(fd, name, &size, err);
+	if (ret)
 		goto close_fd;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		ret = sherd_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
-				 "%s: is %s, not a file", name,
-				 S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
-		goto close_fd;
-	}
-	if ((uint64_t)st.st_size > SIZE_MAX / 2) {
-		ret = sherd_fail(err, -EFBIG, "%s: %lld bytes do not fit into the address space",
-				 name, (long long)st.st_size);
+	if (size > SIZE_MAX / 2) {
+		ret = sherd_fail(err, -EFBIG, "%s: %llu bytes do not fit into the address space",
+				 name, (unsigned long long)size);
 		goto close_fd;
 	}
 	m->fd = fd;
-	if (!st.st_size)
+	if (!size)
 		return 0;
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	p = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
-		ret = sherd_fail(err, -errno, "%s: cannot map its %lld bytes: %s", name,
-				 (long long)st.st_size, strerror(errno));
+		ret = sherd_fail(err, -errno, "%s: cannot map its %llu bytes: %s", name,
+				 (unsigned long long)size, strerror(errno));
 		goto close_fd;
 	}
 	m->data = p;
-	m->size = (size_t)st.st_size;
+	m->size = (size_t)size;
 	return 0;
 
 close_fd:

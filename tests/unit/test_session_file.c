@@ -17,16 +17,13 @@ static struct sherd_model *open_model(const struct tiny_model *t, const char *de
 				      enum sherd_kv_type kv)
 {
 	struct sherd_model_params p = {
-		.device = device, .n_ctx = N_CTX, .n_sessions = 2, .kv_type = kv, .no_cache = true
+		.device = device, .n_ctx = N_CTX, .n_sessions = 2, .kv_type = kv
 	};
 	struct sherd_error err = { "" };
 	struct sherd_model *m;
-	char *file = tiny_model_write(t);
 
-	if (sherd_model_open(&m, file, &p, &err))
+	if (tiny_model_open(&m, t, &p, &err))
 		fail_msg("%s", err.msg);
-	unlink(file);
-	free(file);
 	return m;
 }
 
@@ -74,7 +71,7 @@ static void goes_on(const struct tiny_model *t, const char *device, enum sherd_k
 	random_tokens(m, tokens);
 	feed(s, tokens, n, NULL);
 	feed(other, tokens + 3, 70, NULL);
-	if (sherd_session_save(s, path, &err) || sherd_session_load(loaded, path, &err))
+	if (sherd_session_save(s, path, NULL, &err) || sherd_session_load(loaded, path, NULL, &err))
 		fail_msg("%s, %s: %s", tiny_model_describe(t), device, err.msg);
 	assert_int_equal(sherd_session_pos(loaded), n);
 	assert_memory_equal(sherd_session_tokens(loaded, &n_got), tokens, n * sizeof(*tokens));
@@ -112,31 +109,16 @@ struct rig {
 	struct sherd_error err;
 };
 
-static const struct tiny_model shape = {
-	.arch = "llama",
-	.n_layers = 3,
-	.hidden = 64,
-	.n_heads = 2,
-	.n_kv_heads = 1,
-	.head_dim = 32,
-	.ffn = 64,
-	.n_vocab = 40,
-	.n_ctx = 256,
-	.type = GGML_Q8_0,
-	.embd_type = GGML_Q8_0,
-	.seed = 9,
-};
-
 /* A session of 70 positions is in the file. */
 static int setup(void **state)
 {
 	struct rig *r = calloc(1, sizeof(*r));
 
-	r->m = open_model(&shape, "reference", SHERD_KV_INT8);
+	r->m = open_model(&tiny_plain, "reference", SHERD_KV_INT8);
 	random_tokens(r->m, r->tokens);
 	r->s = session(r->m, 0);
 	feed(r->s, r->tokens, 70, NULL);
-	assert_int_equal(sherd_session_save(r->s, path, &r->err), 0);
+	assert_int_equal(sherd_session_save(r->s, path, NULL, &r->err), 0);
 	*state = r;
 	return 0;
 }
@@ -156,7 +138,7 @@ static int teardown(void **state)
 static void refused(struct sherd_session *s, int code, const char *says)
 {
 	struct sherd_error err = { "" };
-	int rc = sherd_session_load(s, path, &err);
+	int rc = sherd_session_load(s, path, NULL, &err);
 
 	if (rc != code || !strstr(err.msg, says) || !strstr(err.msg, path))
 		fail_msg("%d: \"%s\", and not %d: \"%s\"", rc, err.msg, code, says);
@@ -196,23 +178,23 @@ static void a_damaged_file_is_refused_wherever_the_damage_is(void **state)
 
 		data[at] ^= 1 << tiny_below(&rng, 8);
 		write_back(data, n);
-		assert_true(sherd_session_load(s, path, &err) < 0);
+		assert_true(sherd_session_load(s, path, NULL, &err) < 0);
 		data[at] = was;
 	}
 	for (int i = 0; i < 100; i++) {
 		write_back(data, tiny_below(&rng, (int)n));
-		assert_true(sherd_session_load(s, path, &err) < 0);
+		assert_true(sherd_session_load(s, path, NULL, &err) < 0);
 		assert_int_equal(sherd_session_reach(s), 0);
 	}
 	write_back(data, n);
-	assert_int_equal(sherd_session_load(s, path, &err), 0);
+	assert_int_equal(sherd_session_load(s, path, NULL, &err), 0);
 	free(data);
 	sherd_session_free(s);
 }
 
 static void another_model_s_session_is_refused(void **state)
 {
-	struct tiny_model other = shape;
+	struct tiny_model other = tiny_plain;
 	struct sherd_model *m;
 	struct sherd_session *s;
 
@@ -227,7 +209,7 @@ static void another_model_s_session_is_refused(void **state)
 
 static void another_cache_s_session_is_refused(void **state)
 {
-	struct sherd_model *m = open_model(&shape, "reference", SHERD_KV_F16);
+	struct sherd_model *m = open_model(&tiny_plain, "reference", SHERD_KV_F16);
 	struct sherd_session *s = session(m, 0);
 
 	(void)state;
@@ -248,28 +230,25 @@ static void a_session_with_other_cuts_is_refused(void **state)
 static void a_session_longer_than_the_context_is_refused(void **state)
 {
 	struct sherd_model_params p = {
-		.device = "reference", .n_ctx = 69, .no_cache = true, .kv_type = SHERD_KV_INT8
+		.device = "reference", .n_ctx = 69, .kv_type = SHERD_KV_INT8
 	};
 	struct sherd_error err;
 	struct sherd_session *s;
 	struct sherd_model *m;
-	char *file = tiny_model_write(&shape);
 
 	(void)state;
-	assert_int_equal(sherd_model_open(&m, file, &p, &err), 0);
+	assert_int_equal(tiny_model_open(&m, &tiny_plain, &p, &err), 0);
 	s = session(m, 0);
 	refused(s, -ENOSPC, "-c");
 	sherd_session_free(s);
 	sherd_model_close(m);
-	unlink(file);
-	free(file);
 }
 
 static void only_a_session_at_its_beginning_loads_one(void **state)
 {
 	struct rig *r = *state;
 
-	assert_int_equal(sherd_session_load(r->s, path, &r->err), -EINVAL);
+	assert_int_equal(sherd_session_load(r->s, path, NULL, &r->err), -EINVAL);
 	assert_int_equal(sherd_session_pos(r->s), 70);
 }
 
@@ -297,7 +276,7 @@ static void nothing_of_other_sessions_is_in_the_file(void **state)
 	sherd_session_free(r->s);
 	s = r->s = session(r->m, 0);
 	feed(s, r->tokens, 70, NULL);
-	assert_int_equal(sherd_session_save(s, path, &r->err), 0);
+	assert_int_equal(sherd_session_save(s, path, NULL, &r->err), 0);
 	second = read_back(&n2);
 	assert_int_equal(n, n2);
 	assert_memory_equal(first, second, n);
@@ -313,7 +292,7 @@ static void a_session_of_untested_bits_is_not_saved(void **state)
 
 	r->m->info.bit_profile = SHERD_UNTESTED;
 	unlink(path);
-	assert_int_equal(sherd_session_save(r->s, path, &err), -EINVAL);
+	assert_int_equal(sherd_session_save(r->s, path, NULL, &err), -EINVAL);
 	assert_non_null(strstr(err.msg, "not tested"));
 	assert_int_equal(access(path, F_OK), -1);
 	r->m->info.bit_profile = was;
@@ -326,6 +305,139 @@ static void nobody_else_reads_the_file(void **state)
 	(void)state;
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+/* ------------------------------------------------------------------ notes */
+
+static const char words[] = "what the caller wants to keep";
+
+static void save_with_note(struct rig *r)
+{
+	assert_int_equal(sherd_session_save(r->s, path, words, &r->err), 0);
+}
+
+/* @code and a note, or none. */
+static void loads(struct sherd_session *s, int code, const char *want)
+{
+	struct sherd_error err;
+	char *note = (char *)words;
+
+	assert_int_equal(sherd_session_load(s, path, &note, &err), code);
+	if (want)
+		assert_string_equal(note, want);
+	else
+		assert_null(note);
+	assert_int_equal(sherd_session_reach(s), code ? 0 : sherd_session_pos(s));
+	free(note);
+}
+
+static void a_note_comes_back(void **state)
+{
+	struct rig *r = *state;
+	struct sherd_session *s = session(r->m, 0);
+
+	loads(s, 0, NULL); /* there was none */
+	assert_int_equal(sherd_session_pos(s), 70);
+	save_with_note(r);
+	assert_int_equal(sherd_session_truncate(s, 0, NULL), 0);
+	loads(s, 0, words);
+	assert_int_equal(sherd_session_pos(s), 70);
+	sherd_session_free(s);
+}
+
+static void a_note_comes_back_though_its_cache_is_of_no_use(void **state)
+{
+	struct rig *r = *state;
+	struct sherd_model *other = open_model(&tiny_plain, "reference", SHERD_KV_F16);
+	struct sherd_session *s = session(other, 0), *cut = session(r->m, 2);
+	size_t n;
+	char *data;
+
+	save_with_note(r);
+	loads(s, -ESTALE, words);
+	loads(cut, -ESTALE, words);
+	data = read_back(&n);
+	data[n - 100] ^= 1; /* of the pages */
+	write_back(data, n);
+	loads(cut, -ESTALE, words);
+	sherd_session_free(cut);
+	cut = session(r->m, 0);
+	loads(cut, -EINVAL, words);
+	data[208] ^= 1; /* of the tokens, and the note is no better than they */
+	write_back(data, n);
+	loads(cut, -EINVAL, NULL);
+	free(data);
+	sherd_session_free(cut);
+	sherd_session_free(s);
+	sherd_model_close(other);
+}
+
+static void a_session_at_its_beginning_keeps_a_note_on_any_device(void **state)
+{
+	struct rig *r = *state;
+	struct sherd_session *s = session(r->m, 0), *cut = session(r->m, 2);
+	const char *was = r->m->info.bit_profile;
+	struct sherd_error err;
+
+	r->m->info.bit_profile = SHERD_UNTESTED;
+	assert_int_equal(sherd_session_save(s, path, words, &err), 0);
+	loads(cut, 0, words);
+	assert_int_equal(sherd_session_pos(cut), 0);
+	r->m->info.bit_profile = was;
+	sherd_session_free(s);
+	sherd_session_free(cut);
+}
+
+/* --------------------------------------------------- a file that changes */
+
+static const struct sherd_exec_ops *true_ops;
+static void (*meanwhile)(void);
+
+static int write_page_meanwhile(struct sherd_exec *e, int page, const void *bytes,
+				struct sherd_error *err)
+{
+	meanwhile();
+	return true_ops->write_page(e, page, bytes, err);
+}
+
+/* Its last byte but the checksum's is of the second page. */
+static void change_the_second_page(void)
+{
+	struct stat st;
+	FILE *f = fopen(path, "r+");
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	fseek(f, st.st_size - 5, SEEK_SET);
+	fputc('x', f);
+	fclose(f);
+}
+
+static void cut_off_the_second_page(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	if (st.st_size > 10000)
+		assert_int_equal(truncate(path, st.st_size - 10000), 0);
+}
+
+static void a_file_that_changes_while_it_is_read_is_refused(void **state)
+{
+	struct rig *r = *state;
+	struct sherd_session *s = session(r->m, 0);
+	struct sherd_exec_ops ops = *r->m->exec->ops;
+
+	true_ops = r->m->exec->ops;
+	ops.write_page = write_page_meanwhile;
+	r->m->exec->ops = &ops;
+	meanwhile = change_the_second_page;
+	refused(s, -EINVAL, "damaged");
+	save_with_note(r);
+	meanwhile = cut_off_the_second_page;
+	refused(s, -EINVAL, "damaged");
+	r->m->exec->ops = true_ops;
+	sherd_session_free(s);
 }
 
 static int make(void **state)
@@ -358,6 +470,10 @@ int main(void)
 		WITH_RIG(nothing_of_other_sessions_is_in_the_file),
 		WITH_RIG(nobody_else_reads_the_file),
 		WITH_RIG(a_session_of_untested_bits_is_not_saved),
+		WITH_RIG(a_note_comes_back),
+		WITH_RIG(a_note_comes_back_though_its_cache_is_of_no_use),
+		WITH_RIG(a_session_at_its_beginning_keeps_a_note_on_any_device),
+		WITH_RIG(a_file_that_changes_while_it_is_read_is_refused),
 	};
 	rng = tiny_seed();
 	return cmocka_run_group_tests(tests, make, remove_all);
