@@ -39,6 +39,10 @@ static int parse(struct chat *c, int argc, char **argv, bool *done)
 		  "tokens of an answer at most (default: -1, until the model ends it or the context "
 		  "is full)" },
 		RUN_SAMPLER_OPTS(r),
+		RUN_DRAFT_OPTS(r),
+		{ 0, "session", OPT_STR, &c->session_file, 0, 0, "FILE",
+		  "keep the talk there, and go on with the one that is there: its messages, and what the "
+		  "model has read of them (the KV cache)" },
 		{ 'v', "verbose", OPT_FLAG, &r->verbose, 0, 0, NULL, "say more about the model" },
 		{ 0 }
 	};
@@ -70,6 +74,8 @@ static int open_it(struct chat *c)
 	run_draw_seed(r);
 	c->seed = r->seed.v;
 	rc = r->source->start(r);
+	if (!rc)
+		rc = chat_session_open(c);
 	c->prompt = prompt_open(&tool_chat);
 	if (!rc && (!c->prompt || (r->system && !talk_system(&c->talk, r->system))))
 		rc = tool_failf(&tool_chat, "out of memory");
@@ -78,8 +84,6 @@ static int open_it(struct chat *c)
 
 static int turn(struct chat *c, const char *text)
 {
-	int rc;
-
 	if (text[0] == '/' && text[1] != '/')
 		return chat_command(c, text);
 	if (!text[strspn(text, " \t\n")])
@@ -87,8 +91,7 @@ static int turn(struct chat *c, const char *text)
 	if (!talk_add(&c->talk, "user", text[0] == '/' ? text + 1 : text))
 		return tool_failf(&tool_chat, "out of memory");
 	c->run.seed.v = c->seed;
-	rc = chat_answer(c);
-	return rc;
+	return chat_answer(c);
 }
 
 static int talk_on(struct chat *c)
@@ -116,6 +119,7 @@ static int talk_on(struct chat *c)
 			fputs("sherd: Ctrl-C once more, or Ctrl-D, leaves\n", stderr);
 		if (got == PROMPT_TEXT) {
 			rc = turn(c, text);
+			chat_session_keep(c);
 			free(text);
 		}
 	}
@@ -144,14 +148,19 @@ static int chat_main(int argc, char **argv)
 		rc = open_it(&c);
 	if (!rc && !done)
 		rc = talk_on(&c);
+	if (!done && (rc == TOOL_OK || rc > 128))
+		rc = MAX(rc, chat_session_close(&c));
 	prompt_close(c.prompt);
 	talk_free(&c.talk);
 	sherd_chat_close(c.template);
+	run_draft_close(&c.run);
+	sherd_session_free(c.nothing);
 	sherd_session_free(c.run.session);
 	sherd_model_close(c.run.model);
 	free(c.run.stream.held);
 	free(c.run.stream.kept);
 	free(c.run.ids);
+	free(c.kept);
 	opt_strs_free(&c.run.stops);
 	return rc;
 }
@@ -168,6 +177,7 @@ const struct tool tool_chat = {
 		"  sherd chat -m model.gguf\n"
 		"  sherd chat qwen2.5:0.5b --system \"Answer in one sentence.\"   (pulled by Ollama before)\n"
 		"  sherd chat model.gguf --template chatml --temp 0\n"
+		"  sherd chat model.gguf --session plans.talk   (another day it goes on)\n"
 		"  printf 'Hello\\nAnd then?\\n' | sherd chat model.gguf -s 7 > answers.txt\n"
 		"  sherd chat --template list",
 	.main = chat_main,

@@ -13,11 +13,21 @@ struct chat {
 	struct talk talk;
 	struct prompt *prompt;
 	uint64_t seed; /* of the first try at an answer; another try has the next */
+	const char *session_file; /* NULL: none */
+	struct sherd_session *nothing; /* at position 0: the file without a KV cache */
+	char *kept; /* the messages that are in the file */
 	bool quit;
 };
 
 /* An answer to the talk, which ends with a question. TOOL_OK, or an exit code: that is the end. */
 int chat_answer(struct chat *c);
+/*
+ * --session; without it they do nothing. Open: the talk that is there, if there is one. Keep: the messages,
+ * if they are others by now. Close: the KV cache too. TOOL_OK, or an exit code.
+ */
+int chat_session_open(struct chat *c);
+void chat_session_keep(struct chat *c);
+int chat_session_close(struct chat *c);
 /* A line that begins with "/". */
 int chat_command(struct chat *c, const char *line);
 

@@ -15,42 +15,62 @@ static int answer_room(const struct run *r)
 	return r->n_predict > 0 && r->n_predict < r->n_ctx / 8 ? r->n_predict : r->n_ctx / 8;
 }
 
-static int tokenize(struct chat *c)
+/* The prompt's tokens, in r->ids. */
+static int tokenize(struct chat *c, const struct sherd_message *v, int n)
 {
 	struct run *r = &c->run;
 	struct sherd_error err;
 
 	free(r->ids);
 	r->ids = NULL;
-	if (!sherd_chat_tokens(c->template, c->talk.v, c->talk.n, true, &r->ids, &r->n_ids, &err))
+	if (!sherd_chat_tokens(c->template, v, n, true, &r->ids, &r->n_ids, &err))
 		return TOOL_OK;
 	return tool_fail(r->tool, &err);
 }
 
+static int length(void *chat, const struct sherd_message *v, int n)
+{
+	struct chat *c = chat;
+
+	return tokenize(c, v, n) ? -1 : c->run.n_ids;
+}
+
 /*
- * The talk's tokens in r->ids. A full context forgets the oldest turns, and more than it has to: a
- * prompt that begins differently is computed anew, which should not happen at every turn.
+ * The prompt without the oldest turns, half the context at most: one that begins differently is computed
+ * anew, which should not happen at every turn. The talk forgets them only if that helps.
  */
-static int make_prompt(struct chat *c)
+static int forget(struct chat *c, int most)
 {
 	struct run *r = &c->run;
-	int rc = tokenize(c), n = 0, most = r->n_ctx - answer_room(r);
+	int k = talk_surplus(&c->talk, r->n_ctx / 2, length, c), n, rc;
+	struct sherd_message *v;
 
-	while (!rc && r->n_ids > (n ? r->n_ctx / 2 : most) && talk_forget(&c->talk)) {
-		n++;
-		rc = tokenize(c);
-	}
-	if (n)
-		fprintf(stderr,
-			"sherd: the context of %d tokens is full: the %d oldest %s forgotten\n",
-			r->n_ctx, n, n == 1 ? "turn is" : "turns are");
+	if (k < 0)
+		return TOOL_FAILED;
+	n = talk_rest(&c->talk, k, &v);
+	rc = n < 0 ? tool_failf(r->tool, "out of memory") : tokenize(c, v, n);
+	free(v);
 	if (!rc && r->n_ids > most)
 		rc = tool_failf(r->tool,
 				"the message makes a prompt of %d tokens and the context holds %d, "
 				"with room for an answer %d: -c gives more (the model was trained "
 				"for %d)",
 				r->n_ids, r->n_ctx, most, r->n_ctx_train);
-	return rc;
+	if (rc || !k)
+		return rc;
+	talk_forget(&c->talk, k);
+	fprintf(stderr, "sherd: the context of %d tokens is full: the %d oldest %s forgotten\n",
+		r->n_ctx, k, k == 1 ? "turn is" : "turns are");
+	return TOOL_OK;
+}
+
+/* The talk's tokens in r->ids, with room for an answer. */
+static int make_prompt(struct chat *c)
+{
+	int most = c->run.n_ctx - answer_room(&c->run);
+	int rc = tokenize(c, c->talk.v, c->talk.n);
+
+	return rc || c->run.n_ids <= most ? rc : forget(c, most);
 }
 
 /* What was said becomes a message; a question that nothing was said to is taken back. */

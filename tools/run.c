@@ -81,6 +81,8 @@ int run_check_options(struct run *r)
 	static const char *const kvs[] = { "f16", "int8", "f32" };
 	int kv = 0, rc = TOOL_OK;
 
+	if (r->draft_max && !r->draft_name)
+		return tool_usage(r->tool, "--draft-max does nothing without --draft");
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)
 		return tool_usage(r->tool, "--bits: %d is neither 4 nor 8", r->params.bits);
 	if (r->kv)
@@ -101,8 +103,6 @@ static int check_options(struct run *r)
 
 	if (!rc && r->resume)
 		rc = check_with_resume(r);
-	if (!rc && r->draft_max && !r->draft_name)
-		rc = tool_usage(&tool_run, "--draft-max does nothing without --draft");
 	if (!rc && r->raw && (r->system || r->template))
 		rc = tool_usage(&tool_run, "--raw is without a template, so without %s too",
 				r->system ? "--system" : "--template");
@@ -130,12 +130,7 @@ static int parse(struct run *r, int argc, char **argv, bool *done)
 		{ 0, "ignore-eos", OPT_FLAG, &r->ignore_eos, 0, 0, NULL,
 		  "never let the model end the text" },
 		{ 'e', "echo", OPT_FLAG, &r->echo, 0, 0, NULL, "print the prompt too" },
-		{ 0, "draft", OPT_STR, &r->draft_name, 0, 0, "MODEL",
-		  "guess tokens with this small model of the same vocabulary, or with \"ngram\" from "
-		  "the text so far, and check several in one step: faster where the guesses are "
-		  "good, and never another text" },
-		{ 0, "draft-max", OPT_INT, &r->draft_max, 1, 64, "N",
-		  "tokens to guess at a time, at most (default: 8); fewer are where that is faster" },
+		RUN_DRAFT_OPTS(r),
 		TOOL_CUT_OPTS(r->cuts, r->wire),
 		TOOL_PIPELINE_OPTS(r->pipe_params),
 		{ 0, "session", OPT_STR, &r->session_file, 0, 0, "FILE",

@@ -23,7 +23,7 @@ struct run_source {
 	int (*start)(struct run *r); /* a session; ids are known */
 	/* The token after @ids [n], which come behind those so far; @token NULL: none is wanted. */
 	int (*next)(struct run *r, const int32_t *ids, int n, int32_t *token);
-	void (*end)(const struct run *r); /* what is to be said after the speed; may be NULL */
+	void (*end)(struct run *r); /* what is to be said after the speed; may be NULL */
 };
 
 extern const struct run_source run_source_model, run_source_plan;
@@ -69,6 +69,7 @@ struct run {
 	int n_restored; /* tokens of the prompt that the session, or session_file, had */
 	struct sherd_model *draft_model; /* NULL: n-grams, or no draft */
 	struct sherd_draft *draft; /* NULL: none */
+	struct sherd_draft_stats draft_said; /* what earlier answers told of */
 	/* a plan's */
 	struct pipeline *pipe;
 	struct sherd_tokenizer *own_tok;
@@ -111,6 +112,15 @@ void run_log_close(struct run *r);
 	{ 0, "kv", OPT_STR, &(r)->kv, 0, 0, "TYPE",                                                \
 	  "the KV cache's type: f16 (default), int8, f32" }
 
+/* Of --draft, shared by run and chat too. */
+#define RUN_DRAFT_OPTS(r)                                                                          \
+	{ 0, "draft", OPT_STR, &(r)->draft_name, 0, 0, "MODEL",                                    \
+	  "guess tokens with this small model of the same vocabulary, or with \"ngram\" from "     \
+	  "the text so far, and check several in one step: faster where the guesses are good, "    \
+	  "and never another text" },                                                              \
+	{ 0, "draft-max", OPT_INT, &(r)->draft_max, 1, 64, "N",                                    \
+	  "tokens to guess at a time, at most (default: 8); fewer are where that is faster" }
+
 /* r->prompt, and then, with r->tok and r->n_ctx known, r->ids. */
 int run_read_prompt(struct run *r);
 int run_tokenize_prompt(struct run *r);
@@ -133,7 +143,7 @@ int32_t run_draw(struct run *r, struct sherd_session *s, int pos, const float *l
 /* --draft; without it they do nothing. */
 int run_draft_open(struct run *r); /* the model is open */
 int run_draft_start(struct run *r); /* the session is there */
-void run_draft_say(const struct run *r);
+void run_draft_say(struct run *r); /* what it was worth since the last time */
 void run_draft_close(struct run *r); /* before its session is freed */
 
 /* The prompt, and what follows it, to standard output. */

@@ -20,7 +20,7 @@ int run_draft_open(struct run *r)
 	params.n_ctx = r->n_ctx;
 	params.bits = 0;
 	if (sherd_model_open(&r->draft_model, r->draft_name, &params, &err))
-		return tool_fail(&tool_run, &err);
+		return tool_fail(r->tool, &err);
 	return TOOL_OK;
 }
 
@@ -39,26 +39,52 @@ int run_draft_start(struct run *r)
 	if (!r->draft_name)
 		return TOOL_OK;
 	if (sherd_draft_new(&r->draft, r->session, &p, &err))
-		return tool_fail(&tool_run, &err);
+		return tool_fail(r->tool, &err);
 	return TOOL_OK;
 }
 
-void run_draft_say(const struct run *r)
+/* Of this answer alone, where there were others before it. */
+static struct sherd_draft_stats since(const struct sherd_draft_stats *now,
+				      const struct sherd_draft_stats *then)
 {
-	struct sherd_draft_stats s;
+	struct sherd_draft_stats s = *now;
+
+	s.n_guessed -= then->n_guessed;
+	s.n_accepted -= then->n_accepted;
+	s.n_steps -= then->n_steps;
+	s.n_tokens -= then->n_tokens;
+	s.seconds -= then->seconds;
+	s.plain_s -= then->plain_s;
+	if (then->stopped)
+		s.stopped = NULL;
+	return s;
+}
+
+void run_draft_say(struct run *r)
+{
+	struct sherd_draft_stats now, s;
 
 	if (!r->draft)
 		return;
-	sherd_draft_stats(r->draft, &s);
+	sherd_draft_stats(r->draft, &now);
+	s = since(&now, &r->draft_said);
+	r->draft_said = now;
 	if (s.stopped)
 		fprintf(stderr, "sherd: the draft gave up, and the text went on without: %s\n",
 			s.stopped);
-	if (!s.n_steps)
+	/* who gave up in an earlier answer has nothing to tell any more */
+	if (!s.n_steps || now.stopped != s.stopped)
 		return;
+	if (!s.n_guessed) {
+		if (!s.stopped)
+			fputs("sherd: draft: nothing was guessed: no guess seemed worth its time\n",
+			      stderr);
+		return;
+	}
 	fprintf(stderr,
 		"sherd: draft: %llu tokens guessed, %.0f %% of them right; %.2f tokens a step",
 		(unsigned long long)s.n_guessed,
-		s.n_guessed ? 100.0 * (double)s.n_accepted / (double)s.n_guessed : 0,
+		100.0 * (double)s.n_accepted / (double)s.n_guessed,
 		(double)s.n_tokens / (double)s.n_steps);
 	if (s.plain_s > 0 && s.seconds > 0)
 		fprintf(stderr, "; about %.2f times the speed without", s.plain_s / s.seconds);

@@ -128,7 +128,7 @@ static int next(struct run *r, const int32_t *ids, int n, int32_t *token)
 		watch_begin(&r->watch, 1, sherd_session_pos(r->session));
 		rc = sherd_draft_next(r->draft, *ids, token, &err);
 		watch_end(&r->watch);
-		return rc ? tool_fail(&tool_run, &err) : TOOL_OK;
+		return rc ? tool_fail(r->tool, &err) : TOOL_OK;
 	}
 	if (r->draft)
 		sherd_draft_settle(r->draft);

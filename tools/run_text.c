@@ -117,7 +117,7 @@ static int generate(struct run *r)
 	return rc;
 }
 
-static void say_speed(const struct run *r)
+static void say_speed(struct run *r)
 {
 	double in = r->prefilled - r->opened, out = r->ended - r->first;
 	int n = r->n_ids + r->n_replay;

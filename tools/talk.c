@@ -92,18 +92,6 @@ bool talk_undo(struct talk *t)
 	return true;
 }
 
-bool talk_forget(struct talk *t)
-{
-	int from = talk_first(t), to = from + 1;
-
-	while (to < t->n && !is(t, to, "user"))
-		to++;
-	if (to >= t->n)
-		return false;
-	drop(t, from, to);
-	return true;
-}
-
 void talk_clear(struct talk *t)
 {
 	int from = talk_first(t);
@@ -112,14 +100,72 @@ void talk_clear(struct talk *t)
 		drop(t, from, t->n);
 }
 
+/* ---------------------------------------------------------------- forgetting */
+
+/* Where the talk goes on without its @k oldest turns; t->n: it has no more than that. */
+static int start_without(const struct talk *t, int k)
+{
+	int at = talk_first(t);
+
+	while (k > 0 && ++at < t->n)
+		k -= is(t, at, "user");
+	return at;
+}
+
+int talk_rest(const struct talk *t, int k, struct sherd_message **v)
+{
+	int from = talk_first(t), at = start_without(t, k), n = from + t->n - at;
+
+	*v = sherd_calloc((size_t)n + 1, sizeof(**v));
+	if (!*v)
+		return -1;
+	for (int i = 0; i < n; i++)
+		(*v)[i] = t->v[i < from ? i : at + i - from];
+	return n;
+}
+
+static int length_without(const struct talk *t, int k, talk_length_fn length, void *ctx)
+{
+	struct sherd_message *v;
+	int n = talk_rest(t, k, &v), tokens = n < 0 ? n : length(ctx, v, n);
+
+	free(v);
+	return tokens;
+}
+
+int talk_surplus(const struct talk *t, int most, talk_length_fn length, void *ctx)
+{
+	int few = -1, enough = 0; /* with so many turns forgotten the prompt is too long, and is not */
+
+	for (int i = talk_first(t) + 1; i < t->n; i++)
+		enough += is(t, i, "user");
+	while (enough - few > 1) {
+		int k = few + (enough - few) / 2, n = length_without(t, k, length, ctx);
+
+		if (n < 0)
+			return n;
+		if (n > most)
+			few = k;
+		else
+			enough = k;
+	}
+	return enough;
+}
+
+void talk_forget(struct talk *t, int k)
+{
+	int from = talk_first(t), at = start_without(t, k);
+
+	if (at > from)
+		drop(t, from, at);
+}
+
 /* -------------------------------------------------------------------- files */
 
-int talk_save(const struct talk *t, const char *path, struct sherd_error *err)
+char *talk_text(const struct talk *t)
 {
 	json_t *list = json_array(), *j;
-	struct sherd_outfile o;
 	char *text;
-	int rc;
 
 	for (int i = 0; i < t->n; i++)
 		json_array_append_new(list, json_pack("{s:s, s:s}", "role", t->v[i].role, "content",
@@ -127,6 +173,15 @@ int talk_save(const struct talk *t, const char *path, struct sherd_error *err)
 	j = json_pack("{s:i, s:o}", "sherd_chat", 1, "messages", list);
 	text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
 	json_decref(j);
+	return text;
+}
+
+int talk_save(const struct talk *t, const char *path, struct sherd_error *err)
+{
+	char *text = talk_text(t);
+	struct sherd_outfile o;
+	int rc;
+
 	if (!text)
 		return sherd_fail_oom(err, 0, "a talk's file");
 	rc = sherd_outfile_open(&o, path, err);
@@ -163,31 +218,36 @@ static int take(struct talk *t, const json_t *list, const char *path, struct she
 	return 0;
 }
 
-int talk_load(struct talk *t, const char *path, struct sherd_error *err)
+int talk_parse(struct talk *t, const char *text, size_t size, const char *name,
+	       struct sherd_error *err)
 {
-	struct talk loaded = { 0 };
-	json_t *j = NULL, *list;
+	struct talk parsed = { 0 };
 	json_error_t e;
+	json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e), *list;
 	int version, rc;
-	char *text;
-	size_t size;
 
-	rc = sherd_read_file(path, FILE_MAX, &text, &size, err);
-	if (rc)
-		return rc;
-	j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
-	free(text);
 	if (!j || json_unpack(j, "{s:i, s:o !}", "sherd_chat", &version, "messages", &list) ||
 	    version != 1 || !json_is_array(list))
-		rc = sherd_fail(err, -EINVAL, "%s: is no talk that sherd chat saved", path);
+		rc = sherd_fail(err, -EINVAL, "%s: is no talk that sherd chat saved", name);
 	else
-		rc = take(&loaded, list, path, err);
+		rc = take(&parsed, list, name, err);
 	json_decref(j);
 	if (rc) {
-		talk_free(&loaded);
+		talk_free(&parsed);
 		return rc;
 	}
 	talk_free(t);
-	*t = loaded;
+	*t = parsed;
 	return 0;
+}
+
+int talk_load(struct talk *t, const char *path, struct sherd_error *err)
+{
+	char *text;
+	size_t size;
+	int rc = sherd_read_file(path, FILE_MAX, &text, &size, err);
+
+	rc = rc ? rc : talk_parse(t, text, size, path, err);
+	free(text);
+	return rc;
 }

@@ -175,6 +175,7 @@ static int guess_by_model(struct sherd_draft *d, const int32_t *text, int n, int
 	max = MIN(max, room);
 	if (max < 1 || catch_up(d, text, n, &logits, &behind))
 		return 0;
+	d->own->sampler = d->session->sampler; /* which may have been set anew */
 	for (i = 0; i < max; i++) {
 		id = sherd_session_sample(d->own, logits);
 		if (!is_guess(d, id))

@@ -106,6 +106,79 @@ rc=$?
 ok "an answer that cannot be written is a failure with a reason" \
 	bash -c "test $rc = 1 && grep -q 'No space left' '$err'"
 
+# --------------------------------------------------------------------- guesses
+
+long='The scheduler\n/retry\nAnd memory?\nThe scheduler\n/undo\nof the kernel\ngoes on and on\nand further\nand on\n'
+for how in "--temp 0" "--temp 0.9 -s 5 --repeat-penalty 1.1"; do
+	talk "$long" "${chat[@]}" -n 20 -c 160 $how
+	cp "$out" "$tmp/plain"
+	for draft in ngram models/kdoc-5m-Q4_0.gguf; do
+		talk "$long" "${chat[@]}" -n 20 -c 160 $how --draft $draft
+		ok "a talk with --draft ${draft##*/} has the answers of one without, $how" \
+			bash -c "test $rc = 0 && cmp '$tmp/plain' '$out' && grep -q 'oldest turn' '$err'"
+		ok "  ... and says of each answer what the draft was worth" \
+			bash -c "grep -c '^sherd: draft: ' '$err' | grep -qx 8"
+	done
+done
+ok "  ... which was something" grep -qE 'tokens guessed, [1-9][0-9]* % of them right' "$err"
+refuses "--draft-max goes with a draft, in a talk too" 2 "--draft-max does nothing without --draft" \
+	"${chat[@]}" --draft-max 4
+
+# -------------------------------------------------------------------- sessions
+
+kept=$tmp/kept
+for how in "--temp 0" "--temp 0.9 -s 5"; do
+	rm -f "$kept"
+	talk 'The scheduler\nAnd memory?\n' "${chat[@]}" $how --system 'Be kind.'
+	cp "$out" "$tmp/whole"
+	talk 'The scheduler\n' "${chat[@]}" $how --system 'Be kind.' --session "$kept"
+	cp "$out" "$tmp/parts"
+	talk 'And memory?\n' "${chat[@]}" $how --session "$kept"
+	cat "$out" >>"$tmp/parts"
+	ok "a talk goes on in another process as it would have in one, $how" \
+		bash -c "test $rc = 0 && cmp '$tmp/whole' '$tmp/parts'"
+	ok "  ... and nothing of it is read twice" \
+		bash -c "grep -q 'kept goes on, with 3 messages; /show' '$err' && grep -q 'tokens, [0-9]* of them known' '$err'"
+done
+cp "$kept" "$tmp/before"
+talk '' "${chat[@]}" --session "$kept"
+ok "who says nothing leaves the file as it was" cmp "$kept" "$tmp/before"
+refuses "run does not write over a talk" 1 "kept: is a talk, which sherd chat --session goes on with" \
+	run -m "$model" -p The -n 1 --session "$kept"
+sh_run run -m "$model" -p The -n 1 --session "$tmp/run.kept"
+refuses "and chat not over what run keeps" 1 "a session of sherd run, without a talk" \
+	"${chat[@]}" --session "$tmp/run.kept"
+talk '/show\n' "${chat[@]}" --session "$kept" --kv int8
+ok "another KV cache's talk goes on, and is read again" \
+	bash -c "test $rc = 0 && grep -q 'read again, for what was read of it is another' '$err' && grep -q '^  And memory' '$err'"
+talk 'The scheduler\n/clear\n' "${chat[@]}" --session "$tmp/cleared"
+talk '' "${chat[@]}" --session "$tmp/empty"
+ok "what was cleared is in nobody's file" cmp "$tmp/cleared" "$tmp/empty"
+ok "  ... which is its owner's alone" test "$(stat -c %a "$tmp/empty")" = 600
+printf x | dd of="$tmp/before" bs=1 seek=250 conv=notrunc status=none
+cp "$tmp/before" "$tmp/damaged"
+refuses "a damaged file is refused" 1 "damaged: is damaged" "${chat[@]}" --session "$tmp/damaged"
+ok "  ... and stays as it is" cmp "$tmp/before" "$tmp/damaged"
+refuses "a talk that cannot be kept is not begun" 1 "no/folder: cannot create" "${chat[@]}" --session "$tmp/no/folder"
+
+# Killed, as by a lost connection: what was said is there, and its cache is not.
+rm -f "$kept"
+mkfifo "$tmp/lines"
+"$sherd" "${chat[@]}" --session "$kept" <"$tmp/lines" >"$tmp/parts" 2>"$err" &
+exec 7>"$tmp/lines"
+echo 'The scheduler' >&7
+for ((i = 0; i < 600; i++)); do
+	grep -q '"assistant"' "$kept" 2>/dev/null && break
+	sleep 0.1
+done
+kill -KILL $!
+wait $! 2>/dev/null
+exec 7>&-
+talk 'And memory?\n' "${chat[@]}" --session "$kept"
+cat "$out" >>"$tmp/parts"
+ok "a talk whose process was killed goes on with all that was said" \
+	bash -c "test $rc = 0 && cmp '$tmp/parts' '$tmp/two' && ! grep -q 'of them known' '$err'"
+
 # ---------------------------------------------------- run, and a model's template
 
 own=$tmp/own.gguf
@@ -160,6 +233,14 @@ person $'wait > \nsend The scheduler\\r\nwait '$taken$'\nwait The\nsend \\x03\nw
 wait assistant:\nwait > \nsend \\x03\nwait once more\nwait > \nsend \\x03' \
 	chat -m "$model" --template alpaca --device reference -c 8192 -n 8000 -s 1 --temp 1 --stop NEVER
 ok "Ctrl-C ends the answer, which is kept as far as it came, and not the program; twice leaves" test $rc = 130
+rm -f "$tmp"/*.json
+person $'wait > \nsend The scheduler\\r\nwait '$taken$'\nwait The\nsend \\x03\nwait interrupted\nwait > \nsend And memory?\\r
+wait '$taken$'\nwait t/s\nwait > \nsend /save '"$tmp"$'/a.json\\r\nwait saved\nwait > \nsend /undo\\r\nwait forgotten\nwait > \nsend /save '"$tmp"$'/b.json\\r
+wait saved\nwait > \nsend \\x04' \
+	chat -m "$model" --template alpaca --device reference -c 8192 -n 300 --temp 0 --stop NEVER --draft ngram
+talk '/load '"$tmp"'/b.json\nAnd memory?\n/save '"$tmp"'/c.json\n' \
+	chat -m "$model" --template alpaca --device reference -c 8192 -n 300 --temp 0 --stop NEVER
+ok "an answer that Ctrl-C ended amid guesses leaves none of them to the next" cmp "$tmp/a.json" "$tmp/c.json"
 if ldd "$sherd" | grep -q libedit; then
 	person $'wait > \nsend The scheduler\\r\nwait t/s\nwait > \nsend rubbish\\x03\nwait ^C\nwait > \nsend \\e[A\\r
 wait scheduler\nwait t/s\nwait > \nsend \\e[200~pasted\\rlines\\e[201~\\r\nwait t/s\nwait > \nsend gr\\xc3\\xbcn\\x7f\\x7fau\\r

@@ -309,6 +309,33 @@ static void whoever_changes_its_mind_gets_what_follows_that(void **state)
 	sherd_session_free(s);
 }
 
+/* As a talk's next answer with another seed: the draft model draws alike, to the last token. */
+static void a_draft_draws_with_the_seed_that_its_session_has_by_now(void **state)
+{
+	const struct sherd_draft_params dp = { .model = target, .n_max = 3, .always = true };
+	struct sherd_sampler_params p = samplers[1];
+	struct text t = prompt_of(prompts[0]);
+	struct sherd_draft_stats stats;
+	struct sherd_session *s;
+	struct sherd_draft *d;
+	struct sherd_error err;
+
+	(void)state;
+	need(small_steps);
+	s = begin(small_steps, &p, &t);
+	assert_int_equal(sherd_draft_new(&d, s, &dp, &err), 0);
+	p.seed = 77;
+	sherd_session_set_sampler(s, &p);
+	for (; t.n < N_CTX; t.n++)
+		if (sherd_draft_next(d, t.ids[t.n - 1], &t.ids[t.n], &err))
+			fail_msg("%s", err.msg);
+	sherd_draft_stats(d, &stats);
+	assert_true(stats.n_guessed > N_CTX / 4);
+	assert_int_equal(stats.n_accepted, stats.n_guessed);
+	sherd_draft_free(d);
+	sherd_session_free(s);
+}
+
 /* -------------------------------------------------------------------------- refusals */
 
 static void what_cannot_draft_is_refused_in_a_sentence(void **state)
@@ -438,6 +465,7 @@ int main(void)
 		cmocka_unit_test(a_bad_draft_changes_no_token),
 		cmocka_unit_test(a_draft_that_breaks_is_done_without),
 		cmocka_unit_test(whoever_changes_its_mind_gets_what_follows_that),
+		cmocka_unit_test(a_draft_draws_with_the_seed_that_its_session_has_by_now),
 		cmocka_unit_test(what_cannot_draft_is_refused_in_a_sentence),
 		cmocka_unit_test(n_grams_guess_what_followed_the_longest_end),
 		cmocka_unit_test(guesses_are_made_where_they_pay_and_not_where_they_do_not),
