@@ -139,7 +139,10 @@ static int drafted(struct race *r, struct sherd_draft *d, int32_t *text, struct 
 	return rc;
 }
 
-/* A text from its prompt on, whose reading is not timed. */
+/*
+ * A text. The clock starts when the model has read the prompt; a draft model reads it while it runs, which
+ * is a part of its price.
+ */
 static int run(struct race *r, bool with, double *seconds, struct sherd_error *err)
 {
 	const struct sherd_draft_params p = { .model = r->draft_model, .n_max = r->b->draft_max };
@@ -229,14 +232,24 @@ static double tokens_a_step(const struct race *r)
 
 static void print_text(const struct race *r, double without, double with, double ratio)
 {
+	const char *name = r->draft_model ? sherd_model_info(r->draft_model)->path :
+					    "n-grams: what followed in the text before";
+
 	printf("%s: %d tokens after a prompt of %d, greedy; %d pairs of runs in both orders, medians\n",
 	       r->b->info->path, r->n_gen, r->n_prompt, r->b->reps);
+	printf("  draft: %s\n", name);
 	printf("  without            %9.2f t/s\n", without);
-	printf("  with %-13s %9.2f t/s, %.2f times as fast (%.2f - %.2f)\n",
-	       r->draft_model ? "a draft model" : "n-grams", with, ratio, r->ratio[0],
-	       r->ratio[r->b->reps - 1]);
-	printf("  %llu tokens guessed in a text, %.0f %% of them right; %.2f tokens a step; the same text\n",
-	       (unsigned long long)r->stats.n_guessed, 100 * share_right(r), tokens_a_step(r));
+	printf("  with the draft     %9.2f t/s, %.2f times as fast (%.2f - %.2f)\n", with, ratio,
+	       r->ratio[0], r->ratio[r->b->reps - 1]);
+	if (r->stats.n_guessed)
+		printf("  %llu tokens guessed in the last text, %.0f %% of them right; %.2f tokens a "
+		       "step; the same text\n",
+		       (unsigned long long)r->stats.n_guessed, 100 * share_right(r),
+		       tokens_a_step(r));
+	else
+		printf("  nothing was guessed in the last text: %s; the same text\n",
+		       r->draft_model ? "a guess costs more than it saves here" :
+					"its end had not stood there before, or guesses do not pay here");
 }
 
 static int print_json(const struct race *r, double without, double with, double ratio)
