@@ -16,7 +16,7 @@ static int open_tiny(struct sherd_model **m, const struct tiny_model *t,
 	p->untested = true;
 	rc = tiny_model_open(m, t, p, err);
 	if (rc == -ENODEV) {
-		print_message("skipped: %s\n", err->msg);
+		print_message("skipped: %s\n", err ? err->msg : "no device");
 		skip();
 	}
 	return rc;
