@@ -52,7 +52,7 @@ struct row *doctor_add(struct doctor *d, const char *section, enum finding findi
 /* What helps; @r may be NULL. */
 void doctor_remedy(struct row *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Whose row, and what of. */
+/* Whose row, and what of; @r may be NULL. */
 void doctor_of(struct row *r, const char *device, const char *of);
 
 /* TOOL_OK, or an exit code and its sentence. */

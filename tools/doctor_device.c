@@ -16,7 +16,7 @@
 
 /* -EBADE, -ETIMEDOUT, ...: by this path of dot4.h it does not compute. */
 static int test_path(struct doctor *d, const struct sherd_device *dev, const char *number,
-		     const char *dot)
+		     const char *dot, double share)
 {
 	char device[64], took[32] = "";
 	const char *argv[] = { "--device", device, NULL };
@@ -26,7 +26,7 @@ static int test_path(struct doctor *d, const struct sherd_device *dev, const cha
 
 	snprintf(device, sizeof(device), "%s/%s/%s", number, dot,
 		 dev->shape == SHERD_SHAPE_WIDE ? "wide" : "simt");
-	rc = sherd_device_child(argv, SHERD_CL_TIME_LIMIT, &err);
+	rc = sherd_device_child(argv, share * sherd_device_patience(SHERD_CL_TIME_LIMIT), &err);
 	if (sherd_now() - start >= 1)
 		snprintf(took, sizeof(took), ", in %.0f s", sherd_now() - start);
 	if (!rc)
@@ -40,7 +40,7 @@ static int test_path(struct doctor *d, const struct sherd_device *dev, const cha
 	return rc;
 }
 
-/* A path that fails gives way to plain code, as it does in `run`; a compiler that hangs does so once. */
+/* A path that fails gives way to plain code, as it does in `run`. */
 static bool test_kernels(struct doctor *d, const struct sherd_device *dev, const char *number)
 {
 	char note[sizeof(dev->info.name) + 80];
@@ -51,9 +51,10 @@ static bool test_kernels(struct doctor *d, const struct sherd_device *dev, const
 			 dev->info.name);
 		tool_note(NULL, note);
 	}
-	rc = test_path(d, dev, number, dev->dot);
-	if (rc == -EBADE && strcmp(dev->dot, "plain"))
-		rc = test_path(d, dev, number, "plain");
+	rc = test_path(d, dev, number, dev->dot, 1);
+	if ((rc == -EBADE || rc == -ETIMEDOUT) && strcmp(dev->dot, "plain"))
+		rc = test_path(d, dev, number, "plain",
+			       rc == -ETIMEDOUT ? SHERD_CL_SECOND_CHANCE : 1);
 	for (int i = first; i < d->n_rows; i++)
 		doctor_of(&d->rows[i], dev->info.name, "kernels");
 	return !rc;
@@ -88,6 +89,9 @@ static void try_import(struct doctor *d, struct sherd_device *dev, const char *n
 /* False: it does not compute. */
 static bool try_device(struct doctor *d, struct sherd_device *dev, const char *number)
 {
+	doctor_of(doctor_add(d, "opencl", FINDING_FACT, "driver", "%s, %s, %s", dev->info.platform,
+			     dev->info.version, dev->info.driver),
+		  dev->info.name, "kernels");
 	if (!d->quick && !test_kernels(d, dev, number))
 		return false;
 	try_import(d, dev, number, "weights", d->held, d->sample.size);

@@ -33,6 +33,8 @@ static void make_harmless(char *text, size_t size)
 
 void doctor_of(struct row *r, const char *device, const char *of)
 {
+	if (!r)
+		return;
 	snprintf(r->device, sizeof(r->device), "%s", device);
 	make_harmless(r->device, sizeof(r->device));
 	r->of = of;

@@ -96,7 +96,8 @@ static int run_child(struct profiler *p, double seconds, char **text, struct she
 	if (p->p.dilate > 1)
 		argv[n++] = "--dilate", argv[n++] = dilate;
 	argv[n] = NULL;
-	return sherd_device_child_text(argv, 3 * seconds + EXTRA_S, p->stop, text, err);
+	return sherd_device_child_text(argv, sherd_device_patience(3 * seconds + EXTRA_S),
+				       p->stop, text, err);
 }
 
 static int measure(struct profiler *p, const struct probe *probe, struct sherd_profile **profile,

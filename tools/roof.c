@@ -37,7 +37,7 @@ bool roof_measure(const struct sherd_model_params *p, struct sherd_limits *l, ch
 		argv[n++] = threads;
 	}
 	tool_progress(NULL, "measuring the machine", 0, 0);
-	if (sherd_device_child_text(argv, TIMEOUT_S, -1, &text, &err)) {
+	if (sherd_device_child_text(argv, sherd_device_patience(TIMEOUT_S), -1, &text, &err)) {
 		tool_note(NULL, err.msg);
 		return false;
 	}

@@ -50,7 +50,8 @@ static bool measure(struct tune *t, const struct tune_program *p, enum sherd_tun
 	j = job_of(t, p, class, device, spec);
 	tool_progress(NULL, "measuring variants", t->done, MAX(t->total, t->done + 1));
 	t->done++;
-	rc = sherd_time_in_child(timing, &j, t->limit + j.seconds, -1, &err);
+	rc = sherd_time_in_child(timing, &j, sherd_device_patience(t->limit + j.seconds), -1,
+				 &err);
 	if (!rc)
 		return true;
 	snprintf(line, sizeof(line), "%s is not chosen: %s", spec, err.msg);
@@ -280,7 +281,7 @@ static void measure_limits(struct tune *t)
 		argv[3] = NULL;
 	snprintf(threads, sizeof(threads), "%d", t->params.n_threads);
 	tool_progress(NULL, "measuring the machine", 0, 0);
-	if (sherd_device_child_text(argv, t->limit, -1, &text, &err)) {
+	if (sherd_device_child_text(argv, sherd_device_patience(t->limit), -1, &text, &err)) {
 		tool_note(NULL, err.msg);
 		return;
 	}

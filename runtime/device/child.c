@@ -295,7 +295,6 @@ static int run_child(struct child *c, const char *const *argv_tail, double timeo
 
 	if (ret)
 		return ret;
-	timeout_s = sherd_device_patience(timeout_s);
 	deadline = sherd_now() + timeout_s;
 	command = find_command();
 	if (!command)

@@ -152,11 +152,11 @@ static inline bool sherd_verdict_passed(const char *text)
 	return text && !strcmp(text, SHERD_PASSED);
 }
 
-/* A time limit of @seconds, unless SHERD_DEVICE_TIMEOUT says another one for all. */
+/* A time limit of @seconds, unless SHERD_DEVICE_TIMEOUT says another one for all: for those below. */
 double sherd_device_patience(double seconds);
 /*
  * Runs `sherd device-test <argv_tail ...>` (NULL ends the list) in a child and waits
- * sherd_device_patience(timeout_s) seconds at most. 0: it exited with 0. -ENOENT: there is no sherd
+ * @timeout_s seconds at most. 0: it exited with 0. -ENOENT: there is no sherd
  * command to be found. -EBADE: the device fails its test (the exit code below, or a crash),
  * -ETIMEDOUT: it hangs; both will be so next time. -EIO: the test could not be done, or somebody
  * has ended it. Each with one sentence.

@@ -140,7 +140,7 @@ static int try_child(const char *dir, struct sherd_error *err)
 {
 	const char *argv[] = { "--platforms", dir ? "--vendors" : NULL, dir, NULL };
 
-	return sherd_device_child(argv, TIME_LIMIT, err);
+	return sherd_device_child(argv, sherd_device_patience(TIME_LIMIT), err);
 }
 
 static bool is_the_drivers(int rc)

@@ -222,7 +222,7 @@ static int ask_child(const char *device, const struct sherd_import_trial *t,
 	const char *argv[] = { "--device", device, "--import", t->way, "--region", t->rung,
 			       t->ring ? "--ring" : NULL, NULL };
 
-	return sherd_device_child(argv, TIME_LIMIT, err);
+	return sherd_device_child(argv, sherd_device_patience(TIME_LIMIT), err);
 }
 
 /*

@@ -131,7 +131,7 @@ struct sherd_exec_trial {
 	bool untuned; /* what was measured of it */
 	bool walkless; /* walk.cl */
 	bool plain; /* the path of dot4.h that it has */
-	bool known; /* a test: what has not been tested fails */
+	double limit; /* seconds for the tests that are still to be done; 0: they fail */
 };
 /* What a trial that failed had, and the next one can do without. */
 struct sherd_exec_tried {

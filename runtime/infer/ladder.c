@@ -14,11 +14,13 @@
  * up lower than on the first is told why, at each start. A device that somebody asked for by name is
  * not left for another, and neither is a path of dot4.h.
  *
- * A compiler that hangs takes the time limit, and does so once: from then on, and at later starts, a
- * device is opened only with programs that are known to pass.
+ * A compiler that hangs takes the time limit, and does so once: plain code then gets a fifth of it, if
+ * it was not plain code that hung, and else a device is opened, now and at later starts, only with
+ * programs that are known to pass.
  */
 #include <stdio.h>
 #include "device/device.h"
+#include "infer/cl/cl.h"
 #include "infer/exec.h"
 
 struct ladder {
@@ -70,26 +72,35 @@ static bool step_down(struct ladder *l)
 	return true;
 }
 
+/* Seconds for the tests of the next rung, after so many that hung. */
+static double time_limit(const struct ladder *l, int n_hung)
+{
+	double limit = sherd_device_patience(SHERD_CL_TIME_LIMIT);
+
+	if (!n_hung)
+		return limit;
+	return n_hung == 1 && l->trial.plain ? SHERD_CL_SECOND_CHANCE * limit : 0;
+}
+
 /* As far down as the device goes; -ETIMEDOUT: its compiler hung, now or at an earlier start. */
 static int try_device(struct ladder *l)
 {
 	struct sherd_error err = { "" };
-	bool hung = false;
-	int rc;
+	int rc, n_hung = 0;
 
 	l->remarks[0] = 0;
 	do {
-		l->trial.known = hung;
+		l->trial.limit = time_limit(l, n_hung);
 		rc = sherd_exec_cl_open(l->e, l->p, &l->trial, &l->tried, &err);
 		if (!rc) {
 			sherd_each_line(l->remarks, l->p->note, l->p->ctx);
 			return 0;
 		}
-		if (!hung) /* then what was not tested is no news */
+		if (l->trial.limit) /* that something was not tested is no news */
 			l->why = err;
-		hung |= rc == -ETIMEDOUT;
+		n_hung += l->trial.limit && rc == -ETIMEDOUT;
 	} while (step_down(l));
-	return hung ? -ETIMEDOUT : rc;
+	return n_hung ? -ETIMEDOUT : rc;
 }
 
 static bool is_there_a_cpu(void)

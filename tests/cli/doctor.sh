@@ -19,9 +19,10 @@ for part in weights ring limits opencl drm; do
 	ok "and has lists of names and texts: $part" test -n "$(json $part.0.name)" -a -n "$(json $part.0.text)"
 done
 ok "a device has a name in JSON, and what was tried" test -n "$(json opencl.0.device)" -a "$(json opencl.0.of)" = kernels \
-	-a "$(json opencl.1.of)" = weights
-ok "its kernels give the reference's bits" test "$(json opencl.0.finding)" = yes \
-	-a "$(json opencl.0.text | cut -d, -f1)" = "the kernels give the reference's bits"
+	-a "$(json opencl.2.of)" = weights
+ok "and its driver's version" test "$(json opencl.0.name)" = driver -a -n "$(json opencl.0.text)"
+ok "its kernels give the reference's bits" test "$(json opencl.1.finding)" = yes \
+	-a "$(json opencl.1.text | cut -d, -f1)" = "the kernels give the reference's bits"
 refuses "a model that is not there is named" 1 "nowhere.gguf" doctor -m /nowhere.gguf
 sh_run doctor --quick -m "$model"
 ok "with a model that fits doctor says the same" bash -c "test $rc = 0 && grep -qE '^  yes  plain ' '$out'"

@@ -143,25 +143,26 @@ static void a_device_that_fails_is_out_with_a_line(void **state)
 				      "an earlier start; to try again: sherd devices --forget)"));
 }
 
-/* A choice is another one for another number of threads; what hangs is known from the first. */
+/*
+ * A choice is another one for another number of threads; what hangs is known from the first. Plain code
+ * has a fifth of the time.
+ */
 static void a_device_that_hangs_is_waited_for_once(void **state)
 {
 	const char *script = PLAY(ON("0") TIMES("1e-3") "*\"--device 1\"*) sleep 60;; ");
-	struct sherd_exec_choice c;
+	const int waits = has_path() ? 2 : 1;
+	int i;
 
 	(void)state;
-	setenv("SHERD_DEVICE_TIMEOUT", "3", 1);
-	c = choose_by(script, 2);
-	assert_string_equal(c.device, "0");
-	assert_non_null(strstr(notes, " is not used: the device's test hung: ended after 3 s"));
-	assert_int_equal(fake_sherd_runs(), 2);
-	c = choose_by(script, 1);
-	assert_string_equal(c.device, "0");
-	assert_non_null(strstr(notes, "hung: ended after 3 s (at an earlier start; to try again: "));
-	assert_int_equal(fake_sherd_runs(), 3);
-	c = choose_by(script, 1);
-	assert_non_null(strstr(notes, "hung: ended after 3 s (at an earlier start; to try again: "));
-	assert_int_equal(fake_sherd_runs(), 3);
+	setenv("SHERD_DEVICE_TIMEOUT", "5", 1);
+	assert_string_equal(choose_by(script, 2).device, "0");
+	assert_non_null(strstr(notes, " is not used: the device's test hung: ended after "));
+	assert_int_equal(fake_sherd_runs(), 1 + waits);
+	for (i = 0; i < 2; i++) {
+		assert_string_equal(choose_by(script, 1).device, "0");
+		assert_non_null(strstr(notes, " s (at an earlier start; to try again: "));
+		assert_int_equal(fake_sherd_runs(), 2 + waits);
+	}
 	unsetenv("SHERD_DEVICE_TIMEOUT");
 }
 

@@ -370,16 +370,22 @@ int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
 int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint64_t seed,
 		      struct sherd_error *err);
 
-/* Seconds that a child has to compile and test: a slow board compiles for minutes. */
-#define SHERD_CL_TIME_LIMIT 300.0
+/*
+ * Seconds that a child has to compile and test: a slow board compiles for minutes. Where the compiler
+ * hung, plain code gets a share of it.
+ */
+#define SHERD_CL_TIME_LIMIT	300.0
+#define SHERD_CL_SECOND_CHANCE	0.2
 /* What of a sentence comes before how to have it tried again. */
 #define SHERD_CL_EARLIER " (at an earlier start; "
 /*
- * Has this program failed on this device at an earlier start? 0: not as far as is known; -EBADE; -ETIMEDOUT: it hung.
- * sherd_cl_remember(): it has now, in a child that ended with @rc.
+ * Has this program failed on this device at an earlier start? 0: not as far as is known; -EBADE;
+ * -ETIMEDOUT: it hung for @limit seconds, or longer. sherd_cl_remember(): it has now, in a child that had
+ * @limit seconds and ended with @rc.
  */
-int sherd_cl_recall(const char *device, int n_threads, const char *spec, struct sherd_error *err);
-void sherd_cl_remember(const char *device, int n_threads, const char *spec, int rc,
+int sherd_cl_recall(const char *device, int n_threads, const char *spec, double limit,
+		    struct sherd_error *err);
+void sherd_cl_remember(const char *device, int n_threads, const char *spec, double limit, int rc,
 		       const struct sherd_error *why);
 
 /* Turns event times on; sherd_cl_exec_times() gives those since (free() them) and clears. */

@@ -190,35 +190,36 @@ static void make_key(const struct choice *x, const struct sherd_device_info *lis
 }
 
 /* What has failed before does so without a child; what fails now will be known. */
-static int measure_as(struct choice *x, const char *device, struct sherd_timing *t,
+static int measure_as(struct choice *x, const char *device, double share, struct sherd_timing *t,
 		      struct sherd_error *err)
 {
+	double limit = share * sherd_device_patience(SHERD_CL_TIME_LIMIT);
 	bool reference = !strcmp(device, "reference");
-	int rc = reference ? 0 : sherd_cl_recall(device, x->p->n_threads, x->spec, err);
+	int rc = reference ? 0 : sherd_cl_recall(device, x->p->n_threads, x->spec, limit, err);
 
 	if (rc)
 		return rc;
 	x->job.device = device;
-	rc = sherd_time_in_child(t, &x->job, SHERD_CL_TIME_LIMIT, -1, err);
+	rc = sherd_time_in_child(t, &x->job, limit, -1, err);
 	if (!reference && (rc == -EBADE || rc == -ETIMEDOUT))
-		sherd_cl_remember(device, x->p->n_threads, x->spec, rc, err);
+		sherd_cl_remember(device, x->p->n_threads, x->spec, limit, rc, err);
 	return rc;
 }
 
 /*
- * A path of dot4.h that fails gives way to the plain one, as it will when the device is opened. One
- * that hangs has taken all the time that there is.
+ * A path of dot4.h that fails gives way to the plain one, as it will when the device is opened. A
+ * hang took the time, and leaves little of it for a second one.
  */
 static int measure_somehow(struct choice *x, struct candidate *c, struct sherd_timing *t,
 			   struct sherd_error *err)
 {
 	char plain[sizeof(c->device) + 8];
-	int rc = measure_as(x, c->device, t, err);
+	int rc = measure_as(x, c->device, 1, t, err);
 
-	if (rc != -EBADE || c->plain)
+	if ((rc != -EBADE && rc != -ETIMEDOUT) || c->plain)
 		return rc;
 	sherd_cl_plain_device(c->device, plain, sizeof(plain));
-	return measure_as(x, plain, t, err);
+	return measure_as(x, plain, rc == -ETIMEDOUT ? SHERD_CL_SECOND_CHANCE : 1, t, err);
 }
 
 /* Says why c is not used, and keeps it, for later starts, without what is true of this one alone. */

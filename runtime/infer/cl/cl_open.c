@@ -331,7 +331,7 @@ static int make_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 	if (!rc && !t->walkless)
 		rc = sherd_clx_add_walks(x, p, err);
 	if (!rc)
-		rc = sherd_cl_prove(&x->c, p, t->known, err);
+		rc = sherd_cl_prove(&x->c, p, t->limit, err);
 	if (!rc)
 		rc = sherd_cl_build(&x->c, err);
 	return rc ? rc : sherd_cl_bit_profile(&x->c, p->untested, x->exec.bit_profile, err);

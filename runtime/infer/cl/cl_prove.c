@@ -59,18 +59,15 @@ static bool parse_failure(const char *verdict, double *waited)
 	       verdict[len - 1] == '\n';
 }
 
-/*
- * Did the program fail at an earlier start? -EBADE, or -ETIMEDOUT for a hang, unless somebody is more
- * patient now.
- */
+/* Did the program fail at an earlier start? -EBADE, or -ETIMEDOUT: it hung for as long as it may now. */
 static int fail_again(struct sherd_cl *c, const struct sherd_cl_program *p, const char *verdict,
-		      struct sherd_error *err)
+		      double limit, struct sherd_error *err)
 {
 	double waited;
 	const char *why;
 
 	if (!parse_failure(verdict, &waited) ||
-	    (waited > 0 && sherd_device_patience(SHERD_CL_TIME_LIMIT) > waited))
+	    (waited > 0 && limit > waited))
 		return 0;
 	why = verdict + strlen(SHERD_FAILED);
 	return sherd_fail(err, waited > 0 ? -ETIMEDOUT : -EBADE,
@@ -113,7 +110,7 @@ static void note_stumbles(struct sherd_cl *c, const struct sherd_exec_params *p)
 }
 
 /* Those without a verdict; -EBADE or -ETIMEDOUT and the sentence if one has failed before. */
-static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error *err)
+static int list_unproven(struct sherd_cl *c, struct list *l, double limit, struct sherd_error *err)
 {
 	bool anew = sherd_device_stumbles(c->dev) == 1;
 	int i, rc = 0;
@@ -121,7 +118,7 @@ static int list_unproven(struct sherd_cl *c, struct list *l, struct sherd_error 
 	for (l->n = i = 0; i < c->n_programs && !rc; i++) {
 		char *verdict = verdict_of(c, &c->programs[i]);
 
-		rc = fail_again(c, &c->programs[i], verdict, err);
+		rc = fail_again(c, &c->programs[i], verdict, limit, err);
 		if (!rc && (!sherd_verdict_passed(verdict) || anew))
 			l->program[l->n++] = &c->programs[i];
 		if (anew && sherd_verdict_passed(verdict))
@@ -154,15 +151,15 @@ static struct sherd_cl_program *first_unproven(struct sherd_cl *c, const struct 
  * Drivers that crash, hang or give other bits do so every time: then the next start need not try. A
  * test that was ended from outside has shown nothing.
  */
-static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *p, int rc,
-			     const struct sherd_error *why)
+static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *p, double limit,
+			     int rc, const struct sherd_error *why)
 {
 	char key[SHERD_SHA256_HEX], hung[32] = "", *text;
 
 	if (!p || (rc != -EBADE && rc != -ETIMEDOUT))
 		return;
 	if (rc == -ETIMEDOUT)
-		snprintf(hung, sizeof(hung), HUNG "%g\n", sherd_device_patience(SHERD_CL_TIME_LIMIT));
+		snprintf(hung, sizeof(hung), HUNG "%g\n", limit);
 	text = sherd_asprintf("%s%s\nof %s, %s\n%s", SHERD_FAILED, why->msg, c->dev->info.name,
 			      p->spec, hung);
 	if (text && !sherd_cl_verdict_key(c, p, key))
@@ -179,19 +176,20 @@ static struct sherd_cl_program *open_one(struct sherd_cl *c, const char *device,
 	return sherd_cl_add(c, spec, NULL) ? NULL : &c->programs[0];
 }
 
-int sherd_cl_recall(const char *device, int n_threads, const char *spec, struct sherd_error *err)
+int sherd_cl_recall(const char *device, int n_threads, const char *spec, double limit,
+		    struct sherd_error *err)
 {
 	struct sherd_cl c;
 	struct sherd_cl_program *p = open_one(&c, device, n_threads, spec);
 	char *verdict = p ? verdict_of(&c, p) : NULL;
-	int rc = p ? fail_again(&c, p, verdict, err) : 0;
+	int rc = p ? fail_again(&c, p, verdict, limit, err) : 0;
 
 	free(verdict);
 	sherd_cl_close(&c);
 	return rc;
 }
 
-void sherd_cl_remember(const char *device, int n_threads, const char *spec, int rc,
+void sherd_cl_remember(const char *device, int n_threads, const char *spec, double limit, int rc,
 		       const struct sherd_error *why)
 {
 	struct sherd_cl c;
@@ -200,7 +198,7 @@ void sherd_cl_remember(const char *device, int n_threads, const char *spec, int 
 
 	/* what passed its test has failed at something else, and may do its work */
 	if (!sherd_verdict_passed(verdict))
-		remember_failure(&c, p, rc, why);
+		remember_failure(&c, p, limit, rc, why);
 	free(verdict);
 	sherd_cl_close(&c);
 }
@@ -210,6 +208,7 @@ struct child {
 	pthread_t thread;
 	const char *device;
 	int n_threads;
+	double limit;
 	struct list list;
 	struct sherd_error err;
 	int rc;
@@ -233,7 +232,7 @@ static void *run_child(void *arg)
 			n_threads = sherd_device_host_cpus();
 	}
 	snprintf(threads, sizeof(threads), "%d", n_threads);
-	child->rc = sherd_device_child(argv, SHERD_CL_TIME_LIMIT, &child->err);
+	child->rc = sherd_device_child(argv, child->limit, &child->err);
 	return NULL;
 }
 
@@ -269,7 +268,7 @@ static int how_many_children(int n_programs)
 	return (int)MAX(MIN((uint64_t)n, room), 1);
 }
 
-static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_threads,
+static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_threads, double limit,
 			     struct sherd_error *err)
 {
 	int n = how_many_children(l->n), i, rc;
@@ -278,6 +277,7 @@ static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_thr
 	for (i = 0; i < n; i++) {
 		children[i].device = c->device;
 		children[i].n_threads = n_threads;
+		children[i].limit = limit;
 	}
 	for (i = 0; i < l->n; i++) {
 		struct list *to = &children[i % n].list;
@@ -286,7 +286,7 @@ static int prove_in_children(struct sherd_cl *c, const struct list *l, int n_thr
 	}
 	rc = run_children(children, n, err);
 	for (i = 0; i < n; i++)
-		remember_failure(c, first_unproven(c, &children[i].list), children[i].rc,
+		remember_failure(c, first_unproven(c, &children[i].list), limit, children[i].rc,
 				 &children[i].err);
 	return rc;
 }
@@ -304,14 +304,14 @@ static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_err
 		rc = sherd_cl_selftest_program(c, l->program[i], 1, &why);
 		if (!rc)
 			sherd_cl_selftest_keep(c, l->program[i]);
-		remember_failure(c, l->program[i], rc, &why);
+		remember_failure(c, l->program[i], 0, rc, &why);
 	}
 	if (rc && err)
 		*err = why;
 	return rc;
 }
 
-int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, bool known,
+int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, double limit,
 		   struct sherd_error *err)
 {
 	SHERD_TRACE_SCOPE("self-test", NULL);
@@ -321,12 +321,12 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, bool k
 
 	if (p->untested)
 		return 0;
-	rc = list_unproven(c, &l, err);
+	rc = list_unproven(c, &l, limit, err);
 	if (!rc && !l.n)
 		note_stumbles(c, p);
 	if (rc || !l.n)
 		return rc;
-	if (known)
+	if (!limit)
 		return sherd_fail(err, -ETIMEDOUT, "%s: %s has not been tested, and is not now",
 				  c->dev->info.name, l.program[0]->spec);
 	if (p->note) {
@@ -335,7 +335,8 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, bool k
 			 c->dev->info.name, l.n, l.n > 1 ? "s" : "");
 		p->note(p->ctx, note);
 	}
-	rc = prove_in_children(c, &l, p->n_threads ? p->n_threads : sherd_device_host_cpus(), err);
+	rc = prove_in_children(c, &l, p->n_threads ? p->n_threads : sherd_device_host_cpus(),
+			       limit, err);
 	if (rc == -ENOENT)
 		return prove_here(c, &l, err);
 	/* what passed has said so, though a driver crashed on exit, or SIGCHLD is ignored */

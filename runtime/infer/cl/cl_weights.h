@@ -35,9 +35,10 @@ void sherd_cl_weights_release(struct sherd_cl_weights *w);
 
 /*
  * Makes sure that each of c's programs has passed the self-test on this device and driver, once: by
- * a verdict in the cache, else in a child process. What has failed once fails at once from then on.
+ * a verdict in the cache, else in a child process that has @limit seconds; 0: what has no verdict fails.
+ * What has failed once fails at once from then on. -ETIMEDOUT: a compiler hangs, or might.
  */
-int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, bool known,
+int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, double limit,
 		   struct sherd_error *err);
 /*
  * The bit profile of c's built programs: the reference's, if each gives its bits for a small
