@@ -163,10 +163,23 @@ static int load_spm(struct hf_vocab *v)
 	return ret;
 }
 
+/* Some folders have tiktoken's list under that name, which tokenizer.json was made of as well. */
+static bool is_spm(const struct hf_vocab *v)
+{
+	char *path = hf_path(v->hf, "tokenizer.model");
+	FILE *f = path ? fopen(path, "re") : NULL;
+	bool yes = f && fgetc(f) == '\n'; /* the first piece's key */
+
+	if (f)
+		fclose(f);
+	free(path);
+	return yes;
+}
+
 /* Which file is the vocabulary. */
 static int load_vocab(struct hf_vocab *v, const json_t *tokenizer)
 {
-	if (hf_has(v->hf, "tokenizer.model"))
+	if (hf_has(v->hf, "tokenizer.model") && (!tokenizer || is_spm(v)))
 		return load_spm(v);
 	if (tokenizer)
 		return hf_tok_json(v, tokenizer);
