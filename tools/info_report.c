@@ -43,6 +43,8 @@ static void print_position(const struct sherd_hparams *hp)
 		printf(", YaRN %g times beyond %d", (double)hp->rope_factor, hp->rope_ctx);
 	if (hp->other_rope == SHERD_ROPE_SKIPPED)
 		printf(", none in every %dth layer", SHERD_SKIP_PERIOD);
+	else if (hp->other_rope == SHERD_ROPE_WINDOWS)
+		printf(", none in layers without a window");
 	else if (hp->other_rope != SHERD_ROPE_SAME)
 		printf(", %g within windows", (double)hp->rope_other_theta);
 	printf("\n");

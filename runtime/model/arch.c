@@ -53,6 +53,8 @@ static const struct sherd_arch archs[] = {
 	{ .name = "granite", PRE, RMS, PAIRS, SILU_GATED },
 	{ .name = "smollm3", PRE, RMS, PAIRS, SILU_GATED, .other_rope = SHERD_ROPE_SKIPPED },
 	{ .name = "exaone", PRE, RMS, HALVES, SILU_GATED }, /* 3 and 3.5 */
+	{ .name = "exaone4", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED, QK_HEADS,
+	  .window_period = 4, .other_rope = SHERD_ROPE_WINDOWS },
 	{ .name = "olmo2", .norm_at = SHERD_NORM_OUT, RMS, HALVES, SILU_GATED, /* OLMo 3 too */
 	  .qk_norm = SHERD_QK_ROW, .window_period = 4, .other_rope = SHERD_ROPE_UNSCALED },
 	/* DistilBERT, MiniLM and BGE too */

@@ -32,6 +32,7 @@ enum sherd_other_rope {
 	SHERD_ROPE_OWN_BASE, /* those with a window: by a base of their own, and unscaled */
 	SHERD_ROPE_UNSCALED, /* those with a window: unscaled */
 	SHERD_ROPE_SKIPPED, /* every fourth: not at all */
+	SHERD_ROPE_WINDOWS, /* those without a window, where others have one: not at all */
 };
 #define SHERD_SKIP_PERIOD 4
 

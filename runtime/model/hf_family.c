@@ -290,7 +290,7 @@ static const struct hf_key exaone_keys[] = {
 	{ 0 },
 };
 
-static const struct hf_key olmo_keys[] = {
+static const struct hf_key rms_1e5_keys[] = {
 	{ "rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_FLOAT, false, 1e-5 },
 	{ 0 },
 };
@@ -430,9 +430,11 @@ static const struct hf_family families[] = {
 	{ .types = "gemma3_text", .arch = "gemma3", GEMMA, .names = { post_norm_names, llama_names },
 	  .keys = { gemma3_keys, common_keys }, .window = true },
 	{ .types = "olmo2", .arch = "olmo2", SILU, .names = { post_norm_names, llama_names },
-	  .keys = { olmo_keys, common_keys } },
+	  .keys = { rms_1e5_keys, common_keys } },
 	{ .types = "olmo3", .arch = "olmo2", SILU, .names = { post_norm_names, llama_names },
-	  .keys = { olmo_keys, common_keys }, .window = true },
+	  .keys = { rms_1e5_keys, common_keys }, .window = true },
+	{ .types = "exaone4", .arch = "exaone4", SILU, .names = { post_norm_names, llama_names },
+	  .keys = { rms_1e5_keys, common_keys }, .window = true },
 	{ .types = "smollm3", .arch = "smollm3", SILU, .names = { rotated_names, llama_names },
 	  .keys = { smollm3_keys, common_keys } },
 	{ .types = "exaone", .arch = "exaone", SILU, .names = { exaone_names, gpt2_names },

@@ -637,6 +637,8 @@ bool sherd_hparams_other_rope(const struct sherd_hparams *hp, int layer)
 		return sherd_hparams_window(hp, layer) != 0;
 	case SHERD_ROPE_SKIPPED:
 		return (layer + 1) % SHERD_SKIP_PERIOD == 0;
+	case SHERD_ROPE_WINDOWS:
+		return sherd_hparams_window(hp, layer) == 0;
 	case SHERD_ROPE_SAME:
 		break;
 	}

@@ -245,6 +245,12 @@ class Olmo3(Olmo2):
                     [t == "sliding_attention" for t in cfg.layer_types])
 
 
+class Exaone4(Olmo3):
+    """Layers without a window do not rotate. llama.cpp has windows in the model of 64 layers alone."""
+    arch, config, model = "exaone4", tf.Exaone4Config, tf.Exaone4ForCausalLM
+    kin = "olmo2"
+
+
 class Gemma(Headed):
     arch, config, model = "gemma", tf.GemmaConfig, tf.GemmaForCausalLM
     fixed = dict(hidden_activation="gelu_pytorch_tanh")

@@ -95,6 +95,8 @@ MODELS = [  # folder, seed, largest file, config
         pad_token_id=0, **{**SMALL, "num_hidden_layers": 4})),
     ("exaone-bf16", 33, None, lambda: tf.LlamaConfig(
         rope_scaling=LLAMA3, tie_word_embeddings=False, **SMALL)),
+    ("exaone4-bf16", 34, None, lambda: tf.Exaone4Config(
+        sliding_window=12, rope_scaling=LLAMA3, **{**SMALL, "num_hidden_layers": 4})),
     ("gptneox-bf16", 26, None, lambda: tf.GPTNeoXConfig(
         rotary_pct=0.67, rotary_emb_base=5000, **{k: v for k, v in SMALL.items()
                                                  if k != "num_key_value_heads"})),
@@ -181,7 +183,7 @@ def make(folder, name, seed, shard, config):
         out = model(torch.tensor([tokens]))
         logits = (out.last_hidden_state if encoder else out.logits)[0, ROWS].numpy()
     write_gold(folder / name / "logits.gold", tokens, logits)
-    if name.startswith("exaone"):
+    if name.startswith("exaone-"):
         rename_to_exaone(folder / name)
     for file in (folder / name).glob("*.safetensors"):
         file.chmod(0o644)

@@ -148,6 +148,9 @@ MODELS = [  # name, family, type of the matrices, seed, config
     ("exaone-f16", f.Exaone, Q.F16, 39, dict(
         hidden_size=36, intermediate_size=44, num_hidden_layers=1, num_attention_heads=3,
         num_key_value_heads=1, rope_scaling=LLAMA3, **ROPED)),
+    ("exaone4-f16", f.Exaone4, Q.F16, 42, dict(
+        hidden_size=36, intermediate_size=44, num_hidden_layers=4, num_attention_heads=3,
+        num_key_value_heads=1, sliding_window=40, **ROPED)),
     ("falcon40-f16", f.Falcon40, Q.F16, 40, dict(
         hidden_size=48, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2,
         ffn_hidden_size=60)),

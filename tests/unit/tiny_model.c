@@ -84,6 +84,7 @@ const struct tiny_model tiny_families[] = {
 	FAMILY("olmo2", 4, 2, 50, /* OLMo 3 */
 	       "attention.sliding_window_pattern=2,rope.scaling.type=yarn,rope.scaling.factor=4.0"),
 	FAMILY_OF(SHERD_SKIP_PERIOD, "smollm3", 4, 2, 0, NULL),
+	FAMILY("exaone4", 4, 2, 50, "attention.sliding_window_pattern=2"),
 	FAMILY("llama", 4, 2, 0, "expert_count=5,expert_used_count=2"), /* Mixtral */
 	FAMILY("qwen2moe", 3, 1, 0,
 	       "expert_count=7,expert_used_count=3,expert_feed_forward_length=32"),
