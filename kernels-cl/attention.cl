@@ -79,10 +79,18 @@ struct queries {
 
 /*
  * How many queries a tile has at most is a constant @nq to the functions below, which are inlined for
- * NQ, and for what a single token of the model has (-DTOKEN_QUERIES=, one without grouped heads). They keep nq * VECS(nq) sums at a time, enough to hide
- * how long an fma takes: the fewer queries, the more vectors of positions (or of dimensions).
+ * PASS_QUERIES, and for what a single token of the model has (-DTOKEN_QUERIES=, one without grouped heads). They
+ * keep nq * VECS(nq) sums at a time, enough to hide how long an fma takes: the fewer queries, the more vectors of
+ * positions (or of dimensions). Where registers are few or short a tile takes several passes: `sherd tune` measures
+ * what suits a device (-DATTEND_VECS= -DATTEND_QUERIES=).
  */
-#define VECS(nq) ((nq) > 2 ? 2 : 4)
+#ifdef ATTEND_VECS
+#define VECS(nq)     ATTEND_VECS
+#define PASS_QUERIES ATTEND_QUERIES
+#else
+#define VECS(nq)     ((nq) > 2 ? 2 : 4)
+#define PASS_QUERIES NQ
+#endif
 
 /*
  * Asks for @n elements that are read soon. A head's K or V of a page is 8 KiB: too short for the hardware to
@@ -350,12 +358,17 @@ INLINED void attend_up_to(const int nq, int4 tile, int kv_head, int first_chunk,
 INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, CACHE_ARGS, QUANT_ARGS,
 			 int step, __global int *failed)
 {
-#define UP_TO(nq) \
+#define UP_TO(nq, tile) \
 	attend_up_to(nq, tile, kv_head, first_chunk, ATTEND, CACHE_PASS, QUANT_PASS, step, failed)
-	if (TOKEN_QUERIES < NQ && tile.z <= TOKEN_QUERIES)
-		UP_TO(TOKEN_QUERIES);
-	else
-		UP_TO(NQ);
+	if (TOKEN_QUERIES < PASS_QUERIES && tile.z <= TOKEN_QUERIES) {
+		UP_TO(TOKEN_QUERIES, tile);
+		return;
+	}
+	for (int q = 0; q < tile.z; q += PASS_QUERIES) {
+		const int4 pass = (int4)(tile.x, tile.y + q, min(tile.z - q, PASS_QUERIES), tile.w);
+
+		UP_TO(PASS_QUERIES, pass);
+	}
 #undef UP_TO
 }
 

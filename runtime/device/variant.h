@@ -15,7 +15,8 @@ struct sherd_variant {
 	int kernel;   /* 1, 4, 8: tokens that a work-item takes at a time; 16: matmul_tile */
 	int ahead;    /* wide: bytes that a single token's weights are asked for in advance */
 	int blocks;   /* matmul_tile: row blocks of a work-item */
-	int tile[2];  /* matmul_tile: row blocks x tokens whose sums are in registers */
+	/* whose sums are in registers: row blocks x tokens; attention: vectors x queries */
+	int tile[2];
 	int parts;  /* attention: chunks are spread where a compute unit has less work than this */
 	int pieces; /* wide: work-items that share a row of groups */
 };

@@ -113,6 +113,8 @@ const char *sherd_op_what(const struct sherd_op *op);
 
 /* Columns of each buffer; 0: the model has none. */
 void sherd_buf_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS]);
+/* Columns of the widest activation function, an expert's or all rows'; 0: there is none. */
+int sherd_program_ffn(const struct sherd_program *p);
 /* Adds to @f what a matmul with weights in format @w reads. */
 void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w);
 /* Adds what all matmuls of a shard read. */

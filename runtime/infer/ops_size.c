@@ -39,6 +39,16 @@ void sherd_buf_widths(const struct sherd_hparams *hp, int width[SHERD_N_BUFS])
 	width[SHERD_BUF_OUT] = MAX(joins ? hp->hidden : 0, projected ? hp->embd : 0);
 }
 
+int sherd_program_ffn(const struct sherd_program *p)
+{
+	int widest = 0, i;
+
+	for (i = 0; i < p->n_ops; i++)
+		if (p->ops[i].kind == SHERD_OP_ACT)
+			widest = MAX(widest, p->ops[i].width);
+	return widest;
+}
+
 void sherd_forms_add(struct sherd_forms *f, const struct sherd_format *w)
 {
 	bool q8 = sherd_elem_is_int(w->elem);

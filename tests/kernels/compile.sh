@@ -63,6 +63,7 @@ variants()
 		# caches of halves, bytes and floats; heads that are no multiple of a vector too
 		printf -- '-DKV=%s -DHEAD_DIM=%s\n' 0 64 1 80 2 12
 		printf -- '-DKV=%s -DHEAD_DIM=%s -DTOKEN_QUERIES=%s\n' 0 64 4 1 80 1
+		echo "-DKV=0 -DHEAD_DIM=64 -DTOKEN_QUERIES=4 -DATTEND_VECS=1 -DATTEND_QUERIES=4"
 		;;
 	matmul_float.cl)
 		printf -- '-DELEM=%s\n' 2 3 4

@@ -33,6 +33,18 @@ static const char *const walks[] = {
 	"walk.4.16.1.0.1.64", "walk.8.32.1.0.0.64",
 };
 
+/* What sherd tune varies, and a model's start combines: some of each shape each time. */
+static const char *const wide_variants[] = {
+	"attention.0.64.4:tile=1x4", "attention.1.20.1:tile=4x2", "attention.2.48.2:tile=2x1",
+	"attention.0.64:tile=1x8",   "rows:pieces=4",
+	"int.4.32.0.0.experts:kernel=16+blocks=2+tile=1x3", "int.4.32.0.1.experts:ahead=1024+kernel=8",
+	"walk.4.32.0.0.0.64.4:ahead=1024+tile=1x2", "walk.8.32.0.0.1.32:tile=4x4",
+};
+static const char *const simt_variants[] = {
+	"attention.0.64:local=32", "rows:local=128",		  "int.8.32.0.0.experts:local=16+kernel=4",
+	"attention.1.20:local=16", "float.2.experts:local=128",
+};
+
 static uint64_t seed;
 
 /* An interpreter sees one round with a long past, and none with a real model's widths. */
@@ -121,6 +133,23 @@ static void in_the_simt_shape_programs_have_the_reference_s_bits(void **state)
 		if (getenv("SHERD_LONG") || i % 3 == 0)
 			check(forced("plain"), "simt", programs[i]);
 	check(forced(NULL), "simt", "int.4.32.0.0"); /* a path that is made for the other shape */
+}
+
+static void variants_have_the_reference_s_bits(void **state)
+{
+	size_t i;
+
+	(void)state;
+	if (getenv("SHERD_OCLGRIND")) {
+		printf("skipped: the same code at other sizes, which an interpreter has no time for\n");
+		skip();
+	}
+	for (i = 0; i < ARRAY_SIZE(wide_variants); i++)
+		if (getenv("SHERD_LONG") || i % 5 == seed % 5)
+			check(forced(NULL), "wide", wide_variants[i]);
+	for (i = 0; i < ARRAY_SIZE(simt_variants); i++)
+		if (getenv("SHERD_LONG") || i % 5 == seed % 5)
+			check(forced("plain"), "simt", simt_variants[i]);
 }
 
 /* One after the other: what a path is for are integers, by themselves and in a walk. */
@@ -241,6 +270,26 @@ static void a_program_that_gives_other_bits_has_no_profile(void **state)
 	sherd_cl_close(&c);
 }
 
+/* Of programs that differ in their variant alone each is launched by its own test. */
+static void a_variant_is_tested_itself_and_not_its_neighbour(void **state)
+{
+	struct sherd_error err = { "" };
+	struct sherd_cl c;
+	cl_kernel right;
+
+	(void)state;
+	open_program(&c, "float.2.experts");
+	if (sherd_cl_add_list(&c, "float.2.experts:kernel=4,float.3.experts", &err) ||
+	    sherd_cl_build(&c, &err))
+		fail_msg("%s", err.msg);
+	assert_int_equal(sherd_cl_selftest_vector(&c, &err), 0);
+	right = c.programs[1].kernel[SHERD_K_MATMUL_4];
+	c.programs[1].kernel[SHERD_K_MATMUL_4] = c.programs[2].kernel[SHERD_K_MATMUL_4];
+	assert_int_equal(sherd_cl_selftest_vector(&c, &err), -EBADE);
+	c.programs[1].kernel[SHERD_K_MATMUL_4] = right;
+	sherd_cl_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +300,8 @@ int main(void)
 		cmocka_unit_test(rare_programs_have_the_reference_s_bits),
 		cmocka_unit_test(walks_have_the_reference_s_bits),
 		cmocka_unit_test(in_the_simt_shape_programs_have_the_reference_s_bits),
+		cmocka_unit_test(variants_have_the_reference_s_bits),
+		cmocka_unit_test(a_variant_is_tested_itself_and_not_its_neighbour),
 		cmocka_unit_test(the_plain_path_has_the_reference_s_bits),
 		cmocka_unit_test(the_vnni512_path_has_the_reference_s_bits),
 		cmocka_unit_test(the_amx_path_has_the_reference_s_bits),

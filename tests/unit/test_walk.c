@@ -287,12 +287,12 @@ static void a_program_is_found_by_all_that_it_was_compiled_for(void **state)
 	(void)state;
 	for (i = 0; i < ARRAY_SIZE(specs); i++)
 		assert_int_equal(sherd_cl_add(&c, specs[i], &err), 0);
-	assert_ptr_equal(sherd_cl_rows_program(&c), &c.programs[0]);
-	assert_ptr_equal(sherd_cl_attention_program(&c, &kv), &c.programs[2]);
+	assert_ptr_equal(sherd_cl_rows_program(&c, 1), &c.programs[0]);
+	assert_ptr_equal(sherd_cl_attention_program(&c, &kv, 1), &c.programs[2]);
 	assert_ptr_equal(sherd_cl_walk_program(&c, &f, &kv), &c.programs[5]);
-	assert_ptr_equal(sherd_cl_program_for(&c, &f), &c.programs[6]);
+	assert_ptr_equal(sherd_cl_matmul_program(&c, &f, false, 1), &c.programs[6]);
 	kv.head_dim = 128;
-	assert_null(sherd_cl_attention_program(&c, &kv));
+	assert_null(sherd_cl_attention_program(&c, &kv, 1));
 	assert_null(sherd_cl_walk_program(&c, &f, &kv));
 	kv = (struct sherd_kv_shape){ .head_dim = 64, .type = SHERD_KV_F32 };
 	assert_null(sherd_cl_walk_program(&c, &f, &kv));

@@ -3,8 +3,9 @@
  * cl: the OpenCL executor's parts. A *program* is a set of kernels compiled for one purpose, named
  * by a spec ("int.4.32.0.0": 4 bits, groups of 32, half scales, no minima), so that a model
  * compiles what it needs and no more. A spec may end in a variant ("rows:pieces=8"): another
- * program, tested for itself. cl_kernels.c launches kernels, one function a kernel;
- * cl_exec.c walks the step list with them, and cl_selftest.c compares each with the C reference.
+ * program, tested for itself; cl_pick.c has which is launched. cl_kernels.c launches kernels, one
+ * function a kernel; cl_exec.c walks the step list with them, and cl_selftest.c compares each with
+ * the C reference.
  */
 #ifndef SHERD_CL_H
 #define SHERD_CL_H
@@ -78,10 +79,12 @@ struct sherd_cl_program {
  */
 #define SHERD_CL_MAX_PROGRAMS 124
 
-/* Which variant a tune file has for a matrix's launches of one class. */
+/* Which variant a tune file has for launches of one kind and class, where it is not the default. */
 #define SHERD_CL_MAX_PICKS 96
 struct sherd_cl_pick {
-	struct sherd_format fmt; /* with its rows and columns */
+	enum sherd_cl_kind kind; /* rows, attention, int, float */
+	struct sherd_format fmt; /* int, float: of the matrix, with its rows and columns */
+	bool experts;		 /* it is a stack of them */
 	enum sherd_tune_class class;
 	struct sherd_variant variant;
 };
@@ -109,8 +112,10 @@ struct sherd_cl {
 	struct sherd_cl_program programs[SHERD_CL_MAX_PROGRAMS];
 	int n_programs;
 	struct sherd_tune tune; /* what was measured of this device; no entries: nothing */
-	struct sherd_cl_pick picks[SHERD_CL_MAX_PICKS]; /* where it is not the default */
+	struct sherd_cl_pick picks[SHERD_CL_MAX_PICKS];
 	int n_picks;
+	/* by the self-test: launches take this one, whatever was picked; NULL: none is tested */
+	struct sherd_cl_program *tested;
 	bool tuned_dot;
 	cl_mem none; /* stands for an argument that a kernel does not read */
 	int step; /* number of the step in progress, for what fails */
@@ -144,15 +149,31 @@ int sherd_cl_tune(struct sherd_cl *c, const char *which, sherd_note_fn note, voi
 		  struct sherd_error *err);
 /* Adds the program to those that c has, unbuilt; -EINVAL for a spec that makes no sense. */
 int sherd_cl_add(struct sherd_cl *c, const char *spec, struct sherd_error *err);
-/* The same for what multiplies with matrices of this format and size, in each class, as tuned. */
-int sherd_cl_add_matrix(struct sherd_cl *c, const struct sherd_format *f, struct sherd_error *err);
-/* The same for @spec alone, as tuned for @class; a walk's is what was measured of its matrices. */
-int sherd_cl_add_tuned(struct sherd_cl *c, const char *spec, const char *measured,
-		       enum sherd_tune_class class, struct sherd_error *err);
+/*
+ * The same, in each class, as tuned: for the steps between the matmuls, with norms and activations so
+ * wide; for attention; for what multiplies with a matrix (@expert_rows: or with a stack of experts,
+ * which have so many rows each, and what was measured of a matrix of that size).
+ */
+int sherd_cl_add_rows(struct sherd_cl *c, int hidden, int ffn, struct sherd_error *err);
+int sherd_cl_add_attention(struct sherd_cl *c, const struct sherd_kv_shape *kv, int n_heads,
+			   struct sherd_error *err);
+int sherd_cl_add_matrix(struct sherd_cl *c, const struct sherd_format *f, int expert_rows,
+			struct sherd_error *err);
+/*
+ * What walks over such matrices, where there is such a program: it multiplies and attends to a single
+ * row as other launches do, and what was measured of these holds for it.
+ */
+int sherd_cl_add_walk(struct sherd_cl *c, const struct sherd_format *f,
+		      const struct sherd_kv_shape *kv, int n_heads, struct sherd_error *err);
 /* Is a program, or the path of dot4.h, another one than by default? */
 bool sherd_cl_is_tuned(const struct sherd_cl *c);
 /* @experts: for stacks of them. */
 void sherd_cl_spec_of(const struct sherd_format *f, bool experts, char *spec, size_t size);
+/* The kind of program for a format, and its arguments; the last, that they are experts, is 0. */
+#define SHERD_CL_MATMUL_ARGS 5
+enum sherd_cl_kind sherd_cl_args_of(const struct sherd_format *f, int arg[SHERD_CL_MATMUL_ARGS]);
+/* May a program of @kind vary like this? The rest of a variant has no meaning there. */
+bool sherd_cl_can_vary(enum sherd_cl_kind kind, bool experts, const struct sherd_variant *v);
 /* Builds all programs that were added, or one of them, and finds their kernels. */
 int sherd_cl_build(struct sherd_cl *c, struct sherd_error *err);
 int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struct sherd_error *err);
@@ -161,31 +182,34 @@ int sherd_cl_build_program(struct sherd_cl *c, struct sherd_cl_program *p, struc
 void sherd_cl_build_args(const struct sherd_cl_program *p, char *options, size_t size,
 			 const char **source, int *n_sources);
 const char *sherd_cl_kernel_name(enum sherd_cl_kernel k);
-/* The programs for a format, for walks over it with such a cache, ...; NULL: there is none. */
-struct sherd_cl_program *sherd_cl_program_for(struct sherd_cl *c, const struct sherd_format *f);
-struct sherd_cl_program *sherd_cl_experts_for(struct sherd_cl *c, const struct sherd_format *f);
-struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c);
-/* The one that was tuned for such a matrix and @n rows, or sherd_cl_program_for(). */
+/*
+ * The programs for launches of @n rows, as tuned; NULL: there is none. For the steps between the
+ * matmuls; for such a cache; for such a matrix or stack of experts (n: of which an expert has so many).
+ */
+struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c, int n);
+struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
+						    const struct sherd_kv_shape *kv, int n);
 struct sherd_cl_program *sherd_cl_matmul_program(struct sherd_cl *c, const struct sherd_format *f,
-						 int n);
+						 bool experts, int n);
+/* For walks over a format with such a cache; for the choice of experts. */
 struct sherd_cl_program *sherd_cl_walk_program(struct sherd_cl *c, const struct sherd_format *f,
 					       const struct sherd_kv_shape *kv);
-struct sherd_cl_program *sherd_cl_attention_program(struct sherd_cl *c,
-						    const struct sherd_kv_shape *kv);
-struct sherd_cl_program *sherd_cl_rows_program(struct sherd_cl *c);
+struct sherd_cl_program *sherd_cl_experts_program(struct sherd_cl *c);
 
 /* --- the profile: what the next launch is, or a walk's step was; nothing where it is off --- */
 
 /* @bytes: a column's. Operations are counted by name. */
 void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int n, int width);
-void sherd_cl_note_matmul(struct sherd_cl *c, const struct sherd_cl_program *p,
-			  enum sherd_cl_kernel k, const struct sherd_format *f, int n);
+void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
+			  int n);
 /* @rows: an expert's; @n_read: how many of them are; @n: pairs. */
 void sherd_cl_note_experts(struct sherd_cl *c, const struct sherd_format *f, int rows, int n_read,
 			   int n);
 void sherd_cl_note_attend(struct sherd_cl *c, int n, int n_heads, const struct sherd_kv_shape *s);
 void sherd_cl_note_merge(struct sherd_cl *c, int n, int n_heads, int n_parts, int head_dim);
 void sherd_cl_note_walk(struct sherd_cl *c, int n_steps);
+/* The program of what was noted: its variant, if it has one. */
+void sherd_cl_note_variant(struct sherd_cl *c, const struct sherd_cl_program *p);
 /* What was noted took @share of the last walk's time. */
 void sherd_cl_note_part(struct sherd_cl *c, double share);
 /* Where the launch that was noted leaves its event; NULL: the profile is off, or has no room. */
@@ -291,6 +315,11 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 		     const struct sherd_cl_act *to);
 bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim);
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim);
+size_t sherd_cl_parts_bytes(const struct sherd_cl *c, int n, int n_heads, int n_chunks,
+			    int head_dim);
+/* @n_parts for so many tiles, whose furthest row sees @n_chunks. */
+int sherd_cl_parts(struct sherd_cl *c, const struct sherd_kv_shape *kv, int n, int n_heads,
+		   int n_tiles, int n_chunks);
 
 /* Whom rows have chosen: n rows, k experts each; pairs, slots and runs as experts.cl has them. */
 struct sherd_cl_routes {

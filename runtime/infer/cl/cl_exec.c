@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include "infer/cl/cl_exec.h"
 
-#define MAX_PARTS (8u << 20) /* bytes of attention's parts: beyond, chunks are walked in turn */
-
 void sherd_clx_unmap(struct cl_exec *x)
 {
 	if (x->mapped)
@@ -204,7 +202,7 @@ static bool run_gated(struct cl_exec *x, int i, const struct sherd_op *op)
 {
 	const struct sherd_op *next = next_op(x, i, SHERD_OP_ACT);
 	const struct sherd_cl_op_mem *m = &x->weights.op[i];
-	struct sherd_cl_program *p = sherd_cl_matmul_program(&x->c, &m->w.fmt, x->n);
+	struct sherd_cl_program *p = sherd_cl_matmul_program(&x->c, &m->w.fmt, false, x->n);
 	struct sherd_cl_act to, swap = x->act;
 
 	if (!next || !x->hp->arch->gated || op->dst != SHERD_BUF_FFN || m->bias || op->residual ||
@@ -224,7 +222,7 @@ static void run_matmul(struct cl_exec *x, int i, const struct sherd_op *op, stru
 
 	if (op->dst == SHERD_BUF_LOGITS)
 		sherd_clx_grow_logits(x, err);
-	sherd_cl_matmul(&x->c, sherd_cl_matmul_program(&x->c, &m->w.fmt, x->n), 0, &m->w, &x->act,
+	sherd_cl_matmul(&x->c, sherd_cl_matmul_program(&x->c, &m->w.fmt, false, x->n), 0, &m->w, &x->act,
 			x->n, m->bias, op->residual, x->buf[op->dst], op->dst_col);
 }
 
@@ -244,25 +242,14 @@ static void run_rope(struct cl_exec *x, const struct sherd_op *op)
 		      x->hp->arch->position == SHERD_POS_ROPE_HALVES, x->hp->q_scale, &cache, op->layer - x->program->shard->first_layer);
 }
 
-/*
- * Few rows and a long past: chunks are computed side by side and merged after; else there are
- * enough queries to keep the device busy, and each walks its chunks. The bits are the same.
- */
 int sherd_clx_parts(struct cl_exec *x)
 {
-	int units = x->c.dev->info.compute_units, work;
-	int enough = units * sherd_cl_attention_program(&x->c, &x->shape)->variant.parts;
-	size_t size;
+	int n_heads = x->hp->n_heads;
+	int n_parts = sherd_cl_parts(&x->c, &x->shape, x->n, n_heads, x->n_tiles, x->n_chunks);
+	size_t size =
+		sherd_cl_parts_bytes(&x->c, x->n, n_heads, x->n_chunks, x->hp->head_dim);
 
-	if (x->c.dev->shape == SHERD_SHAPE_WIDE)
-		work = x->n_tiles * x->hp->n_kv_heads;
-	else
-		work = x->n * x->hp->n_heads / 4;
-	size = 4 * (size_t)x->n * x->hp->n_heads * x->n_chunks *
-	       sherd_cl_part_floats(&x->c, x->hp->head_dim);
-	if (x->n_chunks < 2 || work >= (enough ? enough : 4 * units) || size > MAX_PARTS)
-		return 0;
-	if (x->c.rc)
+	if (!n_parts || x->c.rc)
 		return 0;
 	if (size > x->parts_size) {
 		sherd_clx_release(&x->parts);
@@ -271,7 +258,7 @@ int sherd_clx_parts(struct cl_exec *x)
 		x->parts_size = x->parts ? size : 0;
 	}
 	if (x->parts)
-		return x->n_chunks;
+		return n_parts;
 	/* no room is no reason to fail: each query walks its chunks */
 	x->c.rc = CL_SUCCESS;
 	x->no_room = false;

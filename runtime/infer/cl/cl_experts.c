@@ -49,9 +49,10 @@ void sherd_cl_matmul_experts(struct sherd_cl *c, enum sherd_cl_kernel k,
 			     const struct sherd_cl_act *a, bool alone, int n,
 			     const struct sherd_cl_routes *r, struct sherd_cl_rows dst, int dst_col)
 {
-	struct sherd_cl_program *p = sherd_cl_experts_for(c, &w->fmt);
-	size_t blocks = DIV_ROUND_UP(rows, SHERD_TILE_ROWS), n_runs = sherd_cl_runs(r, n);
-	size_t global[2], local[2] = { wide(c) ? 1 : SIMT_LOCAL, 1 };
+	size_t n_runs = sherd_cl_runs(r, n), global[2], local[2];
+	/* the rows that an expert has, if they have equally many */
+	int each = DIV_ROUND_UP(n * r->k, (int)n_runs);
+	struct sherd_cl_program *p = sherd_cl_matmul_program(c, &w->fmt, true, each);
 	cl_int cols = w->fmt.cols, n_groups = DIV_ROUND_UP(cols, 32), flags = 0, is_alone = alone;
 	cl_int unused = 0; /* how many rows there are is the run's */
 	cl_mem mins = or_none(c, w->mins), halves = or_none(c, a->halves), bias = c->none;
@@ -67,10 +68,9 @@ void sherd_cl_matmul_experts(struct sherd_cl *c, enum sherd_cl_kernel k,
 					  ARG(dst_col),	  ARG(flags),	    ARG(r->runs),
 					  ARG(is_alone) };
 
-	if (!k) /* by the rows that an expert has, if they have equally many */
-		k = sherd_cl_matmul_variant(c, p, DIV_ROUND_UP(n * r->k, (int)n_runs));
-	global[0] = wide(c) ? DIV_ROUND_UP(blocks, k == SHERD_K_MATMUL_TILE ? TILE_RB : 1) :
-			      ROUND_UP(blocks * SHERD_TILE_ROWS, SIMT_LOCAL);
+	if (!k)
+		k = sherd_cl_matmul_variant(c, p, each);
+	sherd_cl_matmul_grid(c, p, k, rows, each, global, local);
 	global[1] = n_runs;
 	sherd_cl_note_experts(c, &w->fmt, rows, (int)n_runs, n * r->k);
 	if (p->kind == SHERD_CL_INT)

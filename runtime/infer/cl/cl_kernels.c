@@ -6,12 +6,14 @@
  */
 #include "infer/cl/cl_launch.h"
 
-#define TILE_MIN 9 /* rows from which matmul_tile always pays */
+#define TILE_MIN  9	    /* rows from which matmul_tile always pays */
+#define PARTS	  4	    /* work of a compute unit from which chunks are not spread */
+#define MAX_PARTS (8u << 20) /* bytes of attention's parts: beyond, chunks are walked in turn */
 
 static void launch_groups(struct sherd_cl *c, enum sherd_cl_kernel k, int width, int n, int n_args,
 			  const struct arg *args)
 {
-	launch_row_groups(c, sherd_cl_rows_program(c), k, width, n, n_args, args);
+	launch_row_groups(c, sherd_cl_rows_program(c, n), k, width, n, n_args, args);
 }
 
 static cl_int4 format_of(const struct sherd_cl_matrix *m)
@@ -43,7 +45,7 @@ void sherd_cl_embed(struct sherd_cl *c, const struct sherd_cl_matrix *table,
 void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_rows src, int n,
 		   int width, cl_mem weight, cl_mem bias, float eps, const struct sherd_cl_act *a)
 {
-	struct sherd_cl_program *p = sherd_cl_rows_program(c);
+	struct sherd_cl_program *p = sherd_cl_rows_program(c, n);
 	size_t local[2] = { wide(c) ? 1 : or_else(p->variant.local[0], SIMT_LOCAL), 1 };
 	size_t global[2] = { local[0], n };
 	struct sherd_cl_act to = all_of(c, a);
@@ -66,7 +68,8 @@ void sherd_cl_norm(struct sherd_cl *c, enum sherd_norm norm, struct sherd_cl_row
 void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd_cl_rows dst, int n,
 		      const struct sherd_cl_norm_to *to)
 {
-	size_t local[3] = { wide(c) ? 1 : SIMT_LOCAL, 1, 1 };
+	struct sherd_cl_program *p = sherd_cl_rows_program(c, n);
+	size_t local[3] = { wide(c) ? 1 : or_else(p->variant.local[0], SIMT_LOCAL), 1, 1 };
 	size_t global[3] = { local[0], to->n_parts, n };
 	cl_mem w = or_none(c, to->weight), b = or_none(c, to->bias);
 	cl_int kind = to->norm, has_bias = to->bias != NULL, add = to->add;
@@ -79,7 +82,7 @@ void sherd_cl_norm_to(struct sherd_cl *c, struct sherd_cl_rows src, struct sherd
 				    ARG(to->eps),    ARG(inv_n) };
 
 	sherd_cl_note_rows(c, "norm_to", add ? 12 : 8, n, to->width * to->n_parts);
-	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_NORM_TO, 3, global, local, args);
+	LAUNCH(c, p, SHERD_K_NORM_TO, 3, global, local, args);
 }
 
 void sherd_cl_cap(struct sherd_cl *c, struct sherd_cl_rows x, int n, int width, float scale,
@@ -133,7 +136,7 @@ void sherd_cl_gather(struct sherd_cl *c, struct sherd_cl_rows x, int width, cl_m
 	const struct arg args[] = { ARG(x.mem), ARG(x.stride), ARG(width), ARG(wanted), ARG(n) };
 
 	sherd_cl_note_rows(c, "gather", 8, n, width);
-	LAUNCH(c, sherd_cl_rows_program(c), SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL,
+	LAUNCH(c, sherd_cl_rows_program(c, n), SHERD_K_GATHER, 1, &global, wide(c) ? &one : NULL,
 	       args);
 }
 
@@ -181,9 +184,8 @@ static int tokens_of(enum sherd_cl_kernel k)
 	return k == SHERD_K_MATMUL_1 ? 1 : k == SHERD_K_MATMUL_4 ? 4 : 8;
 }
 
-/* The grid of kernel @k; returns its dimensions. */
-static int matmul_grid(const struct sherd_cl *c, const struct sherd_cl_program *p,
-		       enum sherd_cl_kernel k, int rows, int n, size_t global[2], size_t local[2])
+int sherd_cl_matmul_grid(const struct sherd_cl *c, const struct sherd_cl_program *p,
+			 enum sherd_cl_kernel k, int rows, int n, size_t global[2], size_t local[2])
 {
 	size_t blocks = DIV_ROUND_UP(rows, SHERD_TILE_ROWS);
 	const struct sherd_variant *v = &p->variant;
@@ -224,8 +226,8 @@ void sherd_cl_matmul(struct sherd_cl *c, struct sherd_cl_program *p, enum sherd_
 
 	if (!k)
 		k = sherd_cl_matmul_variant(c, p, n);
-	dims = matmul_grid(c, p, k, rows, n, global, local);
-	sherd_cl_note_matmul(c, p, k, &w->fmt, n);
+	dims = sherd_cl_matmul_grid(c, p, k, rows, n, global, local);
+	sherd_cl_note_matmul(c, k, &w->fmt, n);
 	if (p->kind == SHERD_CL_INT)
 		launch(c, p, k, dims, global, local, ARRAY_SIZE(int_args), int_args);
 	else
@@ -251,7 +253,7 @@ void sherd_cl_matmul_gated(struct sherd_cl *c, struct sherd_cl_program *p,
 				    ARG(a->groups), ARG(halves), ARG(rows), ARG(n_groups), ARG(n),
 				    ARG(which), ACT_ARGS(to), ARG(c->step), ARG(c->failed) };
 
-	sherd_cl_note_matmul(c, p, SHERD_K_MATMUL_GATED, &w->fmt, n);
+	sherd_cl_note_matmul(c, SHERD_K_MATMUL_GATED, &w->fmt, n);
 	launch(c, p, SHERD_K_MATMUL_GATED, 1, &global, &local, ARRAY_SIZE(args), args);
 }
 
@@ -276,7 +278,7 @@ void sherd_cl_rope(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_he
 	struct cache_args x = cache_args(&cache->shape, layer);
 	cl_int n_kv = cache->shape.n_kv_heads, dim = table ? rope_dim : 0, half = halves;
 	size_t global[2] = { n_heads + 2 * n_kv, n }, one[2] = { 1, 1 };
-	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
+	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape, n);
 	cl_mem t = or_none(c, table);
 	cl_float scale = q_scale / (float)sherd_kv_mix(&cache->shape);
 	const struct arg args[] = { ARG(qkv.mem), ARG(qkv.stride), ARG(n_heads), ARG(n_kv), ARG(t),
@@ -296,6 +298,29 @@ bool sherd_cl_attend_quantizes(const struct sherd_cl *c, int head_dim)
 int sherd_cl_part_floats(const struct sherd_cl *c, int head_dim)
 {
 	return (wide(c) ? ROUND_UP(head_dim, 16) : head_dim) + 2;
+}
+
+size_t sherd_cl_parts_bytes(const struct sherd_cl *c, int n, int n_heads, int n_chunks,
+			    int head_dim)
+{
+	return 4 * (size_t)n * n_heads * n_chunks * sherd_cl_part_floats(c, head_dim);
+}
+
+/*
+ * Few rows and a long past: chunks are computed side by side and merged after; else there are
+ * enough queries to keep the device busy, and each walks its chunks. The bits are the same.
+ */
+int sherd_cl_parts(struct sherd_cl *c, const struct sherd_kv_shape *kv, int n, int n_heads,
+		   int n_tiles, int n_chunks)
+{
+	const struct sherd_cl_program *p = sherd_cl_attention_program(c, kv, n);
+	int enough = c->dev->info.compute_units * (int)or_else(p->variant.parts, PARTS);
+	int work = wide(c) ? n_tiles * kv->n_kv_heads : n * n_heads / 4;
+
+	if (n_chunks < 2 || work >= enough ||
+	    sherd_cl_parts_bytes(c, n, n_heads, n_chunks, kv->head_dim) > MAX_PARTS)
+		return 0;
+	return n_chunks;
 }
 
 int sherd_cl_make_tiles(const int32_t *item_row, int n_items, int group,
@@ -320,7 +345,7 @@ void sherd_cl_attend(struct sherd_cl *c, struct sherd_cl_rows qkv, int n, int n_
 		     const struct sherd_cl_cache *cache, int layer, struct sherd_cl_rows att,
 		     const struct sherd_cl_act *dst)
 {
-	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape);
+	struct sherd_cl_program *program = sherd_cl_attention_program(c, &cache->shape, n);
 	struct cache_args x = cache_args(&cache->shape, layer);
 	cl_int n_kv = cache->shape.n_kv_heads, group = n_heads / n_kv;
 	size_t spread = n_parts ? n_parts : 1;

@@ -63,6 +63,7 @@ static inline void launch(struct sherd_cl *c, struct sherd_cl_program *p, enum s
 		c->rc = clSetKernelArg(p->kernel[k], i, args[i].size, args[i].value);
 	if (c->rc)
 		return;
+	sherd_cl_note_variant(c, p);
 	event = sherd_cl_next_event(c);
 	if (event)
 		before = sherd_now();
@@ -97,5 +98,8 @@ static inline void launch_row_groups(struct sherd_cl *c, struct sherd_cl_program
 /* What the program has, and what pays for n rows; or what was measured to. */
 enum sherd_cl_kernel sherd_cl_matmul_variant(const struct sherd_cl *c,
 					     const struct sherd_cl_program *p, int n);
+/* The grid of kernel @k; returns its dimensions. */
+int sherd_cl_matmul_grid(const struct sherd_cl *c, const struct sherd_cl_program *p,
+			 enum sherd_cl_kernel k, int rows, int n, size_t global[2], size_t local[2]);
 
 #endif

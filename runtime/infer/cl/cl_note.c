@@ -56,15 +56,14 @@ void sherd_cl_note_rows(struct sherd_cl *c, const char *name, double bytes, int 
 		note(c, n, bytes * columns, ops_of(name) * columns, name, "%d x %d", n, width);
 }
 
-/* The variant of the program that is launched next. */
-static void note_variant(struct sherd_cl *c, const struct sherd_cl_program *p)
+void sherd_cl_note_variant(struct sherd_cl *c, const struct sherd_cl_program *p)
 {
 	if (c->profiling && !sherd_variant_is_default(&p->variant))
 		sherd_variant_print(&p->variant, c->what.variant);
 }
 
-void sherd_cl_note_matmul(struct sherd_cl *c, const struct sherd_cl_program *p,
-			  enum sherd_cl_kernel k, const struct sherd_format *f, int n)
+void sherd_cl_note_matmul(struct sherd_cl *c, enum sherd_cl_kernel k, const struct sherd_format *f,
+			  int n)
 {
 	size_t v, s, m;
 	char fmt[24];
@@ -76,7 +75,6 @@ void sherd_cl_note_matmul(struct sherd_cl *c, const struct sherd_cl_program *p,
 	note(c, n, v + s + m, 2.0 * f->rows * f->cols * n, sherd_cl_kernel_name(k),
 	     "%u x %u x %d %s", f->rows, f->cols, n, fmt);
 	c->what.floats = !sherd_elem_is_int(f->elem);
-	note_variant(c, p);
 }
 
 void sherd_cl_note_experts(struct sherd_cl *c, const struct sherd_format *f, int rows, int n_read,

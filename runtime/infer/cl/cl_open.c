@@ -289,29 +289,20 @@ static int make_cache(struct cl_exec *x, const struct sherd_exec_params *p, stru
 static int add_programs(struct cl_exec *x, const struct sherd_exec_params *p,
 			struct sherd_error *err)
 {
-	char spec[SHERD_CL_SPEC];
-	int i, rc = sherd_cl_add_tuned(&x->c, "rows", "rows", SHERD_TUNE_DECODE, err);
+	const struct sherd_kv_shape kv = { .n_kv_heads = x->hp->n_kv_heads,
+					   .head_dim = x->hp->head_dim,
+					   .type = p->kv_type };
+	int i, rc = sherd_cl_add_rows(&x->c, x->hp->hidden, sherd_program_ffn(p->program), err);
 
-	sherd_cl_attention_spec(&x->c,
-				&(struct sherd_kv_shape){ .n_kv_heads = x->hp->n_kv_heads,
-							  .head_dim = x->hp->head_dim,
-							  .type = p->kv_type },
-				x->hp->n_heads, spec, sizeof(spec));
 	if (!rc)
-		rc = sherd_cl_add_tuned(&x->c, spec, spec, SHERD_TUNE_DECODE, err);
+		rc = sherd_cl_add_attention(&x->c, &kv, x->hp->n_heads, err);
 	if (!rc && x->hp->n_experts)
 		rc = sherd_cl_add(&x->c, "experts", err);
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
 		const struct sherd_op *op = &p->program->ops[i];
 
-		if (op->kind != SHERD_OP_MATMUL && op->kind != SHERD_OP_EXPERTS)
-			continue;
-		if (op->kind == SHERD_OP_MATMUL) {
-			rc = sherd_cl_add_matrix(&x->c, &op->w->fmt, err);
-			continue;
-		}
-		sherd_cl_spec_of(&op->w->fmt, true, spec, sizeof(spec));
-		rc = sherd_cl_add(&x->c, spec, err);
+		if (op->kind == SHERD_OP_MATMUL || op->kind == SHERD_OP_EXPERTS)
+			rc = sherd_cl_add_matrix(&x->c, &op->w->fmt, op->expert_rows, err);
 	}
 	return rc;
 }

@@ -159,6 +159,7 @@ static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	if (t->rc)
 		return t->rc;
 	sherd_st_clear_failed(t);
+	t->c->tested = p;
 	switch (p->kind) {
 	case SHERD_CL_ROWS:
 		sherd_st_rows(t, round);
@@ -178,6 +179,7 @@ static int test_round(struct sherd_st *t, struct sherd_cl_program *p, int round)
 		else
 			sherd_st_matmul(t, p, round);
 	}
+	t->c->tested = NULL;
 	sherd_st_reset(t);
 	return t->rc;
 }

@@ -7,23 +7,12 @@
 #include <stdlib.h>
 #include "infer/cl/cl_exec.h"
 
-/* A walk multiplies as matmul_1 does, and what was measured of that holds for it. */
-static int add_walk(struct sherd_cl *c, const struct sherd_format *f, const char *spec,
-		    struct sherd_error *err)
-{
-	char measured[SHERD_CL_SPEC];
-
-	sherd_cl_spec_of(f, false, measured, sizeof(measured));
-	return sherd_cl_add_tuned(c, spec, measured, SHERD_TUNE_DECODE, err);
-}
-
 int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 			struct sherd_error *err)
 {
 	const struct sherd_kv_shape kv = { .n_kv_heads = x->hp->n_kv_heads,
 					   .head_dim = x->hp->head_dim,
 					   .type = p->kv_type };
-	char spec[SHERD_CL_SPEC];
 	int i, rc = 0;
 
 	for (i = 0; i < p->program->n_ops && !rc; i++) {
@@ -33,9 +22,8 @@ int sherd_clx_add_walks(struct cl_exec *x, const struct sherd_exec_params *p,
 		 * a format that the head alone has would save one launch: it does not pay for
 		 * compiling
 		 */
-		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0 &&
-		    sherd_cl_walk_spec(&x->c, &op->w->fmt, &kv, x->hp->n_heads, spec, sizeof(spec)))
-			rc = add_walk(&x->c, &op->w->fmt, spec, err);
+		if (op->kind == SHERD_OP_MATMUL && op->layer >= 0)
+			rc = sherd_cl_add_walk(&x->c, &op->w->fmt, &kv, x->hp->n_heads, err);
 	}
 	return rc;
 }
@@ -239,8 +227,7 @@ static void note_step(struct cl_exec *x, int i)
 		sherd_cl_note_rows(c, "cap", 8, 1, op->width);
 		break;
 	case SHERD_OP_MATMUL:
-		sherd_cl_note_matmul(c, sherd_cl_walk_program(c, &op->w->fmt, &x->shape),
-				     SHERD_K_MATMUL_1, &op->w->fmt, 1);
+		sherd_cl_note_matmul(c, SHERD_K_MATMUL_1, &op->w->fmt, 1);
 		break;
 	case SHERD_OP_ROPE:
 		sherd_cl_note_rows(c, "rope", 4, 1, x->buf[SHERD_BUF_QKV].stride);
@@ -254,11 +241,18 @@ static void note_step(struct cl_exec *x, int i)
 	}
 }
 
+/* Does it depend on what of a walk is tuned? */
+static bool is_tuned(const struct sherd_op *op)
+{
+	return op->kind == SHERD_OP_MATMUL || op->kind == SHERD_OP_ATTEND;
+}
+
 /*
  * Shares the launch's time out among its steps, by the clock that the kernel has read. What the
  * launch took before its first step is shared out too: of a small model's token that is a tenth.
  */
-static void note_steps(struct cl_exec *x, int first, int end)
+static void note_steps(struct cl_exec *x, int first, int end,
+		       const struct sherd_cl_program *program)
 {
 	size_t size = (end - first) * sizeof(struct sherd_walk_counters);
 	struct sherd_walk_counters *c = x->c.profiling ? sherd_calloc(1, size) : NULL;
@@ -278,6 +272,8 @@ static void note_steps(struct cl_exec *x, int first, int end)
 			continue; /* nothing to do, or no clock */
 		x->c.step = first + i;
 		note_step(x, first + i);
+		if (is_tuned(&x->program->ops[first + i]))
+			sherd_cl_note_variant(&x->c, program);
 		sherd_cl_note_part(&x->c, (double)(c[i].end - before) / (double)(last - begin));
 		before = c[i].end;
 	}
@@ -324,6 +320,6 @@ int sherd_clx_walk(struct cl_exec *x, int i, struct sherd_error *err)
 	};
 	x->c.step = i;
 	sherd_cl_walk(&x->c, &run, &cache, &x->act);
-	note_steps(x, i, end);
+	note_steps(x, i, end, program);
 	return end - i;
 }
