@@ -13,6 +13,8 @@
 
 static int check_variants(const char *list)
 {
+	int count = 0;
+
 	for (const char *v = list; *v; v += *v == ',') {
 		char text[SHERD_VARIANT_TEXT + 1];
 		struct sherd_variant variant;
@@ -22,19 +24,25 @@ static int check_variants(const char *list)
 		v += n;
 		if (!sherd_variant_parse(&variant, text) || sherd_variant_is_default(&variant))
 			return tool_usage(&tool_tune, "--variants: '%s' is none", text);
+		if (++count > TUNE_CANDIDATES)
+			return tool_usage(&tool_tune, "--variants: more than %d at once",
+					  TUNE_CANDIDATES);
 	}
 	return TOOL_OK;
 }
 
 static int parse(struct tune *t, int argc, char **argv, bool *done)
 {
+	static const char *const kvs[] = { "f16", "int8", "f32" };
 	const struct opt opts[] = {
 		{ 'm', "model", OPT_STR, &t->model, 0, 0, "MODEL",
 		  "whose matrices are measured: a GGUF file, packed shard, Ollama model name or "
 		  "Hugging Face cache folder" },
 		{ 0, "shapes", OPT_STR, &t->shapes, 0, 0, "PROGRAM:ROWSxCOLS,...",
 		  "these matrices instead of a model's: int.4.32.0.0:2048x2048 has 4 bits, groups "
-		  "of 32, half scales and no minima" },
+		  "of 32, half scales and no minima; attention.0.64:32x8 is 32 heads of 64 and a cache of "
+		  "8 KV heads in halves; rows:2048x5632 a norm and an activation function of these "
+		  "widths" },
 		{ 0, "variants", OPT_STR, &t->variants, 0, 0, "VARIANT,...",
 		  "try these instead of the usual ones, wherever they make sense: "
 		  "local=2x16+kernel=8,tile=2x4" },
@@ -43,7 +51,7 @@ static int parse(struct tune *t, int argc, char **argv, bool *done)
 		{ 't', "threads", OPT_INT, &t->params.n_threads, 1, 1024, "N",
 		  "threads of a CPU device (default: the CPUs that the process may use)" },
 		{ 0, "time", OPT_FLOAT, &t->seconds, 1, 86400, "S",
-		  "seconds of measuring, about; compiling comes on top (default: 60)" },
+		  "seconds of measuring, about; compiling comes on top (default: 30)" },
 		{ 0, "limit", OPT_FLOAT, &t->limit, 1, 3600, "S",
 		  "a variant that takes longer to compile and test has hung (default: 120)" },
 		{ 'o', "output", OPT_STR, &t->out, 0, 0, "FILE",
@@ -51,11 +59,14 @@ static int parse(struct tune *t, int argc, char **argv, bool *done)
 		  "~/.config/sherd/tune/DEVICE.tune, where run, bench and node look first)" },
 		{ 0, "bits", OPT_INT, &t->params.bits, 4, 8, "4|8",
 		  "of a model in F32/F16/BF16, as for run" },
+		{ 0, "kv", OPT_STR, &t->kv, 0, 0, "TYPE",
+		  "the KV cache's type that attention is measured with: f16 (default), int8, f32" },
 		{ 0, "no-cache", OPT_FLAG, &t->params.no_cache, 0, 0, NULL,
 		  "neither read nor write the cache of packed shards" },
+		{ 0, "json", OPT_FLAG, &t->json, 0, 0, NULL, "print JSON" },
 		{ 0 }
 	};
-	int rc = opt_parse(&tool_tune, opts, &argc, argv);
+	int rc = opt_parse(&tool_tune, opts, &argc, argv), kv = 0;
 
 	*done = rc > 0;
 	if (rc)
@@ -72,6 +83,9 @@ static int parse(struct tune *t, int argc, char **argv, bool *done)
 		return tool_usage(&tool_tune, "--bits: %d is neither 4 nor 8", t->params.bits);
 	if (t->variants && check_variants(t->variants))
 		return TOOL_USAGE;
+	if (t->kv && tool_pick(&tool_tune, "--kv", t->kv, kvs, 3, &kv))
+		return TOOL_USAGE;
+	t->params.kv_type = (enum sherd_kv_type)kv;
 	if (t->params.device && !strcmp(t->params.device, "reference"))
 		return tool_usage(&tool_tune, "--device: the reference has no variants");
 	return TOOL_OK;
@@ -171,19 +185,26 @@ static int write_file(const struct tune *t, const char *path)
 		rc = keep_old(t, &file, path, &err);
 	if (!rc)
 		rc = sherd_tune_write(&file, path, &err);
-	if (!rc)
-		printf("\nwrote %s\n", path);
 	sherd_tune_free(&file);
 	return rc ? tool_fail(&tool_tune, &err) : TOOL_OK;
 }
 
 /* ------------------------------------------------------------ from end to end */
 
+/* The table is there already: who has no file of it has that. */
+static int report(const struct tune *t)
+{
+	if (t->json)
+		return tune_print_json(t, t->out);
+	printf("\nwrote %s\n", t->out);
+	return TOOL_OK;
+}
+
 static int tune(struct tune *t)
 {
 	struct sherd_error err;
 	char *path = NULL;
-	int rc = tune_find_shapes(t);
+	int rc = t->shapes ? tune_shapes_of_list(t) : TOOL_OK;
 
 	if (rc)
 		return rc;
@@ -194,12 +215,16 @@ static int tune(struct tune *t)
 	rc = t->out ? check_path(t->out) :
 		      tool_failf(&tool_tune,
 				 "there is no home folder to write to: -o FILE says where");
+	if (!rc && t->model)
+		rc = tune_shapes_of_model(t);
 	if (!rc)
 		rc = tune_measure(t);
-	if (!rc) {
+	if (!rc && !t->json)
 		tune_print_table(t);
+	if (!rc)
 		rc = write_file(t, t->out);
-	}
+	if (!rc)
+		rc = report(t);
 	sherd_cl_close(&t->c);
 	free(path);
 	return rc;
@@ -215,7 +240,7 @@ static int main_tune(int argc, char **argv)
 		return tool_failf(&tool_tune, "no memory");
 	t->params.progress = tool_progress;
 	t->params.note = tool_note;
-	t->seconds = 60;
+	t->seconds = 30;
 	t->limit = 120;
 	rc = parse(t, argc, argv, &done);
 	if (!rc && !done) {

@@ -10,17 +10,18 @@
 #include "infer/cl/cl_time.h"
 #include "tool.h"
 
-#define TUNE_PROGRAMS 16
-#define TUNE_REFUSED  64
+#define TUNE_PROGRAMS	48
+#define TUNE_CANDIDATES 64 /* of a program and class */
+#define TUNE_REFUSED	64
 
-/* Matrices of one format. */
+/* Matrices of one format; attention to one kind of cache; the steps between matmuls. */
 struct tune_program {
 	char spec[SHERD_TUNE_SPEC];
 	struct {
 		int rows, cols;
-	} matrix[SHERD_TIME_SIZES]; /* the largest of each bucket */
+	} size[SHERD_TIME_SIZES]; /* the largest of each bucket; see struct sherd_time_size */
 	int n;
-	/* of each class and matrix: what was chosen, and its time beside the default's */
+	/* of each class and size: what was chosen, and its time beside the default's */
 	struct tune_choice {
 		struct sherd_variant variant;
 		struct sherd_tune_time time; /* both 0: could not be measured */
@@ -28,7 +29,8 @@ struct tune_program {
 };
 
 struct tune {
-	const char *model, *shapes, *variants, *out;
+	const char *model, *shapes, *variants, *kv, *out;
+	bool json;
 	struct sherd_model_params params;
 	float seconds, limit;
 
@@ -39,18 +41,24 @@ struct tune {
 	bool has_limits;
 	struct sherd_limits limits;
 	int n_tried, n_refused; /* variants, and those whose child failed */
-	char refused[TUNE_REFUSED][SHERD_CL_SPEC];
+	struct {
+		char spec[SHERD_CL_SPEC], why[512];
+	} refused[TUNE_REFUSED];
+	char why[512]; /* the last child that failed did so */
 	uint64_t done, total; /* children, for the bar */
 };
 
 /* How many tokens stand for a class. */
 int tune_tokens(enum sherd_tune_class class);
 
-/* The model's matrices, or those of --shapes; TOOL_OK, or the sentence has been said. */
-int tune_find_shapes(struct tune *t);
+/* What --shapes lists; what the model has, once the device is open. TOOL_OK, or it is said. */
+int tune_shapes_of_list(struct tune *t);
+int tune_shapes_of_model(struct tune *t);
 int tune_measure(struct tune *t);
 /* Into @file, which is made for the device. */
 int tune_fill(const struct tune *t, struct sherd_tune *file, struct sherd_error *err);
 void tune_print_table(const struct tune *t);
+/* : of the file that was written. */
+int tune_print_json(const struct tune *t, const char *path);
 
 #endif

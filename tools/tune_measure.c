@@ -9,9 +9,8 @@
 #include <string.h>
 #include "tune.h"
 
-#define MAX_CANDIDATES 16
-#define LEAST_S	       0.05 /* a size */
-#define DOT_GAIN       1.05 /* a path of dot4.h is for everything: not for a little */
+#define LEAST_S	 0.05 /* a size */
+#define DOT_GAIN 1.05 /* a path of dot4.h is for everything: not for a little */
 
 static struct sherd_time_job job_of(const struct tune *t, const struct tune_program *p,
 				    enum sherd_tune_class class, const char *device,
@@ -22,7 +21,7 @@ static struct sherd_time_job job_of(const struct tune *t, const struct tune_prog
 	};
 
 	for (int i = 0; i < p->n; i++)
-		j.size[i] = (struct sherd_time_size){ p->matrix[i].rows, p->matrix[i].cols,
+		j.size[i] = (struct sherd_time_size){ p->size[i].rows, p->size[i].cols,
 						      tune_tokens(class) };
 	j.seconds = MAX(t->seconds / (double)MAX(t->total, 1u), LEAST_S * p->n);
 	return j;
@@ -37,7 +36,7 @@ static void with_variant(char *to, const struct tune_program *p, const char *var
 		 varied ? SHERD_VARIANT_TEXT - 1 : 0, variant);
 }
 
-/* False, after one line, where the child has failed: then nothing is known of the variant. */
+/* False, after one line, where the child has failed: nothing is known of the variant but why. */
 static bool measure(struct tune *t, const struct tune_program *p, enum sherd_tune_class class,
 		    const char *device, const char *variant, struct sherd_timing *timing)
 {
@@ -54,12 +53,18 @@ static bool measure(struct tune *t, const struct tune_program *p, enum sherd_tun
 				 &err);
 	if (!rc)
 		return true;
-	snprintf(line, sizeof(line), "%s is not chosen: %s", spec, err.msg);
+	snprintf(t->why, sizeof(t->why), "%s", err.msg);
+	snprintf(line, sizeof(line), "%s is not chosen: %s", spec, t->why);
 	tool_note(NULL, line);
 	return false;
 }
 
 /* ------------------------------------------------------------ paths of dot4.h */
+
+static bool has_dots(const struct tune_program *p)
+{
+	return !strncmp(p->spec, "int.", 4);
+}
 
 /* How many times as fast as @base, over all sizes; 0: a child has failed. */
 static double compare_dot(struct tune *t, const char *base, const char *other)
@@ -71,8 +76,8 @@ static double compare_dot(struct tune *t, const char *base, const char *other)
 		for (int c = 0; c < SHERD_TUNE_CLASSES; c += SHERD_TUNE_PROMPT) {
 			struct sherd_timing a, b;
 
-			if (!strncmp(t->program[i].spec, "float.", 6))
-				continue; /* has no dot products: all paths are the same */
+			if (!has_dots(&t->program[i]))
+				continue; /* all paths are the same */
 			if (!measure(t, &t->program[i], c, base, "default", &a) ||
 			    !measure(t, &t->program[i], c, other, "default", &b))
 				return 0;
@@ -134,6 +139,16 @@ static const char *wanted(const struct tune *t, const struct tune_program *p, in
 	return NULL;
 }
 
+/* Groups larger than the device has are no news. */
+static bool has_room(const struct tune *t, const char *variant)
+{
+	size_t most = t->c.dev->info.max_wg;
+	struct sherd_variant v;
+
+	return !sherd_variant_parse(&v, variant) || !most ||
+	       (size_t)v.local[0] * MAX(v.local[1], 1) <= most;
+}
+
 /* What is to be tried: into @text; NULL: no more. */
 static const char *candidate(const struct tune *t, const struct tune_program *p,
 			     enum sherd_tune_class class, int i, char text[SHERD_VARIANT_TEXT])
@@ -142,17 +157,21 @@ static const char *candidate(const struct tune *t, const struct tune_program *p,
 
 	if (t->variants)
 		return wanted(t, p, i, text);
-	name = sherd_time_candidate(t->c.dev->shape, t->c.dev->dot, p->spec, class, i);
-	if (name)
+	for (int k = 0;; k++) {
+		name = sherd_time_candidate(t->c.dev->shape, t->c.dev->dot, p->spec, class, k);
+		if (!name)
+			return NULL;
 		snprintf(text, SHERD_VARIANT_TEXT, "%s", name);
-	return name;
+		if (has_room(t, text) && !i--)
+			return text;
+	}
 }
 
-/* Of matrix @m: what has won, and has to win again. */
+/* Of size @m: what has won, and has to win again. */
 static void choose(struct tune_choice *choice, const struct sherd_timing *timings,
 		   const bool *known, char names[][SHERD_VARIANT_TEXT], int n, int m)
 {
-	struct sherd_tune_time time[MAX_CANDIDATES];
+	struct sherd_tune_time time[TUNE_CANDIDATES];
 	int best, i;
 
 	for (i = 0; i < n; i++) {
@@ -208,8 +227,10 @@ static void confirm(struct tune *t, struct tune_program *p, enum sherd_tune_clas
 /* What has failed in one class is not tried in the next: it costs one line, and one wait. */
 static void refuse(struct tune *t, const struct tune_program *p, const char *variant)
 {
-	if (t->n_refused < TUNE_REFUSED)
-		with_variant(t->refused[t->n_refused], p, variant);
+	if (t->n_refused < TUNE_REFUSED) {
+		with_variant(t->refused[t->n_refused].spec, p, variant);
+		strcpy(t->refused[t->n_refused].why, t->why);
+	}
 	t->n_refused++;
 }
 
@@ -219,19 +240,19 @@ static bool is_refused(const struct tune *t, const struct tune_program *p, const
 
 	with_variant(spec, p, variant);
 	for (int i = 0; i < MIN(t->n_refused, TUNE_REFUSED); i++)
-		if (!strcmp(t->refused[i], spec))
+		if (!strcmp(t->refused[i].spec, spec))
 			return true;
 	return false;
 }
 
 static void measure_class(struct tune *t, struct tune_program *p, enum sherd_tune_class class)
 {
-	struct sherd_timing timings[MAX_CANDIDATES];
-	char names[MAX_CANDIDATES][SHERD_VARIANT_TEXT];
-	bool known[MAX_CANDIDATES];
+	struct sherd_timing timings[TUNE_CANDIDATES];
+	char names[TUNE_CANDIDATES][SHERD_VARIANT_TEXT];
+	bool known[TUNE_CANDIDATES];
 	int n = 0;
 
-	for (; n < MAX_CANDIDATES && candidate(t, p, class, n, names[n]); n++) {
+	for (; n < TUNE_CANDIDATES && candidate(t, p, class, n, names[n]); n++) {
 		if (is_refused(t, p, names[n])) {
 			known[n] = false;
 			continue;
@@ -255,19 +276,21 @@ static void count(struct tune *t)
 {
 	int dots = 0;
 
+	t->total = 0;
 	for (int i = 0; sherd_dot_name(i) && !t->c.forced; i++)
 		dots += strcmp(sherd_dot_name(i), t->c.dev->dot) &&
 			sherd_dot_can_run(&t->c.dev->info, sherd_dot_name(i));
-	t->total = (uint64_t)dots * t->n_programs * 4;
-	for (int i = 0; i < t->n_programs; i++)
+	for (int i = 0; i < t->n_programs; i++) {
+		t->total += 1 + (has_dots(&t->program[i]) ? 4u * dots : 0);
 		for (int c = 0; c < SHERD_TUNE_CLASSES; c++) {
 			char name[SHERD_VARIANT_TEXT];
 			int n = 0;
 
-			while (n < MAX_CANDIDATES && candidate(t, &t->program[i], c, n, name))
+			while (n < TUNE_CANDIDATES && candidate(t, &t->program[i], c, n, name))
 				n++;
 			t->total += MAX(n, 1) + 1;
 		}
+	}
 }
 
 static void measure_limits(struct tune *t)

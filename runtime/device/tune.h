@@ -33,7 +33,8 @@ const char *sherd_tune_class_name(enum sherd_tune_class class);
 struct sherd_tune_use {
 	char spec[SHERD_TUNE_SPEC]; /* of programs; a pattern */
 	int class;		    /* enum sherd_tune_class; -1: any */
-	int rows, cols;		    /* of matrices, as sherd_tune_bucket() has them; 0: any */
+	/* of matrices, heads, widths (infer/cl/cl_time.h), as sherd_tune_bucket() has them; 0: any */
+	int rows, cols;
 	struct sherd_variant variant;
 	double us, default_us, share; /* of a launch, and of the roof; 0: not measured */
 };

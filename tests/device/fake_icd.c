@@ -11,7 +11,8 @@
  * SHERD_FAKE_ICD is a list of rules "ACTION:WHERE[@N][=VALUE]", separated by blanks, each in effect
  * from the Nth time on (from the first):
  *
- *	crash:CALL abort:CALL hang:CALL  an OpenCL call, or KERNEL: the launch of such a kernel
+ *	crash:CALL abort:CALL hang:CALL  an OpenCL call, or KERNEL: the launch of such a kernel, or
+ *	                      KERNEL/N: with work-groups whose first size is N
  *	error:CALL=CODE       it fails with that
  *	lose:KERNEL           the device is lost: from then on nothing works
  *	flip:KERNEL=ARG       a bit of that argument's buffer is wrong after the launch
@@ -517,12 +518,15 @@ HOOK cl_int CL_API_CALL enqueue_kernel(cl_command_queue q, cl_kernel k, cl_uint 
 				       cl_event *event)
 {
 	cl_int code = at("clEnqueueNDRangeKernel");
-	char name[96] = "";
+	char name[96] = "", sized[128];
 	const struct rule *r;
 
 	pocl.clGetKernelInfo(k, CL_KERNEL_FUNCTION_NAME, sizeof(name) - 1, name, NULL);
+	snprintf(sized, sizeof(sized), "%s/%zu", name, local ? local[0] : 0);
 	if (!code)
 		code = at(name);
+	if (!code)
+		code = at(sized);
 	if (told("lose", name))
 		lost = true;
 	if (lost)
@@ -531,6 +535,8 @@ HOOK cl_int CL_API_CALL enqueue_kernel(cl_command_queue q, cl_kernel k, cl_uint 
 		code = pocl.clEnqueueNDRangeKernel(q, k, dims, offset, global, local, n, events,
 						   event);
 	r = code ? NULL : rule_for("flip", name);
+	if (!code && !r)
+		r = rule_for("flip", sized);
 	if (r)
 		flip(q, k, r);
 	return code;

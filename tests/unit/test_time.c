@@ -84,9 +84,53 @@ static void sizes_are_read_or_refused(void **state)
 	assert_int_equal(sherd_time_parse_sizes(&j, many, NULL), -E2BIG);
 }
 
+static void only_what_is_launched_alone_is_timed(void **state)
+{
+	static const struct {
+		const char *spec;
+		struct sherd_time_size size;
+		int rc;
+	} cases[] = {
+		{ "int.4.32.0.0", { 64, 64, 1 }, 0 },
+		{ "float.2:local=32", { 64, 64, 1 }, 0 },
+		{ "rows", { 2048, 5632, 4096 }, 0 },
+		{ "attention.0.64.4", { 32, 8, 1024 }, 0 },
+		{ "attention.0.64.4", { 32, 8, 1025 }, -EINVAL }, /* the past is not so long */
+		{ "attention.0.64.4", { 32, 5, 1 }, -EINVAL },
+		{ "attention.0.64.4", { 1 << 20, 1 << 20, 1 }, -EINVAL },
+		{ "int.4.32.0.0.experts", { 64, 64, 1 }, -EINVAL },
+		{ "walk.4.32.0.0.0.64", { 64, 64, 1 }, -EINVAL },
+		{ "experts", { 64, 64, 1 }, -EINVAL },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct sherd_cl c = { 0 };
+
+		assert_int_equal(sherd_cl_add(&c, cases[i].spec, NULL), 0);
+		assert_int_equal(sherd_time_check(&c.programs[0], &cases[i].size, NULL), cases[i].rc);
+	}
+}
+
+/* By hand: 1024 positions; K and V of 8 heads of 64 halves; two fma a position and dimension. */
+static void what_is_read_and_computed_is_counted(void **state)
+{
+	const struct sherd_time_size one = { 32, 8, 1 }, two = { 32, 8, 2 };
+
+	(void)state;
+	assert_true(sherd_time_bytes("attention.0.64.4", &one) == 1024.0 * 8 * 2 * 64 * 2);
+	assert_true(sherd_time_ops("attention.0.64.4", &one) == 1024.0 * 32 * 64 * 4);
+	assert_true(sherd_time_ops("attention.0.64.4:parts=1", &two) == 2047.0 * 32 * 64 * 4);
+	assert_true(sherd_time_bytes("int.8.32.0.0", &one) == 32 * 32 * (1 + 2.0 / 32));
+	assert_true(sherd_time_ops("int.8.32.0.0", &two) == 2.0 * 32 * 8 * 2);
+	assert_true(sherd_time_bytes("rows", &one) == 0 && sherd_time_ops("rows", &one) == 0);
+}
+
 static void candidates_are_variants_that_their_program_can_be(void **state)
 {
-	static const char *const specs[] = { "int.4.32.0.0", "int.8.16.1.0", "float.2" };
+	static const char *const specs[] = { "int.4.32.0.0", "int.8.16.1.0", "float.2", "rows",
+					     "attention.0.64", "attention.1.80.2" };
 	static const char *const dots[] = { "plain", "amx" };
 	int shape, class, n = 0, i;
 	size_t s, d;
@@ -107,7 +151,7 @@ static void candidates_are_variants_that_their_program_can_be(void **state)
 						snprintf(spec, sizeof(spec), "%s:%s", specs[s], v);
 						assert_int_equal(sherd_cl_add(&c, spec, NULL), 0);
 					}
-	assert_true(n > 40);
+	assert_true(n > 150);
 }
 
 int main(void)
@@ -116,6 +160,8 @@ int main(void)
 		cmocka_unit_test(what_the_child_says_comes_back),
 		cmocka_unit_test(a_child_that_fails_costs_one_sentence),
 		cmocka_unit_test(sizes_are_read_or_refused),
+		cmocka_unit_test(only_what_is_launched_alone_is_timed),
+		cmocka_unit_test(what_is_read_and_computed_is_counted),
 		cmocka_unit_test(candidates_are_variants_that_their_program_can_be),
 	};
 

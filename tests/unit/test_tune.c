@@ -336,16 +336,21 @@ static void what_does_not_fit_is_passed_over_with_a_word(void **state)
 static void shipped_files_fit_their_families(void **state)
 {
 	static const struct {
-		const char *file, *name, *vendor;
+		const char *file, *name, *vendor, *driver;
+		enum sherd_shape shape;
 	} cases[] = {
-		{ "arm-mali-g7", "Mali-G78AE r0p1", "ARM" },
-		{ "arm-mali-g7", "Immortalis-G715", "ARM" },
-		{ "arm-mali-g6", "Mali-G610 r0p0", "ARM" },
-		{ "arm-mali-g5", "Mali-G52 r1p0", "ARM" },
-		{ "arm-mali-g3", "Mali-G31", "ARM" },
-		{ "arm-mali-midgard", "Mali-T860", "ARM" },
-		{ "qualcomm-adreno", "QUALCOMM Adreno(TM) 640", "QUALCOMM" },
-		{ "nvidia", "NVIDIA GeForce RTX 3060", "NVIDIA Corporation" },
+		{ "arm-mali-g7", "Mali-G78AE r0p1", "ARM", "", SHERD_SHAPE_SIMT },
+		{ "arm-mali-g7", "Immortalis-G715", "ARM", "", SHERD_SHAPE_SIMT },
+		{ "arm-mali-g6", "Mali-G610 r0p0", "ARM", "", SHERD_SHAPE_SIMT },
+		{ "arm-mali-g5", "Mali-G52 r1p0", "ARM", "", SHERD_SHAPE_SIMT },
+		{ "arm-mali-g3", "Mali-G31", "ARM", "", SHERD_SHAPE_SIMT },
+		{ "arm-mali-midgard", "Mali-T860", "ARM", "", SHERD_SHAPE_SIMT },
+		{ "qualcomm-adreno", "QUALCOMM Adreno(TM) 640", "QUALCOMM", "", SHERD_SHAPE_SIMT },
+		{ "nvidia", "NVIDIA GeForce RTX 3060", "NVIDIA Corporation", "535.129.03",
+		  SHERD_SHAPE_SIMT },
+		{ "nvidia-pocl-cuda", "Orin", "NVIDIA Corporation", "3.1", SHERD_SHAPE_SIMT },
+		{ "arm-cortex-a", "pthread-cortex-a76", "ARM", "3.1", SHERD_SHAPE_WIDE },
+		{ "arm-cortex-a", "cpu-cortex-a53", "0x41", "6.0", SHERD_SHAPE_WIDE },
 	};
 	struct sherd_cl c = { 0 };
 	size_t i, k;
@@ -358,12 +363,13 @@ static void shipped_files_fit_their_families(void **state)
 		struct sherd_tune t;
 		int u;
 
-		strcpy(dev.info.vendor, cases[i].vendor);
 		for (k = 0; k < ARRAY_SIZE(cases); k++) {
 			bool same = !strcmp(cases[i].file, cases[k].file);
 
 			strcpy(dev.info.name, cases[k].name);
 			strcpy(dev.info.vendor, cases[k].vendor);
+			strcpy(dev.info.driver, cases[k].driver);
+			dev.shape = cases[k].shape;
 			notes[0] = 0;
 			if (sherd_tune_search(&t, path, &dev, on_note, NULL, &err))
 				fail_msg("%s", err.msg);
@@ -375,7 +381,8 @@ static void shipped_files_fit_their_families(void **state)
 
 				sherd_variant_print(&t.uses[u].variant, variant);
 				snprintf(spec, sizeof(spec), "%s:%s",
-					 t.uses[u].spec[0] == 'i' ? "int.4.32.0.0" : "float.2",
+					 t.uses[u].spec[0] == 'i' ? "int.4.32.0.0" :
+								      "attention.0.64.4",
 					 variant);
 				c.n_programs = 0;
 				assert_int_equal(sherd_cl_add(&c, spec, NULL), 0);
@@ -413,11 +420,18 @@ static void a_program_takes_only_what_it_can_vary(void **state)
 {
 	static const char *const good[] = { "int.4.32.0.0:local=2x16+kernel=8", "rows:pieces=4",
 					    "attention.0.64:parts=8+local=32", "float.2:kernel=4",
-					    "walk.4.32.0.0.0.64:ahead=256" };
+					    "walk.4.32.0.0.0.64:ahead=256+tile=4x8",
+					    "attention.0.64.4:tile=1x4+parts=64",
+					    "int.4.32.0.0.experts:tile=1x3+blocks=2+local=4",
+					    "float.3.experts:kernel=8+local=32" };
 	static const char *const bad[] = { "int.4.32.0.0:parts=4",   "int.4.32.0.0:",
 					   "rows:local=8",	     "float.2:local=4x4",
 					   "float.2:kernel=16",	     "walk.4.32.0.0.0.64:local=64",
-					   "rows:pieces=4:pieces=4", "int.4.32.0.0:kernel=2" };
+					   "rows:pieces=4:pieces=4", "int.4.32.0.0:kernel=2",
+					   "attention.0.64:tile=2x6", "attention.0.64:tile=1x16",
+					   "attention.0.64:local=2x16", "rows:tile=1x4",
+					   "int.4.32.0.0.experts:local=4x4", "experts:pieces=4",
+					   "walk.4.32.0.0.0.64:parts=4" };
 	struct sherd_cl c = { 0 };
 	size_t i;
 
@@ -426,6 +440,124 @@ static void a_program_takes_only_what_it_can_vary(void **state)
 		assert_int_equal(sherd_cl_add(&c, good[i], NULL), 0);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(sherd_cl_add(&c, bad[i], NULL), -EINVAL);
+}
+
+/* ------------------------------------------------------------------ launches */
+
+/* A CPU that a file with these lines was made for. */
+static void tuned_cpu(struct sherd_cl *c, const char *uses)
+{
+	static struct sherd_device cpu = { .info = { .is_cpu = true, .compute_units = 1 },
+					   .shape = SHERD_SHAPE_WIDE };
+	char *text = sherd_asprintf(HEAD "shape wide\nkernels any\n%s", uses);
+	struct sherd_error err;
+
+	memset(c, 0, sizeof(*c));
+	c->dev = &cpu;
+	if (parse(&c->tune, text, &err))
+		fail_msg("%s", err.msg);
+	free(text);
+}
+
+static const struct sherd_format small = { SHERD_ELEM_U4,   32,	  SHERD_ELEM_F16,
+					   SHERD_ELEM_NONE, 1024, 2048 };
+static const struct sherd_kv_shape past = { .n_kv_heads = 8, .head_dim = 64 };
+
+static void a_launch_takes_what_was_tuned_for_its_number_of_rows(void **state)
+{
+	struct sherd_cl c;
+
+	(void)state;
+	tuned_cpu(&c, "use rows decode 2048x4096 pieces=4\n"
+		      "use rows prompt 2048x4096 pieces=128\n"
+		      "use rows prompt 64x64 pieces=64\n"
+		      "use attention.0.64.4 decode 32x8 parts=1\n"
+		      "use attention.0.64.4 prompt 32x8 tile=1x4\n"
+		      "use int.4.32.0.0 prompt 1024x2048 tile=1x4\n"
+		      "use int.4.32.0.0 decode 1024x2048 ahead=1024\n");
+	assert_int_equal(sherd_cl_add_rows(&c, 2000, 4000, NULL), 0);
+	assert_int_equal(sherd_cl_add_attention(&c, &past, 32, NULL), 0);
+	assert_int_equal(sherd_cl_add_matrix(&c, &small, 0, NULL), 0);
+	assert_string_equal(sherd_cl_rows_program(&c, 1)->spec, "rows:pieces=4");
+	assert_string_equal(sherd_cl_rows_program(&c, 8)->spec, "rows");
+	assert_string_equal(sherd_cl_rows_program(&c, 9)->spec, "rows:pieces=128");
+	assert_string_equal(sherd_cl_attention_program(&c, &past, 1)->spec,
+			    "attention.0.64.4:parts=1");
+	assert_string_equal(sherd_cl_attention_program(&c, &past, 2)->spec, "attention.0.64.4");
+	assert_string_equal(sherd_cl_attention_program(&c, &past, 500)->spec,
+			    "attention.0.64.4:tile=1x4");
+	assert_string_equal(sherd_cl_matmul_program(&c, &small, false, 1)->spec,
+			    "int.4.32.0.0:ahead=1024");
+	assert_string_equal(sherd_cl_matmul_program(&c, &small, false, 5)->spec, "int.4.32.0.0");
+	assert_int_equal(c.n_programs, 9);
+	/* the self-test has each of them for itself */
+	c.tested = &c.programs[c.n_programs - 1];
+	assert_ptr_equal(sherd_cl_matmul_program(&c, &small, false, 1), c.tested);
+	c.tested = &c.programs[1];
+	assert_ptr_equal(sherd_cl_rows_program(&c, 9), c.tested);
+	sherd_tune_free(&c.tune);
+}
+
+/* However many layers a model has, there is room for what its last matrix wants. */
+static void equal_matrices_are_picked_for_once(void **state)
+{
+	struct sherd_format head = small;
+	struct sherd_cl c;
+	int i;
+
+	(void)state;
+	tuned_cpu(&c, "use int.* * * kernel=8\n");
+	for (i = 0; i < 200; i++)
+		assert_int_equal(sherd_cl_add_matrix(&c, &small, 0, NULL), 0);
+	head.rows = 32000;
+	assert_int_equal(sherd_cl_add_matrix(&c, &head, 0, NULL), 0);
+	assert_int_equal(c.n_picks, 6);
+	assert_string_equal(sherd_cl_matmul_program(&c, &head, false, 1)->spec,
+			    "int.4.32.0.0:kernel=8");
+	sherd_tune_free(&c.tune);
+}
+
+static void experts_take_what_was_measured_of_a_matrix_of_their_size(void **state)
+{
+	struct sherd_format stack = small;
+	struct sherd_cl c;
+
+	(void)state;
+	stack.rows = 8 * 1024;
+	tuned_cpu(&c, "use int.4.32.0.0 decode 1024x2048 ahead=1024\n"
+		      "use int.4.32.0.0 decode 8192x2048 ahead=16384\n"
+		      "use int.4.32.0.0 few 1024x2048 local=2x16+kernel=8\n"
+		      "use int.4.32.0.0 prompt 1024x2048 tile=1x4+blocks=2\n");
+	assert_int_equal(sherd_cl_add_matrix(&c, &stack, 1024, NULL), 0);
+	assert_string_equal(sherd_cl_matmul_program(&c, &stack, true, 1)->spec,
+			    "int.4.32.0.0.experts:ahead=1024");
+	/* a run has no room for shares of the tokens */
+	assert_string_equal(sherd_cl_matmul_program(&c, &stack, true, 2)->spec,
+			    "int.4.32.0.0.experts:kernel=8");
+	assert_string_equal(sherd_cl_matmul_program(&c, &stack, true, 16)->spec,
+			    "int.4.32.0.0.experts:blocks=2+tile=1x4");
+	assert_null(sherd_cl_matmul_program(&c, &stack, false, 1));
+	assert_int_equal(sherd_cl_add_matrix(&c, &stack, 0, NULL), 0);
+	assert_string_equal(sherd_cl_matmul_program(&c, &stack, false, 1)->spec,
+			    "int.4.32.0.0:ahead=16384");
+	sherd_tune_free(&c.tune);
+}
+
+static void a_walk_takes_what_was_measured_of_its_parts(void **state)
+{
+	struct sherd_cl c;
+
+	(void)state;
+	tuned_cpu(&c, "use int.4.32.0.0 decode 1024x2048 ahead=1024\n"
+		      "use attention.* decode * parts=1+tile=1x4\n");
+	assert_int_equal(sherd_cl_add_walk(&c, &small, &past, 32, NULL), 0);
+	assert_string_equal(c.programs[0].spec, "walk.4.32.0.0.0.64.4:ahead=1024+tile=1x4");
+	sherd_tune_free(&c.tune);
+	/* one that attention cannot have */
+	tuned_cpu(&c, "use * decode * tile=2x6\n");
+	assert_int_equal(sherd_cl_add_walk(&c, &small, &past, 32, NULL), 0);
+	assert_string_equal(c.programs[0].spec, "walk.4.32.0.0.0.64.4");
+	sherd_tune_free(&c.tune);
 }
 
 static int set_up(void **state)
@@ -456,6 +588,10 @@ int main(void)
 		cmocka_unit_test(shipped_files_fit_their_families),
 		cmocka_unit_test(the_fastest_device_is_chosen_and_a_tie_changes_nothing),
 		cmocka_unit_test(a_program_takes_only_what_it_can_vary),
+		cmocka_unit_test(a_launch_takes_what_was_tuned_for_its_number_of_rows),
+		cmocka_unit_test(equal_matrices_are_picked_for_once),
+		cmocka_unit_test(experts_take_what_was_measured_of_a_matrix_of_their_size),
+		cmocka_unit_test(a_walk_takes_what_was_measured_of_its_parts),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, scratch_remove);

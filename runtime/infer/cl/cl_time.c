@@ -6,27 +6,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "infer/cl/cl_selftest.h"
-#include "infer/cl/cl_time.h"
+#include "infer/cl/cl_time_work.h"
 
 #define MAX_TURNS   64
 #define LEAST_TURNS 5
 #define TURN_S	    0.02
-#define MAX_COPIES  64
 #define MIB	    ((size_t)1 << 20)
 #define HUGE_PAGE   (2 * MIB)
 #define PATTERN	    0x2c2c2c2cu /* as a half and as a float small, and no denormal */
-
-/* One of the two that are compared: a device with what it multiplies. */
-struct side {
-	struct sherd_cl c;
-	struct sherd_cl_program *p;
-	cl_mem pool, mem[3 * MAX_COPIES + 4];
-	int n_mem;
-	struct sherd_cl_matrix w[MAX_COPIES];
-	int n_copies, next;
-	struct sherd_cl_act a;
-	struct sherd_cl_rows dst;
-};
 
 /* Host memory that CPU devices read in place, in large pages. */
 struct memory {
@@ -36,19 +23,19 @@ struct memory {
 
 /* ------------------------------------------------------------------- sides */
 
-static int open_side(struct side *s, const struct sherd_time_job *j, const char *spec,
+static int open_side(struct sherd_time_side *s, const struct sherd_time_job *j, const char *spec,
 		     struct sherd_error *err)
 {
 	char key[SHERD_SHA256_HEX], *verdict = NULL;
-	int rc = sherd_cl_open(&s->c, j->device, j->n_threads, err);
+	int rc = sherd_cl_open(&s->c, j->device, j->n_threads, err), i;
 
 	if (!rc)
 		rc = sherd_cl_add(&s->c, spec, err);
+	s->p = &s->c.programs[0];
+	for (i = 0; i < j->n_sizes && !rc; i++)
+		rc = sherd_time_check(s->p, &j->size[i], err);
 	if (rc)
 		return rc;
-	s->p = &s->c.programs[0];
-	if (s->p->kind != SHERD_CL_INT && s->p->kind != SHERD_CL_FLOAT)
-		return sherd_fail(err, -EINVAL, "%s multiplies no matrices", spec);
 	if (!sherd_cl_verdict_key(&s->c, s->p, key))
 		verdict = sherd_device_verdict_get(key);
 	if (sherd_verdict_passed(verdict))
@@ -59,7 +46,7 @@ static int open_side(struct side *s, const struct sherd_time_job *j, const char 
 	return rc;
 }
 
-static void drop_buffers(struct side *s)
+static void drop_buffers(struct sherd_time_side *s)
 {
 	if (s->c.dev)
 		clFinish(s->c.dev->queue);
@@ -70,46 +57,7 @@ static void drop_buffers(struct side *s)
 	s->pool = NULL;
 }
 
-static cl_mem keep(struct side *s, cl_mem m)
-{
-	return m ? s->mem[s->n_mem++] = m : NULL;
-}
-
-static cl_mem new_buffer(struct side *s, size_t size)
-{
-	const cl_uint pattern = PATTERN;
-	cl_mem m = NULL;
-
-	size = ROUND_UP(MAX(size, 64), 64);
-	if (!s->c.rc)
-		m = keep(s, clCreateBuffer(s->c.dev->context, CL_MEM_READ_WRITE, size, NULL,
-					   &s->c.rc));
-	if (!s->c.rc)
-		s->c.rc = clEnqueueFillBuffer(s->c.dev->queue, m, &pattern, sizeof(pattern), 0,
-					      size, 0, NULL, NULL);
-	return m;
-}
-
-static cl_mem cut(struct side *s, size_t *at, size_t size)
-{
-	cl_buffer_region r = { *at, size };
-
-	*at += ROUND_UP(size, 4096);
-	if (!size || s->c.rc)
-		return NULL;
-	return keep(s, clCreateSubBuffer(s->pool, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION,
-					 &r, &s->c.rc));
-}
-
-static size_t copy_size(const struct sherd_format *f)
-{
-	size_t v, s, m;
-
-	sherd_format_sizes(f, &v, &s, &m);
-	return ROUND_UP(v, 4096) + ROUND_UP(s, 4096) + ROUND_UP(m, 4096);
-}
-
-/* So many copies that the caches do not hold them: a token reads a weight once. */
+/* So many copies that the caches do not hold them: a token reads a weight, or a past, once. */
 static int count_copies(const struct sherd_device_info *info, size_t size)
 {
 	size_t l3 = MAX(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
@@ -120,10 +68,10 @@ static int count_copies(const struct sherd_device_info *info, size_t size)
 		want = MIN(want, info->max_alloc);
 	if (info->global_mem)
 		want = MIN(want, info->global_mem / 8);
-	return (int)MIN(MAX(want / size, 1), MAX_COPIES);
+	return size ? (int)MIN(MAX(want / size, 1), SHERD_TIME_COPIES) : 0;
 }
 
-static void make_pool(struct side *s, struct memory *m, size_t size)
+static void make_pool(struct sherd_time_side *s, struct memory *m, size_t size)
 {
 	const cl_uint pattern = PATTERN;
 	bool host = s->c.dev->info.is_cpu && m->size >= size;
@@ -140,34 +88,16 @@ static void make_pool(struct side *s, struct memory *m, size_t size)
 					      0, size, 0, NULL, NULL);
 }
 
-static int make_buffers(struct side *s, struct memory *m, const struct sherd_time_size *z,
-			int n_copies, struct sherd_error *err)
+static int make_buffers(struct sherd_time_side *s, struct memory *m,
+			const struct sherd_time_size *z, int n_copies, struct sherd_error *err)
 {
-	struct sherd_format f = sherd_st_format(s->p, z->rows, z->cols);
-	size_t v, sc, mn, at = 0, rows = z->n + SHERD_ACT_PAD;
-	size_t groups = rows * DIV_ROUND_UP(z->cols, 32);
-	int i;
-
-	sherd_format_sizes(&f, &v, &sc, &mn);
 	s->c.rc = 0;
 	s->n_copies = n_copies;
 	s->next = 0;
-	make_pool(s, m, n_copies * copy_size(&f));
-	for (i = 0; i < n_copies && !s->c.rc; i++) {
-		s->w[i].fmt = f;
-		s->w[i].values = cut(s, &at, v);
-		s->w[i].scales = cut(s, &at, sc);
-		s->w[i].mins = cut(s, &at, mn);
-	}
-	s->a = (struct sherd_cl_act){ .a_stride = z->cols };
-	if (s->p->kind == SHERD_CL_FLOAT) {
-		s->a.a = new_buffer(s, 4 * rows * z->cols);
-	} else {
-		s->a.q = new_buffer(s, 32 * groups);
-		s->a.groups = new_buffer(s, 16 * groups);
-		s->a.halves = new_buffer(s, 16 * groups);
-	}
-	s->dst = (struct sherd_cl_rows){ new_buffer(s, 4 * (size_t)z->n * z->rows), z->rows };
+	s->size = *z;
+	if (n_copies)
+		make_pool(s, m, n_copies * sherd_time_copy_size(s->p, z));
+	sherd_time_prepare(s);
 	if (!s->c.rc)
 		s->c.rc = clFinish(s->c.dev->queue);
 	return s->c.rc ? sherd_fail_cl(err, s->c.rc, "%s: no room to time %d x %d x %d",
@@ -176,15 +106,13 @@ static int make_buffers(struct side *s, struct memory *m, const struct sherd_tim
 }
 
 /* Seconds a launch, of @batch of them and one wait. */
-static int turn(struct side *s, int n, int batch, double *seconds, struct sherd_error *err)
+static int turn(struct sherd_time_side *s, int batch, double *seconds, struct sherd_error *err)
 {
 	double start = sherd_now();
 	int i;
 
-	for (i = 0; i < batch && !s->c.rc; i++) {
-		sherd_cl_matmul(&s->c, s->p, 0, &s->w[s->next], &s->a, n, NULL, false, s->dst, 0);
-		s->next = (s->next + 1) % s->n_copies;
-	}
+	for (i = 0; i < batch && !s->c.rc; i++)
+		sherd_time_launch(s);
 	if (!s->c.rc)
 		s->c.rc = clFinish(s->c.dev->queue);
 	*seconds = (sherd_now() - start) / batch;
@@ -219,22 +147,22 @@ static double noise_of(double *q, int n)
 }
 
 /* Turns of @side[0] and @side[1] (NULL: the same), until @seconds are over. */
-static int take_turns(struct side *side[2], int n, double seconds, struct sherd_tune_time *t,
+static int take_turns(struct sherd_time_side *side[2], double seconds, struct sherd_tune_time *t,
 		      struct sherd_error *err)
 {
 	double v[2][MAX_TURNS], q[MAX_TURNS], once, end;
 	int sides = side[1] ? 2 : 1, i = 0, k, rc = 0, batch;
 
 	for (k = 0; k < sides && !rc; k++) /* compiles for the local size, and warms up */
-		rc = turn(side[k], n, 1, &once, err);
+		rc = turn(side[k], 1, &once, err);
 	if (!rc)
-		rc = turn(side[0], n, 1, &once, err);
+		rc = turn(side[0], 1, &once, err);
 	batch = rc ? 1 : (int)MIN(MAX(TURN_S / MAX(once, 1e-7), 1), 1000);
 	for (end = sherd_now() + seconds; !rc && i < MAX_TURNS; i++) {
 		if (i >= LEAST_TURNS && sherd_now() > end)
 			break;
 		for (k = 0; k < sides && !rc; k++)
-			rc = turn(side[(k + i) % sides], n, batch, &v[(k + i) % sides][i], err);
+			rc = turn(side[(k + i) % sides], batch, &v[(k + i) % sides][i], err);
 		q[i] = sides == 2 ? v[0][i] / v[1][i] : 1;
 	}
 	if (rc)
@@ -247,13 +175,14 @@ static int take_turns(struct side *side[2], int n, double seconds, struct sherd_
 	return 0;
 }
 
-static int time_size(struct side *side[2], struct memory *m, const struct sherd_time_size *z,
-		     double seconds, struct sherd_tune_time *t, struct sherd_error *err)
+static int time_size(struct sherd_time_side *side[2], struct memory *m,
+		     const struct sherd_time_size *z, double seconds, struct sherd_tune_time *t,
+		     struct sherd_error *err)
 {
-	struct sherd_format f = sherd_st_format(side[0]->p, z->rows, z->cols);
-	int n_copies = count_copies(&side[0]->c.dev->info, copy_size(&f)), k, rc = 0;
+	size_t copy = sherd_time_copy_size(side[0]->p, z);
+	int n_copies = count_copies(&side[0]->c.dev->info, copy), k, rc = 0;
 
-	m->size = n_copies * copy_size(&f);
+	m->size = n_copies * copy;
 	m->map = mmap(NULL, m->size + HUGE_PAGE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m->map == MAP_FAILED)
@@ -262,15 +191,15 @@ static int time_size(struct side *side[2], struct memory *m, const struct sherd_
 	for (k = 0; k < 2 && side[k] && !rc; k++)
 		rc = make_buffers(side[k], m, z, n_copies, err);
 	if (!rc)
-		rc = take_turns(side, z->n, seconds, t, err);
+		rc = take_turns(side, seconds, t, err);
 	for (k = 0; k < 2 && side[k]; k++)
 		drop_buffers(side[k]);
 	munmap(m->map, m->size + HUGE_PAGE);
 	return rc;
 }
 
-static int time_device(struct sherd_timing *t, const struct sherd_time_job *j, struct side *side[2],
-		       struct sherd_error *err)
+static int time_device(struct sherd_timing *t, const struct sherd_time_job *j,
+		       struct sherd_time_side *side[2], struct sherd_error *err)
 {
 	const char *colon = strchr(j->spec, ':');
 	char base[SHERD_CL_SPEC];
@@ -282,7 +211,7 @@ static int time_device(struct sherd_timing *t, const struct sherd_time_job *j, s
 	if (!rc && colon)
 		rc = open_side(side[1], j, j->spec, err);
 	for (i = 0; i < j->n_sizes && !rc; i++) {
-		struct side *both[2] = { side[0], colon ? side[1] : NULL };
+		struct sherd_time_side *both[2] = { side[0], colon ? side[1] : NULL };
 
 		rc = time_size(both, &m, &j->size[i], j->seconds / j->n_sizes, &t->time[i], err);
 	}
@@ -295,16 +224,18 @@ static int time_device(struct sherd_timing *t, const struct sherd_time_job *j, s
 static double time_matrix(struct sherd_st *st, const struct sherd_cl_program *p,
 			  const struct sherd_time_size *z, double seconds)
 {
-	struct sherd_format f = sherd_st_format(p, z->rows, z->cols);
 	double v[MAX_TURNS], end = sherd_now() + seconds, start;
-	struct sherd_st_act h = sherd_st_random_act(st, 1, f.cols);
+	struct sherd_st_act h = sherd_st_random_act(st, 1, z->cols);
 	struct sherd_ref_act a = sherd_st_ref_act(&h);
+	struct sherd_time_size part = *z;
+	struct sherd_format f;
 	struct sherd_tensor w;
 	float *dst;
 	int n = 0;
 
-	while (f.rows > 64 && copy_size(&f) > 64 * MIB)
-		f.rows /= 2;
+	while (part.rows > 64 && sherd_time_copy_size(p, &part) > 64 * MIB)
+		part.rows /= 2;
+	f = sherd_st_format(p, part.rows, part.cols);
 	w = (struct sherd_tensor){ .fmt = f };
 	dst = sherd_st_alloc(st, 4 * (size_t)f.rows);
 	sherd_format_sizes(&f, &w.values_size, &w.scales_size, &w.mins_size);
@@ -327,6 +258,8 @@ static int time_reference(struct sherd_timing *t, const struct sherd_time_job *j
 	struct sherd_st st = { .c = &none, .err = err, .rng = 1 };
 	int i, rc = sherd_cl_add(&none, j->spec, err);
 
+	if (!rc && none.programs[0].kind != SHERD_CL_INT && none.programs[0].kind != SHERD_CL_FLOAT)
+		rc = sherd_fail(err, -EINVAL, "plain C is timed at matmuls alone, not at %s", j->spec);
 	for (i = 0; i < j->n_sizes && !rc; i++) {
 		double one =
 			time_matrix(&st, &none.programs[0], &j->size[i], j->seconds / j->n_sizes);
@@ -339,7 +272,7 @@ static int time_reference(struct sherd_timing *t, const struct sherd_time_job *j
 
 int sherd_time_here(struct sherd_timing *t, const struct sherd_time_job *j, struct sherd_error *err)
 {
-	struct side *side = sherd_calloc(2, sizeof(*side)), *both[2] = { side, side + 1 };
+	struct sherd_time_side *side = sherd_calloc(2, sizeof(*side)), *both[2] = { side, side + 1 };
 	int k, rc;
 
 	memset(t, 0, sizeof(*t));

@@ -1,25 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cl_time: how long a matrix of a given size takes on a device, in a variant and, in turns with it,
- * by default: `sherd tune` chooses by that, and so does the first use of a machine with several
- * devices. In a child process, as drivers crash and hang.
+ * cl_time: how long a program takes on a device, in a variant and, in turns with it, by default: a
+ * matrix of a given size, attention with so many heads, the steps between the matmuls of a layer.
+ * `sherd tune` chooses by that, and so does the first use of a machine with several devices. In a
+ * child process, as drivers crash and hang.
  */
 #ifndef SHERD_CL_TIME_H
 #define SHERD_CL_TIME_H
 
 #include "infer/cl/cl.h"
 
-/* What is multiplied: rows x columns of the matrix, and how many tokens. */
+/*
+ * Rows x columns of the matrix, and how many tokens it meets; of attention query heads x KV heads, at
+ * a depth of 1024; of rows the norm's width x the activation's.
+ */
 struct sherd_time_size {
 	int rows, cols, n;
 };
+
+/* -EINVAL: a program that nobody times, or not at this size. */
+int sherd_time_check(const struct sherd_cl_program *p, const struct sherd_time_size *z,
+		     struct sherd_error *err);
 
 #define SHERD_TIME_SIZES 24
 
 struct sherd_time_job {
 	const char *device; /* as sherd_cl_open() has it; "reference" */
 	int n_threads;
-	const char *spec; /* of a program that multiplies; with the variant, if any */
+	const char *spec; /* int, float, attention or rows; with the variant, if any */
 	struct sherd_time_size size[SHERD_TIME_SIZES];
 	int n_sizes;
 	double seconds; /* for all of it, about, once it is compiled and tested */
@@ -30,9 +38,12 @@ struct sherd_timing {
 	struct sherd_tune_time time[SHERD_TIME_SIZES];
 };
 
-/* Bytes of the weights, and operations. */
+/*
+ * Bytes that must be read, of weights or of the past, and operations: int8 ones of int, else floating
+ * point ones. 0: nothing but what is in the caches, or no such program.
+ */
 double sherd_time_bytes(const char *spec, const struct sherd_time_size *s);
-double sherd_time_ops(const struct sherd_time_size *s);
+double sherd_time_ops(const char *spec, const struct sherd_time_size *s);
 
 /*
  * Tests the variant against the reference, then times it, in this process. -EBADE: it has other

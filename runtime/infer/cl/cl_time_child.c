@@ -3,29 +3,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_time.h"
 
 #define MAX_SIDE (1 << 24)
 #define MAX_N	 4096
-
-double sherd_time_bytes(const char *spec, const struct sherd_time_size *s)
-{
-	struct sherd_cl none = { 0 };
-	struct sherd_format f;
-	size_t v, sc, m;
-
-	if (sherd_cl_add(&none, spec, NULL))
-		return 0;
-	f = sherd_st_format(&none.programs[0], s->rows, s->cols);
-	sherd_format_sizes(&f, &v, &sc, &m);
-	return (double)v + (double)sc + (double)m;
-}
-
-double sherd_time_ops(const struct sherd_time_size *s)
-{
-	return 2.0 * s->rows * s->cols * s->n;
-}
 
 /* A number in [1, most] at *text, which moves behind it and behind @then, if that follows. */
 static bool parse_number(const char **text, char then, int most, int *v)
@@ -128,44 +109,68 @@ int sherd_time_in_child(struct sherd_timing *t, const struct sherd_time_job *j, 
 
 /* --------------------------------------------------------------- candidates */
 
-/* More registers or fewer, more reuse of the activations or more work-items. */
-static const char *const wide_decode[] = { "ahead=1024", "ahead=2048", "ahead=8192",
-					   "ahead=16384" },
-			 *const wide_few[] = { "kernel=4", "kernel=8", "kernel=16" },
-			 *const wide_prompt[] = { "tile=1x4", "tile=1x8", "tile=2x4", "tile=2x8",
-						  "blocks=2", "blocks=8", "kernel=8" },
-			 *const amx_prompt[] = { "blocks=2", "blocks=8", "kernel=8" };
-/* What others have measured on Mali, Adreno and NVIDIA, and what is between. */
-static const char *const simt_decode[] = { "local=16", "local=32", "local=128", "local=256" },
-			 *const simt_few[] = { "kernel=4",	     "kernel=8",
-					       "local=16+kernel=4",  "local=32+kernel=4",
-					       "local=128+kernel=4", "local=32+kernel=8" },
-			 *const simt_prompt[] = { "local=2x4",		"local=4x4",  "local=4x8",
-						  "local=2x16",		"local=2x32", "local=16x4",
-						  "local=32x2",		"local=64x1", "local=128x1",
-						  "local=64x1+kernel=4" },
-			 *const simt_float[] = { "local=16", "local=32", "local=128", "local=256" };
+/* Of each class; NULL ends a list. */
+struct candidates {
+	const char *v[SHERD_TUNE_CLASSES][12];
+};
+
+/*
+ * Wide: more registers or fewer, more reuse of the activations or more work-items. parts=64 spreads
+ * what the default does not, parts=1 the other way round.
+ */
+static const struct candidates wide_int = { {
+	{ "ahead=1024", "ahead=2048", "ahead=8192", "ahead=16384" },
+	{ "kernel=4", "kernel=8", "kernel=16" },
+	{ "tile=1x4", "tile=1x8", "tile=2x4", "tile=2x8", "blocks=2", "blocks=8", "kernel=8" },
+} };
+static const struct candidates amx_int = { {
+	{ "ahead=1024", "ahead=2048", "ahead=8192", "ahead=16384" },
+	{ "kernel=4", "kernel=8", "kernel=16" },
+	{ "blocks=2", "blocks=8", "kernel=8" },
+} };
+static const struct candidates wide_attention = { {
+	{ "parts=1", "parts=64", "tile=1x8", "tile=2x8", "tile=4x8" },
+	{ "parts=1", "parts=64", "tile=1x8", "tile=2x4" },
+	{ "tile=1x4", "tile=2x4", "tile=4x4", "tile=1x8", "tile=4x2" },
+} };
+static const struct candidates wide_rows = { {
+	{ "pieces=1", "pieces=4", "pieces=8", "pieces=32", "pieces=64" },
+	{ "pieces=1", "pieces=4", "pieces=8", "pieces=32", "pieces=64" },
+	{ "pieces=128" },
+} };
+/* SIMT: what others have measured on Mali, Adreno and NVIDIA, and what is between. */
+static const struct candidates simt_int = { {
+	{ "local=16", "local=32", "local=128", "local=256" },
+	{ "kernel=4", "kernel=8", "local=16+kernel=4", "local=32+kernel=4", "local=128+kernel=4",
+	  "local=32+kernel=8" },
+	{ "local=2x4", "local=4x4", "local=4x8", "local=2x16", "local=2x32", "local=16x4",
+	  "local=32x2", "local=64x1", "local=128x1", "local=64x1+kernel=4" },
+} };
+static const struct candidates simt_float = { {
+	{ "local=16", "local=32", "local=128", "local=256" },
+	{ "local=16", "local=32", "local=128", "local=256" },
+	{ "local=16", "local=32", "local=128", "local=256" },
+} };
+#define simt_rows simt_float
+static const struct candidates simt_attention = { {
+	{ "parts=1", "parts=64", "local=16", "local=32", "local=128", "local=256" },
+	{ "parts=1", "parts=64", "local=32", "local=128", "local=256" },
+	{ "local=16", "local=32", "local=128", "local=256" },
+} };
 
 const char *sherd_time_candidate(enum sherd_shape shape, const char *dot, const char *spec,
 				 enum sherd_tune_class class, int i)
 {
-#define L(list)                        \
-	{                              \
-		list, ARRAY_SIZE(list) \
-	}
-	static const struct list {
-		const char *const *v;
-		size_t n;
-	} none, wide[] = { L(wide_decode), L(wide_few), L(wide_prompt) },
-		simt[] = { L(simt_decode), L(simt_few), L(simt_prompt) }, amx = L(amx_prompt),
-		of_float = L(simt_float);
-#undef L
-	bool is_float = !strncmp(spec, "float.", 6);
-	const struct list *l = &none;
+	bool simt = shape == SHERD_SHAPE_SIMT;
+	const struct candidates *c = NULL;
 
-	if (shape == SHERD_SHAPE_SIMT)
-		l = is_float ? &of_float : &simt[class];
-	else if (!is_float)
-		l = class == SHERD_TUNE_PROMPT && !strcmp(dot, "amx") ? &amx : &wide[class];
-	return i >= 0 && (size_t)i < l->n ? l->v[i] : NULL;
+	if (!strncmp(spec, "int.", 4))
+		c = simt ? &simt_int : strcmp(dot, "amx") ? &wide_int : &amx_int;
+	else if (!strncmp(spec, "float.", 6))
+		c = simt ? &simt_float : NULL;
+	else if (!strncmp(spec, "attention.", 10))
+		c = simt ? &simt_attention : &wide_attention;
+	else if (!strcmp(spec, "rows"))
+		c = simt ? &simt_rows : &wide_rows;
+	return c && i >= 0 && i < (int)ARRAY_SIZE(c->v[class]) ? c->v[class][i] : NULL;
 }
