@@ -158,7 +158,7 @@ static struct tmpl_value sorted(struct tmpl *t, struct tmpl_value items, struct 
 				       tmpl_get(t, n + 1, sizeof(**item)) };
 	struct tmpl_value out = tmpl_new_list(t, TMPL_IS_LIST, 0);
 
-	if (t->rc)
+	if (t->rc || !n)
 		return out;
 	memcpy(item[0], items.list->v, n * sizeof(**item));
 	for (uint64_t width = 1; width < n && !t->rc; width *= 2) {
