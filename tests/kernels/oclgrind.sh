@@ -11,6 +11,9 @@
 # a counter that all add to atomically when what they wrote is there. Oclgrind takes that for a race, as
 # it knows no order between work-groups; and it stops at the fence that there is for machines.
 #
+# It compiles with -O3, since what its LLVM leaves of structures that inlined functions return, at less, it
+# does not know (llvm.experimental.noalias.scope.decl), and gives up.
+#
 # Slow: SHERD_OCLGRIND=... tells the test to leave out its largest shapes. For check-long, or by hand.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -36,16 +39,16 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export SHERD_DOT=plain XDG_CACHE_HOME=$tmp CMOCKA_MESSAGE_OUTPUT=STDOUT
 
-# examine WHICH WHAT OPTIONS ...: the programs that SHERD_OCLGRIND=WHICH stands for; two results.
+# examine WHICH WHAT BUILD-OPTIONS OPTION...: the programs that SHERD_OCLGRIND=WHICH stands for; two results.
 bad=0
 n=0
 examine()
 {
-	local which=$1 what=$2 rc
-	shift 2
+	local which=$1 what=$2 options=$3 rc
+	shift 3
 
-	SHERD_OCLGRIND=$which oclgrind "$@" --check-api --max-errors 20 --log "$tmp/log" "$program" \
-		>"$tmp/out" 2>&1
+	SHERD_OCLGRIND=$which oclgrind --build-options "-O3 $options" "$@" --check-api --max-errors 20 \
+		--log "$tmp/log" "$program" >"$tmp/out" 2>&1
 	rc=$?
 	sed 's/^/# /' "$tmp/out" | tail -20
 	n=$((n + 1))
@@ -67,6 +70,6 @@ examine()
 }
 
 echo "1..4"
-examine walks "no access out of bounds, no wrong API call" --build-options -DSHERD_NO_FENCE
-examine steps "no race, no access out of bounds, no wrong API call" --data-races
+examine walks "no access out of bounds, no wrong API call" -DSHERD_NO_FENCE
+examine steps "no race, no access out of bounds, no wrong API call" "" --data-races
 exit $bad
