@@ -5,8 +5,8 @@
  * rows, the tokenizer from whichever files there are. Nothing is converted on disk, and no matrix
  * is copied: rows are put together when the packer asks for them (gguf_row()).
  *
- * hf.c is the way in; hf_family.c the table of families, hf_config.c reads config.json, hf_tensors.c
- * maps tensors; hf_tok.c and the others of that name are the tokenizer. Nobody but source.c
+ * hf.c is the way in; hf_family.c the table of families, hf_config.c and hf_rope.c read config.json,
+ * hf_tensors.c maps tensors; hf_tok.c and the others of that name are the tokenizer. Nobody but source.c
  * includes this.
  */
 #ifndef SHERD_HF_H
@@ -97,10 +97,23 @@ int hf_json(const struct hf *hf, const char *file, size_t limit, bool needed, js
 char *hf_path(const struct hf *hf, const char *file); /* NULL and a sentence: no memory */
 bool hf_has(const struct hf *hf, const char *file);
 
+/* A key that is null is one that is not there: NULL. */
+const json_t *hf_get(const json_t *j, const char *key);
+const char *hf_text(const json_t *j, const char *key); /* "" where there is none */
+/* "<architecture>.@name", in @buf */
+const char *hf_arch_key(const struct hf *hf, const char *name, char buf[96]);
+/* What a key of the family's tables gives, by GGUF's name for it; 0 if there is none. */
+double hf_value(const struct hf *hf, const char *gguf);
+/* transformers 5 keeps everything about RoPE in an object of its own, or in one a kind of layers. */
+const json_t *hf_rope_of(const struct hf *hf, const char *layers);
+
 /* Reads config.json and finds the family. */
 int hf_config_load(struct hf *hf);
 /* Writes the hyper-parameters to hf->w. */
 int hf_config_put(struct hf *hf);
+
+/* Writes those of RoPE (hf_rope.c), and keeps divisors in hf->rope. */
+int hf_rope_put(struct hf *hf);
 
 /* Opens the safetensors files and finds the embedding. */
 int hf_tensors_open(struct hf *hf);

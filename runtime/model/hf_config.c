@@ -12,15 +12,14 @@
 
 #define MAX_CONFIG (4u << 20)
 
-/* A key that is null is one that is not there. */
-static const json_t *get(const json_t *j, const char *key)
+const json_t *hf_get(const json_t *j, const char *key)
 {
 	const json_t *v = json_object_get(j, key);
 
 	return json_is_null(v) ? NULL : v;
 }
 
-static const char *text_of(const json_t *j, const char *key)
+const char *hf_text(const json_t *j, const char *key)
 {
 	const char *s = json_string_value(json_object_get(j, key));
 
@@ -35,7 +34,7 @@ int hf_config_load(struct hf *hf)
 	if (ret)
 		return ret;
 	hf->config = hf->root;
-	type = text_of(hf->root, "model_type");
+	type = hf_text(hf->root, "model_type");
 	hf->family = hf_family_find(hf->config);
 	if (!hf->family && json_is_object(json_object_get(hf->root, "text_config"))) {
 		hf->config = json_object_get(hf->root, "text_config");
@@ -48,16 +47,15 @@ int hf_config_load(struct hf *hf)
 	return 0;
 }
 
-static const char *arch_key(const struct hf *hf, const char *name, char buf[96])
+const char *hf_arch_key(const struct hf *hf, const char *name, char buf[96])
 {
 	snprintf(buf, 96, "%s.%s", hf->family->arch, name);
 	return buf;
 }
 
-/* transformers 5 keeps everything about RoPE in an object of its own, or in one a kind of layers. */
-static const json_t *rope_of(const struct hf *hf, const char *layers)
+const json_t *hf_rope_of(const struct hf *hf, const char *layers)
 {
-	const json_t *all = get(hf->config, "rope_parameters"), *one = get(all, layers);
+	const json_t *all = hf_get(hf->config, "rope_parameters"), *one = hf_get(all, layers);
 
 	return one ? one : all;
 }
@@ -71,16 +69,16 @@ static const json_t *find_key(const struct hf *hf, const char *key)
 		{ "rotary_pct", "partial_rotary_factor" },
 		{ "rotary_emb_base", "rope_theta" },
 	};
-	const json_t *v = get(hf->config, key);
+	const json_t *v = hf_get(hf->config, key);
 	size_t i;
 
 	if (!v && !strcmp(key, "rope_local_base_freq"))
-		return get(get(get(hf->config, "rope_parameters"), "sliding_attention"),
-			   "rope_theta");
+		return hf_get(hf_get(hf_get(hf->config, "rope_parameters"), "sliding_attention"),
+			      "rope_theta");
 	for (i = 0; i < ARRAY_SIZE(renamed) && !v; i++)
 		if (!strcmp(key, renamed[i].before))
 			key = renamed[i].now;
-	return v ? v : get(rope_of(hf, "full_attention"), key);
+	return v ? v : hf_get(hf_rope_of(hf, "full_attention"), key);
 }
 
 /* 1: there, or what its absence means. 0: nothing. */
@@ -114,7 +112,7 @@ static int put_key(struct hf *hf, const struct hf_key *key)
 
 	if (ret <= 0)
 		return ret;
-	arch_key(hf, key->gguf, buf);
+	hf_arch_key(hf, key->gguf, buf);
 	if (key->kind == HF_INT)
 		gguf_put_u32(hf->w, buf, (uint32_t)x);
 	else if (key->kind == HF_SHARE)
@@ -153,8 +151,7 @@ static int put_keys(struct hf *hf)
 	return 0;
 }
 
-/* What a key of the family's tables gives, 0 if there is none. */
-static double value_of(const struct hf *hf, const char *gguf)
+double hf_value(const struct hf *hf, const char *gguf)
 {
 	const struct hf_key *key;
 	double x;
@@ -177,7 +174,7 @@ static int check_act(const struct hf *hf)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(keys) && !*act; i++)
-		act = text_of(hf->config, keys[i]);
+		act = hf_text(hf->config, keys[i]);
 	if (!*act || hf_has_word(hf->family->acts, act))
 		return 0;
 	return sherd_fail(
@@ -217,172 +214,14 @@ static int check_switches(const struct hf *hf)
 					  hf->dir, switches[i].key,
 					  json_is_true(v) ? "true" : "false");
 	}
-	if (get(hf->root, "quantization_config"))
+	if (hf_get(hf->root, "quantization_config"))
 		return sherd_fail(hf->err, -ENOTSUP,
 				  "%s: its weights are quantized (\"%.40s\"); of folders sherd "
 				  "reads %s only: take the model that it was made of, or a GGUF",
 				  hf->dir,
-				  text_of(get(hf->root, "quantization_config"), "quant_method"),
+				  hf_text(hf_get(hf->root, "quantization_config"), "quant_method"),
 				  SAFETENSORS_TYPES);
 	return 0;
-}
-
-/* ---------------------------------------------------------------------------- RoPE */
-
-static int new_factors(struct hf *hf, int i, const char *name)
-{
-	size_t n = (size_t)hf->rope_dim / 2;
-
-	hf->rope[i].name = name;
-	hf->rope[i].data = sherd_calloc(n, sizeof(float));
-	return hf->rope[i].data ? 0 : sherd_fail_oom(hf->err, n * sizeof(float), "RoPE's factors");
-}
-
-static int bad_rope(const struct hf *hf)
-{
-	return sherd_fail(hf->err, -EINVAL,
-			  "%s/config.json: the numbers of its RoPE scaling cannot be", hf->dir);
-}
-
-/* Llama 3's: long waves are stretched by the factor, short ones not, those between in between. */
-static int make_llama3(struct hf *hf, const json_t *scaling)
-{
-	double factor = json_number_value(get(scaling, "factor"));
-	double low = json_number_value(get(scaling, "low_freq_factor"));
-	double high = json_number_value(get(scaling, "high_freq_factor"));
-	double old = json_number_value(get(scaling, "original_max_position_embeddings"));
-	double theta = value_of(hf, "rope.freq_base");
-	int i, n = hf->rope_dim / 2;
-
-	if (!(factor > 0) || !(low > 0) || !(high > low) || !(old > 0) || !(theta > 0))
-		return bad_rope(hf);
-	if (new_factors(hf, 0, "rope_freqs.weight"))
-		return -ENOMEM;
-	for (i = 0; i < n; i++) {
-		double wave = 2 * M_PI * pow(theta, (double)i / n);
-		double smooth = (old / wave - low) / (high - low);
-
-		smooth = fmin(fmax(smooth, 0), 1);
-		hf->rope[0].data[i] = (float)(1 / ((1 - smooth) / factor + smooth));
-	}
-	return 0;
-}
-
-/* Phi-3's: two lists of divisors. */
-static int take_factors(struct hf *hf, int i, const char *name, const json_t *list)
-{
-	const json_t *one;
-	size_t k;
-
-	if (json_array_size(list) != (size_t)hf->rope_dim / 2)
-		return bad_rope(hf);
-	if (new_factors(hf, i, name))
-		return -ENOMEM;
-	json_array_foreach(list, k, one) {
-		if (!(json_number_value(one) > 0))
-			return bad_rope(hf);
-		hf->rope[i].data[k] = (float)json_number_value(one);
-	}
-	return 0;
-}
-
-static void put_number(struct hf *hf, const json_t *from, const char *key, const char *gguf)
-{
-	char buf[96];
-
-	if (json_is_number(get(from, key)))
-		gguf_put_f32(hf->w, arch_key(hf, gguf, buf),
-			     (float)json_number_value(get(from, key)));
-}
-
-/* How much of a head rotates. */
-static int rotated(const struct hf *hf)
-{
-	double part = value_of(hf, "rope.dimension_count"); /* a share, or the number itself */
-
-	if (!(part > 0))
-		return hf->head_dim;
-	return (int)(part <= 1 ? part * hf->head_dim : part);
-}
-
-/* DeepSeek's way to say how much scores grow: by one multiple of the paper's, but for another. */
-static void put_mscale(struct hf *hf, const json_t *scaling)
-{
-	double m = json_number_value(get(scaling, "mscale"));
-	double all = json_number_value(get(scaling, "mscale_all_dim"));
-	double log_factor = log(fmax(json_number_value(get(scaling, "factor")), 1));
-	char buf[96];
-
-	if (m != 0 && all != 0 && !get(scaling, "attention_factor"))
-		gguf_put_f32(hf->w, arch_key(hf, "rope.scaling.yarn_attn_factor", buf),
-			     (float)((0.1 * m * log_factor + 1) / (0.1 * all * log_factor + 1)));
-}
-
-static void put_yarn(struct hf *hf, const json_t *scaling)
-{
-	const json_t *whole = get(scaling, "truncate");
-	char buf[96];
-
-	if (json_number_value(get(scaling, "beta_fast")) != 0) /* 0 stands for what is usual */
-		put_number(hf, scaling, "beta_fast", "rope.scaling.yarn_beta_fast");
-	if (json_number_value(get(scaling, "beta_slow")) != 0)
-		put_number(hf, scaling, "beta_slow", "rope.scaling.yarn_beta_slow");
-	put_number(hf, scaling, "attention_factor", "rope.scaling.yarn_attn_factor");
-	put_mscale(hf, scaling);
-	if (json_is_boolean(whole))
-		gguf_put_bool(hf->w, arch_key(hf, "rope.scaling.yarn_truncate", buf),
-			      json_is_true(whole));
-}
-
-static int put_longrope(struct hf *hf, const json_t *scaling)
-{
-	int ret;
-
-	put_number(hf, scaling, "attention_factor", "rope.scaling.attn_factor");
-	ret = take_factors(hf, 0, "rope_factors_long.weight", get(scaling, "long_factor"));
-	return ret ? ret :
-		     take_factors(hf, 1, "rope_factors_short.weight", get(scaling, "short_factor"));
-}
-
-/* The context before scaling, where a key of the family's tables does not say it. */
-static void put_old_context(struct hf *hf, const json_t *scaling)
-{
-	static const char name[] = "rope.scaling.original_context_length";
-	double old = json_number_value(get(scaling, "original_max_position_embeddings"));
-	char buf[96];
-
-	if (!value_of(hf, name) && old >= 1 && old <= INT32_MAX)
-		gguf_put_u32(hf->w, arch_key(hf, name, buf), (uint32_t)old);
-}
-
-static int put_rope(struct hf *hf)
-{
-	const json_t *scaling = get(hf->config, "rope_scaling");
-	const char *type;
-	char buf[96];
-
-	hf->rope_dim = rotated(hf);
-	if (!scaling)
-		scaling = rope_of(hf, "full_attention");
-	type = text_of(scaling, "rope_type");
-	if (!*type)
-		type = text_of(scaling, "type");
-	if (!*type || !strcmp(type, "default"))
-		return 0;
-	if (hf->rope_dim < 2 || hf->rope_dim > 8192)
-		return bad_rope(hf);
-	if (!strcmp(type, "llama3"))
-		return make_llama3(hf, scaling);
-	/* what Phi-3's first files called it */
-	if (!strcmp(hf->family->arch, "phi3") && hf_has_word("su yarn", type))
-		type = "longrope";
-	/* whatever it is: who reads the hyper-parameters knows what can be done */
-	gguf_put_str(hf->w, arch_key(hf, "rope.scaling.type", buf), type);
-	put_number(hf, scaling, "factor", "rope.scaling.factor");
-	put_old_context(hf, scaling);
-	if (!strcmp(type, "yarn"))
-		put_yarn(hf, scaling);
-	return strcmp(type, "longrope") ? 0 : put_longrope(hf, scaling);
 }
 
 /* ------------------------------------------------------------------------------ all */
@@ -412,7 +251,7 @@ static void put_name(struct hf *hf)
 /* Which layers have the window, where a list says it of each. */
 static int put_layer_types(struct hf *hf)
 {
-	const json_t *types = get(hf->config, "layer_types"), *one;
+	const json_t *types = hf_get(hf->config, "layer_types"), *one;
 	size_t n = json_array_size(types), i;
 	uint32_t *windowed;
 	char buf[96];
@@ -425,8 +264,8 @@ static int put_layer_types(struct hf *hf)
 	json_array_foreach(types, i, one)
 		windowed[i] =
 			json_is_string(one) && !strcmp(json_string_value(one), "sliding_attention");
-	gguf_put_u32_array(hf->w, arch_key(hf, "attention.sliding_window_pattern", buf), windowed,
-			   n);
+	gguf_put_u32_array(hf->w, hf_arch_key(hf, "attention.sliding_window_pattern", buf),
+			   windowed, n);
 	free(windowed);
 	return 0;
 }
@@ -439,7 +278,7 @@ static int check_modules(const struct hf *hf)
 	int ret = hf_json(hf, "modules.json", MAX_CONFIG, false, &modules);
 
 	json_array_foreach(modules, i, one) {
-		const char *type = text_of(one, "type"), *dot = strrchr(type, '.');
+		const char *type = hf_text(one, "type"), *dot = strrchr(type, '.');
 
 		if (!ret && !hf_has_word("Transformer Pooling Normalize", dot ? dot + 1 : type))
 			ret = sherd_fail(
@@ -491,16 +330,16 @@ static int put_pooling(struct hf *hf)
 	ret = take_pooling(hf, pooling, &type);
 	json_decref(pooling);
 	if (type)
-		gguf_put_u32(hf->w, arch_key(hf, "pooling_type", buf), type);
-	gguf_put_bool(hf->w, arch_key(hf, "attention.causal", buf), false);
+		gguf_put_u32(hf->w, hf_arch_key(hf, "pooling_type", buf), type);
+	gguf_put_bool(hf->w, hf_arch_key(hf, "attention.causal", buf), false);
 	return ret;
 }
 
 /* Which layers do not rotate: a list, or one of so many. The row knows one of four. */
 static int check_skipped(const struct hf *hf)
 {
-	const json_t *list = get(hf->config, "no_rope_layers"), *one; /* 1: it does */
-	const json_t *period = get(hf->config, "no_rope_layer_interval");
+	const json_t *list = hf_get(hf->config, "no_rope_layers"), *one; /* 1: it does */
+	const json_t *period = hf_get(hf->config, "no_rope_layer_interval");
 	bool ok = list || !period || json_integer_value(period) == SHERD_SKIP_PERIOD;
 	size_t i;
 
@@ -518,33 +357,34 @@ static int put_rest(struct hf *hf)
 {
 	const char *name = hf->family->arch;
 	const struct sherd_arch *arch = sherd_arch_find(name, strlen(name));
-	double window = json_number_value(get(hf->config, "sliding_window"));
-	double hidden = value_of(hf, "embedding_length");
+	double window = json_number_value(hf_get(hf->config, "sliding_window"));
+	double hidden = hf_value(hf, "embedding_length");
 	char buf[96];
 	int ret = 0;
 
-	if (!value_of(hf, "feed_forward_length") && hidden < INT32_MAX / 4)
-		gguf_put_u32(hf->w, arch_key(hf, "feed_forward_length", buf), 4 * (uint32_t)hidden);
+	if (!hf_value(hf, "feed_forward_length") && hidden < INT32_MAX / 4)
+		gguf_put_u32(hf->w, hf_arch_key(hf, "feed_forward_length", buf),
+			     4 * (uint32_t)hidden);
 	if (hf->family->flag)
-		gguf_put_bool(hf->w, arch_key(hf, hf->family->flag, buf), true);
+		gguf_put_bool(hf->w, hf_arch_key(hf, hf->family->flag, buf), true);
 	if (arch->encoder)
 		return put_pooling(hf);
 	if (arch->other_rope == SHERD_ROPE_SKIPPED)
 		ret = check_skipped(hf);
 	if (ret || !hf->family->window || !(window >= 1 && window <= INT32_MAX))
 		return ret;
-	gguf_put_u32(hf->w, arch_key(hf, "attention.sliding_window", buf), (uint32_t)window);
+	gguf_put_u32(hf->w, hf_arch_key(hf, "attention.sliding_window", buf), (uint32_t)window);
 	return put_layer_types(hf);
 }
 
 static void note_heads(struct hf *hf)
 {
-	double hidden = value_of(hf, "embedding_length"), d = value_of(hf, "attention.key_length");
+	double hidden = hf_value(hf, "embedding_length"), d = hf_value(hf, "attention.key_length");
 
-	hf->n_layers = (int)value_of(hf, "block_count");
-	hf->n_experts = (int)value_of(hf, "expert_count");
-	hf->n_heads = (int)value_of(hf, "attention.head_count");
-	hf->n_kv_heads = (int)value_of(hf, "attention.head_count_kv");
+	hf->n_layers = (int)hf_value(hf, "block_count");
+	hf->n_experts = (int)hf_value(hf, "expert_count");
+	hf->n_heads = (int)hf_value(hf, "attention.head_count");
+	hf->n_kv_heads = (int)hf_value(hf, "attention.head_count_kv");
 	if (!hf->n_kv_heads)
 		hf->n_kv_heads = hf->n_heads;
 	hf->head_dim = d ? (int)d : hf->n_heads ? (int)hidden / hf->n_heads : 0;
@@ -563,6 +403,6 @@ int hf_config_put(struct hf *hf)
 	note_heads(hf);
 	ret = put_keys(hf);
 	if (!ret)
-		ret = put_rope(hf);
+		ret = hf_rope_put(hf);
 	return ret ? ret : put_rest(hf);
 }

@@ -8,16 +8,9 @@
 
 #include <openssl/evp.h>
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 static bool is_type(const json_t *j, const char *type)
 {
-	return !strcmp(text_of(j, "type"), type);
+	return !strcmp(hf_text(j, "type"), type);
 }
 
 static int refuse(const struct hf_vocab *v, const char *what, const char *name)
@@ -37,7 +30,7 @@ static int broken(const struct hf_vocab *v, const char *what)
 
 static int take_charsmap(struct hf_vocab *v, const json_t *step)
 {
-	const char *text = text_of(step, "precompiled_charsmap");
+	const char *text = hf_text(step, "precompiled_charsmap");
 	size_t len = strlen(text), pad = 0;
 	uint8_t *out;
 	int n;
@@ -70,8 +63,8 @@ static void take_bert(struct hf_vocab *v, const json_t *step)
 static int take_replace(struct hf_vocab *v, const json_t *step)
 {
 	const json_t *pattern = json_object_get(step, "pattern");
-	const char *from = text_of(pattern, "String"), *regex = text_of(pattern, "Regex");
-	const char *to = text_of(step, "content");
+	const char *from = hf_text(pattern, "String"), *regex = hf_text(pattern, "Regex");
+	const char *to = hf_text(step, "content");
 
 	if (!strcmp(from, " ") && !strcmp(to, "\xe2\x96\x81"))
 		return 0;
@@ -98,7 +91,7 @@ static int take_normalizer(struct hf_vocab *v, const json_t *step)
 		}
 		return ret;
 	}
-	if (is_type(step, "Prepend") && !strcmp(text_of(step, "prepend"), "\xe2\x96\x81"))
+	if (is_type(step, "Prepend") && !strcmp(hf_text(step, "prepend"), "\xe2\x96\x81"))
 		v->space_prefix = 1;
 	else if (is_type(step, "Replace"))
 		ret = take_replace(v, step);
@@ -111,7 +104,7 @@ static int take_normalizer(struct hf_vocab *v, const json_t *step)
 	else if (is_type(step, "Strip") && json_is_false(json_object_get(step, "strip_left")))
 		v->remove_extra_ws = true; /* T5's; spaces at the end go with the others */
 	else
-		ret = refuse(v, "the normalizer", text_of(step, "type"));
+		ret = refuse(v, "the normalizer", hf_text(step, "type"));
 	return ret;
 }
 
@@ -198,7 +191,7 @@ static int take_bpe(struct hf_vocab *v, const json_t *root, const json_t *model)
 	v->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
 	if (!strncmp(v->pre, "spm-", 4) && json_is_true(json_object_get(model, "byte_fallback")))
 		mark_bytes(v);
-	if (*text_of(model, "continuing_subword_prefix") || *text_of(model, "end_of_word_suffix"))
+	if (*hf_text(model, "continuing_subword_prefix") || *hf_text(model, "end_of_word_suffix"))
 		return refuse(v, "a BPE model with", "affixes of subwords");
 	return 0;
 }
@@ -206,12 +199,12 @@ static int take_bpe(struct hf_vocab *v, const json_t *root, const json_t *model)
 static int take_wordpiece(struct hf_vocab *v, const json_t *root, const json_t *model)
 {
 	const json_t *pre = json_object_get(root, "pre_tokenizer");
-	const char *prefix = text_of(model, "continuing_subword_prefix");
+	const char *prefix = hf_text(model, "continuing_subword_prefix");
 
 	if (*prefix && strcmp(prefix, "##"))
 		return refuse(v, "a WordPiece model with the prefix", prefix);
 	if (!is_type(pre, "BertPreTokenizer"))
-		return refuse(v, "WordPiece with the pre-tokenizer", text_of(pre, "type"));
+		return refuse(v, "WordPiece with the pre-tokenizer", hf_text(pre, "type"));
 	v->model = "bert";
 	return take_ids(v, json_object_get(model, "vocab"));
 }
@@ -237,7 +230,7 @@ static int take_unigram(struct hf_vocab *v, const json_t *root, const json_t *mo
 	if (ret)
 		return ret;
 	if (strncmp(v->pre, "spm-", 4))
-		return refuse(v, "unigram with the pre-tokenizer", text_of(pre, "type"));
+		return refuse(v, "unigram with the pre-tokenizer", hf_text(pre, "type"));
 	if (json_is_integer(json_object_get(model, "unk_id")))
 		v->role[HF_UNK] = (int32_t)MIN(json_integer_value(json_object_get(model, "unk_id")),
 					       INT32_MAX);
@@ -252,7 +245,7 @@ static int take_unigram(struct hf_vocab *v, const json_t *root, const json_t *mo
 int hf_tok_json(struct hf_vocab *v, const json_t *root)
 {
 	const json_t *model = json_object_get(root, "model");
-	const char *type = text_of(model, "type"), *unk = text_of(model, "unk_token");
+	const char *type = hf_text(model, "type"), *unk = hf_text(model, "unk_token");
 	int ret = take_normalizer(v, json_object_get(root, "normalizer"));
 
 	if (ret)
@@ -275,7 +268,7 @@ int hf_tok_json(struct hf_vocab *v, const json_t *root)
 /* The one token that a template calls @id; its list says which, older files only its name. */
 static int special_id(struct hf_vocab *v, const json_t *step, const json_t *item, int32_t *id)
 {
-	const char *name = text_of(json_object_get(item, "SpecialToken"), "id");
+	const char *name = hf_text(json_object_get(item, "SpecialToken"), "id");
 	const json_t *known = json_object_get(json_object_get(step, "special_tokens"), name);
 	const json_t *ids = json_object_get(known, "ids"), *one = json_array_get(ids, 0);
 
@@ -340,7 +333,7 @@ static int take_pair(struct hf_vocab *v, const json_t *step)
 /* @framed: one of the steps has put tokens around the text already. */
 static int take_post(struct hf_vocab *v, const json_t *step, bool *framed)
 {
-	const char *type = text_of(step, "type");
+	const char *type = hf_text(step, "type");
 	bool pair = !strcmp(type, "BertProcessing") || !strcmp(type, "RobertaProcessing");
 
 	if (!strcmp(type, "ByteLevel")) /* about offsets */

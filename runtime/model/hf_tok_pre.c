@@ -39,13 +39,6 @@ static const struct {
 };
 /* clang-format on */
 
-static const char *text_of(const json_t *j, const char *key)
-{
-	const char *s = json_string_value(json_object_get(j, key));
-
-	return s ? s : "";
-}
-
 /* False only where the key is there and says so. */
 static bool unless_false(const json_t *j, const char *key)
 {
@@ -55,19 +48,19 @@ static bool unless_false(const json_t *j, const char *key)
 static void put_split(FILE *f, const json_t *step)
 {
 	const json_t *pattern = json_object_get(step, "pattern");
-	const char *regex = text_of(pattern, "Regex"), *how = text_of(step, "behavior");
+	const char *regex = hf_text(pattern, "Regex"), *how = hf_text(step, "behavior");
 	bool invert = json_is_true(json_object_get(step, "invert"));
 
 	if (!strcmp(how, invert ? "Removed" : "Isolated"))
 		how = "";
 	else if (!strcmp(how, "MergedWithPrevious"))
 		how = ">";
-	fprintf(f, "split:%s%s", *regex ? regex : text_of(pattern, "String"), how);
+	fprintf(f, "split:%s%s", *regex ? regex : hf_text(pattern, "String"), how);
 }
 
 static void put_metaspace(struct hf_vocab *v, FILE *f, const json_t *step)
 {
-	const char *scheme = text_of(step, "prepend_scheme");
+	const char *scheme = hf_text(step, "prepend_scheme");
 
 	if (*scheme)
 		v->space_prefix = strcmp(scheme, "never") != 0;
@@ -79,13 +72,13 @@ static void put_metaspace(struct hf_vocab *v, FILE *f, const json_t *step)
 
 static void put_step(struct hf_vocab *v, FILE *f, const json_t *step)
 {
-	const char *type = text_of(step, "type");
+	const char *type = hf_text(step, "type");
 	const json_t *one;
 	size_t i;
 
 	if (!strcmp(type, "Sequence")) {
 		json_array_foreach(json_object_get(step, "pretokenizers"), i, one)
-			if (strcmp(text_of(one, "type"), "Sequence")) /* none within another */
+			if (strcmp(hf_text(one, "type"), "Sequence")) /* none within another */
 				put_step(v, f, one);
 		return;
 	}
@@ -98,11 +91,11 @@ static void put_step(struct hf_vocab *v, FILE *f, const json_t *step)
 		v->one_space_prefix = true;
 		fputs(unless_false(step, "use_regex") ? "bytes+gpt2" : "bytes", f);
 	} else if (!strcmp(type, "Digits")) {
-		fputs(json_is_true(json_object_get(step, "individual_digits")) ? "digits1"
-									       : "digits",
+		fputs(json_is_true(json_object_get(step, "individual_digits")) ? "digits1" :
+										 "digits",
 		      f);
 	} else if (!strcmp(type, "Punctuation") &&
-		   !strcmp(text_of(step, "behavior"), "Contiguous")) {
+		   !strcmp(hf_text(step, "behavior"), "Contiguous")) {
 		fputs("punctuation", f);
 	} else if (!strcmp(type, "Metaspace")) {
 		put_metaspace(v, f, step);

@@ -8,41 +8,29 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
-#include "model/arch.h"
+#include "model/hparams.h"
 
 #define MAX_HEADS    4096
 #define MAX_HEAD_DIM 1024
 #define MAX_WIDTH    (1 << 20)
 #define MAX_VOCAB    (1 << 24)
-#define MAX_CTX	     (1 << 30)
 #define DEFAULT_CTX  4096
 
-struct reader {
-	const struct gguf *g;
-	const char *arch;
-	struct sherd_error *err;
-	char key[160];
-};
-
-static const char *arch_key(struct reader *r, const char *name)
+const char *hparams_key(struct hparams_reader *r, const char *name)
 {
 	snprintf(r->key, sizeof(r->key), "%s.%s", r->arch, name);
 	return r->key;
 }
 
-static int missing(struct reader *r, const char *name)
+int hparams_missing(struct hparams_reader *r, const char *name)
 {
 	return sherd_fail(r->err, -EINVAL, "%s: the metadata lacks %s", r->g->path,
-			  arch_key(r, name));
+			  hparams_key(r, name));
 }
 
-/*
- * An integer in [1, hi]; @out is left alone if it is not there. Pruned models have an array with a
- * value a layer: it will do if all are equal.
- */
-static int get_int(struct reader *r, const char *name, int hi, int *out)
+int hparams_int(struct hparams_reader *r, const char *name, int hi, int *out)
 {
-	const struct gguf_value *v = gguf_find(r->g, arch_key(r, name));
+	const struct gguf_value *v = gguf_find(r->g, hparams_key(r, name));
 	int64_t x = 0;
 	uint64_t i;
 	int ret;
@@ -72,18 +60,17 @@ static int get_int(struct reader *r, const char *name, int hi, int *out)
 	return 1;
 }
 
-static int need_int(struct reader *r, const char *name, int hi, int *out)
+int hparams_need(struct hparams_reader *r, const char *name, int hi, int *out)
 {
-	int ret = get_int(r, name, hi, out);
+	int ret = hparams_int(r, name, hi, out);
 
-	return ret < 0 ? ret : ret ? 0 : missing(r, name);
+	return ret < 0 ? ret : ret ? 0 : hparams_missing(r, name);
 }
 
-/* A finite number in [lo, hi]; NaN is in no range. */
-static int get_float(struct reader *r, const char *name, float lo, float hi, float *out)
+int hparams_float(struct hparams_reader *r, const char *name, float lo, float hi, float *out)
 {
 	float x;
-	int ret = gguf_get_float(r->g, arch_key(r, name), &x, r->err);
+	int ret = gguf_get_float(r->g, hparams_key(r, name), &x, r->err);
 
 	if (ret <= 0)
 		return ret;
@@ -94,7 +81,7 @@ static int get_float(struct reader *r, const char *name, float lo, float hi, flo
 	return 1;
 }
 
-static int find_arch(struct reader *r, struct sherd_hparams *hp)
+static int find_arch(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	struct gguf_str name;
 	int ret = gguf_get_str(r->g, "general.architecture", &name, r->err);
@@ -123,7 +110,7 @@ static int find_arch(struct reader *r, struct sherd_hparams *hp)
 }
 
 /* Keys that change a result and that no step takes into account. */
-static int refuse_extras(struct reader *r, bool encoder)
+static int refuse_extras(struct hparams_reader *r, bool encoder)
 {
 	static const struct {
 		const char *name;
@@ -143,7 +130,7 @@ static int refuse_extras(struct reader *r, bool encoder)
 	double x;
 
 	for (i = 0; i < ARRAY_SIZE(extras); i++) {
-		v = gguf_find(r->g, arch_key(r, extras[i].name));
+		v = gguf_find(r->g, hparams_key(r, extras[i].name));
 		if (!v || v->n == 0)
 			continue;
 		x = gguf_elem_float(v, 0);
@@ -151,7 +138,7 @@ static int refuse_extras(struct reader *r, bool encoder)
 			return sherd_fail(r->err, -ENOTSUP, "%s: %s is %g: %s is not supported yet",
 					  r->g->path, r->key, x, extras[i].what);
 	}
-	if (gguf_get_bool(r->g, arch_key(r, "attention.causal"), &causal, r->err) < 0)
+	if (gguf_get_bool(r->g, hparams_key(r, "attention.causal"), &causal, r->err) < 0)
 		return -EINVAL;
 	if (!causal && !encoder)
 		return sherd_fail(r->err, -ENOTSUP,
@@ -162,11 +149,12 @@ static int refuse_extras(struct reader *r, bool encoder)
 }
 
 /* How many experts a layer has, and how wide they are. */
-static int read_experts(struct reader *r, struct sherd_hparams *hp)
+static int read_experts(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	enum sherd_experts e = hp->arch->experts;
 	int64_t n = 0;
-	int ret = gguf_get_int(r->g, arch_key(r, "expert_count"), 0, SHERD_MAX_EXPERTS, &n, r->err);
+	int ret = gguf_get_int(r->g, hparams_key(r, "expert_count"), 0, SHERD_MAX_EXPERTS, &n,
+			       r->err);
 
 	if (ret < 0)
 		return ret;
@@ -176,42 +164,43 @@ static int read_experts(struct reader *r, struct sherd_hparams *hp)
 			"%s: %s is %d: a mixture of experts is not supported in a %s model",
 			r->g->path, r->key, (int)n, r->arch);
 	if (!n)
-		return e == SHERD_EXPERTS_ALWAYS ? missing(r, "expert_count") : 0;
+		return e == SHERD_EXPERTS_ALWAYS ? hparams_missing(r, "expert_count") : 0;
 	hp->n_experts = (int)n;
 	hp->renormalize = hp->arch->renormalize;
-	ret = need_int(r, "expert_used_count", hp->n_experts, &hp->n_used);
+	ret = hparams_need(r, "expert_used_count", hp->n_experts, &hp->n_used);
 	if (ret)
 		return ret;
 	/* what files leave out: Mixtral's, and those that are older than the key */
 	hp->ffn_expert = e == SHERD_EXPERTS_MAY ? hp->ffn : hp->ffn / hp->n_used;
 	hp->ffn_shared = hp->ffn;
-	ret = get_int(r, "expert_feed_forward_length", MAX_WIDTH, &hp->ffn_expert);
+	ret = hparams_int(r, "expert_feed_forward_length", MAX_WIDTH, &hp->ffn_expert);
 	if (ret >= 0)
-		ret = get_int(r, "expert_shared_feed_forward_length", MAX_WIDTH, &hp->ffn_shared);
+		ret = hparams_int(r, "expert_shared_feed_forward_length", MAX_WIDTH,
+				  &hp->ffn_shared);
 	if (ret >= 0)
-		ret = gguf_get_bool(r->g, arch_key(r, "expert_weights_norm"), &hp->renormalize,
+		ret = gguf_get_bool(r->g, hparams_key(r, "expert_weights_norm"), &hp->renormalize,
 				    r->err);
 	if (!hp->ffn_expert)
-		return missing(r, "expert_feed_forward_length");
+		return hparams_missing(r, "expert_feed_forward_length");
 	return MIN(ret, 0);
 }
 
-static int read_heads(struct reader *r, struct sherd_hparams *hp)
+static int read_heads(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	int ret, value_dim;
 
-	ret = need_int(r, "attention.head_count", MAX_HEADS, &hp->n_heads);
+	ret = hparams_need(r, "attention.head_count", MAX_HEADS, &hp->n_heads);
 	if (ret)
 		return ret;
 	hp->n_kv_heads = hp->n_heads;
-	ret = get_int(r, "attention.head_count_kv", MAX_HEADS, &hp->n_kv_heads);
+	ret = hparams_int(r, "attention.head_count_kv", MAX_HEADS, &hp->n_kv_heads);
 	if (ret < 0)
 		return ret;
 	if (hp->n_heads % hp->n_kv_heads)
 		return sherd_fail(r->err, -EINVAL,
 				  "%s: %d attention heads cannot share %d key/value heads evenly",
 				  r->g->path, hp->n_heads, hp->n_kv_heads);
-	ret = get_int(r, "attention.key_length", MAX_HEAD_DIM, &hp->head_dim);
+	ret = hparams_int(r, "attention.key_length", MAX_HEAD_DIM, &hp->head_dim);
 	if (ret < 0)
 		return ret;
 	if (!ret && hp->hidden % hp->n_heads)
@@ -225,7 +214,7 @@ static int read_heads(struct reader *r, struct sherd_hparams *hp)
 				  "%s: heads of %d are not supported: even ones up to %d are",
 				  r->g->path, hp->head_dim, MAX_HEAD_DIM);
 	value_dim = hp->head_dim;
-	ret = get_int(r, "attention.value_length", MAX_HEAD_DIM, &value_dim);
+	ret = hparams_int(r, "attention.value_length", MAX_HEAD_DIM, &value_dim);
 	if (ret < 0)
 		return ret;
 	if (value_dim != hp->head_dim)
@@ -242,10 +231,10 @@ static void set_windowed(struct sherd_hparams *hp, int layer)
 }
 
 /* Which layers have the window: a period, a flag a layer, or as the row has it. */
-static int read_window_pattern(struct reader *r, struct sherd_hparams *hp)
+static int read_window_pattern(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	static const char name[] = "attention.sliding_window_pattern";
-	const struct gguf_value *v = gguf_find(r->g, arch_key(r, name));
+	const struct gguf_value *v = gguf_find(r->g, hparams_key(r, name));
 	int period = hp->arch->window_period, ret, l;
 
 	if (v && v->kind == GGUF_ARRAY) {
@@ -258,22 +247,22 @@ static int read_window_pattern(struct reader *r, struct sherd_hparams *hp)
 				set_windowed(hp, l);
 		return 0;
 	}
-	ret = get_int(r, name, SHERD_MAX_LAYERS, &period);
+	ret = hparams_int(r, name, SHERD_MAX_LAYERS, &period);
 	for (l = 0; l < hp->n_layers; l++)
 		if (!period || (l + 1) % period)
 			set_windowed(hp, l);
 	return MIN(ret, 0);
 }
 
-static int read_window(struct reader *r, struct sherd_hparams *hp)
+static int read_window(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	static const char name[] = "attention.sliding_window";
-	const struct gguf_value *v = gguf_find(r->g, arch_key(r, name));
+	const struct gguf_value *v = gguf_find(r->g, hparams_key(r, name));
 	int64_t x = hp->arch->window; /* 0: there is none */
 	int ret;
 
 	if (v && v->kind == GGUF_ARRAY) {
-		ret = get_int(r, name, INT_MAX, &hp->window);
+		ret = hparams_int(r, name, INT_MAX, &hp->window);
 	} else {
 		ret = gguf_get_int(r->g, r->key, 0, INT_MAX, &x, r->err);
 		hp->window = (int)x;
@@ -284,149 +273,13 @@ static int read_window(struct reader *r, struct sherd_hparams *hp)
 }
 
 /*
- * Divisors for short and for long contexts, by which of them the context is for; cosines and sines
- * grow with the ratio.
- */
-static int read_long_rope(struct reader *r, struct sherd_hparams *hp)
-{
-	double ratio;
-	int ret = need_int(r, "rope.scaling.original_context_length", MAX_CTX, &hp->rope_ctx);
-
-	if (ret)
-		return ret;
-	hp->rope_scaling = SHERD_ROPE_LONG;
-	if (gguf_find(r->g, arch_key(r, "rope.scaling.attn_factor")))
-		return 0;
-	ratio = (double)hp->n_ctx_train / hp->rope_ctx;
-	if (ratio > 1 && hp->rope_ctx > 1)
-		hp->rope_attn_factor = (float)sqrt(1 + log(ratio) / log(hp->rope_ctx));
-	return 0;
-}
-
-/* The paper's, @times over. */
-static double yarn_growth(double factor, double times)
-{
-	return 1 + 0.1 * times * log(factor);
-}
-
-/*
- * By how much cosines and sines grow: what the file says, or the paper's, less what of it a model has
- * otherwise (llama.cpp's converters write that as a multiple).
- */
-static int read_yarn_growth(struct reader *r, struct sherd_hparams *hp)
-{
-	float own = (float)yarn_growth(hp->rope_factor, 1), had = 0;
-	int ret = get_float(r, "rope.scaling.yarn_log_multiplier", 0, 100, &had);
-
-	if (ret > 0)
-		own = (float)(yarn_growth(hp->rope_factor, 1) / yarn_growth(hp->rope_factor, had));
-	if (ret >= 0)
-		ret = get_float(r, "rope.scaling.yarn_attn_factor", 0.01f, 100, &own);
-	hp->rope_attn_factor *= own;
-	return MIN(ret, 0);
-}
-
-static int read_yarn(struct reader *r, struct sherd_hparams *hp)
-{
-	int ret = get_float(r, "rope.scaling.factor", 1, 1e6f, &hp->rope_factor);
-
-	if (!ret)
-		return missing(r, "rope.scaling.factor");
-	if (hp->rope_theta <= 1)
-		return sherd_fail(r->err, -ENOTSUP,
-				  "%s: %s is 1, with which all pairs turn alike: YaRN has nothing "
-				  "to tell apart",
-				  r->g->path, arch_key(r, "rope.freq_base"));
-	hp->rope_scaling = SHERD_ROPE_YARN;
-	hp->rope_ctx = hp->n_ctx_train;
-	hp->rope_fast = 32;
-	hp->rope_slow = 1;
-	hp->rope_whole = true;
-	if (ret > 0)
-		ret = get_int(r, "rope.scaling.original_context_length", MAX_CTX, &hp->rope_ctx);
-	if (ret >= 0)
-		ret = get_float(r, "rope.scaling.yarn_beta_slow", 1e-3f, 1e6f, &hp->rope_slow);
-	if (ret >= 0)
-		ret = get_float(r, "rope.scaling.yarn_beta_fast", hp->rope_slow, 1e6f,
-				&hp->rope_fast);
-	if (ret >= 0)
-		ret = gguf_get_bool(r->g, arch_key(r, "rope.scaling.yarn_truncate"),
-				    &hp->rope_whole, r->err);
-	return ret < 0 ? ret : read_yarn_growth(r, hp);
-}
-
-static int read_rope_scaling(struct reader *r, struct sherd_hparams *hp)
-{
-	struct gguf_str type = { "linear", 6 }; /* what a factor without a type means */
-	float factor = 1;
-	int ret;
-
-	ret = gguf_get_str(r->g, arch_key(r, "rope.scaling.type"), &type, r->err);
-	if (ret >= 0)
-		ret = get_float(r, "rope.scaling.attn_factor", 0.01f, 100, &hp->rope_attn_factor);
-	if (ret < 0)
-		return ret;
-	if (gguf_str_eq(type, "longrope") || gguf_tensor(r->g, "rope_factors_long.weight"))
-		return read_long_rope(r, hp);
-	if (gguf_str_eq(type, "yarn"))
-		return read_yarn(r, hp);
-	/* "llama3" needs nothing else: its divisors are a tensor. */
-	if (gguf_str_eq(type, "none") ||
-	    (gguf_str_eq(type, "llama3") && gguf_tensor(r->g, "rope_freqs.weight")))
-		return 0;
-	if (!gguf_str_eq(type, "linear"))
-		return sherd_fail(r->err, -ENOTSUP,
-				  "%s: RoPE scaling \"%.*s\" is not supported: "
-				  "none, linear, yarn, longrope and Llama-3's (the tensor "
-				  "rope_freqs.weight) are",
-				  r->g->path, (int)MIN(type.len, (size_t)64), type.data);
-	ret = get_float(r, "rope.scaling.factor", 0, 1e6f, &factor);
-	if (!ret) /* the key's older name */
-		ret = get_float(r, "rope.scale_linear", 0, 1e6f, &factor);
-	if (ret < 0)
-		return ret;
-	if (factor != 1 && factor != 0) { /* 0: none */
-		hp->rope_scaling = SHERD_ROPE_LINEAR;
-		hp->rope_factor = factor;
-	}
-	return 0;
-}
-
-static int read_rope(struct reader *r, struct sherd_hparams *hp)
-{
-	int ret;
-
-	hp->rope_theta = 10000;
-	hp->rope_factor = hp->rope_attn_factor = 1;
-	if (hp->arch->position == SHERD_POS_LEARNED)
-		return 0;
-	hp->rope_dim = hp->head_dim;
-	ret = get_int(r, "rope.dimension_count", hp->head_dim, &hp->rope_dim);
-	if (ret < 0)
-		return ret;
-	if (hp->rope_dim % 2)
-		return sherd_fail(r->err, -EINVAL, "%s: %s is %d, which is odd", r->g->path,
-				  arch_key(r, "rope.dimension_count"), hp->rope_dim);
-	ret = get_float(r, "rope.freq_base", 1, 1e12f, &hp->rope_theta);
-	if (hp->window || hp->arch->other_rope == SHERD_ROPE_SKIPPED)
-		hp->other_rope = hp->arch->other_rope;
-	if (hp->other_rope == SHERD_ROPE_OWN_BASE)
-		hp->rope_other_theta = 10000;
-	else if (hp->other_rope == SHERD_ROPE_UNSCALED)
-		hp->rope_other_theta = hp->rope_theta;
-	if (ret >= 0 && hp->rope_other_theta != 0)
-		ret = get_float(r, "rope.freq_base_swa", 1, 1e12f, &hp->rope_other_theta);
-	return ret < 0 ? ret : read_rope_scaling(r, hp);
-}
-
-/*
  * A factor or a cap, 0 where there is none: @out is left alone then. What is next to nothing has no
  * reciprocal to go on with.
  */
-static int get_scale(struct reader *r, const char *name, float hi, float *out)
+static int get_scale(struct hparams_reader *r, const char *name, float hi, float *out)
 {
 	float x = 0;
-	int ret = get_float(r, name, 0, hi, &x);
+	int ret = hparams_float(r, name, 0, hi, &x);
 
 	if (ret > 0 && x != 0 && x < 1e-6f)
 		return sherd_fail(r->err, -ERANGE, "%s: %s is %g, which is next to nothing",
@@ -436,7 +289,7 @@ static int get_scale(struct reader *r, const char *name, float hi, float *out)
 	return MIN(ret, 0);
 }
 
-static int read_scales(struct reader *r, struct sherd_hparams *hp)
+static int read_scales(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	float logits = 1;
 	int ret;
@@ -495,7 +348,7 @@ static void see_layout(const struct gguf *g, struct sherd_hparams *hp)
 }
 
 /* What a row says, and some files of its family say otherwise. */
-static int read_layout(struct reader *r, struct sherd_hparams *hp)
+static int read_layout(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	bool after = false;
 	int ret;
@@ -503,11 +356,11 @@ static int read_layout(struct reader *r, struct sherd_hparams *hp)
 	hp->parallel = hp->arch->parallel;
 	hp->norm_at = hp->arch->norm_at;
 	hp->embd = hp->hidden;
-	ret = gguf_get_bool(r->g, arch_key(r, "use_parallel_residual"), &hp->parallel, r->err);
+	ret = gguf_get_bool(r->g, hparams_key(r, "use_parallel_residual"), &hp->parallel, r->err);
 	if (ret >= 0)
-		ret = gguf_get_bool(r->g, arch_key(r, "norm_after"), &after, r->err);
+		ret = gguf_get_bool(r->g, hparams_key(r, "norm_after"), &after, r->err);
 	if (ret >= 0)
-		ret = get_int(r, "embedding_length_in", MAX_WIDTH, &hp->embd);
+		ret = hparams_int(r, "embedding_length_in", MAX_WIDTH, &hp->embd);
 	if (after)
 		hp->norm_at = SHERD_NORM_SUM;
 	see_layout(r->g, hp);
@@ -515,12 +368,12 @@ static int read_layout(struct reader *r, struct sherd_hparams *hp)
 }
 
 /* What an encoder makes one vector of a text's rows by: the file's number is another. */
-static int read_pooling(struct reader *r, struct sherd_hparams *hp)
+static int read_pooling(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	static const enum sherd_pooling poolings[] = { SHERD_POOL_NONE, SHERD_POOL_MEAN,
 						       SHERD_POOL_CLS, SHERD_POOL_LAST };
 	int64_t n = 1;
-	int ret = gguf_get_int(r->g, arch_key(r, "pooling_type"), 0, INT32_MAX, &n, r->err);
+	int ret = gguf_get_int(r->g, hparams_key(r, "pooling_type"), 0, INT32_MAX, &n, r->err);
 
 	if (ret < 0)
 		return ret;
@@ -533,13 +386,13 @@ static int read_pooling(struct reader *r, struct sherd_hparams *hp)
 	return 0;
 }
 
-static int read_eps(struct reader *r, struct sherd_hparams *hp)
+static int read_eps(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	const char *name = hp->arch->norm == SHERD_NORM_RMS ? "attention.layer_norm_rms_epsilon" :
 							      "attention.layer_norm_epsilon";
-	int ret = get_float(r, name, 1e-20f, 1, &hp->norm_eps);
+	int ret = hparams_float(r, name, 1e-20f, 1, &hp->norm_eps);
 
-	return ret < 0 ? ret : ret ? 0 : missing(r, name);
+	return ret < 0 ? ret : ret ? 0 : hparams_missing(r, name);
 }
 
 /* Rows of the embedding, which a packed shard keeps in the format record. */
@@ -553,7 +406,7 @@ static int64_t embedding_rows(const struct gguf *g)
 	return v && v->kind == GGUF_ARRAY && v->n >= 6 ? gguf_elem_int(v, v->n - 2) : 0;
 }
 
-static int read_vocab(struct reader *r, struct sherd_hparams *hp)
+static int read_vocab(struct hparams_reader *r, struct sherd_hparams *hp)
 {
 	const struct gguf_value *tokens = gguf_find(r->g, "tokenizer.ggml.tokens");
 	int64_t rows = embedding_rows(r->g), n = rows;
@@ -562,7 +415,7 @@ static int read_vocab(struct reader *r, struct sherd_hparams *hp)
 	if (tokens && tokens->kind == GGUF_ARRAY) {
 		n = (int64_t)tokens->n;
 	} else {
-		ret = get_int(r, "vocab_size", MAX_VOCAB, &hp->n_vocab);
+		ret = hparams_int(r, "vocab_size", MAX_VOCAB, &hp->n_vocab);
 		if (ret < 0)
 			return ret;
 		if (ret)
@@ -583,7 +436,7 @@ static int read_vocab(struct reader *r, struct sherd_hparams *hp)
 
 int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sherd_error *err)
 {
-	struct reader r = { .g = g, .err = err };
+	struct hparams_reader r = { .g = g, .err = err };
 	int ret;
 
 	memset(hp, 0, sizeof(*hp));
@@ -591,15 +444,15 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 	if (!ret)
 		ret = refuse_extras(&r, hp->arch->encoder);
 	if (!ret)
-		ret = need_int(&r, "block_count", SHERD_MAX_LAYERS, &hp->n_layers);
+		ret = hparams_need(&r, "block_count", SHERD_MAX_LAYERS, &hp->n_layers);
 	if (!ret)
-		ret = need_int(&r, "context_length", MAX_CTX, &hp->n_ctx_train);
+		ret = hparams_need(&r, "context_length", HPARAMS_MAX_CTX, &hp->n_ctx_train);
 	if (!ret)
-		ret = need_int(&r, "embedding_length", MAX_WIDTH, &hp->hidden);
+		ret = hparams_need(&r, "embedding_length", MAX_WIDTH, &hp->hidden);
 	if (!ret)
 		ret = read_layout(&r, hp);
 	if (!ret)
-		ret = need_int(&r, "feed_forward_length", MAX_WIDTH, &hp->ffn);
+		ret = hparams_need(&r, "feed_forward_length", MAX_WIDTH, &hp->ffn);
 	if (!ret)
 		ret = read_experts(&r, hp);
 	if (!ret)
@@ -607,7 +460,7 @@ int sherd_hparams_read(struct sherd_hparams *hp, const struct gguf *g, struct sh
 	if (!ret)
 		ret = read_window(&r, hp);
 	if (!ret)
-		ret = read_rope(&r, hp);
+		ret = hparams_rope(&r, hp);
 	if (!ret)
 		ret = read_scales(&r, hp);
 	if (!ret)
@@ -627,20 +480,4 @@ int sherd_hparams_ctx(const struct sherd_hparams *hp, int asked)
 int sherd_hparams_window(const struct sherd_hparams *hp, int layer)
 {
 	return hp->windowed[layer / 64] >> layer % 64 & 1 ? hp->window : 0;
-}
-
-bool sherd_hparams_other_rope(const struct sherd_hparams *hp, int layer)
-{
-	switch (hp->other_rope) {
-	case SHERD_ROPE_OWN_BASE:
-	case SHERD_ROPE_UNSCALED:
-		return sherd_hparams_window(hp, layer) != 0;
-	case SHERD_ROPE_SKIPPED:
-		return (layer + 1) % SHERD_SKIP_PERIOD == 0;
-	case SHERD_ROPE_WINDOWS:
-		return sherd_hparams_window(hp, layer) == 0;
-	case SHERD_ROPE_SAME:
-		break;
-	}
-	return false;
 }
