@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cl_selftest_walk: layers and a head at the end of random pasts, by walk.cl in one launch, or in
- * several that follow each other without a wait, and by the reference's steps.
+ * several that follow each other without a wait. cl_selftest_layer.c has the layers, and what the
+ * reference makes of them.
  */
 #include <math.h>
-#include "infer/cl/cl_selftest.h"
+#include "infer/cl/cl_selftest_layer.h"
 
 #define N_WEIGHTS  2
 #define N_LAYERS   6 /* layer i has weights i % N_WEIGHTS: they chain through x */
@@ -17,53 +18,11 @@
  */
 #define WIDE_CHAINS 6
 
-enum { QKV, OUT, UP, DOWN };
-/* A layer's steps; then the head's three. */
-enum {
-	NORM_1,
-	MUL_QKV,
-	Q_NORM,
-	ROPE,
-	ATTEND,
-	MERGE,
-	MUL_OUT,
-	NORM_2,
-	MUL_UP,
-	ACT,
-	MUL_DOWN,
-	JOIN,
-	LAYER_STEPS
-};
-#define HEAD_STEPS 3
+#define HEAD_STEPS 3 /* behind the last layer */
 #define N_STEPS	   (FIRST_STEP + N_LAYERS * LAYER_STEPS + HEAD_STEPS)
-#define JOIN_SCALE 0.75f
 
 /* Steps that can fail. */
 static const int phases[] = { NORM_1, ROPE, MERGE, NORM_2, ACT };
-
-struct layer {
-	struct sherd_st_past past;
-	struct sherd_tensor w[4];
-	struct sherd_cl_matrix dev[4];
-	float *bias[4], *norm[2], *norm_bias[2];
-	cl_mem bias_mem[4], norm_mem[2], norm_bias_mem[2];
-	enum sherd_norm norm_kind;
-	enum sherd_act act;
-	bool gated, with_bias;
-	/*
-	 * normalizes q, nothing before UP, and what DOWN gives on its way to x; Q_NORM and JOIN are
-	 * nothing elsewhere
-	 */
-	bool joins;
-	float *q_norm; /* a head's, or a head after the other */
-	int q_norm_step;
-	cl_mem q_norm_mem;
-	int hidden, q, ffn, want;
-	struct sherd_cl_cache cache; /* and the rest is the past's, too */
-	cl_mem tiles;
-	cl_ulong rope_at;
-	int n_tiles;
-};
 
 /* What a run writes. */
 struct scratch {
@@ -71,161 +30,19 @@ struct scratch {
 	struct sherd_cl_act a;
 };
 
-static cl_ulong address(struct sherd_st *t, cl_mem m)
-{
-	cl_ulong at;
-
-	sherd_cl_addresses(t->c, &m, 1, &at);
-	return at;
-}
-
 static struct sherd_walk_step norm_step(struct sherd_st *t, const struct layer *l, int i)
 {
 	return (struct sherd_walk_step){
 		.kind = SHERD_WALK_NORM,
 		.src = SHERD_BUF_X,
 		.cols = l->hidden,
-		.values = address(t, l->norm_mem[i]),
-		.bias = address(t, l->norm_bias_mem[i]),
+		.values = sherd_st_address(t, l->norm_mem[i]),
+		.bias = sherd_st_address(t, l->norm_bias_mem[i]),
 		.want = l->want,
 		.norm = l->norm_kind,
 		.inv_cols = 1.0f / (float)l->hidden,
 	};
 }
-
-static cl_mem vector(struct sherd_st *t, float **x, int n)
-{
-	*x = sherd_st_floats(t, n);
-	return sherd_st_upload(t, *x, 4 * n);
-}
-
-static void make_matrix(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p,
-			int i, int rows, int cols)
-{
-	struct sherd_format f = sherd_st_format(p, rows, cols);
-
-	sherd_st_matrix(t, &f, &l->w[i], &l->dev[i]);
-	if (l->with_bias)
-		l->bias_mem[i] = vector(t, &l->bias[i], rows);
-}
-
-static void make_weights(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p)
-{
-	int i;
-
-	make_matrix(t, l, p, QKV, l->past.stride, l->hidden);
-	make_matrix(t, l, p, OUT, l->hidden, l->q);
-	make_matrix(t, l, p, UP, l->ffn * (1 + l->gated), l->hidden);
-	make_matrix(t, l, p, DOWN, l->hidden, l->ffn);
-	for (i = 0; i < 2; i++) {
-		l->norm_mem[i] = vector(t, &l->norm[i], l->hidden);
-		if (l->with_bias && l->norm_kind == SHERD_NORM_LAYER)
-			l->norm_bias_mem[i] = vector(t, &l->norm_bias[i], l->hidden);
-	}
-}
-
-/* Everything but the pool: what the kernel reads of the past. */
-static void upload_past(struct sherd_st *t, struct layer *l)
-{
-	const struct sherd_st_past *past = &l->past;
-	int32_t item_row[2] = { 0, 1 }, *pos = sherd_st_alloc(t, 4), *item = sherd_st_alloc(t, 4);
-	int group = past->n_heads / past->shape.n_kv_heads;
-	struct sherd_cl_tile *tiles;
-
-	l->n_tiles = sherd_cl_make_tiles(item_row, 1, group, NULL);
-	tiles = sherd_st_alloc(t, l->n_tiles * sizeof(*tiles));
-	sherd_cl_make_tiles(item_row, 1, group, tiles);
-	l->tiles = sherd_st_upload(t, tiles, l->n_tiles * sizeof(*tiles));
-	if (past->rope)
-		l->rope_at = address(t, sherd_st_upload(t, past->rope,
-							4 * (size_t)past->n_ctx * past->rope_dim));
-	pos[0] = past->n_ctx - 1;
-	l->cache = (struct sherd_cl_cache){
-		.shape = past->shape,
-		.pages = sherd_st_upload(t, past->pages, 4 * DIV_ROUND_UP(past->n_ctx, SHERD_PAGE)),
-		.pos = sherd_st_upload(t, pos, 4),
-		.item = sherd_st_upload(t, item, 4),
-	};
-}
-
-static void make_layer(struct sherd_st *t, struct layer *l, const struct sherd_cl_program *p,
-		       int hidden, int ffn, int round)
-{
-	int i;
-
-	l->hidden = hidden;
-	l->ffn = ffn;
-	l->act = round % 4;
-	l->gated = sherd_st_below(t, 2);
-	l->want = SHERD_QUANT_Q8 | (sherd_st_below(t, 2) ? SHERD_QUANT_F32 : 0) |
-		  (p->arg[1] == 16 || sherd_st_below(t, 2) ? SHERD_QUANT_HALVES : 0);
-	l->with_bias = sherd_st_below(t, 2);
-	l->norm_kind = sherd_st_below(t, 2) ? SHERD_NORM_RMS : SHERD_NORM_LAYER;
-	sherd_st_make_past(t, &l->past, p->arg[4], p->arg[5], p->arg[6], round);
-	l->q = l->past.n_heads * l->past.shape.head_dim;
-	make_weights(t, l, p);
-	for (i = 0; i < l->past.n_ctx - 1; i++)
-		sherd_st_past_add(&l->past, i);
-	upload_past(t, l);
-}
-
-/* --- the reference --- */
-
-/* A quantized row, dst (+)= W times it; -EDOM where the quantizer refuses it. */
-static int multiply(struct sherd_st *t, const struct layer *l, int i, const float *x, int n,
-		    float *dst, bool residual)
-{
-	struct sherd_st_act h = sherd_st_new_act(t, 1, n);
-	struct sherd_ref_act a = sherd_st_ref_act(&h);
-	int rc = sherd_ref_norm(SHERD_NORM_NONE, x, NULL, NULL, n, 0, h.a);
-
-	sherd_st_quantize_row(&h, 0, x);
-	if (!rc)
-		sherd_ref_matmul(&l->w[i], &a, 1, l->bias[i], residual, dst, l->w[i].fmt.rows);
-	return rc;
-}
-
-static int normalize(const struct layer *l, int i, const float *x, float *y)
-{
-	enum sherd_norm kind = i && l->joins ? SHERD_NORM_NONE : l->norm_kind;
-
-	return sherd_ref_norm(kind, x, l->norm[i], l->norm_bias[i], l->hidden, 1e-5f, y);
-}
-
-/* The layer, on the past's last position; x [hidden] changes. The step that refuses, or -1. */
-static int reference(struct sherd_st *t, struct layer *l, float *x)
-{
-	int last = l->past.n_ctx - 1;
-	float *y = sherd_st_alloc(t, 4 * MAX(MAX(l->hidden, l->q), l->ffn));
-	float *up = sherd_st_alloc(t, MAX(8 * l->ffn, 4 * l->hidden));
-	int dim = l->past.shape.head_dim, h;
-	float *qkv = l->past.qkv + (size_t)last * l->past.stride;
-
-	if (normalize(l, 0, x, y) || multiply(t, l, QKV, y, l->hidden, qkv, false))
-		return NORM_1;
-	for (h = 0; h < l->past.n_heads && l->joins; h++)
-		if (sherd_ref_norm_to(SHERD_NORM_RMS, qkv + h * dim, l->q_norm + h * l->q_norm_step,
-				      NULL, dim, 1e-5f, 1, false, y, qkv + h * dim))
-			return Q_NORM;
-	if (sherd_st_past_add(&l->past, last))
-		return ROPE;
-	sherd_st_past_attend(&l->past, last, last, y);
-	if (multiply(t, l, OUT, y, l->q, x, true))
-		return MERGE;
-	if (normalize(l, 1, x, y) || multiply(t, l, UP, y, l->hidden, up, false))
-		return NORM_2;
-	sherd_ref_act(l->act, l->gated ? up : NULL, l->gated ? up + l->ffn : up, l->ffn, y);
-	if (!l->joins)
-		return multiply(t, l, DOWN, y, l->ffn, x, true) ? ACT : -1;
-	if (multiply(t, l, DOWN, y, l->ffn, up, false))
-		return ACT;
-	return sherd_ref_norm_to(l->norm_kind, up, l->norm[0], l->norm_bias[0], l->hidden, 1e-5f,
-				 JOIN_SCALE, true, y, x) ?
-		       JOIN :
-		       -1;
-}
-
-/* --- the kernel --- */
 
 static struct sherd_walk_step matmul_step(struct sherd_st *t, const struct layer *l, int i, int dst)
 {
@@ -236,10 +53,10 @@ static struct sherd_walk_step matmul_step(struct sherd_st *t, const struct layer
 		.dst = dst,
 		.rows = m->fmt.rows,
 		.cols = m->fmt.cols,
-		.values = address(t, m->values),
-		.scales = address(t, m->scales),
-		.mins = address(t, m->mins),
-		.bias = address(t, l->bias_mem[i]),
+		.values = sherd_st_address(t, m->values),
+		.scales = sherd_st_address(t, m->scales),
+		.mins = sherd_st_address(t, m->mins),
+		.bias = sherd_st_address(t, l->bias_mem[i]),
 		.flags = (dst == SHERD_BUF_X ? SHERD_CL_RESIDUAL : 0) |
 			 (l->with_bias ? SHERD_CL_BIAS : 0),
 	};
@@ -271,7 +88,7 @@ static void add_joins(struct sherd_st *t, const struct layer *l, struct sherd_wa
 		.dst = SHERD_BUF_QKV,
 		.cols = dim,
 		.n_parts = l->past.n_heads,
-		.values = address(t, l->q_norm_mem),
+		.values = sherd_st_address(t, l->q_norm_mem),
 		.weight_step = l->q_norm_step,
 		.norm = SHERD_NORM_RMS,
 		.inv_cols = 1.0f / (float)dim,
@@ -417,9 +234,9 @@ static void reference_chain(struct sherd_st *t, struct layer *l, float *x, float
 	int i;
 
 	for (i = 0; i < N_LAYERS; i++)
-		reference(t, &l[i % N_WEIGHTS], x);
-	normalize(l, 0, x, y);
-	multiply(t, l, UP, y, l->hidden, logits + LOGITS_COL, false);
+		sherd_st_layer(t, &l[i % N_WEIGHTS], x);
+	sherd_st_normalize(l, 0, x, y);
+	sherd_st_multiply(t, l, UP, y, l->hidden, logits + LOGITS_COL, false);
 	sherd_ref_cap(x, l->hidden, 0.5f, 3);
 }
 
@@ -555,7 +372,7 @@ static bool check_failure(struct sherd_st *t, const struct layer *good, int phas
 	s = make_scratch(t, &l, x);
 	upload_pool(t, &l);
 	run(t, &l, &s, make_table(t, &l, 1), round % 2, FIRST_STEP, FIRST_STEP + LAYER_STEPS);
-	refused = reference(t, &l, x);
+	refused = sherd_st_layer(t, &l, x);
 	t->c->step = FIRST_STEP + refused;
 	sherd_st_expect_failed(t, refused < 0 ? -1 : 0, "walk", phase);
 	return refused == phase;
@@ -580,14 +397,14 @@ void sherd_st_walk(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	struct layer l[N_WEIGHTS] = { 0 };
 	int i;
 
-	make_layer(t, &l[0], p, wide ? 512 + sherd_st_below(t, 512) : 1 + sherd_st_below(t, 300),
+	sherd_st_make_layer(t, &l[0], p, wide ? 512 + sherd_st_below(t, 512) : 1 + sherd_st_below(t, 300),
 		   wide ? 1536 : 1 + sherd_st_below(t, 300), round);
 	l[1] = l[0]; /* at the same past, which the last layer to write it leaves its position in */
-	make_weights(t, &l[1], p);
+	sherd_st_make_weights(t, &l[1], p);
 	l[1].joins = true;
 	l[1].q_norm_step = sherd_st_below(t, 2) ? p->arg[5] : 0;
 	l[1].q_norm_mem =
-		vector(t, &l[1].q_norm, p->arg[5] + (l[1].past.n_heads - 1) * l[1].q_norm_step);
+		sherd_st_vector(t, &l[1].q_norm, p->arg[5] + (l[1].past.n_heads - 1) * l[1].q_norm_step);
 	for (i = 0; i < (wide ? WIDE_CHAINS : 1); i++)
 		check_chain(t, p, l);
 	if (!t->vector)
