@@ -99,6 +99,7 @@ static void put_mscale(struct hf *hf, const json_t *scaling)
 static void put_yarn(struct hf *hf, const json_t *scaling)
 {
 	const json_t *whole = hf_get(scaling, "truncate");
+	double old = json_number_value(hf_get(scaling, "original_max_position_embeddings"));
 	char buf[96];
 
 	if (json_number_value(hf_get(scaling, "beta_fast")) != 0) /* 0 stands for what is usual */
@@ -107,6 +108,9 @@ static void put_yarn(struct hf *hf, const json_t *scaling)
 		put_number(hf, scaling, "beta_slow", "rope.scaling.yarn_beta_slow");
 	put_number(hf, scaling, "attention_factor", "rope.scaling.yarn_attn_factor");
 	put_mscale(hf, scaling);
+	if (old >= 1 && old <= INT32_MAX)
+		gguf_put_u32(hf->w, hf_arch_key(hf, "rope.scaling.original_context_length", buf),
+			     (uint32_t)old);
 	if (json_is_boolean(whole))
 		gguf_put_bool(hf->w, hf_arch_key(hf, "rope.scaling.yarn_truncate", buf),
 			      json_is_true(whole));
@@ -121,17 +125,6 @@ static int put_longrope(struct hf *hf, const json_t *scaling)
 	return ret ? ret :
 		     take_factors(hf, 1, "rope_factors_short.weight",
 				  hf_get(scaling, "short_factor"));
-}
-
-/* The context before scaling, where a key of the family's tables does not say it. */
-static void put_old_context(struct hf *hf, const json_t *scaling)
-{
-	static const char name[] = "rope.scaling.original_context_length";
-	double old = json_number_value(hf_get(scaling, "original_max_position_embeddings"));
-	char buf[96];
-
-	if (!hf_value(hf, name) && old >= 1 && old <= INT32_MAX)
-		gguf_put_u32(hf->w, hf_arch_key(hf, name, buf), (uint32_t)old);
 }
 
 int hf_rope_put(struct hf *hf)
@@ -158,7 +151,6 @@ int hf_rope_put(struct hf *hf)
 	/* whatever it is: who reads the hyper-parameters knows what can be done */
 	gguf_put_str(hf->w, hf_arch_key(hf, "rope.scaling.type", buf), type);
 	put_number(hf, scaling, "factor", "rope.scaling.factor");
-	put_old_context(hf, scaling);
 	if (!strcmp(type, "yarn"))
 		put_yarn(hf, scaling);
 	return strcmp(type, "longrope") ? 0 : put_longrope(hf, scaling);

@@ -33,6 +33,7 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
 YARN_MSCALE = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
                "mscale": 1.0, "mscale_all_dim": 0.5}
 HEADS = dict(head_dim=8, **SMALL)
+ALL_HEADS = {k: v for k, v in SMALL.items() if k != "num_key_value_heads"}
 GEMMA = dict(query_pre_attn_scalar=20, pad_token_id=0, **HEADS)
 GPT2 = dict(vocab_size=N_VOCAB, n_positions=N_CTX, n_embd=24, n_layer=2, n_head=3, bos_token_id=1,
             eos_token_id=2)
@@ -76,7 +77,7 @@ MODELS = [  # folder, seed, largest file, config
         num_experts=5, num_experts_per_tok=3, moe_intermediate_size=20, decoder_sparse_step=1,
         norm_topk_prob=True, mlp_only_layers=[], **HEADS)),
     ("bert-f16", 21, None, lambda: tf.BertConfig(
-        pad_token_id=0, **{k: v for k, v in SMALL.items() if k != "num_key_value_heads"})),
+        pad_token_id=0, **ALL_HEADS)),
     ("distilbert-bf16", 22, None, lambda: tf.DistilBertConfig(
         vocab_size=N_VOCAB, max_position_embeddings=N_CTX, dim=24, hidden_dim=40, n_layers=2,
         n_heads=4, pad_token_id=0)),
@@ -98,11 +99,9 @@ MODELS = [  # folder, seed, largest file, config
     ("exaone4-bf16", 34, None, lambda: tf.Exaone4Config(
         sliding_window=12, rope_scaling=LLAMA3, **{**SMALL, "num_hidden_layers": 4})),
     ("gptneox-bf16", 26, None, lambda: tf.GPTNeoXConfig(
-        rotary_pct=0.67, rotary_emb_base=5000, **{k: v for k, v in SMALL.items()
-                                                 if k != "num_key_value_heads"})),
+        rotary_pct=0.67, rotary_emb_base=5000, **ALL_HEADS)),
     ("gptneox-serial-f16", 27, None, lambda: tf.GPTNeoXConfig(
-        rotary_pct=1.0, use_parallel_residual=False, **{k: v for k, v in SMALL.items()
-                                        if k != "num_key_value_heads"})),
+        rotary_pct=1.0, use_parallel_residual=False, **ALL_HEADS)),
     ("falcon-bf16", 28, None, lambda: tf.FalconConfig(**FALCON)),
     ("falcon-heads-f16", 29, None, lambda: tf.FalconConfig(multi_query=False, bias=True, **FALCON)),
     ("falcon40-bf16", 30, None, lambda: tf.FalconConfig(
