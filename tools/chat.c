@@ -126,6 +126,19 @@ static int talk_on(struct chat *c)
 	return rc;
 }
 
+/* From the first line to the last; what failed on the way leaves no KV cache behind. */
+static int talk(struct chat *c)
+{
+	int rc = open_it(c), kept;
+
+	if (!rc)
+		rc = talk_on(c);
+	if (rc && rc < 128)
+		return rc;
+	kept = chat_session_close(c);
+	return rc ? rc : kept;
+}
+
 static int chat_main(int argc, char **argv)
 {
 	struct chat c = {
@@ -145,11 +158,7 @@ static int chat_main(int argc, char **argv)
 	int rc = parse(&c, argc, argv, &done);
 
 	if (!rc && !done)
-		rc = open_it(&c);
-	if (!rc && !done)
-		rc = talk_on(&c);
-	if (!done && (rc == TOOL_OK || rc > 128))
-		rc = MAX(rc, chat_session_close(&c));
+		rc = talk(&c);
 	prompt_close(c.prompt);
 	talk_free(&c.talk);
 	sherd_chat_close(c.template);

@@ -220,8 +220,9 @@ person() # person STEPS ARG...
 	rc=$?
 }
 
-person $'wait > \nsend The scheduler\\r\nwait t/s\nwait > \nsend \\x04' "${chat[@]}"
+person $'wait > \nsend The scheduler\\r\nwait t/s\nwait > \nsend \\x04' "${chat[@]}" --session "$tmp/typed"
 ok "at a terminal it asks, answers, and Ctrl-D leaves" test $rc = 0
+ok "  ... keeping the talk, once" bash -c "grep -c 'keeping the talk in' '$out' | grep -qx 1 && grep -q 'The scheduler' '$tmp/typed'"
 ok "  ... saying how to get help" grep -q '/help says' "$out"
 person $'wait > \nsend One\\\\\\r\nwait . \nsend two\\r\nwait t/s\nwait > \nsend /show\\r
 wait   One\nwait   two\nwait > \nsend \\x04' "${chat[@]}"
