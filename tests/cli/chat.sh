@@ -238,9 +238,9 @@ rm -f "$tmp"/*.json
 person $'wait > \nsend The scheduler\\r\nwait '$taken$'\nwait The\nsend \\x03\nwait interrupted\nwait > \nsend And memory?\\r
 wait '$taken$'\nwait t/s\nwait > \nsend /save '"$tmp"$'/a.json\\r\nwait saved\nwait > \nsend /undo\\r\nwait forgotten\nwait > \nsend /save '"$tmp"$'/b.json\\r
 wait saved\nwait > \nsend \\x04' \
-	chat -m "$model" --template alpaca --device reference -c 8192 -n 300 --temp 0 --stop NEVER --draft ngram
+	chat -m "$model" --template alpaca --device reference -c 512 -n 48 --temp 0 --stop NEVER --draft ngram
 talk '/load '"$tmp"'/b.json\nAnd memory?\n/save '"$tmp"'/c.json\n' \
-	chat -m "$model" --template alpaca --device reference -c 8192 -n 300 --temp 0 --stop NEVER
+	chat -m "$model" --template alpaca --device reference -c 512 -n 48 --temp 0 --stop NEVER
 ok "an answer that Ctrl-C ended amid guesses leaves none of them to the next" cmp "$tmp/a.json" "$tmp/c.json"
 if ldd "$sherd" | grep -q libedit; then
 	person $'wait > \nsend The scheduler\\r\nwait t/s\nwait > \nsend rubbish\\x03\nwait ^C\nwait > \nsend \\e[A\\r
