@@ -109,17 +109,21 @@ ok "an answer that cannot be written is a failure with a reason" \
 # --------------------------------------------------------------------- guesses
 
 long='The scheduler\n/retry\nAnd memory?\nThe scheduler\n/undo\nof the kernel\ngoes on and on\nand further\nand on\n'
-for how in "--temp 0" "--temp 0.9 -s 5 --repeat-penalty 1.1"; do
-	talk "$long" "${chat[@]}" -n 20 -c 160 $how
+same_with_draft() # same_with_draft DRAFT ARG...
+{
+	local draft=$1
+
+	shift
+	talk "$long" "${chat[@]}" -n 20 -c 160 "$@"
 	cp "$out" "$tmp/plain"
-	for draft in ngram models/kdoc-5m-Q4_0.gguf; do
-		talk "$long" "${chat[@]}" -n 20 -c 160 $how --draft $draft
-		ok "a talk with --draft ${draft##*/} has the answers of one without, $how" \
-			bash -c "test $rc = 0 && cmp '$tmp/plain' '$out' && grep -q 'oldest turn' '$err'"
-		ok "  ... and says of each answer what the draft was worth" \
-			bash -c "grep -c '^sherd: draft: ' '$err' | grep -qx 8"
-	done
-done
+	talk "$long" "${chat[@]}" -n 20 -c 160 "$@" --draft $draft
+	ok "a talk with --draft ${draft##*/} has the answers of one without, $*" \
+		bash -c "test $rc = 0 && cmp '$tmp/plain' '$out' && grep -q 'oldest turn' '$err'"
+	ok "  ... and says of each answer what the draft was worth" \
+		bash -c "grep -c '^sherd: draft: ' '$err' | grep -qx 8"
+}
+same_with_draft ngram --temp 0
+same_with_draft models/kdoc-5m-Q4_0.gguf --temp 0.9 -s 5 --repeat-penalty 1.1
 ok "  ... which was something" grep -qE 'tokens guessed, [1-9][0-9]* % of them right' "$err"
 refuses "--draft-max goes with a draft, in a talk too" 2 "--draft-max does nothing without --draft" \
 	"${chat[@]}" --draft-max 4
@@ -127,19 +131,16 @@ refuses "--draft-max goes with a draft, in a talk too" 2 "--draft-max does nothi
 # -------------------------------------------------------------------- sessions
 
 kept=$tmp/kept
-for how in "--temp 0" "--temp 0.9 -s 5"; do
-	rm -f "$kept"
-	talk 'The scheduler\nAnd memory?\n' "${chat[@]}" $how --system 'Be kind.'
-	cp "$out" "$tmp/whole"
-	talk 'The scheduler\n' "${chat[@]}" $how --system 'Be kind.' --session "$kept"
-	cp "$out" "$tmp/parts"
-	talk 'And memory?\n' "${chat[@]}" $how --session "$kept"
-	cat "$out" >>"$tmp/parts"
-	ok "a talk goes on in another process as it would have in one, $how" \
-		bash -c "test $rc = 0 && cmp '$tmp/whole' '$tmp/parts'"
-	ok "  ... and nothing of it is read twice" \
-		bash -c "grep -q 'kept goes on, with 3 messages; /show' '$err' && grep -q 'tokens, [0-9]* of them known' '$err'"
-done
+talk 'The scheduler\nAnd memory?\n' "${chat[@]}" --temp 0.9 -s 5 --system 'Be kind.'
+cp "$out" "$tmp/whole"
+talk 'The scheduler\n' "${chat[@]}" --temp 0.9 -s 5 --system 'Be kind.' --session "$kept"
+cp "$out" "$tmp/parts"
+talk 'And memory?\n' "${chat[@]}" --temp 0.9 -s 5 --session "$kept"
+cat "$out" >>"$tmp/parts"
+ok "a talk goes on in another process as it would have in one, with the same seed" \
+	bash -c "test $rc = 0 && cmp '$tmp/whole' '$tmp/parts'"
+ok "  ... and nothing of it is read twice" \
+	bash -c "grep -q 'kept goes on, with 3 messages; /show' '$err' && grep -q 'tokens, [0-9]* of them known' '$err'"
 cp "$kept" "$tmp/before"
 talk '' "${chat[@]}" --session "$kept"
 ok "who says nothing leaves the file as it was" cmp "$kept" "$tmp/before"
