@@ -214,8 +214,8 @@ static int forget(bool json)
 	else if (!n)
 		puts("nothing spoke against a device, and none was chosen by measurement");
 	else
-		printf("forgot %d thing%s that spoke against devices, or for one: the next start tries, and "
-		       "measures, again\n",
+		printf("forgot %d thing%s that spoke against devices, or for one: the next start "
+		       "tries, and measures, again\n",
 		       n, n > 1 ? "s" : "");
 	return tool_flush(&tool_devices) ? TOOL_OK : TOOL_FAILED;
 }

@@ -10,7 +10,8 @@
 static const char about[] =
 	"Says what sherd could use here, whether it works, and if not, why and what helps: the board, its "
 	"OpenCL drivers and GPUs and who may open them; whether each OpenCL device's kernels give the right "
-	"numbers, how it reads weights and shares activations; what can hold weights in memory; limits, io_uring, clocks. What it tries "
+	"numbers, how it reads weights and shares activations; what can hold weights in memory; limits, "
+	"io_uring, clocks. What it tries "
 	"out is let go at once. With a model it says what its size makes of limits and memory. At the end "
 	"is what would help, with the command. The exit code is 0 if an OpenCL device can compute.\n"
 	"\n"

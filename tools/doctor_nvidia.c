@@ -49,8 +49,10 @@ static void look_at_library(void *ctx, const char *path)
 /* An update replaces the libraries at once, and the module at the next boot. */
 static void look_at_libraries(struct doctor *d, const char *version, bool *there)
 {
-	static const char *const folders[] = { "/usr/lib/*/", "/usr/lib/*/nvidia/", "/usr/lib/*/nvidia/current/",
-					       "/usr/lib/", "/usr/lib64/" };
+	static const char *const folders[] = {
+		"/usr/lib/*/", "/usr/lib/*/nvidia/", "/usr/lib/*/nvidia/current/",
+		"/usr/lib/",   "/usr/lib64/",
+	};
 	struct libraries l = { .version = version };
 	char pattern[128];
 
@@ -100,5 +102,6 @@ void doctor_look_at_nvidia(struct doctor *d)
 	doctor_look_at_driver(d, "nvidia", "/dev/nvidia0", version, remedy);
 	look_at_node(d, "/dev/nvidia0", "sudo nvidia-modprobe -c 0 (package nvidia-modprobe)");
 	look_at_node(d, "/dev/nvidiactl", "sudo nvidia-modprobe -c 0 (package nvidia-modprobe)");
-	look_at_node(d, "/dev/nvidia-uvm", "sudo nvidia-modprobe -u -c 0 (package nvidia-modprobe)");
+	look_at_node(d, "/dev/nvidia-uvm",
+		     "sudo nvidia-modprobe -u -c 0 (package nvidia-modprobe)");
 }

@@ -15,7 +15,7 @@
 
 #define MAX_CHILDREN 4
 #define CHILD_BYTES  (200 << 20) /* what a compiler takes, and a little */
-#define HUNG	     "hung "	 /* the last line of what is kept of a hang: and how long it was waited for */
+#define HUNG	     "hung "	 /* the last line that is kept of a hang: for how many seconds */
 
 int sherd_cl_verdict_key(struct sherd_cl *c, const struct sherd_cl_program *p,
 			 char key[SHERD_SHA256_HEX])

@@ -17,7 +17,6 @@
  * CPUs are.
  */
 #define WIDE_CHAINS 6
-
 #define HEAD_STEPS 3 /* behind the last layer */
 #define N_STEPS	   (FIRST_STEP + N_LAYERS * LAYER_STEPS + HEAD_STEPS)
 
@@ -397,14 +396,16 @@ void sherd_st_walk(struct sherd_st *t, struct sherd_cl_program *p, int round)
 	struct layer l[N_WEIGHTS] = { 0 };
 	int i;
 
-	sherd_st_make_layer(t, &l[0], p, wide ? 512 + sherd_st_below(t, 512) : 1 + sherd_st_below(t, 300),
-		   wide ? 1536 : 1 + sherd_st_below(t, 300), round);
+	sherd_st_make_layer(t, &l[0], p,
+			    wide ? 512 + sherd_st_below(t, 512) : 1 + sherd_st_below(t, 300),
+			    wide ? 1536 : 1 + sherd_st_below(t, 300), round);
 	l[1] = l[0]; /* at the same past, which the last layer to write it leaves its position in */
 	sherd_st_make_weights(t, &l[1], p);
 	l[1].joins = true;
 	l[1].q_norm_step = sherd_st_below(t, 2) ? p->arg[5] : 0;
 	l[1].q_norm_mem =
-		sherd_st_vector(t, &l[1].q_norm, p->arg[5] + (l[1].past.n_heads - 1) * l[1].q_norm_step);
+		sherd_st_vector(t, &l[1].q_norm,
+				p->arg[5] + (l[1].past.n_heads - 1) * l[1].q_norm_step);
 	for (i = 0; i < (wide ? WIDE_CHAINS : 1); i++)
 		check_chain(t, p, l);
 	if (!t->vector)
