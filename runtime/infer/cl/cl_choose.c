@@ -37,8 +37,8 @@ struct choice {
 	struct sherd_time_job job;
 	char spec[SHERD_CL_SPEC];
 	int count[MAX_MATRICES], n_matrices; /* how often a model has each */
-	char failures[2048]; /* lines: SHERD_FAILED and a sentence */
-	bool final;	     /* what failed would do so again */
+	char failures[(MAX_DEVICES + 1) * 768]; /* lines: SHERD_FAILED and a sentence */
+	bool final; /* what failed would do so again */
 };
 
 static void note(const struct choice *x, const char *fmt, ...)
