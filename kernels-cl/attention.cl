@@ -364,7 +364,8 @@ INLINED void attend_tile(int4 tile, int kv_head, int first_chunk, ATTEND_ARGS, C
 		UP_TO(TOKEN_QUERIES, tile);
 		return;
 	}
-	for (int q = 0; q < tile.z; q += PASS_QUERIES) {
+	/* the host's tiles have NQ at most: one pass then, and no loop */
+	for (int q = 0; q < (PASS_QUERIES < NQ ? tile.z : 1); q += PASS_QUERIES) {
 		const int4 pass = (int4)(tile.x, tile.y + q, min(tile.z - q, PASS_QUERIES), tile.w);
 
 		UP_TO(PASS_QUERIES, pass);

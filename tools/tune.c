@@ -53,7 +53,7 @@ static int parse(struct tune *t, int argc, char **argv, bool *done)
 		{ 0, "time", OPT_FLOAT, &t->seconds, 1, 86400, "S",
 		  "seconds of measuring, about; compiling comes on top (default: 30)" },
 		{ 0, "limit", OPT_FLOAT, &t->limit, 1, 3600, "S",
-		  "a variant that takes longer to compile and test has hung (default: 120)" },
+		  "a variant that takes longer to compile and test has hung (default: 300)" },
 		{ 'o', "output", OPT_STR, &t->out, 0, 0, "FILE",
 		  "where to write; what it has of other matrices on this device stays (default: "
 		  "~/.config/sherd/tune/DEVICE.tune, where run, bench and node look first)" },
@@ -241,7 +241,7 @@ static int main_tune(int argc, char **argv)
 	t->params.progress = tool_progress;
 	t->params.note = tool_note;
 	t->seconds = 30;
-	t->limit = 120;
+	t->limit = SHERD_CL_TIME_LIMIT;
 	rc = parse(t, argc, argv, &done);
 	if (!rc && !done) {
 		rc = tune(t);
@@ -255,12 +255,13 @@ static int main_tune(int argc, char **argv)
 const struct tool tool_tune = {
 	.name = "tune",
 	.synopsis =
-		"-m MODEL | --shapes PROGRAM:ROWSxCOLS,... [--device NAME] [--time S] [-o FILE]",
+		"-m MODEL | --shapes PROGRAM:ROWSxCOLS,... [--device NAME] [--time S] [-o FILE] "
+		"[--json]",
 	.summary = "measure which variants of the kernels are fastest here",
 	.about =
-		"Measures variants of each kernel that a model's matrices need - sizes of groups and "
-		"tiles, prefetch distances, dot product paths - against the default, for one token, "
-		"a few and a prompt, and writes what is faster to a file. All variants give the "
+		"Measures variants of the kernels that a model needs - matmuls, attention, norms; sizes "
+		"of groups and tiles, prefetch distances, dot product paths - against the default, for "
+		"one token, a few and a prompt, and writes what is faster to a file. All variants give the "
 		"reference's bits: each is tested, in a process of its own, and one that fails is "
 		"named and never chosen. run, bench and node use the file by themselves (--tune "
 		"none: they do not); its format is made to be read and committed "
