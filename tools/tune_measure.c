@@ -249,7 +249,7 @@ static void measure_class(struct tune *t, struct tune_program *p, enum sherd_tun
 {
 	struct sherd_timing timings[TUNE_CANDIDATES];
 	char names[TUNE_CANDIDATES][SHERD_VARIANT_TEXT];
-	bool known[TUNE_CANDIDATES];
+	bool known[TUNE_CANDIDATES], any = false;
 	int n = 0;
 
 	for (; n < TUNE_CANDIDATES && candidate(t, p, class, n, names[n]); n++) {
@@ -259,10 +259,11 @@ static void measure_class(struct tune *t, struct tune_program *p, enum sherd_tun
 		}
 		known[n] = measure(t, p, class, t->device, names[n], &timings[n]);
 		t->n_tried++;
+		any |= known[n];
 		if (!known[n])
 			refuse(t, p, names[n]);
 	}
-	if (!n) { /* nothing varies: the time is worth having */
+	if (!any) { /* nothing varies, or nothing that runs: the time is worth having */
 		strcpy(names[0], "default");
 		known[0] = measure(t, p, class, t->device, "default", &timings[0]);
 		n = 1;
