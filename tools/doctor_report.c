@@ -112,7 +112,8 @@ static void print_remedies(const struct doctor *d)
 			continue;
 		if (!n++)
 			printf("\nWhat would help\n");
-		printf("  %d. %s: %s\n     -> %s\n", n, r->name, r->text, r->remedy);
+		printf("  %d. %s%s%s: %s\n     -> %s\n", n, r->device, r->device[0] ? ", " : "",
+		       r->name, r->text, r->remedy);
 	}
 	if (!n)
 		puts("\nNothing here needs to be mended.");

@@ -162,6 +162,7 @@ ok "so does one that runs nothing" says "$cpu: .*CL_OUT_OF_RESOURCES"
 
 with alone "crash:clBuildProgram" doctor
 ok "doctor tests the kernels in a child" grep -qE "^  no   plain  .*the device's test crashed" "$out"
+ok "  ... and says what would help with which device" grep -qE "^  [0-9]+. Fake GPU, plain: the device's test crashed" "$out"
 ok "  ... and where no device passes that is a problem" bash -c "test $rc = 1 && grep -q '^  !!   OpenCL .*no device can compute' '$out'"
 
 # --------------------------------------------------- binaries, which some drivers do not survive
