@@ -16,6 +16,7 @@ struct chat {
 	const char *session_file; /* NULL: none */
 	struct sherd_session *nothing; /* at position 0: the file without a KV cache */
 	char *kept; /* the messages that are in the file */
+	bool behind; /* the file has these, and no KV cache of them yet */
 	bool quit;
 };
 

@@ -88,7 +88,10 @@ void chat_session_keep(struct chat *c)
 	text = talk_text(&c->talk);
 	same = text && c->kept && !strcmp(text, c->kept);
 	free(text);
-	if (!same && write_file(c, c->nothing, &err))
+	if (same)
+		return;
+	c->behind = true;
+	if (write_file(c, c->nothing, &err))
 		tool_line(err.msg);
 }
 
@@ -112,7 +115,7 @@ int chat_session_close(struct chat *c)
 {
 	struct sherd_error err;
 
-	if (!c->session_file)
+	if (!c->behind)
 		return TOOL_OK;
 	forget_the_rest(c);
 	if (prompt_is_terminal(c->prompt))

@@ -152,6 +152,7 @@ refuses "and chat not over what run keeps" 1 "a session of sherd run, without a 
 talk '/show\n' "${chat[@]}" --session "$kept" --kv int8
 ok "another KV cache's talk goes on, and is read again" \
 	bash -c "test $rc = 0 && grep -q 'read again, for what was read of it is another' '$err' && grep -q '^  And memory' '$err'"
+ok "  ... but stays as it is until something is said" cmp "$kept" "$tmp/before"
 talk 'The scheduler\n/clear\n' "${chat[@]}" --session "$tmp/cleared"
 talk '' "${chat[@]}" --session "$tmp/empty"
 ok "what was cleared is in nobody's file" cmp "$tmp/cleared" "$tmp/empty"
