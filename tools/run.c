@@ -79,8 +79,11 @@ static int take_positionals(struct run *r, int argc, char **argv)
 int run_check_options(struct run *r)
 {
 	static const char *const kvs[] = { "f16", "int8", "f32" };
+	struct sherd_error err;
 	int kv = 0, rc = TOOL_OK;
 
+	if (r->system && tool_check_text("--system", r->system, strlen(r->system), &err))
+		return tool_fail(r->tool, &err);
 	if (r->draft_max && !r->draft_name)
 		return tool_usage(r->tool, "--draft-max does nothing without --draft");
 	if (r->params.bits && r->params.bits != 4 && r->params.bits != 8)

@@ -168,8 +168,11 @@ char *talk_text(const struct talk *t)
 	char *text;
 
 	for (int i = 0; i < t->n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s}", "role", t->v[i].role, "content",
-						      t->v[i].content));
+		if (json_array_append_new(list, json_pack("{s:s, s:s}", "role", t->v[i].role,
+							  "content", t->v[i].content))) {
+			json_decref(list);
+			return NULL;
+		}
 	j = json_pack("{s:i, s:o}", "sherd_chat", 1, "messages", list);
 	text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
 	json_decref(j);

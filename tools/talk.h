@@ -38,7 +38,7 @@ void talk_forget(struct talk *t, int k);
 /* All questions and answers go. */
 void talk_clear(struct talk *t);
 
-/* The talk as JSON, malloc'd; NULL: no memory. */
+/* The talk as JSON, malloc'd; NULL: no memory, or a message that is no UTF-8. */
 char *talk_text(const struct talk *t);
 /* And back. What was there is kept if the text, or file, is none of ours; @name is for messages. */
 int talk_parse(struct talk *t, const char *text, size_t size, const char *name,

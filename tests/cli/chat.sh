@@ -53,6 +53,11 @@ printf '{{ raise_exception("roles must alternate") }}' >"$tmp/no.jinja"
 refuses "a template that says no is heard" 1 "line 1: roles must alternate" \
 	run -m "$model" -p Hello --template "$tmp/no.jinja"
 
+refuses "a system prompt that is no UTF-8 is refused" 1 "--system: byte 3 .0xe9. is not valid UTF-8" \
+	chat -m "$model" --template alpaca --system $'caf\xe9'
+refuses "so it is where there is one question alone" 1 "--system: byte 3 .0xe9. is not valid UTF-8" \
+	run -m "$model" --template alpaca --system $'caf\xe9' -p Hello
+
 # ------------------------------------------------------------------ from a pipe
 
 talk 'The scheduler\nAnd memory?\n' "${chat[@]}"

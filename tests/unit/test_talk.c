@@ -143,6 +143,16 @@ static void a_talk_is_the_same_after_it_was_a_text(void **state)
 	talk_free(&again);
 }
 
+static void no_message_is_left_out_of_a_text(void **state)
+{
+	struct talk t = make(2, false);
+
+	(void)state;
+	assert_true(talk_add(&t, "assistant", "caf\xe9"));
+	assert_null(talk_text(&t));
+	talk_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +160,7 @@ int main(void)
 		cmocka_unit_test(an_answer_without_its_question_goes_first),
 		cmocka_unit_test(a_template_that_fails_ends_the_search),
 		cmocka_unit_test(a_talk_is_the_same_after_it_was_a_text),
+		cmocka_unit_test(no_message_is_left_out_of_a_text),
 	};
 
 	rng = tiny_seed();
