@@ -192,6 +192,14 @@ int sherd_read_file(const char *path, size_t limit, char **data, size_t *size,
 	return ret;
 }
 
+/* Folders may be "executed", too, and a source tree called as its command is not rare. */
+static bool is_command(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK);
+}
+
 char *sherd_find_command(const char *name)
 {
 	const char *path = getenv("PATH");
@@ -200,7 +208,7 @@ char *sherd_find_command(const char *name)
 		int n = (int)strcspn(path, ":");
 		char *found = n ? sherd_asprintf("%.*s/%s", n, path, name) : NULL;
 
-		if (found && !access(found, X_OK))
+		if (found && is_command(found))
 			return found;
 		free(found);
 		path += n + (path[n] == ':');

@@ -485,6 +485,8 @@ static void a_command_is_found_where_path_has_it_first(void **state)
 	snprintf(search, sizeof(search), ":%s:%s:/nowhere", in_dir("bin1"), in_dir("bin2"));
 	setenv("PATH", search, 1);
 	assert_null(sherd_find_command("tool")); /* nobody may execute it */
+	unlink(in_dir("bin1/tool"));
+	assert_int_equal(mkdir(in_dir("bin1/tool"), 0700), 0); /* nor is a folder one */
 	assert_int_equal(chmod(in_dir("bin2/tool"), 0700), 0);
 	found = sherd_find_command("tool");
 	assert_string_equal(found, in_dir("bin2/tool"));
