@@ -127,6 +127,29 @@ static void what_hung_is_waited_for_once(void **state)
 	assert_int_equal(prove("auto", "rows", &err), 0);
 }
 
+/* "once" is said where it is true. */
+static void where_nothing_can_be_kept_each_start_tests_and_says_so(void **state)
+{
+	struct sherd_error err;
+	int i;
+
+	(void)state;
+	fake_sherd("exit 0");
+	setenv("XDG_CACHE_HOME", "/dev/null", 1);
+	for (i = 0; i < 2; i++) {
+		notes[0] = 0;
+		assert_int_equal(prove("auto", "rows", &err), 0);
+		assert_non_null(strstr(notes,
+				       "testing 1 kernel program, at each start: there is no "
+				       "cache folder"));
+		assert_null(strstr(notes, "once"));
+	}
+	setenv("XDG_CACHE_HOME", dir, 1);
+	notes[0] = 0;
+	assert_int_equal(prove("auto", "rows", &err), 0);
+	assert_non_null(strstr(notes, "first use: compiling and testing 1 kernel program, once"));
+}
+
 static void what_is_forgotten_is_what_failed_and_not_what_passed(void **state)
 {
 	char key[SHERD_SHA256_HEX];
@@ -542,7 +565,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(what_failed_fails_at_once_from_then_on, forget),
 		cmocka_unit_test_setup(what_hung_is_waited_for_once, forget),
-		cmocka_unit_test_setup(what_is_forgotten_is_what_failed_and_not_what_passed, forget),
+		cmocka_unit_test_setup(where_nothing_can_be_kept_each_start_tests_and_says_so,
+				       forget),
+		cmocka_unit_test_setup(what_is_forgotten_is_what_failed_and_not_what_passed,
+				       forget),
 		cmocka_unit_test_setup(another_key_is_tried_again, forget),
 		cmocka_unit_test_setup(a_test_that_could_not_be_done_is_done_again, forget),
 		cmocka_unit_test_setup(the_program_that_failed_is_the_one_that_is_remembered,

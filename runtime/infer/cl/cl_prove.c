@@ -311,12 +311,33 @@ static int prove_here(struct sherd_cl *c, const struct list *l, struct sherd_err
 	return rc;
 }
 
+/* It is the first and last one, if what comes of it can be kept. */
+static void note_first_use(const struct sherd_cl *c, const struct list *l,
+			   const struct sherd_exec_params *p)
+{
+	char note[320], *cache = sherd_cache_dir();
+	const char *s = l->n > 1 ? "s" : "";
+
+	if (cache && !access(cache, W_OK | X_OK))
+		snprintf(note, sizeof(note),
+			 "%s: first use: compiling and testing %d kernel program%s, once",
+			 c->dev->info.name, l->n, s);
+	else
+		snprintf(
+			note, sizeof(note),
+			"%s: compiling and testing %d kernel program%s, at each start: there is no "
+			"cache folder that can be written to (XDG_CACHE_HOME, or ~/.cache)",
+			c->dev->info.name, l->n, s);
+	if (p->note)
+		p->note(p->ctx, note);
+	free(cache);
+}
+
 int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, double limit,
 		   struct sherd_error *err)
 {
 	SHERD_TRACE_SCOPE("self-test", NULL);
 	struct list l;
-	char note[256];
 	int rc;
 
 	if (p->untested)
@@ -329,12 +350,7 @@ int sherd_cl_prove(struct sherd_cl *c, const struct sherd_exec_params *p, double
 	if (!limit)
 		return sherd_fail(err, -ETIMEDOUT, "%s: %s has not been tested, and is not now",
 				  c->dev->info.name, l.program[0]->spec);
-	if (p->note) {
-		snprintf(note, sizeof(note),
-			 "%s: first use: compiling and testing %d kernel program%s, once",
-			 c->dev->info.name, l.n, l.n > 1 ? "s" : "");
-		p->note(p->ctx, note);
-	}
+	note_first_use(c, &l, p);
 	rc = prove_in_children(c, &l, p->n_threads ? p->n_threads : sherd_device_host_cpus(),
 			       limit, err);
 	if (rc == -ENOENT)
