@@ -322,9 +322,10 @@ struct sherd_rows {
 /*
  * Runs the items, at most n_batch rows together, through layers [first, end) (0, 0: all).
  * A range that ends at the last layer gives logits, any other hidden rows. @rows may be NULL. On
- * failure no session has moved. -EINVAL: items that do not fit the model or each other; -E2BIG: more rows than
- * n_batch; -ENOSPC: a context, or the KV cache, is full; -EDOM: a value became NaN or infinite, the
- * sentence has layer and position; -ENOTSUP: more of a text whose beginning an encoder has read.
+ * failure no session has moved. -EINVAL: items that do not fit the model or each other; -E2BIG: more
+ * rows than n_batch; -ENOSPC: a context, or the KV cache, is full; -EDOM: a value became NaN or
+ * infinite, the sentence has layer and position; -ENOTSUP: more of a text whose beginning an encoder
+ * has read.
  */
 int sherd_step(struct sherd_model *model, const struct sherd_item *items, int n_items,
 	       int first_layer, int end_layer, struct sherd_rows *rows, struct sherd_error *err);
@@ -395,8 +396,8 @@ int sherd_draft_new(struct sherd_draft **draft, struct sherd_session *session,
 void sherd_draft_free(struct sherd_draft *draft);
 /*
  * sherd_prefill() of @last, the token that was drawn last, and sherd_session_sample() in one: *token is
- * the next one. Fails as sherd_step() does. The session may be ahead of the tokens that were handed out, until sherd_draft_settle(): call that
- * before using the session in any other way.
+ * the next one. Fails as sherd_step() does. The session may be ahead of the tokens that were handed
+ * out, until sherd_draft_settle(): call that before using the session in any other way.
  */
 int sherd_draft_next(struct sherd_draft *draft, int32_t last, int32_t *token,
 		     struct sherd_error *err);

@@ -64,8 +64,9 @@ struct sherd_cl_program {
 	char spec[SHERD_CL_SPEC];
 	enum sherd_cl_kind kind;
 	/*
-	 * int: bits, group, scale f32?, min, stacks of experts?; attention: KV type, head_dim; walk:
-	 * int's first four and attention's; float: element, 0, 0, 0, stacks of experts?
+	 * int: bits, group, scale f32?, min, stacks of experts?; attention: KV type, head_dim, a
+	 * token's queries of a KV head; walk: int's first four and attention's; float: element, 0, 0,
+	 * 0, stacks of experts?
 	 */
 	int arg[7];
 	struct sherd_variant variant;

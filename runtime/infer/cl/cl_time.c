@@ -13,7 +13,6 @@
 #define TURN_S	    0.02
 #define MIB	    ((size_t)1 << 20)
 #define HUGE_PAGE   (2 * MIB)
-#define PATTERN	    0x2c2c2c2cu /* as a half and as a float small, and no denormal */
 
 /* Host memory that CPU devices read in place, in large pages. */
 struct memory {
@@ -73,7 +72,7 @@ static int count_copies(const struct sherd_device_info *info, size_t size)
 
 static void make_pool(struct sherd_time_side *s, struct memory *m, size_t size)
 {
-	const cl_uint pattern = PATTERN;
+	const cl_uint pattern = SHERD_TIME_PATTERN;
 	bool host = s->c.dev->info.is_cpu && m->size >= size;
 	cl_mem_flags where = host			 ? CL_MEM_USE_HOST_PTR :
 			     s->c.dev->info.host_unified ? CL_MEM_ALLOC_HOST_PTR :

@@ -4,7 +4,6 @@
 #include "infer/cl/cl_selftest.h"
 #include "infer/cl/cl_time_work.h"
 
-#define PATTERN	  0x2c2c2c2cu /* as a half and as a float */
 #define DEPTH	  1024	      /* positions that attention's last row sees */
 #define MAX_HEADS 4096
 
@@ -15,7 +14,7 @@ static cl_mem keep(struct sherd_time_side *s, cl_mem m)
 
 static cl_mem new_buffer(struct sherd_time_side *s, size_t size)
 {
-	const cl_uint pattern = PATTERN;
+	const cl_uint pattern = SHERD_TIME_PATTERN;
 	cl_mem m = NULL;
 
 	size = ROUND_UP(MAX(size, 64), 64);

@@ -9,6 +9,8 @@
 #include "infer/cl/cl_time.h"
 
 #define SHERD_TIME_COPIES 64
+/* What buffers are full of: as a half and as a float it is small, and no denormal. */
+#define SHERD_TIME_PATTERN 0x2c2c2c2cu
 
 /* A device with a program, and what that works on. */
 struct sherd_time_side {
