@@ -18,6 +18,7 @@
 #define MAX_ARGS 32
 #define CHILD	 "SHERD_DEVICE_TEST" /* in a child's environment */
 #define TEXT_MAX (64 << 10)
+#define LOOK_MS	 100 /* so often it is looked whether a child that says nothing is still there */
 
 bool sherd_device_is_child(void)
 {
@@ -107,33 +108,60 @@ static void end_pipe(struct child *c, int which)
 	c->fd[which] = -1;
 }
 
-/* Reads until the child closes its ends, or until the time is up or it is to stop. */
-static int read_child(struct child *c, double deadline)
+/* What is there. */
+static void read_pipe(struct child *c, int which)
 {
 	char buf[4096];
+	ssize_t n = read(c->fd[which], buf, sizeof(buf));
 
+	if (n > 0)
+		take(c, which, buf, (size_t)n);
+	else if (!n || errno != EINTR)
+		end_pipe(c, which);
+}
+
+/*
+ * Has it ended? Nobody asks how, so that its number stays its own. -ECHILD: somebody else, or nobody
+ * (SIGCHLD ignored), knows how it ended.
+ */
+static int has_ended(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT))
+		return errno == EINTR ? 0 : -errno;
+	return info.si_pid == pid;
+}
+
+/* How long to wait for more of it. */
+static int next_ms(double deadline, bool ended)
+{
+	double left = deadline - sherd_now();
+
+	return ended || left <= 0 ? 0 : (int)MIN(left * 1000 + 1, LOOK_MS);
+}
+
+/*
+ * Reads until the child closes its ends, or has ended - somebody whom it has started may keep them
+ * open - or until the time is up or it is to stop.
+ */
+static int read_child(struct child *c, double deadline)
+{
 	while (c->fd[0] >= 0 || c->fd[1] >= 0) {
 		struct pollfd p[3] = { { c->fd[0], POLLIN, 0 }, { c->fd[1], POLLIN, 0 },
 				       { c->stop, POLLIN, 0 } };
-		double left = deadline - sherd_now();
+		bool ended = has_ended(c->pid); /* before: then all that it has said is there */
+		int n = poll(p, 3, next_ms(deadline, ended));
 
-		if (left <= 0)
-			return -ETIMEDOUT;
-		if (poll(p, 3, (int)MIN(left * 1000 + 1, 3600e3)) < 0 && errno != EINTR)
+		if ((n < 0 && errno != EINTR) || (!n && ended))
 			return 0;
-		if (p[2].revents)
+		if (sherd_now() >= deadline)
+			return -ETIMEDOUT;
+		if (n > 0 && p[2].revents)
 			return -ECANCELED;
-		for (int i = 0; i < 2; i++) {
-			ssize_t n;
-
-			if (c->fd[i] < 0 || !p[i].revents)
-				continue;
-			n = read(c->fd[i], buf, sizeof(buf));
-			if (n > 0)
-				take(c, i, buf, n);
-			else if (!n || errno != EINTR)
-				end_pipe(c, i);
-		}
+		for (int i = 0; i < 2 && n > 0; i++)
+			if (c->fd[i] >= 0 && p[i].revents)
+				read_pipe(c, i);
 	}
 	return 0;
 }
@@ -145,20 +173,14 @@ static int end_group(pid_t pid, int *status)
 	return waitpid(pid, status, 0) == pid ? 0 : -errno;
 }
 
-/*
- * waitpid with a deadline: the child may have closed its stderr and hang on. -ECHILD: somebody
- * else, or nobody (SIGCHLD ignored), knows how it ended.
- */
+/* waitpid with a deadline: the child may have closed its stderr and hang on. -ECHILD: as has_ended(). */
 static int wait_child(pid_t pid, double deadline, int *status)
 {
 	for (;;) {
-		siginfo_t info = { 0 };
-		int ret = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+		int ended = has_ended(pid);
 
-		if (!ret && info.si_pid == pid)
-			return end_group(pid, status);
-		if (ret && errno != EINTR)
-			return -errno;
+		if (ended)
+			return ended < 0 ? ended : end_group(pid, status);
 		if (sherd_now() > deadline)
 			return -ETIMEDOUT;
 		usleep(2000);

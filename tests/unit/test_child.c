@@ -186,6 +186,30 @@ static void no_sherd_command_is_not_an_error_of_the_device(void **state)
 	setenv("PATH", real_path, 1);
 }
 
+/* A driver's helper, say, that has the test's stderr and stays: what the test said is known. */
+static void who_keeps_a_childs_pipes_open_is_not_waited_for(void **state)
+{
+	double start = sherd_now();
+	struct sherd_error err;
+	char *text;
+
+	(void)state;
+	setenv("XDG_CACHE_HOME", dir, 1);
+	fake_sherd("sleep 60 & echo $$ $! >$XDG_CACHE_HOME/pids; exit 0");
+	assert_int_equal(sherd_device_child(NULL, 50, &err), 0);
+	assert_gone(2);
+	fake_sherd("sleep 60 & echo $$ $! >$XDG_CACHE_HOME/pids; echo the answer; exit 0");
+	assert_int_equal(sherd_device_child_text(NULL, 50, -1, &text, &err), 0);
+	assert_string_equal(text, "the answer\n");
+	free(text);
+	assert_gone(2);
+	fake_sherd("sleep 60 & echo $$ $! >$XDG_CACHE_HOME/pids; echo other bits >&2; exit 3");
+	assert_int_equal(sherd_device_child(NULL, 50, &err), -EBADE);
+	assert_string_equal(err.msg, "the device's test failed: other bits");
+	assert_gone(2);
+	assert_true(sherd_now() - start < 40);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +219,7 @@ int main(void)
 		cmocka_unit_test(a_child_whose_device_fails_says_so_by_its_exit_code),
 		cmocka_unit_test(a_hanging_child_is_ended_when_its_time_is_up),
 		cmocka_unit_test(nothing_stays_of_what_a_child_has_started),
+		cmocka_unit_test(who_keeps_a_childs_pipes_open_is_not_waited_for),
 		cmocka_unit_test(a_child_that_is_called_off_ends_at_once),
 		cmocka_unit_test(a_chatty_child_neither_blocks_nor_overflows),
 		cmocka_unit_test(a_child_whose_end_nobody_knows_has_not_passed),
