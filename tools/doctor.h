@@ -98,6 +98,8 @@ bool system_exists(const char *path);
 typedef void (*system_visit_fn)(void *ctx, const char *path);
 int system_each(const char *pattern, system_visit_fn visit, void *ctx);
 
+/* VALUE of the first line NAME=VALUE of a file; false, and @buf as it was: there is none. */
+bool system_value(const char *path, const char *name, char *buf, size_t size);
 /*
  * A variable of the environment; a recorded system's are lines NAME=VALUE in its file env.txt. False:
  * there is none, or it is empty.

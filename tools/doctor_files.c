@@ -78,9 +78,9 @@ int system_each(const char *pattern, system_visit_fn visit, void *ctx)
 	return n;
 }
 
-static bool recorded_env(const char *name, char *buf, size_t size)
+bool system_value(const char *path, const char *name, char *buf, size_t size)
 {
-	FILE *f = system_open("/env.txt");
+	FILE *f = system_open(path);
 	char *line = NULL;
 	size_t room = 0, n = strlen(name);
 	bool found = false;
@@ -103,7 +103,7 @@ bool system_env(const char *name, char *buf, size_t size)
 
 	buf[0] = '\0';
 	if (sherd_root[0])
-		return recorded_env(name, buf, size) && buf[0];
+		return system_value("/env.txt", name, buf, size) && buf[0];
 	value = getenv(name);
 	snprintf(buf, size, "%s", value ? value : "");
 	return buf[0] != '\0';

@@ -170,27 +170,6 @@ void doctor_look_at_driver(struct doctor *d, const char *driver, const char *nod
 
 /* ------------------------------------------------------- where GPUs show up */
 
-/* The value of "KEY=" in a uevent file. */
-static bool uevent(const char *path, const char *key, char *value, size_t size)
-{
-	char *whole = sherd_asprintf("%s%s", sherd_root, path), *line = NULL;
-	FILE *f = whole ? fopen(whole, "re") : NULL;
-	size_t room = 0, n = strlen(key);
-	bool found = false;
-
-	while (f && !found && getline(&line, &room, f) > 0) {
-		found = !strncmp(line, key, n) && line[n] == '=';
-		if (found)
-			snprintf(value, size, "%.*s", (int)strcspn(line + n + 1, "\n"),
-				 line + n + 1);
-	}
-	if (f)
-		fclose(f);
-	free(line);
-	free(whole);
-	return found;
-}
-
 bool doctor_knows_gpu(const struct doctor *d, const char *driver)
 {
 	for (int i = 0; i < d->n_rows; i++)
@@ -207,7 +186,7 @@ static void look_at_render_node(void *ctx, const char *path)
 
 	snprintf(node, sizeof(node), "/dev/dri/%s", strrchr(path, '/') + 1);
 	snprintf(file, sizeof(file), "%s/device/uevent", path);
-	if (!uevent(file, "DRIVER", driver, sizeof(driver)))
+	if (!system_value(file, "DRIVER", driver, sizeof(driver)))
 		return;
 	if (!strcmp(driver, "host1x-drm") || strstr(driver, "gk20a") || strstr(driver, "tegra"))
 		snprintf(driver, sizeof(driver), "tegra");
@@ -234,9 +213,9 @@ static void look_at_pci(void *ctx, const char *path)
 	};
 	char class[16], id[16], driver[64];
 
-	if (!uevent(path, "PCI_CLASS", class, sizeof(class)) || class[0] != '3' ||
-	    strlen(class) != 5 || !uevent(path, "PCI_ID", id, sizeof(id)) ||
-	    uevent(path, "DRIVER", driver, sizeof(driver)))
+	if (!system_value(path, "PCI_CLASS", class, sizeof(class)) || class[0] != '3' ||
+	    strlen(class) != 5 || !system_value(path, "PCI_ID", id, sizeof(id)) ||
+	    system_value(path, "DRIVER", driver, sizeof(driver)))
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(vendors); i++)
 		if (!strncmp(id, vendors[i].vendor, 5))

@@ -271,7 +271,7 @@ struct tmpl {
 	time_t now;
 };
 
-/* Leaves "the chat template's line 7: ..." and  unless something failed before. Returns undefined. */
+/* Leaves "the chat template's line 7: ..." and @rc, unless something failed before. Returns undefined. */
 struct tmpl_value tmpl_fail_as(struct tmpl *t, int rc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* The template is wrong. */
