@@ -27,11 +27,11 @@ struct sherd_draft {
 	struct sherd_pace pace;
 	int32_t row[1 + SHERD_DRAFT_MAX]; /* of a step: the last token, and guesses */
 	/*
-	 * Drawn, and not handed out: queue[first .. end). The session is ahead of its user by as
-	 * many positions.
+	 * Drawn, and not handed out: queue[first .. end). The session, at @pos, is ahead of its user
+	 * by as many positions.
 	 */
 	int32_t queue[1 + SHERD_DRAFT_MAX];
-	int first, end;
+	int first, end, pos;
 	struct sherd_draft_stats stats;
 	struct sherd_error stopped;
 };
@@ -276,24 +276,31 @@ static int check(struct sherd_draft *d, int32_t last, struct sherd_error *err)
 	d->stats.n_tokens += right + 1;
 	d->stats.n_guessed += n;
 	d->stats.n_accepted += right;
-	return sherd_session_truncate(d->session, pos + 1 + right, err);
+	d->pos = pos + 1 + right;
+	return sherd_session_truncate(d->session, d->pos, err);
+}
+
+/* Who has moved the session meanwhile, though nobody should, does not want what was drawn. */
+static int ahead_of_user(const struct sherd_draft *d)
+{
+	return sherd_session_pos(d->session) == d->pos ? d->end - d->first : 0;
 }
 
 void sherd_draft_settle(struct sherd_draft *d)
 {
-	int ahead = d->end - d->first;
+	int ahead = ahead_of_user(d);
 
 	if (ahead)
-		sherd_session_truncate(d->session, sherd_session_pos(d->session) - ahead, NULL);
+		sherd_session_truncate(d->session, d->pos - ahead, NULL);
 	d->first = d->end = 0;
 }
 
 int sherd_draft_next(struct sherd_draft *d, int32_t last, int32_t *token, struct sherd_error *err)
 {
-	int ahead = d->end - d->first, rc = 0;
+	int ahead = ahead_of_user(d), rc = 0;
 
 	/* the user goes on with what was drawn, or has thought better of it */
-	if (!ahead || d->session->tokens[sherd_session_pos(d->session) - ahead] != last) {
+	if (!ahead || d->session->tokens[d->pos - ahead] != last) {
 		sherd_draft_settle(d);
 		rc = check(d, last, err);
 	}

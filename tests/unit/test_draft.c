@@ -309,6 +309,41 @@ static void whoever_changes_its_mind_gets_what_follows_that(void **state)
 	sherd_session_free(s);
 }
 
+/* Nobody should do so without sherd_draft_settle(), and nothing bad comes of it. */
+static void a_session_that_was_moved_meanwhile_has_no_guesses_left(void **state)
+{
+	const struct sherd_draft_params dp = { .model = good, .n_max = 6, .always = true };
+	struct text want = prompt_of(prompts[0]), got = want;
+	struct sherd_session *s;
+	struct sherd_draft *d;
+	struct sherd_error err;
+	const float *logits;
+	int32_t token;
+
+	(void)state;
+	need(target);
+	go_plainly(target, &samplers[0], &want);
+	s = begin(target, &samplers[0], &got);
+	assert_int_equal(sherd_draft_new(&d, s, &dp, &err), 0);
+	do {
+		assert_in_range(got.n, 1, N_CTX);
+		assert_int_equal(sherd_draft_next(d, got.ids[got.n - 1], &got.ids[got.n], &err), 0);
+		got.n++;
+	} while (sherd_session_pos(s) < got.n); /* until it is ahead of what was handed out */
+	assert_int_equal(sherd_session_truncate(s, 0, NULL), 0);
+	assert_int_equal(sherd_draft_next(d, want.ids[0], &token, &err), 0);
+	assert_int_equal(sherd_session_truncate(s, 0, NULL), 0);
+	sherd_draft_settle(d);
+	assert_int_equal(sherd_session_pos(s), 0);
+	assert_int_equal(sherd_prefill(s, got.ids, got.n_prompt, &logits, &err), 0);
+	for (got.n = got.n_prompt + 1; got.n <= N_CTX; got.n++)
+		if (sherd_draft_next(d, got.ids[got.n - 1], &got.ids[got.n], &err))
+			fail_msg("%s", err.msg);
+	assert_same_text(&want, &got, "moved");
+	sherd_draft_free(d);
+	sherd_session_free(s);
+}
+
 /* As a talk's next answer with another seed: the draft model draws alike, to the last token. */
 static void a_draft_draws_with_the_seed_that_its_session_has_by_now(void **state)
 {
@@ -465,6 +500,7 @@ int main(void)
 		cmocka_unit_test(a_bad_draft_changes_no_token),
 		cmocka_unit_test(a_draft_that_breaks_is_done_without),
 		cmocka_unit_test(whoever_changes_its_mind_gets_what_follows_that),
+		cmocka_unit_test(a_session_that_was_moved_meanwhile_has_no_guesses_left),
 		cmocka_unit_test(a_draft_draws_with_the_seed_that_its_session_has_by_now),
 		cmocka_unit_test(what_cannot_draft_is_refused_in_a_sentence),
 		cmocka_unit_test(n_grams_guess_what_followed_the_longest_end),
