@@ -49,6 +49,11 @@ int main(int argc, char **argv)
 	rc = sherd_model_open(&model, argv[1], &params, &err);
 	if (!rc)
 		rc = sherd_session_new(&session, model, NULL, &err); /* NULL: greedy */
+	if (!rc && !sherd_model_tokenizer(model)) {
+		rc = -1;
+		snprintf(err.msg, sizeof(err.msg),
+			 "%s: is a part of a model, without its tokenizer", argv[1]);
+	}
 	if (!rc)
 		rc = go_on(session, sherd_model_tokenizer(model), argv[2], &err);
 	if (rc)

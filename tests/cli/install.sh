@@ -42,6 +42,11 @@ ok "and writes a text" test $rc = 0 -a -s "$out"
 "$root/usr/bin/sherd" run -m "$model" -p "The scheduler" --temp 0 -n 50 >"$tmp/text" 2>"$err"
 echo >>"$tmp/text"
 ok "the same text as sherd run" same "$out" "$tmp/text"
+"$root/usr/bin/sherd" pack "$model" --layers 1-1 -o "$tmp/part" >"$out" 2>&1
+LD_LIBRARY_PATH=$root/usr/lib "$tmp/hello" "$tmp/part" "The scheduler" >"$out" 2>"$err"
+rc=$?
+ok "a part of a model, which has no tokenizer, is refused by it in a sentence" \
+	bash -c "test $rc = 1 && grep -q 'part: is a part of a model' '$err'"
 
 cat >"$tmp/cxx.cc" <<'END'
 #include <sherd.h>
