@@ -130,7 +130,7 @@ static void print_text(const struct devices *d)
 	sherd_each_line(sherd_icd_skipped(), print_left_out, NULL);
 	sherd_device_each_failure(print_failure, &failures);
 	if (failures)
-		puts("and so it stays; " SHERD_FORGET " gives another chance");
+		puts("with the same driver and release it stays so; " SHERD_FORGET " gives another chance");
 	if (d->chosen)
 		printf("\nsherd takes %s: %s\n", d->chosen->info.name, d->chosen->info.why);
 	else

@@ -143,7 +143,7 @@ void sherd_device_each_failure(sherd_note_fn visit, void *ctx);
 #define SHERD_FORGET "sherd devices --forget" /* the command that does it */
 /*
  * What is kept of a test that passed; how a line begins that says what failed, and why. The next
- * line may say of what: "of Mali-G52, int.4.32.0.0".
+ * line may say of what: "of Mali-G52 (driver 2.1), int.4.32.0.0".
  */
 #define SHERD_PASSED "passed\n"
 #define SHERD_FAILED "failed: "

@@ -160,8 +160,8 @@ static void remember_failure(struct sherd_cl *c, const struct sherd_cl_program *
 		return;
 	if (rc == -ETIMEDOUT)
 		snprintf(hung, sizeof(hung), HUNG "%g\n", limit);
-	text = sherd_asprintf("%s%s\nof %s, %s\n%s", SHERD_FAILED, why->msg, c->dev->info.name,
-			      p->spec, hung);
+	text = sherd_asprintf("%s%s\nof %s (driver %s), %s\n%s", SHERD_FAILED, why->msg,
+			      c->dev->info.name, c->dev->info.driver, p->spec, hung);
 	if (text && !sherd_cl_verdict_key(c, p, key))
 		sherd_device_verdict_put(key, text, NULL);
 	free(text);
