@@ -98,6 +98,9 @@ MODELS = [  # folder, seed, largest file, config
         rope_scaling=LLAMA3, tie_word_embeddings=False, **SMALL)),
     ("exaone4-bf16", 34, None, lambda: tf.Exaone4Config(
         sliding_window=12, rope_scaling=LLAMA3, **{**SMALL, "num_hidden_layers": 4})),
+    ("exaone4-small-f16", 35, None, lambda: tf.Exaone4Config(
+        sliding_window=None, sliding_window_pattern=None, layer_types=["full_attention"] * 2,
+        rope_scaling=LLAMA3, **SMALL)),
     ("gptneox-bf16", 26, None, lambda: tf.GPTNeoXConfig(
         rotary_pct=0.67, rotary_emb_base=5000, **ALL_HEADS)),
     ("gptneox-serial-f16", 27, None, lambda: tf.GPTNeoXConfig(
