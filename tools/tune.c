@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "tune.h"
 
 /* ---------------------------------------------------------- command line */
@@ -93,16 +92,6 @@ static int parse(struct tune *t, int argc, char **argv, bool *done)
 
 /* ------------------------------------------------------------------ the file */
 
-/* All folders above the last slash. */
-static void make_folders(char *path)
-{
-	for (char *p = path + 1; (p = strchr(p, '/')); p++) {
-		*p = 0;
-		mkdir(path, 0777);
-		*p = '/';
-	}
-}
-
 /* ~/.config/sherd/tune/pthread-skylake-avx512-amd-epyc.tune; NULL: nowhere. */
 static char *default_path(const struct tune *t)
 {
@@ -123,9 +112,8 @@ static char *default_path(const struct tune *t)
 	path = sherd_asprintf(
 		"%s/%s%s.tune", dir, len ? name : "device",
 		t->c.forced_shape ? (t->c.dev->shape == SHERD_SHAPE_SIMT ? "-simt" : "-wide") : "");
+	sherd_make_dirs(dir); /* should that fail, the file can't be written either */
 	free(dir);
-	if (path)
-		make_folders(path);
 	return path;
 }
 

@@ -43,6 +43,7 @@ void *sherd_alloc_aligned(size_t align, size_t n, size_t size);
 char *sherd_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Calls @visit (which may be NULL) with each line of @text that is not empty; NULL has none. */
 void sherd_each_line(const char *text, sherd_note_fn visit, void *ctx);
+bool sherd_ends_with(const char *s, const char *end);
 
 static inline bool sherd_mul_ok(size_t a, size_t b, size_t *out)
 {
@@ -165,6 +166,8 @@ void sherd_sha256_add(struct sherd_sha256 *s, const void *data, size_t size);
 void sherd_sha256_end(struct sherd_sha256 *s, char hex[SHERD_SHA256_HEX]); /* frees @s */
 void sherd_sha256(const void *data, size_t size, char hex[SHERD_SHA256_HEX]);
 
+/* Makes a folder and those above it, as far as they are not there. @path is the same afterwards. */
+int sherd_make_dirs(char *path);
 /* $XDG_CACHE_HOME/sherd or ~/.cache/sherd, created; NULL where there is none to be had. Free it. */
 char *sherd_cache_dir(void);
 

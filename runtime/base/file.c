@@ -216,7 +216,7 @@ char *sherd_find_command(const char *name)
 	return NULL;
 }
 
-static int make_dirs(char *path)
+int sherd_make_dirs(char *path)
 {
 	char *slash;
 
@@ -244,7 +244,7 @@ char *sherd_cache_dir(void)
 		dir = sherd_asprintf("%s/.cache/sherd", home);
 	if (!dir)
 		return NULL;
-	if (make_dirs(dir) || stat(dir, &st) || !S_ISDIR(st.st_mode)) {
+	if (sherd_make_dirs(dir) || stat(dir, &st) || !S_ISDIR(st.st_mode)) {
 		free(dir);
 		return NULL;
 	}

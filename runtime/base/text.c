@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* text: sentences in lines, one after the other. */
+/* text: sentences in lines, one after the other, and how names end. */
 #include <stdlib.h>
 #include "base/base.h"
 
@@ -14,4 +14,11 @@ void sherd_each_line(const char *text, sherd_note_fn visit, void *ctx)
 		free(line);
 		text += n + (text[n] == '\n');
 	}
+}
+
+bool sherd_ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && !strcmp(s + n - m, end);
 }

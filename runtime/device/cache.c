@@ -69,13 +69,6 @@ int sherd_device_verdict_put(const char *key, const char *text, struct sherd_err
 
 /* ------------------------------------------------- what speaks against a device */
 
-static bool ends_in(const char *name, const char *suffix)
-{
-	size_t n = strlen(name), m = strlen(suffix);
-
-	return n >= m && !strcmp(name + n - m, suffix);
-}
-
 /* Calls @visit with each file <cache>/device/<key><suffix>; -errno where they can't be listed. */
 static int each_file(const char *suffix, void (*visit)(void *ctx, const char *path), void *ctx)
 {
@@ -85,8 +78,9 @@ static int each_file(const char *suffix, void (*visit)(void *ctx, const char *pa
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		char *path = ends_in(e->d_name, suffix) ?
-				     sherd_asprintf("%s%s", folder, e->d_name) : NULL;
+		char *path = sherd_ends_with(e->d_name, suffix) ?
+				     sherd_asprintf("%s%s", folder, e->d_name) :
+				     NULL;
 
 		if (path)
 			visit(ctx, path);

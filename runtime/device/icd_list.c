@@ -114,13 +114,6 @@ static void add_file(struct icds *l, const char *path)
 	free(text);
 }
 
-static bool ends_in_icd(const char *name)
-{
-	size_t len = strlen(name);
-
-	return len >= 4 && !strcmp(name + len - 4, ".icd");
-}
-
 static int by_library(const void *a, const void *b)
 {
 	return strcmp(((const struct icd *)a)->library, ((const struct icd *)b)->library);
@@ -132,13 +125,14 @@ static void read_vendors(struct icds *l, const char *vendors)
 	DIR *d = opendir(vendors);
 	struct dirent *e;
 
-	if (!d && ends_in_icd(vendors))
+	if (!d && sherd_ends_with(vendors, ".icd"))
 		add_file(l, vendors);
 	else if (!d && !access(vendors, R_OK))
 		add(l, vendors, vendors, strlen(vendors));
 	while (d && (e = readdir(d))) {
-		char *path = ends_in_icd(e->d_name) ? sherd_asprintf("%s/%s", vendors, e->d_name) :
-						      NULL;
+		char *path = sherd_ends_with(e->d_name, ".icd") ?
+				     sherd_asprintf("%s/%s", vendors, e->d_name) :
+				     NULL;
 
 		if (path)
 			add_file(l, path);

@@ -89,13 +89,6 @@ void sherd_cache_unlock(const char *dir, const char *key, int fd)
 
 /* ------------------------------------------------------------------ what is there */
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t n = strlen(s), m = strlen(end);
-
-	return n >= m && !strcmp(s + n - m, end);
-}
-
 static bool is_key(const char *name)
 {
 	return strspn(name, "0123456789abcdef") == SHERD_CACHE_KEY;
@@ -124,10 +117,10 @@ static void sweep_leftover(int dirfd, const char *name, const char *own)
 	char lock[SHERD_CACHE_KEY + sizeof(".lock")];
 	int fd;
 
-	if (!is_key(name) || !(ends_with(name, ".tmp") || ends_with(name, ".lock")))
+	if (!is_key(name) || !(sherd_ends_with(name, ".tmp") || sherd_ends_with(name, ".lock")))
 		return;
 	if (own && !strncmp(name, own, SHERD_CACHE_KEY)) {
-		if (ends_with(name, ".tmp"))
+		if (sherd_ends_with(name, ".tmp"))
 			unlinkat(dirfd, name, 0);
 		return;
 	}
@@ -184,7 +177,7 @@ static int scan(struct sherd_cache_list *list, const char *own)
 	if (!d)
 		return -errno;
 	while (!ret && list->n_entries < MAX_ENTRIES && (de = readdir(d))) {
-		if (!is_key(de->d_name) || !ends_with(de->d_name, ".shard"))
+		if (!is_key(de->d_name) || !sherd_ends_with(de->d_name, ".shard"))
 			sweep_leftover(dirfd(d), de->d_name, own);
 		else if (strlen(de->d_name) < sizeof(list->entries->file) &&
 			 !fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) &&

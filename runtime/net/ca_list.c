@@ -10,13 +10,6 @@
 #include "net/ca.h"
 #include "net/pem.h"
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t a = strlen(s), b = strlen(end);
-
-	return a >= b && !strcmp(s + a - b, end);
-}
-
 static int read_entry(struct sherd_ca_entry *e, const char *dir, const char *file,
 		      struct sherd_error *err)
 {
@@ -66,7 +59,8 @@ int sherd_ca_list(const char *dir, struct sherd_ca_entry **list, int *n, struct 
 	while (!rc && (entry = readdir(d))) {
 		struct sherd_ca_entry *more;
 
-		if (!ends_with(entry->d_name, ".pem") || ends_with(entry->d_name, "-key.pem") ||
+		if (!sherd_ends_with(entry->d_name, ".pem") ||
+		    sherd_ends_with(entry->d_name, "-key.pem") ||
 		    strlen(entry->d_name) >= sizeof(more->file))
 			continue;
 		more = realloc(*list, (size_t)(*n + 1) * sizeof(*more));

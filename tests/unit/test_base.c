@@ -467,6 +467,14 @@ static void each_line_that_is_not_empty_is_visited(void **state)
 	assert_string_equal(seen, "<one><two><and the end>");
 }
 
+static void a_name_ends_with_what_stands_at_its_end(void **state)
+{
+	(void)state;
+	assert_true(sherd_ends_with("pocl.icd", ".icd") && sherd_ends_with(".icd", ".icd"));
+	assert_true(sherd_ends_with("", "") && sherd_ends_with("x", ""));
+	assert_false(sherd_ends_with("pocl.icd.old", ".icd") || sherd_ends_with("icd", ".icd"));
+}
+
 static void a_command_is_found_where_path_has_it_first(void **state)
 {
 	char *path = strdup(getenv("PATH")), *found;
@@ -501,6 +509,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_line_that_is_not_empty_is_visited),
+		cmocka_unit_test(a_name_ends_with_what_stands_at_its_end),
 		cmocka_unit_test(a_command_is_found_where_path_has_it_first),
 		cmocka_unit_test(a_failure_leaves_its_sentence_and_gives_its_code),
 		cmocka_unit_test(a_sentence_is_cut_where_it_would_overflow),
