@@ -279,6 +279,7 @@ static int put_roles(struct hf_vocab *v)
 static int put_template(struct hf_vocab *v, const json_t *config)
 {
 	const json_t *j = json_object_get(config, "chat_template"), *one;
+	bool own_file = hf_has(v->hf, "chat_template.jinja"); /* then that is the default one */
 	char *path, *text, key[96];
 	size_t size, i;
 	int ret;
@@ -287,20 +288,18 @@ static int put_template(struct hf_vocab *v, const json_t *config)
 		const char *name = json_string_value(json_object_get(one, "name"));
 		const char *t = json_string_value(json_object_get(one, "template"));
 
-		if (!name || !t || strlen(name) > 40)
+		if (!name || !t || strlen(name) > 40 || (own_file && !strcmp(name, "default")))
 			continue;
 		snprintf(key, sizeof(key), "tokenizer.chat_template%s%s",
 			 strcmp(name, "default") ? "." : "", strcmp(name, "default") ? name : "");
 		gguf_put_str(v->hf->w, key, t);
 	}
-	if (!hf_has(v->hf, "chat_template.jinja")) {
+	if (!own_file) {
 		if (json_is_string(j))
 			gguf_put_strn(v->hf->w, "tokenizer.chat_template", json_string_value(j),
 				      json_string_length(j));
 		return 0;
 	}
-	if (json_is_array(j))
-		return 0;
 	path = hf_path(v->hf, "chat_template.jinja");
 	ret = path ? sherd_read_file(path, MAX_TEMPLATE, &text, &size, v->hf->err) : -ENOMEM;
 	free(path);

@@ -51,6 +51,19 @@ ok "a folder's model writes text" bash -c "test $rc = 0 && grep -q 'generated 4 
 sh_run eval perplexity -m "$tmp/whole" -f README.md --ctx 32 --chunks 2 --json
 ok "and has a perplexity" test "$rc" = 0 -a -n "$(json perplexity)"
 
+# Its chat template, from each place that may have it.
+says() # says WHERE: a template that answers with that
+{
+	printf '{{ raise_exception(\x27from %s\x27) }}' "$1"
+}
+asked=(run -m "$tmp/whole" --device reference -p hello -n 1)
+echo "{\"chat_template\": \"$(says "the configuration")\"}" >"$tmp/whole/tokenizer_config.json"
+refuses "a folder's chat template is in tokenizer_config.json" 1 "line 1: from the configuration" "${asked[@]}"
+echo "{\"chat_template\": [{\"name\": \"default\", \"template\": \"$(says "a list")\"}]}" >"$tmp/whole/tokenizer_config.json"
+refuses "or in a list there" 1 "line 1: from a list" "${asked[@]}"
+says "a file" >"$tmp/whole/chat_template.jinja"
+refuses "and chat_template.jinja comes before both" 1 "line 1: from a file" "${asked[@]}"
+
 # Our own model, of which there is a folder and a GGUF file: text for text, number for number.
 kdoc=${SHERD_SHARED:-../shared}/data/models/kdoc-5m
 if [[ -e $kdoc/model.safetensors ]]; then
