@@ -63,12 +63,18 @@ int bench_compare_check(struct bench *b)
 }
 
 /* What nobody knows has not passed. */
-static int judge(const struct compare *c)
+static int judge(const struct bench *b, const struct compare *c)
 {
 	const struct compare_test *t = compare_unknown(c);
 
 	if (compare_any_slower(c))
 		return EXIT_SLOWER;
+	/* of what is measured here, -p and -n may have said that it is enough */
+	if (b->new_at && c->missing[1])
+		return tool_failf(&tool_bench,
+				  "%s: lacks %d test%s of %s, and --fail-if-slower passes nothing that was not "
+				  "measured",
+				  b->new_at, c->missing[1], c->missing[1] > 1 ? "s" : "", b->compare_at);
 	if (!t)
 		return TOOL_OK;
 	return tool_failf(&tool_bench,
@@ -96,7 +102,7 @@ int bench_compare_print(const struct bench *b, const json_t *new)
 		compare_print(&c, b->compare_at, b->new_at ? b->new_at : "just now");
 	}
 	if (!rc && b->fail_if_slower)
-		rc = judge(&c);
+		rc = judge(b, &c);
 	compare_free(&c);
 	return rc;
 }

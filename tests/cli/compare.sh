@@ -29,6 +29,11 @@ ok "of a single repetition the verdict is that nobody knows" bash -c "test $rc =
 sh_run bench --compare "$tmp/old" --new "$tmp/once" --fail-if-slower
 ok "which has not passed with --fail-if-slower" \
 	bash -c "test $rc = 1 && grep -q 'tg4: .*two or more repetitions, the old result has 3 .* the new one 1' '$err'"
+sed 's/^\[\(.*\)\]$/[\1, \1]/; s/"n_gen": 4/"n_gen": 8/' "$tmp/old" >"$tmp/two"
+sh_run bench --compare "$tmp/two" --new "$tmp/fast" --fail-if-slower
+ok "nor has what the new results lack" bash -c "test $rc = 1 && grep -q 'fast: lacks 1 test of .*two, and' '$err'"
+sh_run bench --compare "$tmp/old" --new "$tmp/two" --fail-if-slower
+ok "more than the old ones have is no matter" test $rc = 0
 refuses "nor has an old result of one repetition" 1 "once: .*-r 2 or more" \
 	bench --compare "$tmp/once" --new "$tmp/old" --fail-if-slower
 refuses "which is said before anything is measured" 1 "once: .*-r 2 or more" \
