@@ -14,9 +14,9 @@
  * up lower than on the first is told why, at each start. A device that somebody asked for by name is
  * not left for another, and neither is a path of dot4.h.
  *
- * A compiler that hangs takes the time limit, and does so once: plain code then gets a fifth of it, if
- * it was not plain code that hung, and else a device is opened, now and at later starts, only with
- * programs that are known to pass.
+ * A compiler that hangs takes the time limit, and does so once: other code - what is not tuned, if
+ * something was, and plain code - then gets a fifth of it each, and else a device is opened, now and at
+ * later starts, only with programs that are known to pass.
  */
 #include <stdio.h>
 #include "device/device.h"
@@ -76,10 +76,11 @@ static bool step_down(struct ladder *l)
 static double time_limit(const struct ladder *l, int n_hung)
 {
 	double limit = sherd_device_patience(SHERD_CL_TIME_LIMIT);
+	int n_chances = l->trial.untuned + l->trial.plain;
 
 	if (!n_hung)
 		return limit;
-	return n_hung == 1 && l->trial.plain ? SHERD_CL_SECOND_CHANCE * limit : 0;
+	return n_hung <= n_chances ? SHERD_CL_SECOND_CHANCE * limit : 0;
 }
 
 /* As far down as the device goes; -ETIMEDOUT: its compiler hung, now or at an earlier start. */

@@ -483,6 +483,48 @@ static void a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more(void
 }
 
 /* The variant's test fails, the default's has passed. */
+/* Nobody knows yet of the default whether it passes: it has a fifth of the time. */
+static void a_tuned_kernel_that_hangs_gives_way_to_the_default(void **state)
+{
+	char *path = tiny_model_write(&tiny_models[0]), *tune = in_dir("x.tune");
+	struct sherd_model_params p = { .n_threads = 1,
+					.no_cache = true,
+					.note = on_note,
+					.device = "cpu/wide",
+					.tune = tune };
+	char key[SHERD_SHA256_HEX];
+	struct sherd_error err;
+	struct sherd_model *m;
+	struct sherd_cl c;
+	int i;
+
+	(void)state;
+	open_cl(&c, "cpu/wide", "int.4.32.0.0");
+	pass_all(path, "cpu/wide");
+	assert_int_equal(sherd_cl_verdict_key(&c, &c.programs[0], key), 0);
+	assert_int_equal(sherd_device_verdict_put(key, "", &err), 0);
+	sherd_cl_close(&c);
+	setenv("SHERD_DEVICE_TIMEOUT", "5", 1);
+	write_file("x.tune", "sherd-tune 1\nshape wide\nkernels any\nuse int.* * * kernel=8\n");
+	fake_sherd(LOG "case \"$*\" in *kernel=8*) sleep 60 ;; esac; exit 0");
+	for (i = 0; i < 2; i++) {
+		notes[0] = 0;
+		if (sherd_model_open(&m, path, &p, &err))
+			fail_msg("%s", err.msg);
+		assert_non_null(strstr(notes,
+				       "a tuned kernel fails here, and the defaults take their "
+				       "place: the device's test hung: ended after 5 s"));
+		assert_null(strstr(notes, "plain code"));
+		sherd_model_close(m);
+		/* the script leaves no verdict of what passes: that is tested each time */
+		assert_int_equal(fake_sherd_runs(), 2 + i);
+	}
+	unsetenv("SHERD_DEVICE_TIMEOUT");
+	unlink(path);
+	free(path);
+	free(tune);
+}
+
 static void a_tuned_kernel_that_fails_gives_way_to_the_default(void **state)
 {
 	char *path = tiny_model_write(&tiny_models[0]), *tune = in_dir("x.tune");
@@ -585,6 +627,7 @@ int main(void)
 			a_path_that_hangs_gives_way_to_plain_code_and_is_waited_for_once, forget),
 		cmocka_unit_test_setup(
 			a_walk_program_that_failed_costs_speed_and_a_remark_and_no_more, forget),
+		cmocka_unit_test_setup(a_tuned_kernel_that_hangs_gives_way_to_the_default, forget),
 		cmocka_unit_test_setup(a_tuned_kernel_that_fails_gives_way_to_the_default, forget),
 		cmocka_unit_test_setup(an_untested_device_has_no_profile, forget),
 		cmocka_unit_test_setup(that_programs_give_the_references_bits_is_found_out_once,

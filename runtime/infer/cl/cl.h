@@ -402,7 +402,7 @@ int sherd_cl_selftest(const char *device, int n_threads, const char *specs, uint
 
 /*
  * Seconds that a child has to compile and test: a slow board compiles for minutes. Where the compiler
- * hung, plain code gets a share of it.
+ * hung, other code gets a share of it.
  */
 #define SHERD_CL_TIME_LIMIT	300.0
 #define SHERD_CL_SECOND_CHANCE	0.2
