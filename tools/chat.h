@@ -3,6 +3,7 @@
 #ifndef SHERD_TOOL_CHAT_H
 #define SHERD_TOOL_CHAT_H
 
+#include <sys/stat.h>
 #include "prompt.h"
 #include "run.h"
 #include "talk.h"
@@ -16,6 +17,7 @@ struct chat {
 	const char *session_file; /* NULL: none */
 	struct sherd_session *nothing; /* at position 0: the file without a KV cache */
 	char *kept; /* the messages that are in the file */
+	struct stat seen; /* the file, as it was left; st_ino 0: it was not */
 	bool behind; /* the file has these, and no KV cache of them yet */
 	bool quit;
 };

@@ -4,8 +4,12 @@
  * KV cache is what the model knows of them. After a turn only the messages are written, for the cache
  * may be large; it follows when the talk is left in good order. Who is hung up on, killed or out of power
  * loses the time to read the talk again, and no word of it.
+ *
+ * Two that keep their talks in one file would each take away the other's words: who finds the file another
+ * than it was keeps nothing there any more.
  */
 #include <errno.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,13 +32,30 @@ static void say_loaded(const struct chat *c, int rc)
 	free(said);
 }
 
+/* A file that can't be written is better heard of before the first answer. */
+static bool may_be_written(const char *file)
+{
+	char *copy = strdup(file);
+	bool may = !copy || !access(dirname(copy), W_OK);
+
+	free(copy);
+	return may;
+}
+
 static int load(struct chat *c)
 {
 	const struct tool *t = c->run.tool;
 	struct sherd_error err, why;
 	char *note;
-	int rc = sherd_session_load(c->run.session, c->session_file, &note, &err);
+	int rc;
 
+	if (!may_be_written(c->session_file))
+		return tool_failf(
+			t, "%s: its folder cannot be written to, so the talk could not be kept",
+			c->session_file);
+	if (stat(c->session_file, &c->seen))
+		c->seen.st_ino = 0;
+	rc = sherd_session_load(c->run.session, c->session_file, &note, &err);
 	if (rc && !note)
 		return tool_fail(t, &err);
 	if (!note)
@@ -47,17 +68,38 @@ static int load(struct chat *c)
 	return TOOL_OK;
 }
 
+/* Each writing makes a new file, so what was not written here has another number. */
+static bool is_anothers(const struct chat *c)
+{
+	struct stat now;
+
+	return c->seen.st_ino && !stat(c->session_file, &now) &&
+	       (now.st_ino != c->seen.st_ino || now.st_dev != c->seen.st_dev ||
+		now.st_mtim.tv_sec != c->seen.st_mtim.tv_sec ||
+		now.st_mtim.tv_nsec != c->seen.st_mtim.tv_nsec);
+}
+
 /* The messages, and what @s has of them. */
 static int write_file(struct chat *c, const struct sherd_session *s, struct sherd_error *err)
 {
 	char *text = talk_text(&c->talk);
-	int rc = text ? sherd_session_save(s, c->session_file, text, err) :
-			sherd_fail_oom(err, 0, "a talk's file");
+	int rc;
 
+	if (is_anothers(c))
+		rc = sherd_fail(
+			err, -ESTALE,
+			"%s: another program has written to it meanwhile, so this talk is not kept "
+			"there; /save FILE writes its messages elsewhere",
+			c->session_file);
+	else
+		rc = text ? sherd_session_save(s, c->session_file, text, err) :
+			    sherd_fail_oom(err, 0, "a talk's file");
 	if (rc) {
 		free(text);
 		return rc;
 	}
+	if (stat(c->session_file, &c->seen))
+		c->seen.st_ino = 0;
 	free(c->kept);
 	c->kept = text;
 	return 0;
@@ -73,7 +115,6 @@ int chat_session_open(struct chat *c)
 		return tool_fail(c->run.tool, &err);
 	if (!access(c->session_file, F_OK))
 		return load(c);
-	/* a file that can't be written is better heard of now */
 	return write_file(c, c->nothing, &err) ? tool_fail(c->run.tool, &err) : TOOL_OK;
 }
 

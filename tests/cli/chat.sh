@@ -181,10 +181,28 @@ done
 kill -KILL $!
 wait $! 2>/dev/null
 exec 7>&-
+cp "$kept" "$tmp/shared"
 talk 'And memory?\n' "${chat[@]}" --session "$kept"
 cat "$out" >>"$tmp/parts"
 ok "a talk whose process was killed goes on with all that was said" \
 	bash -c "test $rc = 0 && cmp '$tmp/parts' '$tmp/two' && ! grep -q 'of them known' '$err'"
+
+# Two at once: the second one's words stay, and the first one hears of it.
+"$sherd" "${chat[@]}" --session "$tmp/shared" <"$tmp/lines" >/dev/null 2>"$tmp/first" &
+first=$!
+exec 7>"$tmp/lines"
+for ((i = 0; i < 600; i++)); do
+	grep -q 'goes on' "$tmp/first" 2>/dev/null && break
+	sleep 0.1
+done
+talk 'And memory?\n' "${chat[@]}" --session "$tmp/shared"
+cp "$tmp/shared" "$tmp/second"
+echo 'The network' >&7
+exec 7>&-
+wait $first
+rc=$?
+ok "a talk's file that another talk was written to is not written over" \
+	bash -c "test $rc = 1 && cmp '$tmp/shared' '$tmp/second' && grep -q 'another program has written' '$tmp/first'"
 
 # ---------------------------------------------------- run, and a model's template
 
