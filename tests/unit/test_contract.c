@@ -910,7 +910,7 @@ static void single_tokens_of_sessions_that_take_turns_have_the_reference_s_bits(
 }
 
 /*
- * Families on the device, all of them or a third, and one of these or all of them token by token, in
+ * Families on the device, all of them or a fifth, and one of these or all of them token by token, in
  * ranges of layers and with cuts.
  */
 static void check_families(const char *device)
@@ -921,7 +921,7 @@ static void check_families(const char *device)
 	struct sherd_model_params p = { .kv_type = (enum sherd_kv_type)tiny_below(&rng, 3) };
 	struct rig r;
 
-	for (i = 0; i < (all ? n : DIV_ROUND_UP(n, 3)); i++) {
+	for (i = 0; i < (all ? n : DIV_ROUND_UP(n, 5)); i++) {
 		if (!rig_open(&r, &tiny_families[(first + i) % n], device, &p)) {
 			skip();
 			return;
