@@ -101,7 +101,7 @@ static int try_device(struct ladder *l)
 			l->why = err;
 		n_hung += l->trial.limit && rc == -ETIMEDOUT;
 	} while (step_down(l));
-	return n_hung ? -ETIMEDOUT : rc;
+	return n_hung && rc != -ENOMEM ? -ETIMEDOUT : rc; /* for want of memory something can be done */
 }
 
 static bool is_there_a_cpu(void)

@@ -239,7 +239,8 @@ static void run_rope(struct cl_exec *x, const struct sherd_op *op)
 
 	sherd_cl_rope(&x->c, x->buf[SHERD_BUF_QKV], x->n, x->hp->n_heads,
 		      x->weights.rope[op->rope], x->hp->rope_dim,
-		      x->hp->arch->position == SHERD_POS_ROPE_HALVES, x->hp->q_scale, &cache, op->layer - x->program->shard->first_layer);
+		      x->hp->arch->position == SHERD_POS_ROPE_HALVES, x->hp->q_scale, &cache,
+		      op->layer - x->program->shard->first_layer);
 }
 
 int sherd_clx_parts(struct cl_exec *x)
