@@ -88,7 +88,7 @@ struct queries {
 #define VECS(nq)     ATTEND_VECS
 #define PASS_QUERIES ATTEND_QUERIES
 #else
-#define VECS(nq)     ((nq) > 2 ? 2 : 4)
+#define VECS(nq)     ((nq) > 4 ? 1 : (nq) > 2 ? 2 : 4)
 #define PASS_QUERIES NQ
 #endif
 

@@ -36,7 +36,7 @@ static const char *const walks[] = {
 /* What sherd tune varies, and a model's start combines: some of each shape each time. */
 static const char *const wide_variants[] = {
 	"attention.0.64.4:tile=1x4", "attention.1.20.1:tile=4x2", "attention.2.48.2:tile=2x1",
-	"attention.0.64:tile=1x8",   "rows:pieces=4",
+	"attention.0.64:tile=2x8",   "rows:pieces=4",
 	"int.4.32.0.0.experts:kernel=16+blocks=2+tile=1x3", "int.4.32.0.1.experts:ahead=1024+kernel=8",
 	"walk.4.32.0.0.0.64.4:ahead=1024+tile=1x2", "walk.8.32.0.0.1.32:tile=4x4",
 };

@@ -130,8 +130,8 @@ static const struct candidates amx_int = { {
 } };
 static const struct candidates wide_attention = { {
 	{ "parts=1", "parts=64", "tile=1x8", "tile=2x8", "tile=4x8" },
-	{ "parts=1", "parts=64", "tile=1x8", "tile=2x4" },
-	{ "tile=1x4", "tile=2x4", "tile=4x4", "tile=1x8", "tile=4x2" },
+	{ "parts=1", "parts=64", "tile=2x8", "tile=2x4" },
+	{ "tile=1x4", "tile=2x4", "tile=4x4", "tile=2x8", "tile=4x2" },
 } };
 static const struct candidates wide_rows = { {
 	{ "pieces=1", "pieces=4", "pieces=8", "pieces=32", "pieces=64" },
