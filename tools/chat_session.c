@@ -79,10 +79,10 @@ static bool is_anothers(const struct chat *c)
 		now.st_mtim.tv_nsec != c->seen.st_mtim.tv_nsec);
 }
 
-/* The messages, and what @s has of them. */
-static int write_file(struct chat *c, const struct sherd_session *s, struct sherd_error *err)
+/* The messages, @text, which is then kept or freed here, and what @s has of them. */
+static int write_file(struct chat *c, char *text, const struct sherd_session *s,
+		      struct sherd_error *err)
 {
-	char *text = talk_text(&c->talk);
 	int rc;
 
 	if (is_anothers(c))
@@ -115,24 +115,24 @@ int chat_session_open(struct chat *c)
 		return tool_fail(c->run.tool, &err);
 	if (!access(c->session_file, F_OK))
 		return load(c);
-	return write_file(c, c->nothing, &err) ? tool_fail(c->run.tool, &err) : TOOL_OK;
+	return write_file(c, talk_text(&c->talk), c->nothing, &err) ? tool_fail(c->run.tool, &err) :
+								      TOOL_OK;
 }
 
 void chat_session_keep(struct chat *c)
 {
 	struct sherd_error err;
 	char *text;
-	bool same;
 
 	if (!c->session_file)
 		return;
 	text = talk_text(&c->talk);
-	same = text && c->kept && !strcmp(text, c->kept);
-	free(text);
-	if (same)
+	if (text && c->kept && !strcmp(text, c->kept)) {
+		free(text);
 		return;
+	}
 	c->behind = true;
-	if (write_file(c, c->nothing, &err))
+	if (write_file(c, text, c->nothing, &err))
 		tool_line(err.msg);
 }
 
@@ -161,5 +161,7 @@ int chat_session_close(struct chat *c)
 	forget_the_rest(c);
 	if (prompt_is_terminal(c->prompt))
 		fprintf(stderr, "sherd: keeping the talk in %s\n", c->session_file);
-	return write_file(c, c->run.session, &err) ? tool_fail(c->run.tool, &err) : TOOL_OK;
+	return write_file(c, talk_text(&c->talk), c->run.session, &err) ?
+		       tool_fail(c->run.tool, &err) :
+		       TOOL_OK;
 }
