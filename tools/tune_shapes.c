@@ -126,9 +126,9 @@ static int add_shape(struct tune *t, char *text)
 	if (!colon || strlen(text) >= SHERD_TUNE_SPEC || sherd_cl_add(&none, text, NULL) ||
 	    sherd_time_parse_sizes(&j, size, NULL) || j.n_sizes != 1)
 		return tool_usage(&tool_tune,
-				  "--shapes: '%s' is no PROGRAM:ROWSxCOLUMNS, as in "
+				  "--shapes: '%s%s%s' is no PROGRAM:ROWSxCOLUMNS, as in "
 				  "int.4.32.0.0:2048x2048",
-				  text);
+				  text, colon ? ":" : "", colon ? colon + 1 : "");
 	if (sherd_time_check(&none.programs[0], &j.size[0], &err))
 		return tool_usage(&tool_tune, "--shapes: %s", err.msg);
 	if (!add(t, text, j.size[0].rows, j.size[0].cols))

@@ -6,7 +6,7 @@
 export XDG_CONFIG_HOME=$tmp/config
 refuses "tune wants matrices" 2 "which matrices" tune
 refuses "of a model or of a list" 2 "not both" tune -m "$model" --shapes float.2:4x4
-refuses "a shape that is none is a wrong line" 2 "is no PROGRAM" tune --shapes int.4.32.0.0:64
+refuses "a shape that is none is a wrong line" 2 "'int.4.32.0.0:64' is no PROGRAM" tune --shapes int.4.32.0.0:64
 refuses "and so is a program that is not launched alone" 2 "walk.4.32.0.0.0.64 can.t be timed" tune --shapes walk.4.32.0.0.0.64:64x64
 refuses "heads share KV heads equally" 2 "5 heads don.t share 2 KV heads" tune --shapes attention.0.64:5x2
 refuses "a list of nothing, too" 2 "there are none" tune --shapes ,
